@@ -1,0 +1,495 @@
+"""ScalpAlgo: one symbol's state machine.
+
+    TO_BUY          no position, no order           -> BUY_SUBMITTED, TO_SELL (shares bought elsewhere)
+    BUY_SUBMITTED   a buy is working                -> TO_BUY, TO_SELL
+    TO_SELL         holding shares, no sell working -> SELL_SUBMITTED, TO_BUY (sold elsewhere)
+    SELL_SUBMITTED  a sell is working               -> TO_BUY, TO_SELL
+
+Every handler takes an event with its exchange time, first lets the ledger take in what it tells, then moves the state
+and returns the actions that follow from it, mostly none. Nothing here waits, reads a clock or talks to anybody.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import logging
+import warnings
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from scalp.bars import SessionBars
+from scalp.clock import Session
+from scalp.ledger import LOST, REFUSED, Change, Ledger, Order
+from scalp.messages import (
+    MINUTE,
+    SECOND,
+    Action,
+    AskLastTrade,
+    Bar,
+    CancelOrder,
+    OrderReport,
+    OrderType,
+    PositionReport,
+    SubmitOrder,
+    Trade,
+)
+from scalp.prices import exact, round_down, round_up
+
+SMA_BARS = 20
+BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes: its signal is not effective any more
+FRESH = 90 * SECOND  # a bar that arrives later after its minute's end is no ground for a buy
+LAST_TRADE_ANSWER = 10 * SECOND  # the same for the answer to AskLastTrade
+RECANCEL_AFTER = 5 * SECOND  # in liquidation; before it the checkup asks again
+FIRST_RETRY, LONGEST_RETRY = 30 * SECOND, 960 * SECOND  # of a sell that keeps being refused: 30 s, 60 s, 120 s, ...
+LIQUIDATION_RETRIES = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)
+
+
+class State(enum.StrEnum):
+    TO_BUY = "TO_BUY"
+    BUY_SUBMITTED = "BUY_SUBMITTED"
+    TO_SELL = "TO_SELL"
+    SELL_SUBMITTED = "SELL_SUBMITTED"
+
+
+TO_BUY, BUY_SUBMITTED, TO_SELL, SELL_SUBMITTED = State
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    TO_BUY: frozenset({BUY_SUBMITTED, TO_SELL}),
+    BUY_SUBMITTED: frozenset({TO_BUY, TO_SELL}),
+    TO_SELL: frozenset({SELL_SUBMITTED, TO_BUY}),
+    SELL_SUBMITTED: frozenset({TO_BUY, TO_SELL}),
+}
+
+
+class ScalpAlgo:
+    """Buys `symbol` on a signal and sells at once; subclass it and override `_calculate_buy_signal`.
+
+    `lot` is in dollars; `run` makes this process's client order ids unlike those of any other run.
+    """
+
+    # Regular-session bars of today the signal needs before it is asked. 21: two 20-bar averages, one bar apart.
+    warmup_bars = SMA_BARS + 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "_calc_buy_signal" in own:
+            if "_calculate_buy_signal" in own:
+                raise TypeError(f"{cls.__name__} defines _calculate_buy_signal and _calc_buy_signal: keep the first")
+            warnings.warn(f"{cls.__name__}._calc_buy_signal is taken as _calculate_buy_signal", stacklevel=2)
+            cls._calculate_buy_signal = own["_calc_buy_signal"]  # type: ignore[method-assign]
+        signal = cls._calculate_buy_signal
+        if (
+            inspect.iscoroutinefunction(signal)
+            or inspect.isgeneratorfunction(signal)
+            or inspect.isasyncgenfunction(signal)
+        ):
+            # What such a function returns is always truthy: it would buy on every bar.
+            raise TypeError(f"{cls.__name__}._calculate_buy_signal must be a plain function: no async, no yield")
+
+    def __init__(self, symbol: str, lot: Decimal, run: str) -> None:
+        self.symbol = symbol
+        self.lot = lot
+        self.state = TO_BUY
+        self.ledger = Ledger(symbol)
+        self.order: Order | None = None  # the working order that is followed; None: there is none
+        self.session: Session | None = None  # None until the calendar was read: then nothing is bought or liquidated
+        self.asks_last_trade = False  # no trades stream in: fetch the last one before a buy
+        self._run = run
+        self._orders_sent = 0
+        self._session_bars = SessionBars()
+        self._no_buys: dict[str, str] = {}  # reasons for buying nothing just now, by kind
+        self._last_price: float | None = None
+        self._last_price_at = 0
+        self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
+        self._retry_at = 0  # no sell before this time: it was refused
+        self._refusals = 0  # of sells, in a row
+        self._sell_again = False  # the followed sell was cancelled here, to offer another quantity
+        self._is_liquidating = False
+        self._said: set[str] = set()  # what is said only once
+        self._log = logging.getLogger(f"scalp.{symbol}")
+
+    # -- for custom signals -------------------------------------------------------------------------------------------
+
+    @property
+    def _bars(self) -> pd.DataFrame:
+        """All minute bars of today's regular session so far, one row a minute that traded, oldest first.
+
+        Columns open, high, low, close (dollars) and volume (shares), float64; index: start of the minute,
+        America/New_York. Only finished minutes are in it. Minutes without a trade have no row. A new frame after each
+        bar: changing it changes no bar.
+        """
+        return self._session_bars.frame
+
+    def _calculate_buy_signal(self) -> bool:
+        """True to buy now. Asked once a minute while there is neither position nor order, with `warmup_bars` bars.
+
+        Anything but True means no; an exception is logged and means no. The rule here: the close crosses its 20-bar
+        average upwards, compared exactly in millionths of a dollar.
+        """
+        closes = self._session_bars.close_micros[-SMA_BARS - 1 :]
+        if len(closes) <= SMA_BARS:
+            return False
+        inner = sum(closes[1:-1])
+        before, now = closes[-2], closes[-1]
+        return SMA_BARS * before < inner + closes[0] and SMA_BARS * now > inner + now
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def on_bar(self, bar: Bar, at: int) -> list[Action]:
+        """A minute bar arrived at `at`."""
+        is_newest = self._session_bars.add(bar)
+        self._see_price(bar.start + MINUTE, bar.close)
+        actions = self._decide(at, "bar")
+        if is_newest and self.state is TO_BUY and not self._is_liquidating:
+            return actions + self._look_for_entry(bar, at)
+        return actions
+
+    def on_history(self, bars: Sequence[Bar]) -> None:
+        """Bars of before, fetched: they fill the day but never trade."""
+        for bar in bars:
+            self._session_bars.add(bar)
+            self._see_price(bar.start + MINUTE, bar.close)
+
+    def on_trade(self, trade: Trade) -> None:
+        """A print that counts as last sale."""
+        self._see_price(trade.at, trade.price)
+
+    def on_last_trade(self, trade: Trade | None, at: int) -> list[Action]:
+        """The answer to AskLastTrade; None: there is none to be had, the last close serves."""
+        asked_at, self._price_asked_at = self._price_asked_at, 0
+        if trade is not None:
+            self._see_price(trade.at, trade.price)
+        if not asked_at or self.state is not TO_BUY or self._is_liquidating:
+            return []
+        if at - asked_at > LAST_TRADE_ANSWER:
+            self._log.warning("no buy: the last trade took %.0f s to fetch", (at - asked_at) / SECOND)
+            return []
+        return self._buy(at)
+
+    def on_order_update(self, report: OrderReport, at: int) -> list[Action]:
+        """Some source told of an order in this symbol: the stream, a REST answer, a listing."""
+        change = self.ledger.merge(report)
+        if not change.moved:
+            return []
+        self._tell(change, report)
+        order = change.order
+        may_sell = order.side == "buy" and (change.new_qty > 0 or change.ended)
+        if order.side == "sell":
+            if change.new_qty:
+                self._refusals = 0
+            if order is self.order and change.ended:
+                may_sell = self._sell_again or order.status == "filled"
+                self._sell_again = False
+                if order.status == "rejected" or (order.type == "market" and order.status != "filled"):
+                    self._back_off(at)
+        elif order is self.order and change.ended:
+            self._refusals = self._retry_at = 0
+        return self._decide(at, f"{order.side} {order.status}", may_sell)
+
+    def on_submit_refused(self, client_order_id: str, why: str, at: int) -> list[Action]:
+        """The broker, or this side on the way there, refused an order: it never came to be."""
+        order = self.ledger.find(client_order_id)
+        if order is None or order.has_ended:
+            return []
+        self.ledger.end(order, REFUSED)
+        if order.side == "sell":
+            self._back_off(at)
+            wait = (self._retry_at - at) / SECOND
+            self._log.warning("sell of %s refused: %s; again in %.0f s", order.qty, why, wait)
+        else:
+            self._log.warning("buy of %s refused: %s", order.qty, why)
+        return self._decide(at, f"{order.side} refused", may_sell=order.side == "buy")
+
+    def on_submit_lost(self, client_order_id: str, at: int) -> list[Action]:
+        """An order of unknown outcome turned out never to have arrived: a sell goes again, a buy is dropped."""
+        order = self.ledger.find(client_order_id)
+        if order is None or order.has_ended or order.id:
+            return []
+        is_wanted = order.type == "market" or not self._is_liquidating
+        if order.side == "sell" and is_wanted and order.qty == self.ledger.whole_shares and not self._is_quiet(at):
+            self._log.warning("sell %s never arrived: sent again", client_order_id)
+            return [self._submit_action(order)]
+        self.ledger.end(order, LOST)
+        self._log.warning("%s %s never arrived", order.side, client_order_id)
+        return self._decide(at, f"{order.side} lost")
+
+    def on_position(self, listed: PositionReport, as_of: int, at: int) -> list[Action]:
+        """The broker listed, asked at `as_of`, a position that fills do not explain: believe it."""
+        before = self.ledger.position
+        self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of)
+        if listed.qty != before:
+            self._log.warning("position is %s at %s, was %s", listed.qty, listed.avg_entry_price, before)
+        return self._decide(at, "position")
+
+    def checkup(self, at: int) -> list[Action]:
+        """The background look, every 30 seconds (each second in liquidation)."""
+        actions = self._decide(at, "checkup")
+        order = self.order
+        if (
+            self.state is BUY_SUBMITTED
+            and not self._is_liquidating
+            and order is not None
+            and self.ledger.position >= 0
+            and at - order.submitted_at >= BUY_LIFETIME
+        ):
+            self._log.info("buy unfilled after %d s: cancelling", (at - order.submitted_at) // SECOND)
+            actions = [*actions, self._cancel(order, at)]
+        return actions
+
+    def on_snapshot(self, orders: Sequence[OrderReport], position: PositionReport, as_of: int, at: int) -> list[Action]:
+        """What the broker lists at the start: take it over, and offer at once what is held without an order."""
+        for report in orders:
+            self._tell(self.ledger.merge(report), report)
+        return self.on_position(position, as_of, at)
+
+    def begin_session(self, session: Session) -> None:
+        """Today's session, or a change of it."""
+        self.session = session
+        self._session_bars.limit_to(session.open, session.close)
+
+    def forbid_buys(self, kind: str, why: str) -> None:
+        """Buy nothing until `allow_buys(kind)`; exits go on."""
+        self._no_buys[kind] = why
+
+    def allow_buys(self, kind: str) -> None:
+        self._no_buys.pop(kind, None)
+
+    @property
+    def no_buys(self) -> str:
+        """Why nothing is bought just now; "" when nothing stands against it."""
+        return ", ".join(self._no_buys.values())
+
+    @property
+    def minutes(self) -> int:
+        """How many minute bars of today's session there are."""
+        return len(self._session_bars)
+
+    @property
+    def last_price(self) -> float | None:
+        """The last trade in dollars, by exchange timestamp; None before any."""
+        return self._last_price
+
+    def cancel_buys(self, at: int) -> list[Action]:
+        """Cancel every working buy: nobody would sell what it fills."""
+        if self.ledger.position < 0:
+            return []
+        return [self._cancel(order, at) for order in self.ledger.open_orders if order.side == "buy"]
+
+    # -- deciding -----------------------------------------------------------------------------------------------------
+
+    def _decide(self, at: int, cause: str, may_sell: bool = True) -> list[Action]:
+        """Bring the state in line with the ledger; return what is to be done about it."""
+        self._follow(cause)
+        if self.ledger.position < 0:
+            self._once("short", logging.WARNING, "short position of %s: hands off", self.ledger.position)
+            return []
+        if self.session is not None and at >= self.session.liquidate_at:
+            return self._liquidate(at)
+        if self.state is SELL_SUBMITTED:
+            return self._keep_covered(at)
+        if self.state is TO_SELL and may_sell and at >= self._retry_at:
+            return self._sell(at, "limit")
+        return []
+
+    def _follow(self, cause: str) -> None:
+        """Choose the order to follow, if the one so far ended, and move the state accordingly."""
+        current, has_ended = self.order, False
+        while current is not None and current.has_ended:
+            has_ended = True
+            current = self.ledger.heard_of(current.replaced_by, current) if current.replaced_by else None
+        self.order = current
+        if current is not None:
+            return
+        held = self.ledger.whole_shares
+        resting, target, chosen = TO_SELL if held else TO_BUY, None, None
+        for order in self.ledger.open_orders:
+            if order.side == "sell":
+                resting, target, chosen = TO_SELL, SELL_SUBMITTED, order
+                break
+            # Held shares come before a buy, unless that buy bought them and is still working (a restart in mid-buy).
+            is_filling = order.filled_qty > 0 and self.state is TO_BUY and not has_ended
+            if target is None and (not held or is_filling):
+                resting, target, chosen = TO_BUY, BUY_SUBMITTED, order
+        if self.state is not resting:
+            if self.state is TO_SELL:
+                self._log.warning("the shares were sold elsewhere")
+            self._transition(resting, cause)
+        if target is not None:
+            self.order = chosen
+            self._transition(target, f"following a {target.value.partition('_')[0].lower()} order")
+        elif not held and self.ledger.position > 0:
+            self._once("dust", logging.WARNING, "%s of a share stays: only whole ones are sold", self.ledger.position)
+
+    def _keep_covered(self, at: int) -> list[Action]:
+        """While a sell works: every share held is on offer, and not one more; else cancel it and sell anew."""
+        offered = Decimal(0)
+        for sell in (o for o in self.ledger.open_orders if o.side == "sell"):
+            if sell.remaining is None:
+                return []
+            offered += sell.remaining
+        order = self.order
+        assert order is not None
+        if abs(self.ledger.position - offered) < 1 or at - order.cancel_sent_at < FIRST_RETRY:
+            return []
+        self._log.info("holding %s, %s on offer: cancelling the sell to offer all", self.ledger.position, offered)
+        self._sell_again = True
+        return [self._cancel(order, at)]
+
+    def _liquidate(self, at: int) -> list[Action]:
+        """From 5 minutes before the close: cancel what is no market exit, then sell what is held at market."""
+        session = self.session
+        assert session is not None
+        open_orders = self.ledger.open_orders
+        if not self._is_liquidating:
+            self._is_liquidating = True
+            self._retry_at = self._refusals = 0
+            if open_orders or self.ledger.position:
+                self._log.info("liquidating: %s held, %d orders open", self.ledger.position, len(open_orders))
+        if at >= session.close:
+            return []
+        in_the_way = open_orders
+        if at < session.quiet_at:
+            in_the_way = [o for o in open_orders if not self._is_full_exit(o)]
+        if in_the_way:
+            return [self._cancel(o, at) for o in in_the_way if at - o.cancel_sent_at >= RECANCEL_AFTER]
+        if open_orders or at >= session.quiet_at or at < self._retry_at or self.state is not TO_SELL:
+            return []
+        return self._sell(at, "market")
+
+    def _is_full_exit(self, order: Order) -> bool:
+        """A market sell of ours for all that is held."""
+        return (
+            order.is_own
+            and order.side == "sell"
+            and order.type == "market"
+            and order.remaining is not None
+            and abs(order.remaining - self.ledger.position) < 1
+        )
+
+    def _look_for_entry(self, bar: Bar, at: int) -> list[Action]:
+        if len(self._session_bars) < self.warmup_bars or self.session is None:
+            return []
+        if at - (bar.start + MINUTE) > FRESH:
+            late = (at - bar.start - MINUTE) / SECOND
+            self._once("late", logging.WARNING, "bars come %.0f s late: no buying on a delayed feed", late)
+            return []
+        try:
+            # Not `bool(...)`: NaN, a coroutine or "no" are truthy, and what is odd must not buy.
+            is_signal = bool(self._calculate_buy_signal() == True)  # noqa: E712
+        except Exception:
+            self._log.exception("the buy signal failed: no buy")
+            return []
+        if not is_signal:
+            return []
+        if self._no_buys:
+            self._log.info("signal, but no buy: %s", self.no_buys)
+            return []
+        if self.asks_last_trade:
+            self._price_asked_at = at
+            return [AskLastTrade(self.symbol)]
+        return self._buy(at)
+
+    def _buy(self, at: int) -> list[Action]:
+        if self._last_price is None or self._no_buys:
+            return []
+        price = round_down(exact(self._last_price))
+        qty = int(self.lot // price) if price > 0 else 0
+        if qty < 1:
+            self._once("lot", logging.WARNING, "lot of $%s buys no share at %s", self.lot, price)
+            return []
+        self._log.info("signal: buy %d at %s", qty, price)
+        return [self._submit("buy", qty, "limit", price, at)]
+
+    def _sell(self, at: int, order_type: OrderType) -> list[Action]:
+        """Offer every whole share that is held."""
+        qty = self.ledger.whole_shares
+        if order_type == "market":
+            return [self._submit("sell", qty, "market", None, at)]
+        prices = [self.ledger.entry_price or Decimal(0)]
+        if self._last_price is not None:
+            prices.append(exact(self._last_price))
+        return [self._submit("sell", qty, "limit", round_up(max(prices)), at)]
+
+    def _submit(self, side: str, qty: int, order_type: OrderType, price: Decimal | None, at: int) -> SubmitOrder:
+        self._orders_sent += 1
+        action = SubmitOrder(
+            symbol=self.symbol,
+            client_order_id=f"scalp-{self.symbol}-{self._run}-{self._orders_sent}",
+            side="buy" if side == "buy" else "sell",
+            qty=qty,
+            type=order_type,
+            limit_price=price,
+        )
+        self.order = self.ledger.expect(action, at)
+        terms = "market" if price is None else f"limit {price}"
+        self._transition(BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}")
+        return action
+
+    @staticmethod
+    def _submit_action(order: Order) -> SubmitOrder:
+        """The action that sent `order`, once more."""
+        assert order.qty is not None
+        return SubmitOrder(
+            symbol=order.symbol,
+            client_order_id=order.client_order_id,
+            side="buy" if order.side == "buy" else "sell",
+            qty=int(order.qty),
+            type="market" if order.type == "market" else "limit",
+            limit_price=order.limit_price,
+        )
+
+    @staticmethod
+    def _cancel(order: Order, at: int) -> CancelOrder:
+        order.cancel_sent_at = at
+        return CancelOrder(order.symbol, order.client_order_id, order.id)
+
+    def _back_off(self, at: int) -> None:
+        """A sell was refused: none before `_retry_at`, later each time."""
+        if self._is_liquidating:
+            wait = LIQUIDATION_RETRIES[min(self._refusals, len(LIQUIDATION_RETRIES) - 1)]
+        else:
+            wait = min(FIRST_RETRY << min(self._refusals, 10), LONGEST_RETRY)
+        self._refusals += 1
+        self._retry_at = at + wait
+
+    def _is_quiet(self, at: int) -> bool:
+        return self.session is not None and at >= self.session.quiet_at
+
+    def _see_price(self, made_at: int, price: float) -> None:
+        """The newest print by exchange time is the last trade, in whatever order they arrive."""
+        if made_at >= self._last_price_at:
+            self._last_price_at, self._last_price = made_at, price
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def log_bar(self, bar: Bar, level: int) -> None:
+        self._log.log(level, "bar %s %s %s %s, volume %.0f", bar.open, bar.high, bar.low, bar.close, bar.volume)
+
+    def _transition(self, new: State, cause: str) -> None:
+        old = self.state
+        assert new in TRANSITIONS[old], f"{self.symbol}: {old} -> {new} on {cause}"
+        self.state = new
+        self._log.info("%s -> %s: %s", old.value, new.value, cause)
+
+    def _tell(self, change: Change, report: OrderReport) -> None:
+        order = change.order
+        if change.is_new:
+            self._log.info("order found: %s %s %s %s", order.side, order.qty, order.type, order.limit_price or "")
+        if change.new_qty:
+            profit = f", profit {change.profit:+.2f}" if order.side == "sell" else ""
+            verb = "bought" if order.side == "buy" else "sold"
+            self._log.info("%s %s at %s%s", verb, change.new_qty, change.price, profit)
+        if change.ended and order.status != "filled":
+            self._log.info("%s %s, %s of %s filled", order.side, order.status, order.filled_qty, order.qty)
+        elif not change.new_qty:
+            self._log.debug("%s %s", order.side, report.event or order.status)
+
+    def _once(self, kind: str, level: int, text: str, *args: object) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            self._log.log(level, text, *args)

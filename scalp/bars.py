@@ -1,0 +1,94 @@
+"""Today's minute bars of one symbol."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scalp.messages import Bar
+from scalp.prices import micros
+
+NEW_YORK = "America/New_York"
+COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
+
+
+class SessionBars:
+    """Regular-session minute bars in time order, one row a minute that traded.
+
+    Appending is amortised constant time and copies nothing; the columns are plain arrays, and a DataFrame is made of
+    them only when somebody asks for one.
+    """
+
+    def __init__(self) -> None:
+        self._open_at = 0
+        self._close_at = 2**62
+        self._starts = array("q")
+        self._columns = tuple(array("d") for _ in COLUMNS)
+        # The closes once more in millionths of a dollar, so that the signal compares integers: in floats a close that
+        # equals its average falls to either side.
+        self.close_micros = array("q")
+        self._frame: pd.DataFrame | None = None
+
+    def limit_to(self, open_at: int, close_at: int) -> None:
+        """Count only bars that start in [open_at, close_at), in ns; drops what lies outside."""
+        self._open_at, self._close_at = open_at, close_at
+        first, last = bisect_left(self._starts, open_at), bisect_left(self._starts, close_at)
+        columns: tuple[array[Any], ...] = (self._starts, self.close_micros, *self._columns)
+        for column in columns:
+            del column[last:]
+            del column[:first]
+        self._frame = None
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @property
+    def last_start(self) -> int:
+        """Start of the newest minute, ns; 0 while there is none."""
+        return self._starts[-1] if self._starts else 0
+
+    def add(self, bar: Bar) -> bool:
+        """Put `bar` in its place; True when its minute is newer than all before.
+
+        A minute that is there already is replaced, an older one fills its gap, one outside the session is left out.
+        """
+        start = bar.start
+        if not self._open_at <= start < self._close_at:
+            return False
+        self._frame = None
+        values = (bar.open, bar.high, bar.low, bar.close, bar.volume)
+        starts = self._starts
+        if not starts or start > starts[-1]:
+            starts.append(start)
+            self.close_micros.append(micros(bar.close))
+            for column, value in zip(self._columns, values, strict=True):
+                column.append(value)
+            return True
+        row = bisect_left(starts, start)
+        if starts[row] == start:
+            self.close_micros[row] = micros(bar.close)
+            for column, value in zip(self._columns, values, strict=True):
+                column[row] = value
+        else:
+            starts.insert(row, start)
+            self.close_micros.insert(row, micros(bar.close))
+            for column, value in zip(self._columns, values, strict=True):
+                column.insert(row, value)
+        return False
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The bars as a DataFrame of its own memory: changing it changes no bar. See `ScalpAlgo._bars`."""
+        if self._frame is None:
+            index = pd.DatetimeIndex(np.array(self._starts).view("M8[ns]"), name="start").tz_localize("UTC")
+            self._frame = pd.DataFrame(
+                np.array(self._columns, dtype=np.float64).T,
+                index=index.tz_convert(NEW_YORK),
+                columns=COLUMNS,
+                copy=False,
+            )
+        return self._frame

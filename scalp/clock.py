@@ -1,0 +1,64 @@
+"""Exchange time and the day's session. The machine's own clock and time zone play no part."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from scalp.messages import SECOND
+
+NEW_YORK = ZoneInfo("America/New_York")
+LIQUIDATE_BEFORE_CLOSE = 300 * SECOND  # the original's 3:55 pm on a full day
+QUIET_BEFORE_CLOSE = 2 * SECOND  # an order sent later could be parked for tomorrow's open
+
+
+class Session(Struct, frozen=True):
+    """One regular session; times in ns since the epoch, UTC."""
+
+    date: dt.date
+    open: int
+    close: int
+
+    @property
+    def liquidate_at(self) -> int:
+        return self.close - LIQUIDATE_BEFORE_CLOSE
+
+    @property
+    def quiet_at(self) -> int:
+        return self.close - QUIET_BEFORE_CLOSE
+
+
+class MarketClock:
+    """Follows the exchange's clock by an offset to a monotonic one (`loop.time`)."""
+
+    def __init__(self, loop_time: Callable[[], float]) -> None:
+        self._loop_time = loop_time
+        self._offset: int | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self._offset is not None
+
+    def set(self, exchange_now: int, asked_at: float, answered_at: float) -> None:
+        """Take over the exchange's time: its answer `exchange_now` (ns) belongs to the middle of the request."""
+        self._offset = exchange_now - round((asked_at + answered_at) / 2 * SECOND)
+
+    def now(self) -> int:
+        """Exchange time, ns."""
+        return round(self._loop_time() * SECOND) + (self._offset or 0)
+
+    def seconds_until(self, at: int) -> float:
+        return (at - self.now()) / SECOND
+
+
+def new_york(at: int) -> dt.datetime:
+    """`at` (ns) as a New York time, to the microsecond."""
+    return dt.datetime.fromtimestamp(at // SECOND, NEW_YORK).replace(microsecond=at % SECOND // 1000)
+
+
+def nanoseconds(when: dt.datetime) -> int:
+    """An aware datetime as ns since the epoch."""
+    return int(when.replace(microsecond=0).timestamp()) * SECOND + when.microsecond * 1000

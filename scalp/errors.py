@@ -1,0 +1,36 @@
+"""The errors of this program, by whose fault it is and by what is known.
+
+    ScalpError
+     +-- UserError        the user must change something: one line, exit code 2
+     +-- Unreachable      the venue could not be reached or answered with trouble of its own; may pass
+     +-- Refused          the broker answered and said no: the request had no effect
+     +-- OutcomeUnknown   the request may or may not have had its effect: ask, never guess
+"""
+
+from __future__ import annotations
+
+
+class ScalpError(Exception):
+    """Base of all errors this program raises on purpose."""
+
+
+class UserError(ScalpError):
+    """Bad arguments, environment, files or credentials. The message is the one line the user sees."""
+
+
+class Unreachable(ScalpError):
+    """No connection, a timeout of a harmless question, a 5xx: worth another try."""
+
+
+class Refused(ScalpError):
+    """A definite refusal by the broker: HTTP `status`, its error `code` and `message`."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class OutcomeUnknown(ScalpError):
+    """A request that changes something broke off: nobody here knows whether it arrived."""
