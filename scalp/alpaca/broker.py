@@ -1,0 +1,295 @@
+"""Performs a fleet's actions at Alpaca: sends, asks, waits; decides nothing about trading.
+
+Each action runs as a task of its own, so no symbol waits for another's answer and an exit never waits for the answer to
+its own buy. What comes of an action returns to the fleet as a report, a refusal, or the word that an order never
+arrived. The outcome of a POST that broke off is unknown until the broker has answered for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.rest import AlpacaREST, RateLimited
+from scalp.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.ledger import Order
+from scalp.messages import Action, AskLastTrade, CancelOrder, OrderReport, SubmitOrder, Trade
+
+T = TypeVar("T")
+
+log = logging.getLogger("scalp.broker")
+
+ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was sent; the stream may tell of its fill 250 ms late
+ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has told of its end
+NOT_FOUND_FOR = 5.0  # seconds of "not found" until an order is held never to have arrived
+ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
+MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
+FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-After, and questions without an answer
+
+
+class Desk(Protocol):
+    """Where the outcome of actions goes: the fleet."""
+
+    def on_order_update(self, report: OrderReport) -> None: ...
+    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None: ...
+    def on_submit_lost(self, symbol: str, client_order_id: str) -> None: ...
+    def on_last_trade(self, symbol: str, trade: Trade | None) -> None: ...
+    def on_sent(self, action: SubmitOrder) -> None: ...
+    def find_order(self, symbol: str, key: str) -> Order | None: ...
+    def no_buys(self, symbol: str) -> str: ...
+    def reconcile_soon(self, why: str) -> None: ...
+    def on_mute_updates(self) -> None: ...
+
+
+class AlpacaBroker:
+    """`latest_trade(symbol)` is the feed's; it is asked for AskLastTrade."""
+
+    def __init__(
+        self,
+        rest: AlpacaREST,
+        budget: RequestBudget,
+        desk: Desk,
+        latest_trade: Callable[[str], Awaitable[Trade | None]],
+    ) -> None:
+        self._rest = rest
+        self._budget = budget
+        self._desk = desk
+        self._latest_trade = latest_trade
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is still under way."""
+        return bool(self._tasks)
+
+    def perform(self, action: Action) -> None:
+        """Start `action`; returns at once."""
+        if isinstance(action, SubmitOrder):
+            self._start(self._submit(action))
+            if action.side == "buy":
+                self._start(self._ask_early(action))
+        elif isinstance(action, CancelOrder):
+            self._start(self._cancel(action))
+        else:
+            self._start(self._ask_last_trade(action))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def on_stream_told(self, report: OrderReport) -> None:
+        """The order-update stream told of this order: it is not mute."""
+        self._watched.discard(report.id)
+
+    async def counted(self, request: Awaitable[T]) -> T:
+        """Await one request to the trading API, counted in the budget."""
+        self._budget.sent()
+        try:
+            return await request
+        except RateLimited:
+            self._budget.exhausted()
+            raise
+        finally:
+            self._budget.answered()
+
+    def _start(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                # A bug in here must not take the other orders with it.
+                log.exception("an action failed")
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- submitting ---------------------------------------------------------------------------------------------------
+
+    async def _submit(self, action: SubmitOrder) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ENTRY_PATIENCE
+        wait = FIRST_WAIT
+        while True:
+            if action.side == "buy":
+                why = await self._entry_forbidden(action, deadline)
+                if why:
+                    self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+                    return
+            try:
+                self._desk.on_sent(action)
+                report = await self.counted(self._rest.submit(action))
+            except RateLimited as limited:
+                # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
+                pause = min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT))
+                log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
+                await asyncio.sleep(pause)
+                wait = min(wait * 2, LONGEST_WAIT)
+                continue
+            except Refused as refusal:
+                if _is_duplicate(refusal):
+                    await self._settle_duplicate(action)
+                else:
+                    self._desk.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
+                    if action.side == "sell":
+                        self._desk.reconcile_soon(f"a sell of {action.symbol} was refused")
+                return
+            except (OutcomeUnknown, Unreachable) as error:
+                log.warning("%s %s: %s; asking what became of it", action.side, action.symbol, error)
+                await self._find_out(action)
+                return
+            self._desk.on_order_update(report)
+            return
+
+    async def _entry_forbidden(self, action: SubmitOrder, deadline: float) -> str:
+        """Wait until an entry may go; returns why not when it may not at all."""
+        loop = asyncio.get_running_loop()
+        while True:
+            order = self._desk.find_order(action.symbol, action.client_order_id)
+            if order is not None and order.cancel_sent_at:
+                return "cancelled before it was sent"
+            if why := self._desk.no_buys(action.symbol):
+                return why
+            if self._budget.allows_entry:
+                return ""
+            if loop.time() >= deadline:
+                return "the request limit left no room for it"
+            await asyncio.sleep(min(1.0, max(deadline - loop.time(), 0.01)))
+
+    async def _settle_duplicate(self, action: SubmitOrder) -> None:
+        """The id was used: by this very order, whose answer got lost, unless its terms say otherwise."""
+        report = await self._find(action)
+        if report is None:
+            return
+        same_price = action.limit_price is None or report.limit_price == action.limit_price
+        if report.side == action.side and report.qty == action.qty and same_price and report.symbol == action.symbol:
+            self._desk.on_order_update(report)
+        else:
+            why = f"the id {action.client_order_id} belongs to another order"
+            self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+
+    async def _find_out(self, action: SubmitOrder) -> None:
+        report = await self._find(action)
+        if report is not None:
+            self._desk.on_order_update(report)
+
+    async def _find(self, action: SubmitOrder) -> OrderReport | None:
+        """Ask by client order id until the broker answers; None when another source told, or nobody knows the order.
+
+        In the last case the desk has been told that the order is lost.
+        """
+        loop = asyncio.get_running_loop()
+        missing_since: float | None = None
+        wait = 0.25
+        while True:
+            order = self._desk.find_order(action.symbol, action.client_order_id)
+            if order is None or order.id or order.has_ended:
+                return None
+            try:
+                while not self._budget.allows_question:
+                    await asyncio.sleep(1.0)
+                return await self.counted(self._rest.order_by_client_id(action.client_order_id))
+            except Refused as refusal:
+                if refusal.status != 404:
+                    missing_since = None
+                elif missing_since is None:
+                    missing_since = loop.time()
+                elif loop.time() - missing_since >= NOT_FOUND_FOR:
+                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                    return None
+            except (Unreachable, OutcomeUnknown):
+                # No answer is no "not found": the five seconds begin anew.
+                missing_since = None
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT if missing_since is None else 1.0)
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    async def _ask_early(self, action: SubmitOrder) -> None:
+        """Ask for a buy that was just sent: an answer by id is faster than the stream may be."""
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        for offset in ASK_AFTER:
+            await asyncio.sleep(max(sent_at + offset - loop.time(), 0))
+            order = self._desk.find_order(action.symbol, action.client_order_id)
+            if order is None or order.has_ended or not order.id:
+                if order is None or order.has_ended:
+                    return
+                continue  # the POST is not answered yet: nothing to ask for
+            if not self._budget.has_plenty:
+                return
+            await self.ask(action.symbol, order.id)
+
+    async def ask(self, symbol: str, order_id: str) -> None:
+        """Ask for an order by the broker's id; what it says goes to the desk, no answer is only logged."""
+        order = self._desk.find_order(symbol, order_id)
+        filled, status = (order.filled_qty, order.status) if order else (None, "")
+        try:
+            report = await self.counted(self._rest.order(order_id))
+        except (Refused, Unreachable, OutcomeUnknown) as error:
+            log.debug("%s: %s", symbol, error)
+            return
+        after = self._desk.find_order(symbol, order_id)
+        has_news = after is not None and not after.has_ended and (after.filled_qty, after.status) == (filled, status)
+        self._desk.on_order_update(report)
+        moved = has_news and after is not None and (after.has_ended or after.filled_qty != filled)
+        if moved and order_id not in self._watched:
+            self._watched.add(order_id)
+            self._start(self._expect_update(order_id))
+
+    async def _expect_update(self, order_id: str) -> None:
+        """The order moved by id: the stream must tell of it too, or it is mute."""
+        await asyncio.sleep(MUTE_AFTER)
+        if order_id in self._watched:
+            self._watched.discard(order_id)
+            self._desk.on_mute_updates()
+
+    async def _ask_last_trade(self, action: AskLastTrade) -> None:
+        try:
+            trade = await self._latest_trade(action.symbol)
+        except (Refused, Unreachable, OutcomeUnknown) as error:
+            log.info("%s: no last trade (%s), its last close serves", action.symbol, error)
+            trade = None
+        self._desk.on_last_trade(action.symbol, trade)
+
+    # -- cancelling ---------------------------------------------------------------------------------------------------
+
+    async def _cancel(self, action: CancelOrder) -> None:
+        wait = FIRST_WAIT
+        while True:
+            order = self._desk.find_order(action.symbol, action.id or action.client_order_id)
+            if order is None or order.has_ended:
+                return
+            if not order.id:
+                # Its POST is still under way, or its outcome is being asked for: find it first.
+                await asyncio.sleep(0.05)
+                continue
+            try:
+                await self.counted(self._rest.cancel(order.id))
+            except RateLimited as limited:
+                await asyncio.sleep(min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT)))
+                wait = min(wait * 2, LONGEST_WAIT)
+                continue
+            except Refused as refusal:
+                # Mostly: filled already. The order itself tells.
+                log.info("%s: cancel refused: %s", action.symbol, refusal.message)
+                await self.ask(action.symbol, order.id)
+                return
+            except (OutcomeUnknown, Unreachable) as error:
+                log.warning("%s: cancel: %s", action.symbol, error)
+            for pause in ASK_CANCEL_AFTER:
+                await asyncio.sleep(pause)
+                if order.has_ended:
+                    return
+                if self._budget.allows_question:
+                    await self.ask(action.symbol, order.id)
+            return
+
+
+def _is_duplicate(refusal: Refused) -> bool:
+    return refusal.status == 422 and "client_order_id must be unique" in refusal.message.lower()

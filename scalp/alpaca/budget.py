@@ -1,0 +1,79 @@
+"""How many requests Alpaca still takes in this minute, and who goes first when they get short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scalp.messages import MINUTE, SECOND
+
+DEFAULT_LIMIT = 200  # requests a minute and account, as documented; the answers' headers overrule it
+ENTRY = 3  # a buy, its cancel, its exit
+
+
+class RequestBudget:
+    """Counts requests against the limit the answers tell of.
+
+    Exits and cancels never ask here: they always go. Questions about orders of unknown outcome need what exits and
+    cancels may need to stay free; entries need their own exit and cancel on top; the rest needs that an entry still fits.
+    `reserve()` tells how many requests the exits and cancels of what is open now may take.
+    """
+
+    def __init__(self, now: Callable[[], int], reserve: Callable[[], int]) -> None:
+        self._now = now
+        self._reserve = reserve
+        self.limit = DEFAULT_LIMIT
+        self._remaining = DEFAULT_LIMIT
+        self._resets_at = 0  # ns; 0: a window has not begun
+        self._told_reset = 0.0
+        self._in_flight = 0
+
+    @property
+    def remaining(self) -> int:
+        """Requests left in this minute."""
+        if self._now() >= self._resets_at:
+            self._remaining = self.limit
+            self._resets_at = self._now() + MINUTE
+        return self._remaining
+
+    @property
+    def resets_in(self) -> float:
+        """Seconds until the limit is fresh again."""
+        return max(0.0, (self._resets_at - self._now()) / SECOND)
+
+    def sent(self) -> None:
+        """A request goes out."""
+        self._remaining = self.remaining - 1
+        self._in_flight += 1
+
+    def answered(self) -> None:
+        self._in_flight -= 1
+
+    def on_rate_limit(self, limit: int, remaining: int, reset: float) -> None:
+        """What an answer said; `reset` in epoch seconds. Requests still under way are not in its count."""
+        self.limit = limit
+        if reset != self._told_reset:
+            self._told_reset = reset
+            self._resets_at = max(int(reset * SECOND), self._now() + SECOND)
+            self._remaining = limit
+        self._remaining = min(self._remaining, remaining - self._in_flight + 1)
+
+    def exhausted(self) -> None:
+        """The broker said 429."""
+        self._remaining = min(self.remaining, 0)
+
+    @property
+    def has_plenty(self) -> bool:
+        """More than half is left: by-id questions after a buy are affordable."""
+        return self.remaining > self.limit // 2
+
+    @property
+    def allows_question(self) -> bool:
+        return self.remaining > self._reserve()
+
+    @property
+    def allows_entry(self) -> bool:
+        return self.remaining >= self._reserve() + ENTRY
+
+    @property
+    def allows_rest(self) -> bool:
+        return self.remaining > self._reserve() + ENTRY

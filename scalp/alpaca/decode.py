@@ -1,0 +1,117 @@
+"""Alpaca's JSON to the program's own types: tolerant of what is missing, unknown or of another type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+from scalp.messages import MINUTE, SECOND, OrderReport, PositionReport
+
+
+def parse_time_ns(text: str) -> int:
+    """RFC 3339 with up to 9 fractional digits, `Z` or an offset, to ns since the epoch, exactly. Raises ValueError."""
+    seconds, rest = text[16:19], text[19:]
+    if len(seconds) != 3 or seconds[0] != ":" or not rest:
+        raise ValueError("not a time in RFC 3339")
+    if rest[-1] in "Zz":
+        fraction, offset = rest[:-1], 0
+    else:
+        fraction, offset = rest[:-6], _offset_ns(rest[-6:])
+    ns = 0
+    if fraction:
+        if fraction[0] != ".":
+            raise ValueError("not a time in RFC 3339")
+        ns = int(fraction[1:10].ljust(9, "0"))
+    return _minute_ns(text[:16]) + int(seconds[1:]) * SECOND + ns - offset
+
+
+@lru_cache(maxsize=4096)
+def _minute_ns(text: str) -> int:
+    # Almost every time that arrives lies in a minute already seen.
+    at = datetime.strptime(text.replace("t", "T"), "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+    return int(at.timestamp()) * SECOND
+
+
+def _offset_ns(text: str) -> int:
+    if text[0] not in "+-" or text[3] != ":":
+        raise ValueError("not a time in RFC 3339")
+    minutes = int(text[1:3]) * 60 + int(text[4:6])
+    return minutes * MINUTE if text[0] == "+" else -minutes * MINUTE
+
+
+def format_time_ns(at: int) -> str:
+    """`at` (ns since the epoch) as RFC 3339 in UTC, with nine decimals unless it is a whole second."""
+    seconds, ns = divmod(at, SECOND)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ns:09d}Z" if ns else f"{text}Z"
+
+
+def decimal_or_none(value: object) -> Decimal | None:
+    """A number that may come as text or as a JSON number; None if it is absent, empty or no number at all."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        number = Decimal(value if isinstance(value, (str, int)) else repr(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def time_or_none(value: object) -> int | None:
+    """RFC 3339 text as ns, or None if it is absent or no time."""
+    try:
+        return parse_time_ns(value) if isinstance(value, str) else None
+    except (ValueError, IndexError):
+        return None
+
+
+def text_of(value: object) -> str:
+    """Text, and "" for everything that is none."""
+    return value if isinstance(value, str) else ""
+
+
+def order_report(order: Mapping[str, Any], update: Mapping[str, Any] | None = None) -> OrderReport:
+    """An order object of Alpaca's, with the fields of the update that carried it if it came by the stream.
+
+    Nothing is required, nothing unknown matters; what is missing becomes None or "".
+    """
+    if update is None:
+        event, execution_id, price, quantity = "", None, None, None
+    else:
+        event = text_of(update.get("event"))
+        execution_id = text_of(update.get("execution_id")) or None
+        price = decimal_or_none(update.get("price"))
+        quantity = decimal_or_none(update.get("qty"))
+    return OrderReport(
+        symbol=text_of(order.get("symbol")),
+        id=text_of(order.get("id")),
+        client_order_id=text_of(order.get("client_order_id")),
+        side=text_of(order.get("side")),
+        type=text_of(order.get("type")) or text_of(order.get("order_type")),
+        status=text_of(order.get("status")),
+        qty=decimal_or_none(order.get("qty")),
+        filled_qty=decimal_or_none(order.get("filled_qty")),
+        filled_avg_price=decimal_or_none(order.get("filled_avg_price")),
+        limit_price=decimal_or_none(order.get("limit_price")),
+        submitted_at=time_or_none(order.get("submitted_at")),
+        replaced_by=text_of(order.get("replaced_by")) or None,
+        replaces=text_of(order.get("replaces")) or None,
+        time_in_force=text_of(order.get("time_in_force")),
+        event=event,
+        execution_id=execution_id,
+        price=price,
+        execution_qty=quantity,
+    )
+
+
+def position_report(position: Mapping[str, Any]) -> PositionReport:
+    """A row of the position listing, `qty` signed. Raises ValueError without a symbol or a quantity."""
+    symbol, qty = text_of(position.get("symbol")), decimal_or_none(position.get("qty"))
+    if not symbol or qty is None:
+        raise ValueError("a position without a symbol or a quantity")
+    if position.get("side") == "short":
+        qty = -abs(qty)
+    return PositionReport(symbol, qty, decimal_or_none(position.get("avg_entry_price")) or Decimal(0))

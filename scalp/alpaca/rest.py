@@ -1,0 +1,309 @@
+"""Alpaca's REST interface, without blocking the loop.
+
+The SDK builds paths and parameters and calls `_request`, which is a coroutine here: with `raw_data=True` its methods
+return awaitables of plain JSON. Three of its methods must not be used that way: `cancel_order` and `cancel_all_orders`
+drop the coroutine and send nothing, `submit_order` turns prices into floats. The bot uses the methods below.
+
+Errors of all methods: `RateLimited` (429, nothing done), `Refused` (a definite no), `OutcomeUnknown` (an order was
+sent, changed or cancelled and the answer is missing), `Unreachable` (a question without an answer; ask again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import alpaca_trade_api
+
+from scalp.alpaca.decode import format_time_ns, order_report, parse_time_ns, position_report, text_of, time_or_none
+from scalp.errors import OutcomeUnknown, Unreachable
+from scalp.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.settings import Endpoints
+from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
+
+__all__ = ["AlpacaREST", "Asset", "Clock", "RateLimited"]
+
+NEW_YORK = ZoneInfo("America/New_York")
+PAGE = 500  # orders in one listing, Alpaca's maximum
+LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
+
+RateLimitObserver = Callable[[int, int, float], None]
+
+
+class Clock(NamedTuple):
+    """The exchange's clock; times in ns since the epoch. `is_open` is about the regular session."""
+
+    timestamp: int
+    is_open: bool
+    next_open: int
+    next_close: int
+
+
+class Asset(NamedTuple):
+    """What can be traded under a symbol, and whether it can."""
+
+    symbol: str
+    name: str
+    exchange: str
+    active: bool
+    tradable: bool
+
+
+class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
+    """Coroutines for account, clock, orders, positions and market data of one Alpaca account.
+
+    `transport` sends a request; the default is aiohttp. `on_rate_limit(limit, remaining, reset)` hears what every
+    answer of the trading API says of its request limit, `reset` in epoch seconds; the data API counts for itself.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        transport: Transport | None = None,
+        on_rate_limit: RateLimitObserver | None = None,
+        *,
+        order_timeout: float = 5.0,
+        timeout: float = 10.0,
+    ) -> None:
+        super().__init__(
+            endpoints.key_id, endpoints.secret_key, base_url=endpoints.trading_url, api_version="v2", raw_data=True
+        )
+        self.on_rate_limit = on_rate_limit
+        self._data_url = endpoints.data_url
+        self._own_transport = HttpTransport() if transport is None else None
+        self._transport: Transport = transport or self._own_transport  # type: ignore[assignment]
+        self._order_timeout = order_timeout
+        self._timeout = timeout
+        self._headers = {
+            "APCA-API-KEY-ID": endpoints.key_id,
+            "APCA-API-SECRET-KEY": endpoints.secret_key,
+            "User-Agent": "scalp",
+        }
+
+    async def close(self) -> None:
+        """Close the connections of the default transport."""
+        if self._own_transport is not None:
+            await self._own_transport.close()
+
+    # The seam to the SDK: every request of it and of this class goes through here.
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        data: Mapping[str, Any] | None = None,
+        base_url: str | None = None,
+        api_version: str | None = None,
+    ) -> Any:
+        what = f"{method} {path.partition('?')[0]}"
+        body = await self._send(method, path, data, base_url, api_version)
+        return decode(body, what=what, changes=_changes(method))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        data: Mapping[str, Any] | None = None,
+        base_url: str | None = None,
+        api_version: str | None = None,
+    ) -> bytes:
+        changes = _changes(method)
+        what = f"{method} {path.partition('?')[0]}"
+        in_query = method in ("GET", "DELETE")
+        headers, status, body = await exchange(
+            self._transport,
+            method,
+            f"{base_url or self._base_url}/{api_version or self._api_version}{path}",
+            self._headers,
+            data if in_query else None,
+            None if in_query else data,
+            self._order_timeout if changes else self._timeout,
+            what=what,
+            changes=changes,
+        )
+        if base_url is None:
+            self._observe(headers)
+        check(status, headers, body, what=what, changes=changes)
+        return body
+
+    def data_get(
+        self, path: str, data: Mapping[str, Any] | None = None, feed: str | None = None, api_version: str = "v2"
+    ) -> Any:
+        """GET from the data host. (The SDK's own reads that host from the environment on each call.)"""
+        return self._request("GET", path, _with_feed(data, feed), self._data_url, api_version)
+
+    async def data_bytes(self, path: str, data: Mapping[str, Any] | None = None, feed: str | None = None) -> bytes:
+        """The same, undecoded: for large answers with a typed decoder of their own."""
+        return await self._send("GET", path, _with_feed(data, feed), self._data_url, "v2")
+
+    def _observe(self, headers: Mapping[str, str]) -> None:
+        if self.on_rate_limit is None:
+            return
+        try:
+            limit = int(headers["x-ratelimit-limit"])
+            remaining = int(headers["x-ratelimit-remaining"])
+            reset = float(headers["x-ratelimit-reset"])
+        except (KeyError, ValueError):
+            return
+        self.on_rate_limit(limit, remaining, reset)
+
+    # Account, clock, assets.
+
+    async def account(self) -> dict[str, Any]:
+        """The account as Alpaca tells it; only `id` and `status` are promised, numbers are text."""
+        return _mapping(await self.get_account(), "account")
+
+    async def clock(self) -> Clock:
+        answer = _mapping(await self.get_clock(), "clock")
+        try:
+            return Clock(
+                parse_time_ns(answer["timestamp"]),
+                bool(answer["is_open"]),
+                parse_time_ns(answer["next_open"]),
+                parse_time_ns(answer["next_close"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise Unreachable("GET /clock: the answer is not understood") from None
+
+    async def calendar(self, start: date, end: date) -> list[tuple[date, int, int]]:
+        """(day, open, close) of each trading day from `start` to `end` inclusive, in ns; early closes included."""
+        rows = _rows(await self.get_calendar(start.isoformat(), end.isoformat()), "calendar")
+        try:
+            return [
+                (date.fromisoformat(row["date"]), _at(row["date"], row["open"]), _at(row["date"], row["close"]))
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError):
+            raise Unreachable("GET /calendar: the answer is not understood") from None
+
+    async def asset(self, symbol: str) -> Asset:
+        """Raises Refused with status 404 for an unknown symbol."""
+        return _asset(_mapping(await self.get_asset(quote(symbol, safe="")), "assets"))
+
+    async def assets(self) -> list[Asset]:
+        """All active US equities: more than 10,000 rows."""
+        rows = _rows(await self.list_assets(status="active", asset_class="us_equity"), "assets")
+        return [_asset(row) for row in rows]
+
+    # Orders and positions.
+
+    async def submit(self, order: SubmitOrder) -> OrderReport:
+        """Send a day order; the price goes out as the exact decimal."""
+        body = {
+            "symbol": order.symbol,
+            "qty": str(order.qty),
+            "side": order.side,
+            "type": order.type,
+            "time_in_force": "day",
+            "client_order_id": order.client_order_id,
+        }
+        if order.limit_price is not None:
+            body["limit_price"] = format(order.limit_price, "f")
+        answer = await self.post("/orders", body)
+        if not isinstance(answer, dict) or not answer.get("id"):
+            raise OutcomeUnknown("POST /orders: the answer holds no order")
+        return order_report(answer)
+
+    async def cancel(self, order_id: str) -> None:
+        """Ask for a cancel: the order is gone only when an update or a listing says so."""
+        await self.delete(f"/orders/{quote(order_id, safe='')}")
+
+    async def order(self, order_id: str) -> OrderReport:
+        """Raises Refused with status 404 for an unknown order."""
+        return order_report(_mapping(await self.get_order(quote(order_id, safe="")), "orders"))
+
+    async def order_by_client_id(self, client_order_id: str) -> OrderReport:
+        """Raises Refused with status 404 for an unknown order."""
+        return order_report(_mapping(await self.get_order_by_client_order_id(client_order_id), "orders"))
+
+    async def open_orders(self, symbols: Sequence[str] | None = None) -> list[OrderReport]:
+        """All open orders (of `symbols`), oldest first."""
+        return await self._orders("open", symbols, None)
+
+    async def closed_orders(self, since: int, symbols: Sequence[str] | None = None) -> list[OrderReport]:
+        """Orders that ended, submitted after `since` (ns), oldest first."""
+        return await self._orders("closed", symbols, since)
+
+    async def _orders(self, status: str, symbols: Sequence[str] | None, since: int | None) -> list[OrderReport]:
+        # More symbols than a URL holds: list all orders and choose here.
+        named = list(symbols) if symbols and list_length(symbols) <= LONGEST_LIST else None
+        found: dict[str, OrderReport] = {}
+        while True:
+            after = None if since is None else format_time_ns(since)
+            rows = _rows(
+                await self.list_orders(status=status, limit=PAGE, after=after, direction="asc", symbols=named), "orders"
+            )
+            reports = [order_report(row) for row in rows]
+            before = len(found)
+            found.update((report.id, report) for report in reports)
+            last = reports[-1].submitted_at if reports else None
+            if len(rows) < PAGE or len(found) == before or last is None:
+                break
+            # `after` is exclusive, and orders of one instant may lie on both sides of the page's end.
+            since = last - 1
+        return [report for report in found.values() if symbols is None or report.symbol in symbols]
+
+    async def positions(self) -> list[PositionReport]:
+        """All positions. A listing that is not understood is Unreachable: it never means that nothing is held."""
+        rows = _rows(await self.list_positions(), "positions")
+        try:
+            return [position_report(row) for row in rows]
+        except ValueError as error:
+            raise Unreachable(f"GET /positions: {error}") from None
+
+    # Market data.
+
+    async def latest_trade(self, symbol: str, feed: str | None = None) -> Trade | None:
+        """The latest trade that counts as last sale, None if the feed has none."""
+        answer = await self.data_get(f"/stocks/{quote(symbol, safe='')}/trades/latest", feed=feed)
+        trade = answer.get("trade") if isinstance(answer, dict) else None
+        if not isinstance(trade, dict):
+            return None
+        at, price, size = time_or_none(trade.get("t")), trade.get("p"), trade.get("s")
+        if at is None or not isinstance(price, (int, float)) or price <= 0:
+            return None
+        return Trade(symbol, at, float(price), float(size) if isinstance(size, (int, float)) else 0.0)
+
+
+def list_length(symbols: Sequence[str]) -> int:
+    """Length in a URL of `symbols` joined by commas, which are written as %2C."""
+    return sum(len(symbol) + 3 for symbol in symbols)
+
+
+def _changes(method: str) -> bool:
+    return method != "GET"
+
+
+def _with_feed(data: Mapping[str, Any] | None, feed: str | None) -> dict[str, Any]:
+    return {**(data or {}), **({"feed": feed} if feed else {})}
+
+
+def _mapping(answer: object, path: str) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise Unreachable(f"GET /{path}: the answer is not understood")
+    return answer
+
+
+def _rows(answer: object, path: str) -> list[dict[str, Any]]:
+    if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
+        raise Unreachable(f"GET /{path}: the answer is not understood")
+    return answer
+
+
+def _asset(row: Mapping[str, Any]) -> Asset:
+    return Asset(
+        symbol=text_of(row.get("symbol")),
+        name=text_of(row.get("name")),
+        exchange=text_of(row.get("exchange")),
+        active=row.get("status", "active") == "active",
+        tradable=bool(row.get("tradable", True)),
+    )
+
+
+def _at(day: str, clock: str) -> int:
+    """HH:MM of a New York day in ns since the epoch."""
+    at = datetime.strptime(f"{day} {clock}", "%Y-%m-%d %H:%M").replace(tzinfo=NEW_YORK)
+    return int(at.timestamp()) * SECOND

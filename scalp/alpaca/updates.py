@@ -1,0 +1,70 @@
+"""The order-update stream of an Alpaca account."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import msgspec
+from websockets.legacy.client import WebSocketClientProtocol
+
+from scalp.alpaca.decode import order_report
+from scalp.settings import Endpoints
+from scalp.stream import Frame, LoginRefused, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.venue import OrderUpdateSink
+
+ANSWER_TIMEOUT = 10.0  # seconds for the answer to the login, and for that to `listen`
+
+
+class OrderUpdates(ReconnectingStream):
+    """Tells the sink of every order update of the account. Silence is normal here: nothing trades, nothing is sent."""
+
+    def __init__(self, endpoints: Endpoints, sink: OrderUpdateSink, rng: random.Random) -> None:
+        super().__init__("order updates", websocket_url(endpoints.trading_url) + "/stream", rng)
+        self._sink = sink
+        self._login_message = msgspec.json.encode(
+            {"action": "auth", "key": endpoints.key_id, "secret": endpoints.secret_key}
+        ).decode()
+
+    async def _login(self, socket: WebSocketClientProtocol) -> None:
+        await socket.send(self._login_message)
+        data = await self._answer(socket, "authorization")
+        if data.get("status") != "authorized":
+            words = str(data.get("message") or data.get("error") or "")
+            if "connection" in words:
+                raise StreamTrouble("another connection to this account's order updates is open")
+            raise LoginRefused(
+                "the order-update stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY, "
+                "and that they belong to the account (paper or live) at APCA_API_BASE_URL"
+            )
+        await socket.send('{"action":"listen","data":{"streams":["trade_updates"]}}')
+        streams = (await self._answer(socket, "listening")).get("streams")
+        if not isinstance(streams, list) or "trade_updates" not in streams:
+            raise StreamTrouble("the server does not offer trade_updates")
+
+    async def _answer(self, socket: WebSocketClientProtocol, stream: str) -> dict[str, Any]:
+        """The data of the next message of `stream`; an update that comes first is not lost."""
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            while True:
+                frame = await socket.recv()
+                message = msgspec.json.decode(frame)
+                if isinstance(message, dict) and message.get("stream") == stream:
+                    data = message.get("data")
+                    return data if isinstance(data, dict) else {}
+                self._take(frame)
+
+    def _on_frame(self, frame: Frame) -> bool:
+        message = msgspec.json.decode(frame)
+        if message["stream"] != "trade_updates":
+            self._say_once("message of the stream %.40r ignored", message["stream"])
+            return False
+        update = message["data"]
+        self._sink.on_order_update(order_report(update["order"], update))
+        return True
+
+    def _on_up(self) -> None:
+        self._sink.on_updates_up()
+
+    def _on_down(self, why: str) -> None:
+        self._sink.on_updates_down(why)

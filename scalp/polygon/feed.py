@@ -1,0 +1,299 @@
+"""Minute bars and last trades from Polygon's (now Massive's) stream, history from its REST interface."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import msgspec
+from websockets.legacy.client import WebSocketClientProtocol
+
+from scalp.errors import Refused, ScalpError, Unreachable, UserError
+from scalp.messages import MINUTE, Bar, Trade
+from scalp.settings import Endpoints
+from scalp.stream import Frame, FrameDecoder, LoginRefused, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
+from scalp.venue import MarketDataSink
+
+STALE_AFTER = 150.0  # seconds of an open session without any message
+ANSWER_TIMEOUT = 10.0  # seconds for each answer to the login
+CONFIRM_TIMEOUT = 5.0  # seconds without a further answer to a subscription: not every channel is confirmed
+REFUSED_TIMEOUT = 1.0  # the same once a channel was refused
+LONGEST_PAUSE = 60.0  # seconds, whatever Retry-After says
+EVICTED_WAIT = 60.0  # seconds after "max_connections": two programs on one key would throw each other out for ever
+CHUNK = 400  # channels in one subscription message
+REST_TIMEOUT = 10.0
+PACE = 0.05  # seconds between two requests for history
+RETRIES = (2.0, 4.0, 8.0, 15.0)  # seconds before asking again
+MILLISECOND = 1_000_000
+
+DELAYED_HOST = "wss://delayed.massive.com/stocks"
+
+# Conditions whose print does not become the last sale; codes that are not named here count.
+# 2 average price, 5 bunched and sold late, 7 cash, 10 derivatively priced, 12 extended hours (form T), 13 extended
+# hours out of sequence, 15 official close, 16 official open, 20 next day, 21 price variation, 22 prior reference price,
+# 29 seller, 32 and 33 out of sequence, 35 stock option, 37 odd lot, 43 and 44 not eligible or cancelled, 52 contingent,
+# 53 qualified contingent.
+NO_LAST_SALE = frozenset({2, 5, 7, 10, 12, 13, 15, 16, 20, 21, 22, 29, 32, 33, 35, 37, 43, 44, 52, 53})
+
+
+class _Aggregate(msgspec.Struct, tag_field="ev", tag="AM", gc=False):
+    sym: str
+    s: float  # epoch milliseconds
+    o: float
+    h: float
+    l: float  # noqa: E741
+    c: float
+    v: float
+
+
+class _Trade(msgspec.Struct, tag_field="ev", tag="T", gc=False):
+    sym: str
+    t: float  # epoch milliseconds
+    p: float
+    s: float = 0.0
+    c: list[int] | None = None
+
+
+class _Status(msgspec.Struct, tag_field="ev", tag="status"):
+    status: str = ""
+    message: str = ""
+
+
+_Message = _Aggregate | _Trade | _Status
+
+_decoder: FrameDecoder[_Message] = FrameDecoder(_Message)
+
+
+class PolygonFeed(ReconnectingStream):
+    """The minute bars of `symbols` from 04:00 to 20:00 New York time, and their trades where the plan has them."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        symbols: Sequence[str],
+        sink: MarketDataSink,
+        rng: random.Random,
+        expect_messages: Callable[[], bool],
+        transport: Transport | None = None,
+    ) -> None:
+        super().__init__(
+            "polygon",
+            websocket_url(endpoints.polygon_stream_url),
+            rng,
+            stale_after=STALE_AFTER,
+            expect_messages=expect_messages,
+        )
+        self._symbols = list(symbols)
+        self._watched = frozenset(symbols)
+        self._sink = sink
+        self._rest_url = endpoints.polygon_url.rstrip("/")
+        self._own_transport = HttpTransport() if transport is None else None
+        self._transport: Transport = transport or self._own_transport  # type: ignore[assignment]
+        # A key in a URL would end up in logs of proxies and servers.
+        self._headers = {"Authorization": f"Bearer {endpoints.polygon_key}", "User-Agent": "scalp"}
+        self._login_message = msgspec.json.encode({"action": "auth", "params": endpoints.polygon_key}).decode()
+        self._confirmed: set[str] = set()
+        self._not_authorized = False
+
+    async def close(self) -> None:
+        """Close the connections of the default transport."""
+        if self._own_transport is not None:
+            await self._own_transport.close()
+
+    def streams_trades(self, symbol: str) -> bool:
+        return f"T.{symbol}" in self._confirmed
+
+    # Login and subscription.
+
+    async def _login(self, socket: WebSocketClientProtocol) -> None:
+        self._confirmed = set()
+        await self._status(socket, "connected")
+        await socket.send(self._login_message)
+        await self._status(socket, "auth_success")
+        # One kind after the other: a refusal does not name the channel it is about.
+        await self._subscribe(socket, "AM")
+        bars = [symbol for symbol in self._symbols if f"AM.{symbol}" in self._confirmed]
+        if not bars and self._not_authorized:
+            raise UserError(
+                "this Polygon plan has no real-time minute bars: it needs the Advanced plan. "
+                f"(A delayed plan streams at POLYGON_WS_URL={DELAYED_HOST}, too late to trade on.)"
+            )
+        if len(bars) < len(self._symbols):
+            missing = ", ".join(symbol for symbol in self._symbols if symbol not in set(bars))
+            self._say_once("the subscription to the minute bars of %s was not confirmed", missing)
+        await self._subscribe(socket, "T")
+        if not all(self.streams_trades(symbol) for symbol in self._symbols):
+            self._say_once("no trades of some symbols (does the plan have them?); going on with minute bars")
+
+    async def _status(self, socket: WebSocketClientProtocol, wanted: str) -> None:
+        """Wait for this status. Raises what another one means."""
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            while True:
+                for message in _decoder.messages(await socket.recv(), self._frame_trouble):
+                    if not isinstance(message, _Status):
+                        self._deliver(message)
+                    elif message.status == wanted:
+                        return
+                    else:
+                        _raise_trouble(message)
+
+    async def _subscribe(self, socket: WebSocketClientProtocol, kind: str) -> None:
+        """Subscribe all symbols, and wait while answers keep coming: some channels never get one."""
+        self._not_authorized = False
+        channels = [f"{kind}.{symbol}" for symbol in self._symbols]
+        for first in range(0, len(channels), CHUNK):
+            params = ",".join(channels[first : first + CHUNK])
+            await socket.send(msgspec.json.encode({"action": "subscribe", "params": params}).decode())
+        while not self._confirmed.issuperset(channels):
+            try:
+                async with asyncio.timeout(REFUSED_TIMEOUT if self._not_authorized else CONFIRM_TIMEOUT):
+                    frame = await socket.recv()
+            except TimeoutError:
+                return
+            self._take(frame)
+
+    def _take_status(self, message: _Status) -> None:
+        _raise_trouble(message)
+        if message.message.startswith("subscribed to:"):
+            names = message.message.partition(":")[2].split(",")
+            self._confirmed.update(name.strip() for name in names)
+        elif "not authorized" in message.message.lower():
+            self._not_authorized = True
+        elif message.status == "error":
+            self._say_once("error: %s", message.message)
+
+    # Data.
+
+    def _on_frame(self, frame: Frame) -> bool:
+        held_data = False
+        for message in _decoder.messages(frame, self._frame_trouble):
+            if isinstance(message, _Status):
+                self._take_status(message)
+            else:
+                held_data = True
+                self._deliver(message)
+        return held_data
+
+    def _deliver(self, message: _Aggregate | _Trade) -> None:
+        if message.sym not in self._watched:
+            return
+        if isinstance(message, _Trade):
+            if message.p > 0 and NO_LAST_SALE.isdisjoint(message.c or ()):
+                self._sink.on_trade(Trade(message.sym, int(message.t) * MILLISECOND, message.p, message.s))
+        elif message.l > 0:
+            self._sink.on_bar(
+                Bar(message.sym, int(message.s) * MILLISECOND, message.o, message.h, message.l, message.c, message.v)
+            )
+
+    def _on_up(self) -> None:
+        self._sink.on_feed_up()
+
+    def _on_down(self, why: str) -> None:
+        self._sink.on_feed_down(why)
+
+    # REST.
+
+    async def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]:
+        """Finished minute bars from `start` to `end` (ns), symbol by symbol, oldest first; a symbol without bars too.
+
+        One request a symbol, one after the other. A symbol that cannot be had does not hold up the others: Unreachable,
+        naming those that are missing, is raised at the end.
+        """
+        missing: dict[str, ScalpError] = {}
+        for symbol in symbols:
+            try:
+                bars = await self._bars(symbol, start, end)
+            except (Unreachable, Refused) as error:
+                missing[symbol] = error
+            else:
+                yield symbol, bars
+            await asyncio.sleep(PACE)
+        if missing:
+            raise Unreachable(f"no history of {', '.join(missing)}: {next(iter(missing.values()))}")
+
+    async def _bars(self, symbol: str, start: int, end: int) -> list[Bar]:
+        path = f"/v2/aggs/ticker/{quote(symbol, safe='')}/range/1/minute/{start // MILLISECOND}/{end // MILLISECOND}"
+        query = {"adjusted": "false", "sort": "asc", "limit": "50000"}
+        bars: list[Bar] = []
+        while True:
+            answer = await self._get_patiently(path, query)
+            for row in answer.get("results") or ():
+                try:
+                    at = int(row["t"]) * MILLISECOND
+                    prices = float(row["o"]), float(row["h"]), float(row["l"]), float(row["c"])
+                    volume = float(row["v"])
+                except (KeyError, TypeError, ValueError) as error:
+                    self._frame_trouble(error)
+                    continue
+                if at + MINUTE <= end:
+                    bars.append(Bar(symbol, at, *prices, volume))
+            further = answer.get("next_url")
+            if not isinstance(further, str) or not further:
+                return bars
+            # Only path and query are taken from it, so the key goes to no other host.
+            path, query = urlsplit(further).path, dict(parse_qsl(urlsplit(further).query))
+
+    async def _get_patiently(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        for pause in RETRIES:
+            try:
+                return await self._get(path, query)
+            except RateLimited as error:
+                await asyncio.sleep(min(LONGEST_PAUSE, error.retry_after or pause))
+            except Unreachable:
+                await asyncio.sleep(pause)
+        return await self._get(path, query)
+
+    async def latest_trade(self, symbol: str) -> Trade | None:
+        """The latest trade if it counts as last sale; None where plan or symbol have none. Raises Unreachable."""
+        try:
+            answer = await self._get(f"/v2/last/trade/{quote(symbol, safe='')}", None)
+        except Refused:
+            return None
+        trade = answer.get("results")
+        if not isinstance(trade, dict):
+            return None
+        try:
+            if not NO_LAST_SALE.isdisjoint(trade.get("c") or ()):
+                return None
+            # Unlike on the stream this time is in nanoseconds.
+            return Trade(symbol, int(trade["t"]), float(trade["p"]), float(trade.get("s") or 0))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    async def _get(self, path: str, query: dict[str, str] | None) -> dict[str, Any]:
+        what = f"GET {path}"
+        headers, status, body = await exchange(
+            self._transport,
+            "GET",
+            self._rest_url + path,
+            self._headers,
+            query,
+            None,
+            REST_TIMEOUT,
+            what=what,
+            changes=False,
+        )
+        check(status, headers, body, what=what, changes=False)
+        answer = decode(body, what=what, changes=False)
+        if not isinstance(answer, dict):
+            raise Unreachable(f"{what}: the answer is not understood")
+        # DELAYED is the success of a delayed plan.
+        if answer.get("status") not in ("OK", "DELAYED"):
+            raise Refused(status, 0, str(answer.get("error") or answer.get("message") or answer.get("status")))
+        return answer
+
+
+def _raise_trouble(message: _Status) -> None:
+    """Raise what a status means for the connection, if it means anything."""
+    if message.status == "auth_failed":
+        raise LoginRefused("Polygon refused the key: check POLYGON_API_KEY")
+    if message.status == "max_connections":
+        raise StreamTrouble(
+            "another connection with this key is open (Polygon allows one, the newest wins)", EVICTED_WAIT
+        )
+    if message.status == "auth_timeout":
+        raise StreamTrouble("the login came too late")

@@ -1,0 +1,235 @@
+"""Arguments, environment and credentials. Nothing here ever prints a key."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import ipaddress
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from scalp.errors import UserError
+
+PAPER_URL = "https://paper-api.alpaca.markets"
+LIVE_URL = "https://api.alpaca.markets"
+DATA_URL = "https://data.alpaca.markets"
+DATA_STREAM_URL = "wss://stream.data.alpaca.markets"
+POLYGON_URL = "https://api.massive.com"
+POLYGON_STREAM_URL = "wss://socket.massive.com/stocks"
+
+SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where to trade and with which keys. `repr` leaves the keys out."""
+
+    trading_url: str  # https://paper-api.alpaca.markets, no trailing slash, no /v2
+    data_url: str  # https://data.alpaca.markets
+    data_stream_url: str  # wss://stream.data.alpaca.markets (the feed is appended: /v2/iex)
+    key_id: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    feed: str = "iex"  # "iex", "sip" or "polygon"
+    polygon_url: str = POLYGON_URL
+    polygon_stream_url: str = POLYGON_STREAM_URL
+    polygon_key: str = field(default="", repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in any output."""
+        return tuple(secret for secret in (self.key_id, self.secret_key, self.polygon_key) if secret)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run. `endpoints` is None for the built-in exchange; `speed` is None for as fast as it goes there."""
+
+    symbols: tuple[str, ...]
+    lot: Decimal
+    notes: tuple[str, ...] = ()  # what was understood differently from how it was written
+    endpoints: Endpoints | None = None
+    is_live: bool = False
+    wait: bool = False
+    debug: bool = False
+    algo: str = ""
+    speed: float | None = None
+    seed: int = 1
+    session: dt.date | None = None
+    replay: tuple[Path, ...] = ()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+
+def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Arguments and environment of one run. Raises UserError with one clear line."""
+    parser = _Parser(
+        prog="main.py",
+        description="Scalps US stocks through Alpaca. With no APCA_* variable set it trades against a built-in "
+        "simulated exchange.",
+    )
+    parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade, as many as you like")
+    parser.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
+    parser.add_argument(
+        "--algo", default="", metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
+    )
+    parser.add_argument("--feed", choices=("polygon", "iex", "sip"), help="where bars come from (default: polygon with "
+                        "POLYGON_API_KEY, else iex)")  # fmt: skip
+    parser.add_argument("--live", action="store_true", help="trade real money; needs the keys of a live account")
+    parser.add_argument("--wait", action="store_true", help="while the market is closed, wait until it opens")
+    parser.add_argument("--debug", action="store_true", help="log more")
+    simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
+    simulated.add_argument("--speed", type=_speed, help="minutes of market a real minute takes (default: all it can)")
+    simulated.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
+    simulated.add_argument("--session", type=_date, metavar="DATE", help="trading day to simulate, YYYY-MM-DD")
+    simulated.add_argument("--replay", type=Path, action="append", default=[], metavar="PATH",
+                           help="trade recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
+    args = parser.parse_intermixed_args(argv)
+    symbols, notes = _symbols(args.symbols)
+    endpoints = _endpoints(environ, is_live=args.live, feed=args.feed)
+    if endpoints is not None:
+        for name in ("speed", "seed", "session", "replay"):
+            if getattr(args, name):
+                raise UserError(f"--{name} belongs to the built-in exchange: unset the APCA_* variables to use it")
+    elif args.feed is not None:
+        raise UserError(f"--feed {args.feed} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY")
+    return Settings(
+        symbols=symbols,
+        lot=_lot(args.lot),
+        notes=notes,
+        endpoints=endpoints,
+        is_live=args.live,
+        wait=args.wait,
+        debug=args.debug,
+        algo=args.algo,
+        speed=args.speed if endpoints is None else _scalp_speed(environ, endpoints),
+        seed=1 if args.seed is None else args.seed,
+        session=args.session,
+        replay=tuple(args.replay),
+    )
+
+
+def _symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if not given:
+        raise UserError("no symbols: name the stocks to trade, for example: python main.py --lot=2000 TSLA FB AAPL")
+    symbols: list[str] = []
+    notes: list[str] = []
+    for text in given:
+        symbol = text.upper()
+        if not SYMBOL.fullmatch(symbol):
+            raise UserError(f"{text!r} is not a stock symbol (classes are written with a dot: BRK.B)")
+        if symbol in symbols:
+            notes.append(f"{symbol} is named twice: traded once")
+        else:
+            symbols.append(symbol)
+            if symbol != text:
+                notes.append(f"{text} is taken as {symbol}")
+    return tuple(symbols), tuple(notes)
+
+
+def _lot(text: str) -> Decimal:
+    try:
+        lot = Decimal(text)
+    except InvalidOperation:
+        raise UserError(f"--lot {text!r} is not an amount of dollars, for example: --lot=2000") from None
+    if not lot.is_finite() or lot <= 0:
+        raise UserError(f"--lot {text!r} must be more than 0 dollars")
+    return lot
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a speed, for example 60")
+    return speed
+
+
+def _date(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date of the form YYYY-MM-DD") from None
+
+
+def _endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | None) -> Endpoints | None:
+    """Where to trade; None for the built-in exchange: no APCA_* variable is set and real money was not asked for."""
+    env = {name: value.strip() for name, value in environ.items() if value.strip()}
+    alpaca = sorted(name for name in env if name.startswith("APCA_"))
+    if not alpaca and not is_live:
+        return None
+    missing = [name for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY") if name not in env]
+    if missing:
+        because = f"{alpaca[0]} is set" if alpaca else "--live was given"
+        raise UserError(
+            f"{because} but not {' and '.join(missing)}: set both keys, or unset all APCA_* variables to trade against "
+            "the built-in exchange"
+        )
+    polygon_key = env.get("POLYGON_API_KEY", "")
+    feed = feed or ("polygon" if polygon_key else "iex")
+    if feed == "polygon" and not polygon_key:
+        raise UserError("the polygon feed needs POLYGON_API_KEY; Alpaca's own feeds are --feed iex and --feed sip")
+    trading_url = env.get("APCA_API_BASE_URL", LIVE_URL if is_live else PAPER_URL).rstrip("/").removesuffix("/v2")
+    endpoints = Endpoints(
+        trading_url=_checked("APCA_API_BASE_URL", trading_url, "http"),
+        data_url=_checked("APCA_API_DATA_URL", env.get("APCA_API_DATA_URL", DATA_URL), "http").removesuffix("/v2"),
+        data_stream_url=_checked("APCA_API_STREAM_URL", env.get("APCA_API_STREAM_URL", DATA_STREAM_URL), "ws"),
+        key_id=env["APCA_API_KEY_ID"],
+        secret_key=env["APCA_API_SECRET_KEY"],
+        feed=feed,
+        polygon_url=_checked("POLYGON_BASE_URL", env.get("POLYGON_BASE_URL", POLYGON_URL), "http"),
+        polygon_stream_url=_checked("POLYGON_WS_URL", env.get("POLYGON_WS_URL", POLYGON_STREAM_URL), "ws"),
+        polygon_key=polygon_key,
+    )
+    host = urlsplit(endpoints.trading_url).hostname
+    if host == urlsplit(LIVE_URL).hostname and not is_live:
+        raise UserError("APCA_API_BASE_URL is the live account's: add --live to trade real money, or use " + PAPER_URL)
+    if host == urlsplit(PAPER_URL).hostname and is_live:
+        raise UserError(f"--live contradicts APCA_API_BASE_URL={PAPER_URL}: drop one of the two")
+    return endpoints
+
+
+def _checked(name: str, url: str, scheme: str) -> str:
+    """`url` without a trailing slash; plain text only to this machine. http(s) is taken for ws(s), as the SDK does."""
+    url = url.rstrip("/")
+    if scheme == "ws" and url.startswith("http"):
+        url = "ws" + url.removeprefix("http")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in (scheme, scheme + "s") or parts.username:
+        raise UserError(f"{name} is not a {scheme}s:// address")
+    if parts.scheme == scheme and not is_loopback(host):
+        raise UserError(f"{name}: plain {scheme} to {host} would send the keys in clear: use {scheme}s://")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _scalp_speed(environ: Mapping[str, str], endpoints: Endpoints) -> float | None:
+    """SCALP_SPEED, which the stand-alone exchange prints; only an exchange on this machine can be faster than time."""
+    text = environ.get("SCALP_SPEED", "").strip()
+    if not text or not is_loopback(urlsplit(endpoints.trading_url).hostname or ""):
+        return None
+    try:
+        return _speed(text)
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"SCALP_SPEED: {error}") from None

@@ -1,0 +1,280 @@
+"""One websocket client that keeps itself connected: backoff, login, staleness.
+
+A subclass says how to log in and what a frame means; everything about time is the loop's, so that a session on a
+virtual clock behaves like a real one. Handshakes carry no keys, and neither headers, frames nor exception objects of
+the network libraries are ever logged: only words written here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NoReturn, TypeVar
+
+import msgspec
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatusCode, WebSocketException
+from websockets.legacy.client import Connect, WebSocketClientProtocol
+
+from scalp.errors import UserError
+
+Frame = str | bytes
+
+FIRST_BACKOFF, MAX_BACKOFF = 2.0, 15.0  # seconds; a wait lies between half of the step and the step
+USEFUL_AFTER = 30.0  # seconds a connection must have been up before the next failure counts as the first again
+OPEN_TIMEOUT = 10.0
+LOGIN_TIMEOUT = 60.0  # for the whole of login and subscription; single answers have shorter ones
+CLOSE_TIMEOUT = 0.4  # a peer that does not answer our close is left after about four times this
+PING_INTERVAL, PING_TIMEOUT = 15.0, 20.0
+WATCH_EVERY = 5.0
+REFUSALS_BELIEVED = 5  # in a row, once a login has worked in this run
+
+# The library would log frames, the login among them, and handshake headers at DEBUG.
+_library_log = logging.getLogger("scalp.websockets")
+_library_log.setLevel(logging.CRITICAL)
+
+
+Message = TypeVar("Message")
+
+
+class StreamTrouble(Exception):
+    """This connection is of no use: try another. `wait` replaces the usual backoff, in seconds."""
+
+    def __init__(self, why: str, wait: float | None = None) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
+class LoginRefused(UserError):
+    """The server does not accept our keys. The message names the variables to check, never a key."""
+
+
+class _DirectConnect(Connect):
+    """A handshake that is redirected fails: the keys go to the configured host only."""
+
+    def handle_redirect(self, uri: str) -> None:
+        raise InvalidHandshake("redirected")
+
+
+class FrameDecoder(Generic[Message]):
+    """Decodes a frame that is a JSON array of tagged structs, or one of them alone."""
+
+    def __init__(self, message: Any) -> None:
+        """`message`: the union of the structs."""
+        self._all = msgspec.json.Decoder(list[message])
+        self._one = msgspec.json.Decoder(message)
+        self._parts = msgspec.json.Decoder(list[msgspec.Raw])
+
+    def messages(self, frame: Frame, on_trouble: Callable[[Exception], None]) -> Iterator[Message]:
+        """The messages of a frame; one that is not understood costs itself, not its neighbours."""
+        try:
+            yield from self._all.decode(frame)
+            return
+        except msgspec.ValidationError:
+            pass
+        except msgspec.DecodeError as error:
+            on_trouble(error)
+            return
+        try:
+            parts = self._parts.decode(frame)
+        except msgspec.ValidationError:
+            parts = [msgspec.Raw(frame if isinstance(frame, bytes) else frame.encode())]
+        for part in parts:
+            try:
+                yield self._one.decode(part)
+            except msgspec.ValidationError as error:
+                on_trouble(error)
+
+
+class ReconnectingStream:
+    """Connects, logs in, reads; and again, until cancelled.
+
+    `stale_after`: seconds without a data frame after which the connection is replaced, counted only while
+    `expect_messages()` is true, and doubling while it stays quiet; None: silence is normal.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        rng: random.Random,
+        *,
+        stale_after: float | None = None,
+        expect_messages: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.name = name
+        self.log = logging.getLogger(f"scalp.{name.replace(' ', '.')}")
+        self._url = url
+        self._rng = rng
+        self._stale_after = stale_after
+        self._stale_limit = stale_after or 0.0
+        self._expect_messages = expect_messages
+        self._quiet = 0.0
+        self._up_since: float | None = None
+        self._refusals: int | None = None  # None until a login has worked
+        self._socket: WebSocketClientProtocol | None = None
+        self._why = ""  # why we close the connection ourselves
+        self._closing: asyncio.Task[None] | None = None
+        self._told: set[str] = set()
+
+    # What a subclass says.
+
+    async def _login(self, socket: WebSocketClientProtocol) -> None:
+        """Log in and subscribe. Raises LoginRefused, UserError (both fatal) or StreamTrouble."""
+        raise NotImplementedError
+
+    def _on_frame(self, frame: Frame) -> bool:
+        """Handle one frame; True if it held data. StreamTrouble ends the connection, anything else is only logged."""
+        raise NotImplementedError
+
+    def _on_up(self) -> None:
+        """Logged in and subscribed."""
+
+    def _on_down(self, why: str) -> None:
+        """Was up, is no longer."""
+
+    # What everybody sees.
+
+    @property
+    def is_up(self) -> bool:
+        """Logged in and subscribed right now."""
+        return self._up_since is not None
+
+    async def run(self) -> None:
+        """Stay connected until cancelled. Raises UserError when the server refuses the keys or the subscription."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            self._why = ""
+            try:
+                await self._one_connection()
+            except Exception as error:
+                if isinstance(error, UserError) and not self._may_pass(error):
+                    raise
+                why = self._why or _in_words(error)
+                wait = error.wait if isinstance(error, StreamTrouble) else None
+                if self._up_since is not None and loop.time() - self._up_since >= USEFUL_AFTER:
+                    failures = 0
+                self._go_down(why)
+            finally:
+                self._socket = None
+                self._go_down("stopped")
+            step = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 10))
+            failures += 1
+            if wait is None:
+                wait = self._rng.uniform(step / 2, step)
+            self.log.warning("%s: %s; next try in %.1f s", self.name, why, wait)
+            await asyncio.sleep(wait)
+
+    def reconnect(self, why: str) -> None:
+        """Give up the present connection, if there is one, and make a new one after the usual backoff."""
+        if self._socket is not None and not self._why:
+            self._why = why
+            # Closing ends the reading in run(); the reference keeps the task alive.
+            self._closing = asyncio.get_running_loop().create_task(self._socket.close())
+
+    # For subclasses.
+
+    def _say_once(self, message: str, *args: object) -> None:
+        """Warn, but not again with the same words: what a plan lacks is true at every reconnection."""
+        text = message % args
+        level = logging.DEBUG if text in self._told else logging.WARNING
+        self._told.add(text)
+        self.log.log(level, "%s: %s", self.name, text)
+
+    def _frame_trouble(self, error: Exception) -> None:
+        """One line for each kind of trouble with what the server sends."""
+        kind = type(error).__name__
+        level = logging.DEBUG if kind in self._told else logging.WARNING
+        self._told.add(kind)
+        self.log.log(level, "%s: a message was not understood (%s: %.80s)", self.name, kind, error)
+
+    # Inner works.
+
+    async def _one_connection(self) -> NoReturn:
+        """One connection from the handshake to its end, which is always an exception."""
+        loop = asyncio.get_running_loop()
+        async with _DirectConnect(
+            self._url,
+            logger=_library_log,
+            compression=None,
+            open_timeout=OPEN_TIMEOUT,
+            ping_interval=PING_INTERVAL,
+            ping_timeout=PING_TIMEOUT,
+            close_timeout=CLOSE_TIMEOUT,
+            max_size=2**24,
+            max_queue=1024,
+        ) as socket:
+            self._socket = socket
+            async with asyncio.timeout(LOGIN_TIMEOUT):
+                await self._login(socket)
+            self._up_since = loop.time()
+            self._refusals = 0
+            self._quiet = 0.0
+            self.log.info("%s: up", self.name)
+            self._on_up()
+            watchdog = loop.create_task(self._watch())
+            try:
+                while True:
+                    self._take(await socket.recv())
+            finally:
+                watchdog.cancel()
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            held_data = self._on_frame(frame)
+        except StreamTrouble:
+            raise
+        except Exception as error:
+            # Whatever one frame holds, the next one is read.
+            self._frame_trouble(error)
+            return
+        if held_data:
+            self._quiet = 0.0
+            self._stale_limit = self._stale_after or 0.0
+
+    async def _watch(self) -> None:
+        """Outside of the reading, because a silent socket answers pings and never wakes the reader."""
+        while self._stale_after is not None:
+            await asyncio.sleep(WATCH_EVERY)
+            if not self._expect_messages():
+                self._quiet = 0.0
+                continue
+            self._quiet += WATCH_EVERY
+            if self._quiet >= self._stale_limit:
+                self._stale_limit *= 2
+                self.reconnect(f"no message for {self._quiet:.0f} s")
+                return
+
+    def _go_down(self, why: str) -> None:
+        if self._up_since is not None:
+            self._up_since = None
+            self._on_down(why)
+
+    def _may_pass(self, error: UserError) -> bool:
+        """Keys that worked before and are refused now are more likely the server's trouble: asked a few times again."""
+        if not isinstance(error, LoginRefused) or self._refusals is None:
+            return False
+        self._refusals += 1
+        return self._refusals < REFUSALS_BELIEVED
+
+
+def websocket_url(url: str) -> str:
+    """http becomes ws and https wss, as the variables may hold either; no slash at the end."""
+    return ("ws" + url[4:] if url.startswith("http") else url).rstrip("/")
+
+
+def _in_words(error: Exception) -> str:
+    """Why a connection ended, without a word of what the network libraries put into their exceptions."""
+    if isinstance(error, ConnectionClosed):
+        return f"closed by the server ({error.rcvd.code})" if error.rcvd else "connection lost"
+    if isinstance(error, InvalidStatusCode):
+        return f"HTTP {error.status_code} at the handshake"
+    if isinstance(error, (StreamTrouble, UserError)):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, (OSError, WebSocketException)):
+        return f"no connection ({type(error).__name__})"
+    return f"an answer was not understood ({type(error).__name__})"
