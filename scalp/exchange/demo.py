@@ -1,0 +1,56 @@
+"""The built-in exchange in the bot's own process: which days it plays, and serving one of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from scalp.errors import UserError
+from scalp.exchange.calendar import SessionDay, session_day
+from scalp.exchange.market import synthetic_day
+from scalp.exchange.matching import Engine
+from scalp.exchange.replay import load
+from scalp.exchange.server import ExchangeServer
+from scalp.messages import Bar
+from scalp.settings import Endpoints, Settings
+
+# A fixed day, so that the same seed gives the same run on every machine and every date.
+DEFAULT_DAY = dt.date(2026, 11, 20)
+
+Market = Mapping[str, Sequence[Bar]]
+
+
+def days(settings: Settings) -> Iterator[tuple[SessionDay, Market]]:
+    """The trading days to play, in order. Raises UserError for files or dates that cannot be played."""
+    if not settings.replay:
+        day = session_day(settings.session or DEFAULT_DAY)
+        yield day, synthetic_day(settings.symbols, day, settings.seed)
+        return
+    recorded = load(settings.replay, settings.symbols)
+    if settings.session is not None and settings.session not in recorded:
+        dates = ", ".join(str(date) for date in recorded)
+        raise UserError(f"no bars of {settings.session} for {', '.join(settings.symbols)}: there are {dates}")
+    for date, market in recorded.items():
+        if settings.session in (None, date):
+            # A symbol without bars that day can still be asked for; nothing trades in it.
+            yield session_day(date), {symbol: market.get(symbol, []) for symbol in settings.symbols}
+
+
+@asynccontextmanager
+async def serve(settings: Settings, day: SessionDay, market: Market) -> AsyncIterator[Endpoints]:
+    """Play `day` from its open on a free port of this machine, in the running loop's time."""
+    engine = Engine(day.open, day.close, market, now=day.open, seed=settings.seed)
+    server = await ExchangeServer.start(market, engine)
+    try:
+        env = server.environment()
+        yield Endpoints(
+            trading_url=env["APCA_API_BASE_URL"],
+            data_url=env["APCA_API_DATA_URL"],
+            data_stream_url=env["APCA_API_STREAM_URL"],
+            key_id=env["APCA_API_KEY_ID"],
+            secret_key=env["APCA_API_SECRET_KEY"],
+            feed="sip",
+        )
+    finally:
+        await server.stop()

@@ -1,0 +1,565 @@
+"""The matching engine: orders in, order updates out, fills by the prints of the market.
+
+It is a plain deterministic object. It has no clock, no sockets and no random numbers: its time moves only when a print
+arrives or `advance` is called, and everything timed waits in one heap ordered by (time, sequence number). It runs
+behind the wire server, inside a backtest and inside a fault simulation. All times are exchange time, ns since the
+epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import copy
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from scalp import prices
+from scalp.exchange import rules
+from scalp.exchange.account import Account
+from scalp.exchange.orders import ZERO, Asset, Execution, Order, OrderRequest, Update, make_asset, make_id
+from scalp.exchange.path import trade_path
+from scalp.messages import SECOND, Bar
+
+MILLISECOND = 1_000_000
+_NINE_DECIMALS = Decimal("0.000000001")
+
+
+class FillModel(Struct, frozen=True):
+    """When and for how much an order fills: pessimistic, and nothing but prints decides.
+
+    - A print at price p implies a quote of p minus and plus half a spread, rounded away from p to a tick. At either
+      price `share` of the print's size can be had (at least one share), once for all orders together.
+    - A market order, on arrival and then on each later print, fills at that quote: always worse than the last print.
+    - A limit order whose limit reaches the quote when it arrives fills there too, at the quote and never beyond its
+      limit. One that lies inside the spread, such as a limit at the last print, rests.
+    - A resting limit order is filled only by prints made after it arrived: by a print beyond its limit, up to `share`
+      of its size; by a print exactly at its limit, up to `touch_share` of it (others were first in the queue), which
+      may be nothing. It fills at its limit, never better.
+    - What doesn't fit is left for the following prints: that is how partial fills come about.
+    - Day and gtc orders fill from the open to the close, those marked extended_hours on every print. Nothing fills
+      in a halt. Stop orders are triggered by a print at or beyond their stop. There are no fees.
+    """
+
+    share: float = 0.1
+    touch_share: float = 0.02
+    half_spread: float = 0.00005  # of the price; a tick at least
+
+
+class Latency(Struct, frozen=True):
+    """How long things take, in ns of exchange time."""
+
+    order: int = 5 * MILLISECOND  # from POST, DELETE or PATCH to the venue
+    update: int = 20 * MILLISECOND  # from an event to its order update
+
+
+class _Book(Struct):
+    """What the engine knows of one symbol. `room` is what is left of the last print's shares."""
+
+    symbol: str
+    last: float = 0.0
+    last_at: int = 0
+    room: int = 0
+    halted: bool = False
+    open: dict[str, Order] = {}
+    live: list[Order] = []
+
+
+class Engine:
+    """One account trading `assets` (symbols or Asset objects) against the prints it is shown.
+
+    `on_update` is called with each order update, in the order of their delivery; it may submit and cancel.
+    """
+
+    def __init__(
+        self,
+        session_open: int,
+        session_close: int,
+        assets: Iterable[Asset | str],
+        *,
+        cash: Decimal | int = 100_000,
+        multiplier: int = 4,
+        shorting: bool = False,
+        fills: FillModel | None = None,
+        latency: Latency | None = None,
+        now: int | None = None,
+        on_update: Callable[[Update], None] | None = None,
+        seed: int = 0,
+    ) -> None:
+        known = [make_asset(asset) if isinstance(asset, str) else asset for asset in assets]
+        self.assets: dict[str, Asset] = {asset.symbol: asset for asset in known}
+        self.account = Account(Decimal(cash), multiplier)
+        self.orders: dict[str, Order] = {}  # every order ever, oldest first
+        self.executions: list[Execution] = []
+        self.fills = fills or FillModel()
+        self.latency = latency or Latency()
+        self.shorting = shorting
+        self.on_update: Callable[[Update], None] = on_update or (lambda update: None)
+        self.now = session_open if now is None else now
+        self._seed = seed
+        self._books = {symbol: _Book(symbol) for symbol in self.assets}
+        self._by_client_id: dict[str, Order] = {}
+        self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
+        self._sequence = 0
+        self.begin_session(session_open, session_close)
+
+    # --- time ---
+
+    def begin_session(self, session_open: int, session_close: int) -> None:
+        """The next trading day: parked orders start at its open, day orders expire at its close."""
+        self.session_open = session_open
+        self.session_close = session_close
+        self.account.last_equity = self.equity()
+        self._at(max(session_open, self.now), self._open_session, None)
+        self._at(max(session_close, self.now), self._close_session, None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the regular session is on now."""
+        return self.session_open <= self.now < self.session_close
+
+    def next_time(self) -> int | None:
+        """When the next timed event is due, None when there is none."""
+        return self._heap[0][0] if self._heap else None
+
+    def advance(self, to: int) -> None:
+        """Let time pass until `to`: everything due happens, in order."""
+        heap = self._heap
+        while heap and heap[0][0] <= to:
+            at, _, action, argument = heapq.heappop(heap)
+            self.now = max(self.now, at)
+            action(argument)
+        self.now = max(self.now, to)
+
+    def _at(self, time: int, action: Callable[[Any], None], argument: Any) -> None:
+        self._sequence += 1
+        heapq.heappush(self._heap, (time, self._sequence, action, argument))
+
+    # --- the market ---
+
+    def on_trade(self, symbol: str, at: int, price: float, size: float) -> None:
+        """A print: `size` shares of `symbol` at `price` dollars. What was due until `at` happens before it."""
+        if self._heap and self._heap[0][0] <= at:
+            self.advance(at)
+        self.now = max(self.now, at)
+        book = self._books[symbol]
+        book.last = price
+        book.last_at = at
+        if book.open:
+            book.room = max(1, int(size * self.fills.share))
+            if book.live:
+                self._match(book, price, size)
+        else:
+            book.room = int(size)  # of a print nobody needed: kept whole, cut to the share when an order comes
+
+    def on_bars(self, bars: Sequence[Bar]) -> None:
+        """One minute of the market, all symbols at once: the quick way, for a backtest.
+
+        Only symbols with an open order walk through their trade path, merged in time; the others just take their
+        close. An order that comes in during the minute for a symbol that had none meets the next minute's prints.
+        """
+        busy = [bar for bar in bars if self._books[bar.symbol].open]
+        if busy:
+            walks = [[(made.at, n, made) for made in trade_path(bar)] for n, bar in enumerate(busy)]
+            for at, n, made in heapq.merge(*walks):
+                self.on_trade(busy[n].symbol, at, made.price, made.size)
+        for bar in bars:
+            book = self._books[bar.symbol]
+            book.last = bar.close
+            if not book.open:
+                book.room = int(bar.volume) // 4  # about the last of the minute's prints
+
+    def halt(self, symbol: str) -> None:
+        """Trading stops in `symbol`: orders are taken and wait."""
+        self._books[symbol].halted = True
+
+    def resume(self, symbol: str) -> None:
+        """Trading goes on in `symbol`, with its next print."""
+        self._books[symbol].halted = False
+
+    def is_halted(self, symbol: str) -> bool:
+        """Whether trading in `symbol` is stopped."""
+        return self._books[symbol].halted
+
+    def last_price(self, symbol: str) -> Decimal | None:
+        """The last print in dollars, None before the first."""
+        last = self._books[symbol].last if symbol in self._books else 0.0
+        return prices.exact(last) if last else None
+
+    # --- what a client can do ---
+
+    def submit(self, request: OrderRequest) -> Order:
+        """Take a new order. The answer says pending_new, or accepted while the market is closed. Raises Refusal."""
+        self.advance(self.now)  # what is due by now counts, even if nobody let it happen yet
+        self._check(request)
+        order = self._new_order(request)
+        if order.status == "pending_new":
+            self._emit("pending_new", order)
+            self._at(self.now + self.latency.order, self._arrive, order)
+        else:
+            self._emit("accepted", order)
+        return copy.copy(order)
+
+    def order(self, order_id: str) -> Order:
+        """The order with this id. Raises Refusal (404)."""
+        order = self.orders.get(order_id)
+        if order is None:
+            raise rules.not_found(f"order not found for {order_id}")
+        return order
+
+    def order_by_client_id(self, client_order_id: str) -> Order:
+        """The order with this client order id. Raises Refusal (404)."""
+        order = self._by_client_id.get(client_order_id)
+        if order is None:
+            raise rules.not_found(f"order not found for {client_order_id}")
+        return order
+
+    def open_orders(self, symbol: str | None = None) -> list[Order]:
+        """Orders with which something can still happen, oldest first."""
+        if symbol is not None:
+            book = self._books.get(symbol)
+            return list(book.open.values()) if book else []
+        found = [order for book in self._books.values() for order in book.open.values()]
+        return sorted(found, key=lambda order: order.number)
+
+    def cancel(self, order_id: str) -> None:
+        """Ask for an order to be cancelled; a fill may still win. Raises Refusal when it is filled or unknown."""
+        order = self.order(order_id)
+        if order.status in ("canceled", "pending_cancel"):
+            return
+        if not order.open or order.status == "pending_replace":
+            raise rules.unprocessable(f'order is already in "{order.status}" state')
+        order.cancel_requested_at = self.now
+        self._set(order, "pending_cancel")
+        self._emit("pending_cancel", order)
+        self._at(self.now + self.latency.order, self._do_cancel, order)
+
+    def replace(
+        self,
+        order_id: str,
+        *,
+        qty: Decimal | None = None,
+        limit_price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        time_in_force: str | None = None,
+        client_order_id: str = "",
+    ) -> Order:
+        """Ask for a new order in place of an old one; the new one comes back, the old one may still fill first.
+
+        `qty` is what the new order still has to fill; None means what the old one leaves. Raises Refusal.
+        """
+        old = self.order(order_id)
+        if not old.open:
+            raise rules.unprocessable("unable to replace order, order is not open")
+        if old.status in ("accepted", "pending_new", "pending_cancel", "pending_replace"):
+            raise rules.unprocessable(f"unable to replace order, order is {old.status}")
+        if old.qty is None:
+            raise rules.unprocessable("unable to replace order, notional orders cannot be replaced")
+        request = OrderRequest(
+            symbol=old.symbol,
+            side=old.side,
+            type=old.type,
+            time_in_force=time_in_force or old.time_in_force,
+            qty=old.leaves if qty is None else qty,
+            limit_price=limit_price if limit_price is not None else old.limit_price,
+            stop_price=stop_price if stop_price is not None else old.stop_price,
+            client_order_id=client_order_id,
+            extended_hours=old.extended_hours,
+        )
+        self._check(request, instead_of=old)
+        new = self._new_order(request)
+        new.replaces = old.id
+        self._set(old, "pending_replace")
+        self._emit("pending_replace", old)
+        self._at(self.now + self.latency.order, self._do_replace, (old, new, old.filled_qty))
+        return copy.copy(new)
+
+    def settle_cancels(self) -> None:
+        """Let every cancel that is under way take effect now."""
+        for order in self.open_orders():
+            if order.status == "pending_cancel":
+                self._do_cancel(order)
+
+    def reject(self, order_id: str) -> None:
+        """A fault: the venue turns down an order that was taken."""
+        order = self.order(order_id)
+        if order.open:
+            order.failed_at = self.now
+            self._end(order, "rejected")
+
+    # --- money ---
+
+    def equity(self) -> Decimal:
+        """Cash and positions at the last print, in dollars."""
+        return self.account.cash + sum((self.market_value(symbol) for symbol in self.account.positions), ZERO)
+
+    def market_value(self, symbol: str) -> Decimal:
+        """What the position is worth at the last print, negative when short."""
+        position = self.account.positions[symbol]
+        return position.qty * (self.last_price(symbol) or position.avg_entry_price)
+
+    def buying_power(self) -> Decimal:
+        """Dollars left for new orders."""
+        reserved = ZERO
+        for order in self.open_orders():
+            reserved += self._cost(order)
+        return self.account.buying_power(reserved)
+
+    def _cost(self, order: Order | OrderRequest) -> Decimal:
+        """What an order lowers buying power by, in dollars: buys that open and short sales, closing orders nothing."""
+        held = self.account.held(order.symbol)
+        if (held > 0) if order.side == "sell" else (held < 0):
+            return ZERO
+        if order.notional is not None:
+            return order.notional
+        qty = order.leaves if isinstance(order, Order) else order.qty
+        assert qty is not None
+        last = self._books[order.symbol].last
+        if order.side == "sell":
+            price = max(order.limit_price or ZERO, prices.exact(last) * Decimal("1.03"))
+        else:
+            price = order.limit_price or order.stop_price or (self._quote("buy", last) if last else ZERO)
+        return price * qty
+
+    # --- admission ---
+
+    def _check(self, request: OrderRequest, instead_of: Order | None = None) -> None:
+        rules.check_parameters(request)
+        rules.check_asset(request, self.assets)
+        if request.client_order_id in self._by_client_id:
+            raise rules.parameter("client_order_id must be unique")
+        held = self.account.held(request.symbol)
+        others = [order for order in self.open_orders(request.symbol) if order is not instead_of]
+        rules.check_intent(request, held)
+        rules.check_wash_trade(request, others)
+        qty = request.qty
+        if qty is None:
+            assert request.notional is not None
+            last = self.last_price(request.symbol)
+            qty = request.notional / last if last else ZERO
+        rules.check_shares(request, qty, held, others, self.assets[request.symbol], self.shorting)
+        given_back = self._cost(instead_of) if instead_of else ZERO
+        rules.check_buying_power(self._cost(request), self.buying_power() + given_back)
+
+    def _new_order(self, request: OrderRequest) -> Order:
+        number = len(self.orders) + 1
+        tradable_now = self.is_open or (request.extended_hours and self.now < self.session_close)
+        order = Order(
+            id=make_id(self._seed, "order", number),
+            client_order_id=request.client_order_id or make_id(self._seed, "client", number),
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
+            time_in_force=request.time_in_force,
+            qty=request.qty,
+            notional=request.notional,
+            limit_price=request.limit_price,
+            stop_price=request.stop_price,
+            extended_hours=request.extended_hours,
+            position_intent=rules.position_intent(request.side, self.account.held(request.symbol)),
+            status="pending_new" if tradable_now else "accepted",
+            submitted_at=self.now,
+            updated_at=self.now,
+            expires_at=self.session_close if request.time_in_force != "gtc" else self.now + 90 * 86400 * SECOND,
+            number=number,
+        )
+        self.orders[order.id] = order
+        self._by_client_id[order.client_order_id] = order
+        book = self._books[order.symbol]
+        if not book.open:
+            book.room = max(1, int(book.room * self.fills.share))
+        book.open[order.id] = order
+        return order
+
+    # --- timed events ---
+
+    def _open_session(self, _: None) -> None:
+        for order in self.open_orders():
+            if order.status == "accepted":
+                self._arrive(order)
+
+    def _close_session(self, _: None) -> None:
+        for order in self.open_orders():
+            if order.time_in_force != "gtc":
+                order.expired_at = self.now
+                self._end(order, "expired")
+
+    def _arrive(self, order: Order) -> None:
+        """The order reaches the venue: it is `new`, and may trade at once."""
+        if order.status == "pending_cancel":
+            # Cancelled on its way: it still gets there first, and the cancel follows.
+            self._emit("new", order, make_id(self._seed, "new", order.number))
+        elif order.status in ("pending_new", "accepted"):
+            self._set(order, "new")
+            self._emit("new", order, make_id(self._seed, "new", order.number))
+        else:
+            return
+        book = self._books[order.symbol]
+        book.live.append(order)
+        if order.time_in_force == "fok" and not self._fits(order, book):
+            order.canceled_at = self.now
+            self._end(order, "canceled")
+            return
+        if book.last_at >= self.session_open or order.extended_hours:
+            self._take(order, book)
+        if order.time_in_force in ("ioc", "fok") and order.open:
+            order.canceled_at = self.now
+            self._end(order, "canceled")
+
+    def _do_cancel(self, order: Order) -> None:
+        if order.open:
+            order.canceled_at = self.now
+            self._end(order, "canceled")
+
+    def _do_replace(self, pair: tuple[Order, Order, Decimal]) -> None:
+        old, new, filled_before = pair
+        if not new.open:
+            return  # the close came first
+        assert new.qty is not None
+        # What the old order filled meanwhile is not to be filled again.
+        still_wanted = new.qty - (old.filled_qty - filled_before)
+        if not old.open or still_wanted <= 0:
+            if old.open:
+                self._set(old, "partially_filled")
+            self._emit("order_replace_rejected", old)
+            new.failed_at = self.now
+            self._end(new, "rejected")
+            return
+        new.qty = still_wanted
+        old.replaced_at = self.now
+        old.replaced_by = new.id
+        self._end(old, "replaced")
+        self._arrive(new)
+
+    # --- filling ---
+
+    def _match(self, book: _Book, price: float, size: float) -> None:
+        """Show a new print to the orders of its symbol, in the order they arrived."""
+        for order in list(book.live):
+            if not self._may_fill(order, book):
+                continue
+            if order.type in ("stop", "stop_limit") and not order.triggered:
+                order.triggered = self._stop_reached(order, price)
+                if order.triggered:
+                    self._take(order, book)
+                continue
+            limit = order.limit_price
+            if limit is None:
+                self._take(order, book)
+                continue
+            edge = float(limit)
+            beyond = price < edge if order.side == "buy" else price > edge
+            if beyond:
+                self._fill(order, book, limit, book.room)
+            elif price == edge:
+                self._fill(order, book, limit, min(book.room, int(size * self.fills.touch_share)))
+
+    def _take(self, order: Order, book: _Book) -> None:
+        """Trade at the quote the last print implies, if there is one and the order reaches it."""
+        if not book.last or not self._may_fill(order, book):
+            return
+        if order.type in ("stop", "stop_limit") and not order.triggered:
+            return
+        quote = self._quote(order.side, book.last)
+        limit = order.limit_price
+        if limit is not None and (quote > limit if order.side == "buy" else quote < limit):
+            return
+        self._fill(order, book, quote, book.room)
+
+    def _fits(self, order: Order, book: _Book) -> bool:
+        """Whether a fill-or-kill order can trade in full, now."""
+        limit = order.limit_price
+        if not book.last or not self._may_fill(order, book) or order.leaves > book.room:
+            return False
+        quote = self._quote(order.side, book.last)
+        return limit is None or (quote <= limit if order.side == "buy" else quote >= limit)
+
+    def _may_fill(self, order: Order, book: _Book) -> bool:
+        return order.open and not book.halted and (self.is_open or order.extended_hours)
+
+    def _quote(self, side: str, last: float) -> Decimal:
+        """Where a buyer or a seller who can't wait trades: half a spread on the wrong side of the last print."""
+        half = last * self.fills.half_spread
+        if side == "buy":
+            return prices.round_up(prices.exact(last + half))
+        return max(prices.round_down(prices.exact(last - half)), prices.SUB_DOLLAR_TICK)
+
+    @staticmethod
+    def _stop_reached(order: Order, price: float) -> bool:
+        assert order.stop_price is not None
+        stop = float(order.stop_price)
+        return price >= stop if order.side == "buy" else price <= stop
+
+    def _fill(self, order: Order, book: _Book, price: Decimal, room: int) -> None:
+        """Trade up to `room` whole shares; orders in dollars and remainders below a share ride along whole."""
+        if order.qty is None:
+            assert order.notional is not None
+            qty = (order.notional / price).quantize(_NINE_DECIMALS, ROUND_FLOOR)
+            order.qty = qty
+        else:
+            qty = min(order.leaves, Decimal(room))
+        if qty <= 0:
+            return
+        book.room = max(0, book.room - int(qty))
+        position_qty = self.account.apply(order.symbol, order.side, qty, price)
+        order.filled_qty += qty
+        order.filled_value += qty * price
+        done = order.leaves == 0
+        if done:
+            order.filled_at = self.now
+            self._set(order, "filled")
+            self._leave(order)
+        elif order.status == "new":
+            self._set(order, "partially_filled")
+        else:
+            order.updated_at = self.now
+        execution = Execution(
+            id=make_id(self._seed, "execution", len(self.executions) + 1),
+            order_id=order.id,
+            symbol=order.symbol,
+            side=order.side,
+            price=price,
+            qty=qty,
+            cum_qty=order.filled_qty,
+            leaves_qty=order.leaves,
+            order_status=order.status if done else "partially_filled",
+            at=self.now,
+        )
+        self.executions.append(execution)
+        event = "fill" if done else "partial_fill"
+        self._emit(event, order, execution.id, price=price, qty=qty, position_qty=position_qty)
+
+    # --- small things ---
+
+    def _set(self, order: Order, status: str) -> None:
+        order.status = status
+        order.updated_at = self.now
+
+    def _end(self, order: Order, status: str) -> None:
+        self._set(order, status)
+        self._leave(order)
+        self._emit(status, order)
+
+    def _leave(self, order: Order) -> None:
+        book = self._books[order.symbol]
+        book.open.pop(order.id, None)
+        if order in book.live:
+            book.live.remove(order)
+
+    def _emit(
+        self,
+        event: str,
+        order: Order,
+        execution_id: str | None = None,
+        *,
+        price: Decimal | None = None,
+        qty: Decimal | None = None,
+        position_qty: Decimal | None = None,
+    ) -> None:
+        update = Update(event, self.now, copy.copy(order), execution_id, price, qty, position_qty)
+        self._at(self.now + self.latency.update, self._deliver, update)
+
+    def _deliver(self, update: Update) -> None:
+        self.on_update(update)

@@ -1,0 +1,307 @@
+"""The wire server: the simulated exchange on loopback, for any client that speaks Alpaca's or Polygon's protocol.
+
+Exchange time is the running loop's time: start + (loop.time() - t0). So it runs as fast as its loop does, on a
+`JumpingLoop` in one process with the bot (the same seed gives the same run) or on a `ScaledLoop` by itself. No thread
+and no wall clock is involved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from aiohttp import WSMsgType, web
+
+from scalp.exchange import wire
+from scalp.exchange.faults import Faults
+from scalp.exchange.matching import Engine
+from scalp.exchange.orders import Update
+from scalp.exchange.path import Print
+from scalp.exchange.rest import Access, Response, Rest
+from scalp.exchange.simulation import Listener, Simulation
+from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
+from scalp.exchange.tape import Tape
+from scalp.messages import SECOND, Bar
+
+LINGER = 60 * SECOND
+LOGIN_TIMEOUT = 10.0
+MAX_BACKLOG = 5_000
+DATA_FEEDS = ("iex", "sip", "test", "delayed_sip")
+
+S = TypeVar("S", bound=Session)
+
+
+class ExchangeServer(Listener):
+    """A running server; made by `start`. `port` is known from then on."""
+
+    def __init__(self, simulation: Simulation, access: Access, faults: Faults) -> None:
+        self.simulation = simulation
+        self.rest = Rest(simulation, access)
+        self.port = 0
+        self.finished = asyncio.Event()
+        self._access = access
+        self._faults = faults
+        self._loop = asyncio.get_running_loop()
+        self._zero = self._loop.time()
+        self._start = simulation.now
+        self._timer: asyncio.TimerHandle | None = None
+        self._end = simulation.engine.session_close + LINGER
+        self._orders: list[OrderSession] = []
+        self._data: list[DataSession] = []
+        self._polygon: list[PolygonSession] = []
+        self._updates_sent = 0
+        self._day: dict[str, tuple[float, float]] = {}  # volume and first price of the day by symbol
+        self._runner: web.AppRunner | None = None
+        simulation.listener = self
+
+    @classmethod
+    async def start(
+        cls,
+        market: Mapping[str, Sequence[Bar]],
+        engine: Engine,
+        *,
+        tape: Tape | None = None,
+        port: int = 0,
+        access: Access | None = None,
+        faults: Faults | None = None,
+        linger: int = LINGER,
+    ) -> ExchangeServer:
+        """Listen on 127.0.0.1 (any free port for 0) and let time pass, from the engine's present on.
+
+        `market` holds the day's minute bars by symbol (earlier days may come before: they are history); `tape`
+        replaces the way they are played. `engine` must list the same symbols. `finished` is set `linger` ns after the
+        session's close; the server answers until `stop`. Raises OSError when the port is taken.
+        """
+        server = cls(Simulation(market, engine, tape=tape), access or Access(), faults or Faults())
+        server._end = engine.session_close + linger
+        app = web.Application()
+        app.router.add_get("/stream", server._order_stream)
+        app.router.add_get("/stream/", server._order_stream)
+        for feed in DATA_FEEDS:
+            app.router.add_get(f"/v2/{feed}", server._data_stream)
+        app.router.add_get("/stocks", server._polygon_stream)
+        app.router.add_route("*", "/{path:.*}", server._request)
+        server._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await server._runner.setup()
+        site = web.TCPSite(server._runner, "127.0.0.1", port)
+        await site.start()
+        server.port = server._runner.addresses[0][1]
+        server.rest.set_base_url(server.url)
+        server._faults.begin(server)
+        server._zero = server._loop.time()
+        server._pump(server._start)
+        return server
+
+    @property
+    def url(self) -> str:
+        """http address, no trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point a client here. The Polygon key is not among them."""
+        streams = f"ws://127.0.0.1:{self.port}"
+        key_id, secret = next(iter((self._access.keys or {"SIMULATED": "simulated-secret"}).items()))
+        return {
+            "APCA_API_BASE_URL": self.url,
+            "APCA_API_DATA_URL": self.url,
+            "APCA_API_STREAM_URL": streams,
+            "APCA_API_KEY_ID": key_id,
+            "APCA_API_SECRET_KEY": secret,
+            "POLYGON_BASE_URL": self.url,
+            "POLYGON_WS_URL": f"{streams}/stocks",
+        }
+
+    async def stop(self) -> None:
+        """Close every connection and the port."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.close_streams()
+        self._end = 0
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def close_streams(self, kind: str = "") -> None:
+        """Close the connections of one `kind` of stream ("orders", "data", "polygon"), or all."""
+        for session in self.sessions(kind):
+            session.close()
+
+    def mute_streams(self, kind: str = "", muted: bool = True) -> None:
+        """A fault: connections stay open and say nothing."""
+        for session in self.sessions(kind):
+            session.muted = muted
+
+    def sessions(self, kind: str = "") -> list[Session]:
+        """The open connections of one kind, or all."""
+        kinds: dict[str, Sequence[Session]] = {"orders": self._orders, "data": self._data, "polygon": self._polygon}
+        return [session for name, sessions in kinds.items() if kind in ("", name) for session in sessions]
+
+    # --- time ---
+
+    def now(self) -> int:
+        """Exchange time in ns, by the loop's time; never earlier than what has happened."""
+        return max(self.simulation.now, self._start + int((self._loop.time() - self._zero) * SECOND))
+
+    def _pump(self, due: int = 0) -> None:
+        """Let everything happen until now, send it out, and come back when the next thing is due."""
+        # A timer may fire a rounding error before the time it was set for: `due` makes sure it isn't set again.
+        now = max(self.now(), due)
+        self.simulation.advance(now)
+        for session in self.sessions():
+            session.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if now >= self._end:
+            self.finished.set()
+            upcoming = self.simulation.engine.next_time()
+        else:
+            upcoming = min(self.simulation.next_time() or self._end, self._end)
+        if upcoming is not None and self._end:
+            self._timer = self._loop.call_at(self._zero + (upcoming - self._start) / SECOND, self._pump, upcoming)
+
+    # --- what happens in the market ---
+
+    def on_update(self, update: Update) -> None:
+        for delay in self._faults.update(update):
+            if delay:
+                self._loop.call_later(delay, self._tell_update, update)
+            else:
+                self._tell_update(update)
+
+    def _tell_update(self, update: Update) -> None:
+        self._updates_sent += 1
+        message = wire.update(update, self.now(), self._updates_sent, self.simulation.engine.assets)
+        for session in self._orders:
+            session.on_update(message)
+
+    def on_print(self, symbol: str, made: Print) -> None:
+        for session in self._data:
+            session.on_print(symbol, made)
+        for other in self._polygon:
+            other.on_print(symbol, made)
+
+    def on_bar(self, bar: Bar, corrected: bool) -> None:
+        volume, first = self._day.get(bar.symbol, (0.0, bar.open))
+        if not corrected:
+            volume += bar.volume
+        self._day[bar.symbol] = (volume, first)
+        for session in self._data:
+            session.on_bar(bar, corrected)
+        for other in self._polygon:
+            other.on_bar(bar, volume, first)
+
+    def on_status(self, symbol: str, at: int, halted: bool) -> None:
+        for session in self._data:
+            session.on_status(symbol, at, halted)
+            session.flush()
+
+    # --- requests ---
+
+    async def _request(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+
+        def handle() -> Response:
+            self._pump()
+            answer = self.rest.handle(request.method, request.path, request.query, request.headers, body)
+            self._pump()  # what the request has started is now waited for
+            return answer
+
+        told = await self._faults.request(request.method, request.path, body, handle)
+        if told is None:
+            # The answer is lost: the client sees its connection break.
+            if request.transport is not None:
+                request.transport.abort()
+            told = Response(503, {}, b"")
+        return web.Response(status=told.status, headers=told.headers, body=told.body or None)
+
+    # --- streams ---
+
+    async def _order_stream(self, request: web.Request) -> web.StreamResponse:
+        if self._orders or self._faults.handshake("orders"):
+            return web.Response(status=429, text="too many connections")
+        packed = request.headers.get("Content-Type") == "application/msgpack"
+        return await self._serve(
+            request, lambda send, close: OrderSession(self._access, send, close, packed=packed), self._orders
+        )
+
+    async def _data_stream(self, request: web.Request) -> web.StreamResponse:
+        if self._faults.handshake("data"):
+            return web.Response(status=429, text="too many connections")
+        feed = request.path.rpartition("/")[2]
+        packed = request.headers.get("Content-Type") == "application/msgpack"
+
+        def claim(session: DataSession) -> bool:
+            return not any(other.feed == feed and other.authenticated for other in self._data if other is not session)
+
+        def make(send: Callable[[str | bytes], None], close: Callable[[], None]) -> DataSession:
+            return DataSession(self._access, send, close, feed=feed, packed=packed, claim=claim)
+
+        return await self._serve(request, make, self._data)
+
+    async def _polygon_stream(self, request: web.Request) -> web.StreamResponse:
+        if self._faults.handshake("polygon"):
+            return web.Response(status=429, text="too many connections")
+
+        def claim(session: PolygonSession) -> None:
+            for other in list(self._polygon):
+                if other is not session and other.authenticated:
+                    self._polygon.remove(other)
+                    other.evict()
+
+        def make(send: Callable[[str | bytes], None], close: Callable[[], None]) -> PolygonSession:
+            return PolygonSession(self._access, send, close, claim=claim)
+
+        return await self._serve(request, make, self._polygon)
+
+    async def _serve(
+        self,
+        request: web.Request,
+        make: Callable[[Callable[[str | bytes], None], Callable[[], None]], S],
+        sessions: list[S],
+    ) -> web.StreamResponse:
+        """Run one connection. Outgoing frames wait in a queue, so that a slow reader holds up nobody else."""
+        socket = web.WebSocketResponse(compress=False)
+        outgoing: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+
+        def send(frame: str | bytes) -> None:
+            if outgoing.qsize() >= MAX_BACKLOG:
+                outgoing.put_nowait(None)  # a slow client is cut off
+            else:
+                outgoing.put_nowait(frame)
+
+        session = make(send, lambda: outgoing.put_nowait(None))
+        sessions.append(session)  # before the handshake ends: the place is taken
+        writer: asyncio.Task[None] | None = None
+        login = self._loop.call_later(LOGIN_TIMEOUT, session.login_timed_out)
+        try:
+            await socket.prepare(request)
+            writer = asyncio.create_task(_write(socket, outgoing))
+            session.opened()
+            key_id = request.headers.get("APCA-API-KEY-ID")
+            if key_id and isinstance(session, DataSession):
+                session.log_in(key_id, request.headers.get("APCA-API-SECRET-KEY", ""))
+            async for message in socket:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    self._pump()
+                    session.receive(message.data)
+        finally:
+            login.cancel()
+            if session in sessions:
+                sessions.remove(session)
+            if writer is not None:
+                writer.cancel()
+        return socket
+
+
+async def _write(socket: web.WebSocketResponse, outgoing: asyncio.Queue[str | bytes | None]) -> None:
+    """Send queued frames until one of them is None or the client is gone."""
+    try:
+        while (frame := await outgoing.get()) is not None:
+            if isinstance(frame, str):
+                await socket.send_str(frame)
+            else:
+                await socket.send_bytes(frame)
+    except ConnectionError:
+        return  # the reading side ends too, and cleans up
+    await socket.close()

@@ -1,0 +1,110 @@
+"""The simulated exchange without any transport: engine and tape on one clock, and the trading calendar.
+
+The wire server drives it by its loop's time; a fault simulation drives it directly. All times are exchange time in ns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from scalp.exchange.calendar import SessionDay, trading_days
+from scalp.exchange.matching import Engine
+from scalp.exchange.orders import Update
+from scalp.exchange.path import Print
+from scalp.exchange.tape import Tape
+from scalp.messages import SECOND, Bar
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+class Listener:
+    """Who is told what happens. Override what is of interest; nothing here may block."""
+
+    def on_update(self, update: Update) -> None:
+        """An order update of the account."""
+
+    def on_print(self, symbol: str, made: Print) -> None:
+        """A trade anywhere in the market."""
+
+    def on_bar(self, bar: Bar, corrected: bool) -> None:
+        """A finished minute, or the correction of one."""
+
+    def on_status(self, symbol: str, at: int, halted: bool) -> None:
+        """Trading stopped or goes on."""
+
+
+class Simulation:
+    """One trading day. `market` holds its minute bars by symbol; the engine must list the same symbols."""
+
+    def __init__(
+        self,
+        market: Mapping[str, Sequence[Bar]],
+        engine: Engine,
+        *,
+        tape: Tape | None = None,
+        calendar: Callable[[date, date], list[SessionDay]] = trading_days,
+    ) -> None:
+        self.engine = engine
+        self.tape = tape or Tape(market, engine.now)
+        self.calendar = calendar
+        self.listener = Listener()
+        engine.on_update = lambda update: self.listener.on_update(update)
+        for symbol, made in self.tape.last_print.items():
+            engine.on_trade(symbol, made.at, made.price, made.size)
+
+    @property
+    def now(self) -> int:
+        """Exchange time in ns."""
+        return self.engine.now
+
+    def next_time(self) -> int | None:
+        """When the next thing happens, None when nothing will."""
+        times = [at for at in (self.tape.next_time(), self.engine.next_time()) if at is not None]
+        return min(times) if times else None
+
+    def advance(self, to: int) -> None:
+        """Let everything happen until `to`, in time order; at the same instant orders come before prints."""
+        while (at := self.tape.next_time()) is not None and at <= to:
+            self.engine.advance(at)
+            tick = self.tape.pop()
+            if self.engine.is_halted(tick.symbol):
+                continue
+            if tick.made is not None:
+                self.engine.on_trade(tick.symbol, tick.at, tick.made.price, tick.made.size)
+                if tick.public:
+                    self.listener.on_print(tick.symbol, tick.made)
+            elif tick.bar is not None:
+                self.listener.on_bar(tick.bar, tick.corrected)
+        self.engine.advance(to)
+
+    def halt(self, symbol: str) -> None:
+        """Stop trading in `symbol`: no prints, no bars, orders wait."""
+        self.engine.halt(symbol)
+        self.listener.on_status(symbol, self.now, True)
+
+    def resume(self, symbol: str) -> None:
+        """Go on trading in `symbol`."""
+        self.engine.resume(symbol)
+        self.listener.on_status(symbol, self.now, False)
+
+    def day(self) -> SessionDay:
+        """The session the engine is in."""
+        engine = self.engine
+        return SessionDay(new_york(engine.session_open).date(), engine.session_open, engine.session_close)
+
+    def clock(self) -> tuple[bool, int, int]:
+        """Whether the regular session is on, the next open and the next close (ns)."""
+        today = new_york(self.now).date()
+        session = self.day()
+        days = [day for day in self.calendar(today, today + timedelta(days=14)) if day.date != session.date]
+        days = sorted([*days, session], key=lambda day: day.open)
+        opens = next(day.open for day in days if day.open > self.now)
+        closes = next(day.close for day in days if day.close > self.now)
+        return self.engine.is_open, opens, closes
+
+
+def new_york(ns: int) -> datetime:
+    """The New York time of `ns`, to the second."""
+    return datetime.fromtimestamp(ns // SECOND, NEW_YORK)

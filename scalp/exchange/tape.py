@@ -1,0 +1,112 @@
+"""The market as it passes: prints in time order, and minute bars a moment after their minute."""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct, structs
+
+from scalp.exchange.path import Print, trade_path
+from scalp.messages import MINUTE, SECOND, Bar
+
+MILLISECOND = 1_000_000
+
+
+class Tick(Struct, frozen=True):
+    """One thing that happens: a print, a finished bar, or the correction of a bar. `at` is exchange time in ns."""
+
+    at: int
+    symbol: str
+    made: Print | None = None
+    public: bool = True  # whether the print goes out on the streams
+    bar: Bar | None = None
+    corrected: bool = False
+
+
+class Tape:
+    """Plays the bars of one day in time order.
+
+    A bar is published `bar_delay` ns after its minute's end, symbols in the order given, 50 at a time and 10 ms apart.
+    About one bar in `correct_every` is published with a little volume missing, and corrected 30 s later; 0 for none.
+    Of the prints of a minute at most `trades_per_minute` per symbol go out on the streams, the last one always.
+    """
+
+    def __init__(
+        self,
+        market: Mapping[str, Sequence[Bar]],
+        start: int,
+        *,
+        bar_delay: int = 300 * MILLISECOND,
+        correct_every: int = 150,
+        trades_per_minute: int = 10,
+    ) -> None:
+        self.symbols = list(market)
+        self.published: dict[str, list[Bar]] = {symbol: [] for symbol in self.symbols}
+        self.last_print: dict[str, Print] = {}
+        self._start = start
+        self._bar_delay = bar_delay
+        self._correct_every = correct_every
+        self._trades_per_minute = trades_per_minute
+        self._heap: list[tuple[int, int, Tick]] = []
+        self._sequence = 0
+        minutes: dict[int, list[tuple[int, Bar]]] = {}
+        for number, symbol in enumerate(self.symbols):
+            for bar in market[symbol]:
+                minutes.setdefault(bar.start, []).append((number, bar))
+        self._minutes = sorted(minutes.items(), reverse=True)  # the next minute is the last one: cheap to pop
+        self._skip_past()
+
+    def next_time(self) -> int | None:
+        """When the next thing happens, None at the end of the tape."""
+        self._load()
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self) -> Tick:
+        """The next thing that happens."""
+        self._load()
+        return self._see(heapq.heappop(self._heap)[2])
+
+    def _see(self, tick: Tick) -> Tick:
+        if tick.made is not None:
+            self.last_print[tick.symbol] = tick.made
+        if tick.bar is not None:
+            bars = self.published[tick.symbol]
+            if tick.corrected:
+                at = next(n for n in range(len(bars) - 1, -1, -1) if bars[n].start == tick.bar.start)
+                bars[at] = tick.bar
+            else:
+                bars.append(tick.bar)
+        return tick
+
+    def _skip_past(self) -> None:
+        """What happened before the start is seen at once: nobody was there to be told."""
+        while (at := self.next_time()) is not None and at < self._start:
+            self.pop()
+
+    def _load(self) -> None:
+        """Bring in every minute that starts before the next known event."""
+        while self._minutes and (not self._heap or self._minutes[-1][0] <= self._heap[0][0]):
+            start, bars = self._minutes.pop()
+            for place, (_, bar) in enumerate(bars):
+                self._load_bar(start, place, bar)
+
+    def _load_bar(self, start: int, place: int, bar: Bar) -> None:
+        path = trade_path(bar)
+        step = max(1, -(-len(path) // self._trades_per_minute))
+        for n, made in enumerate(path):
+            public = (len(path) - 1 - n) % step == 0
+            self._push(Tick(made.at, bar.symbol, made=made, public=public))
+        out = start + MINUTE + self._bar_delay + place // 50 * 10 * MILLISECOND
+        draw = zlib.crc32(f"{bar.symbol}{start}".encode())
+        missing = bar.volume // 50
+        if self._correct_every and draw % self._correct_every == 0 and missing:
+            self._push(Tick(out, bar.symbol, bar=structs.replace(bar, volume=bar.volume - missing)))
+            self._push(Tick(out + 30 * SECOND, bar.symbol, bar=bar, corrected=True))
+        else:
+            self._push(Tick(out, bar.symbol, bar=bar))
+
+    def _push(self, tick: Tick) -> None:
+        self._sequence += 1
+        heapq.heappush(self._heap, (tick.at, self._sequence, tick))
