@@ -1,0 +1,136 @@
+"""Scalps US stocks through Alpaca: `python main.py --lot=2000 TSLA FB AAPL`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from scalp import ScalpAlgo
+from scalp.console import ConsoleLog
+from scalp.custom import load_algo
+from scalp.errors import UserError
+from scalp.exchange import demo
+from scalp.loops import JumpingLoop, ScaledLoop
+from scalp.report import summary
+from scalp.session import TradingSession
+from scalp.settings import Endpoints, Settings, read_settings
+from scalp.stopping import Stop
+
+# Put your own subclass of ScalpAlgo here (or name it with --algo).
+algo_class = ScalpAlgo
+
+log = logging.getLogger("scalp.main")
+
+
+class SessionOver(Exception):
+    """The session has ended; `code` is the exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+async def trade(settings: Settings, endpoints: Endpoints, console: ConsoleLog, stop: Stop) -> int:
+    """Trade one session to its end; returns the exit code."""
+    session = TradingSession(settings, endpoints, algo_class)
+    console.now = session.now
+
+    async def periodic() -> None:
+        """The background checkup, until the market closes or somebody stops the bot."""
+        while session.checkup():
+            if await stop.within(session.until_next_checkup()):
+                log.warning("stopping: no more buys, working buys are cancelled, sells stay")
+                await session.drain()
+                raise SessionOver(stop.exit_code)
+        log.info("the market has closed")
+        await session.finish()
+        raise SessionOver(0)
+
+    try:
+        if not await session.open():
+            return 0
+        jobs = [asyncio.ensure_future(job) for job in (session.feed.run(), session.updates.run(), periodic())]
+        try:
+            await asyncio.gather(*jobs)
+        except SessionOver as over:
+            code = over.code
+        except UserError as error:
+            log.error("%s", error)
+            await session.drain()
+            code = 2
+        except Exception:
+            log.exception("a task died: stopping")
+            await session.drain()
+            code = 1
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+        for line in summary(session.fleet):
+            log.info("%s", line)
+        return code or int(session.tell_leftovers())
+    finally:
+        await session.close()
+
+
+async def run(settings: Settings, console: ConsoleLog) -> int:
+    """Trade at Alpaca, or, where no account is named, on the built-in exchange."""
+    with Stop() as stop:
+        if settings.endpoints is not None:
+            return await trade(settings, settings.endpoints, console, stop)
+        log.info(
+            "SIMULATED: the built-in exchange, made-up money. Set APCA_API_KEY_ID and APCA_API_SECRET_KEY to trade"
+        )
+        code = 0
+        for day, market in demo.days(settings):
+            log.info("SIMULATED session of %s, %s", day.date, ", ".join(settings.symbols))
+            async with demo.serve(settings, day, market) as endpoints:
+                code = max(code, await trade(settings, endpoints, console, stop))
+            if stop.is_set:
+                break
+        return code
+
+
+def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]:
+    """The fastest loop there is; for the built-in exchange one whose time is not the wall clock's."""
+    if settings.endpoints is None:
+        return lambda: JumpingLoop(settings.speed)
+    if settings.speed is not None:
+        speed = settings.speed
+        return lambda: ScaledLoop(speed)
+    if sys.platform == "win32":
+        return asyncio.new_event_loop
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the bot; returns the exit code."""
+    global algo_class
+    try:
+        settings = read_settings(argv)
+        if settings.algo:
+            algo_class = load_algo(settings.algo)
+        secrets = settings.endpoints.secrets if settings.endpoints else ()
+        with ConsoleLog(secrets, settings.debug) as console:
+            for note in settings.notes:
+                log.info("%s", note)
+            try:
+                with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
+                    return runner.run(run(settings, console))
+            except UserError as error:
+                log.error("%s", error)
+                return 2
+            except (KeyboardInterrupt, asyncio.CancelledError):
+                return 128 + signal.SIGINT
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Loading a user's own ScalpAlgo: `--algo module:Class`, or `--algo path/to/file.py:Class`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from scalp.algo import ScalpAlgo
+from scalp.errors import UserError
+
+
+def load_algo(spec: str) -> type[ScalpAlgo]:
+    """The class that `spec` names. Raises UserError when there is none, or it is no ScalpAlgo."""
+    where, colon, name = spec.rpartition(":")
+    if not colon or not where or not name:
+        raise UserError(f"--algo {spec!r}: write module:Class or path/to/file.py:Class")
+    try:
+        module = _from_file(Path(where)) if where.endswith(".py") else _from_path(where)
+    except ModuleNotFoundError as error:
+        raise UserError(f"--algo {spec!r}: there is no module {error.name}") from None
+    except FileNotFoundError:
+        raise UserError(f"--algo {spec!r}: there is no file {where}") from None
+    except Exception as error:
+        # Whatever a user's file does wrong on import, a class the rules refuse included, is told in one line.
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"--algo {spec!r}: {type(error).__name__}: {error}{line}") from None
+    algo = getattr(module, name, None)
+    if algo is None:
+        raise UserError(f"--algo {spec!r}: {where} has no {name}")
+    if not isinstance(algo, type) or not issubclass(algo, ScalpAlgo):
+        raise UserError(f"--algo {spec!r}: {name} is not a subclass of ScalpAlgo")
+    return algo
+
+
+def _from_path(name: str) -> ModuleType:
+    # The user's module lies where the command is given, which is not always on the path.
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,248 @@
+"""Fleet: which algo an event belongs to, what all algos share, and whether the bot sees enough to buy.
+
+Synchronous: an event is handled whole, the actions it gave are handed to `send`, and the next event comes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+from scalp.algo import BUY_SUBMITTED, TO_SELL, ScalpAlgo
+from scalp.clock import Session
+from scalp.ledger import Order
+from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
+
+log = logging.getLogger("scalp.fleet")
+
+LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
+
+
+class Fleet:
+    """`algos` by symbol. `now` is exchange time (ns); `send` performs an action."""
+
+    def __init__(
+        self,
+        algos: Iterable[ScalpAlgo],
+        now: Callable[[], int],
+        send: Callable[[Action], None],
+    ) -> None:
+        self.algos = {algo.symbol: algo for algo in algos}
+        self.session: Session | None = None
+        self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
+        self._now = now
+        self._send = send
+        self.early: list[OrderReport] | None = []  # updates from before the first snapshot; None once it was taken
+        self._filled_at: dict[str, float] = {}  # client order id of a sell -> when the fill that caused it arrived
+        self._blind: dict[str, str] = {}
+        self._reconcile: Callable[[str], None] = lambda why: None
+        self._reconnect_updates: Callable[[str], None] = lambda why: None
+        self._bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
+        self.see("feed", "no bars yet")
+        self.see("updates", "no order updates yet")
+        self.see("reconciled", "orders and positions are not known yet")
+
+    def connect(self, reconcile: Callable[[str], None], reconnect_updates: Callable[[str], None]) -> None:
+        """Whom to tell that a reconciliation is due, or that the order-update stream is mute."""
+        self._reconcile, self._reconnect_updates = reconcile, reconnect_updates
+
+    # -- market data --------------------------------------------------------------------------------------------------
+
+    def on_bar(self, bar: Bar) -> None:
+        algo = self.algos.get(bar.symbol)
+        if algo is None:
+            return
+        if log.isEnabledFor(self._bar_level):
+            algo.log_bar(bar, self._bar_level)
+        try:
+            actions = algo.on_bar(bar, self._now())
+        except Exception:
+            self._trouble(algo)
+            return
+        for action in actions:
+            self._send(action)
+
+    def on_trade(self, trade: Trade) -> None:
+        algo = self.algos.get(trade.symbol)
+        if algo is not None:
+            algo.on_trade(trade)
+
+    def on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
+        """Fetched bars of before: they never trade."""
+        if algo := self.algos.get(symbol):
+            algo.on_history(bars)
+
+    def on_halt(self, halt: Halt) -> None:
+        algo = self.algos.get(halt.symbol)
+        if algo is None:
+            return
+        if halt.halted:
+            log.warning("%s: trading is halted (%s): no buys", halt.symbol, halt.reason)
+            algo.forbid_buys("halt", f"trading is halted ({halt.reason})")
+        else:
+            log.info("%s: trading goes on", halt.symbol)
+            algo.allow_buys("halt")
+
+    def on_feed_up(self) -> None:
+        self.see("feed", "")
+
+    def on_feed_down(self, why: str) -> None:
+        self.see("feed", f"no bars: {why}")
+
+    def on_last_trade(self, symbol: str, trade: Trade | None) -> None:
+        self._handle(symbol, lambda algo, at: algo.on_last_trade(trade, at))
+
+    # -- orders -------------------------------------------------------------------------------------------------------
+
+    def on_order_update(self, report: OrderReport) -> None:
+        arrived = time.perf_counter()
+        algo = self.algos.get(report.symbol)
+        if algo is None:
+            return
+        if self.early is not None:
+            self.early.append(report)
+            return
+        try:
+            actions = algo.on_order_update(report, self._now())
+        except Exception:
+            self._trouble(algo)
+            return
+        for action in actions:
+            if isinstance(action, SubmitOrder) and report.side == "buy":
+                self._filled_at[action.client_order_id] = arrived
+            self._send(action)
+        if report.replaced_by:
+            self._reconcile(f"an order of {report.symbol} was replaced")
+
+    def on_updates_up(self) -> None:
+        self.see("updates", "")
+        self._reconcile("order updates are up")
+
+    def on_updates_down(self, why: str) -> None:
+        self.see("updates", f"no order updates: {why}")
+        self.see("reconciled", "not reconciled since order updates were lost")
+
+    def on_mute_updates(self) -> None:
+        self._reconnect_updates("an order moved and the stream said nothing")
+
+    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
+        self._handle(symbol, lambda algo, at: algo.on_submit_refused(client_order_id, why, at))
+
+    def on_submit_lost(self, symbol: str, client_order_id: str) -> None:
+        self._handle(symbol, lambda algo, at: algo.on_submit_lost(client_order_id, at))
+
+    def on_snapshot(self, symbol: str, orders: Sequence[OrderReport], position: PositionReport, as_of: int) -> None:
+        """What the broker listed at the start, asked for at `as_of`."""
+        self._handle(symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at))
+
+    def on_snapshots_taken(self) -> None:
+        """Every symbol has its snapshot: what the stream told in the meantime counts from here on."""
+        early, self.early = self.early or [], None
+        for report in early:
+            self.on_order_update(report)
+
+    def on_position(self, position: PositionReport, as_of: int) -> None:
+        """A listed position, asked for at `as_of`, that no order explains."""
+        self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
+
+    def on_sent(self, action: SubmitOrder) -> None:
+        """An order is on its way out: note how long its cause took."""
+        arrived = self._filled_at.pop(action.client_order_id, None)
+        if arrived is not None:
+            self.reactions.setdefault(action.symbol, []).append(time.perf_counter() - arrived)
+
+    def find_order(self, symbol: str, key: str) -> Order | None:
+        algo = self.algos.get(symbol)
+        return None if algo is None else algo.ledger.find(key)
+
+    def reconcile_soon(self, why: str) -> None:
+        self._reconcile(why)
+
+    # -- all together -------------------------------------------------------------------------------------------------
+
+    def checkup(self) -> None:
+        for symbol in self.algos:
+            self._handle(symbol, lambda algo, at: algo.checkup(at))
+
+    def cancel_buys(self) -> None:
+        for symbol in self.algos:
+            self._handle(symbol, lambda algo, at: algo.cancel_buys(at))
+
+    def begin_session(self, session: Session) -> None:
+        if session != self.session:
+            self.session = session
+            for algo in self.algos.values():
+                algo.begin_session(session)
+
+    def see(self, what: str, why_not: str) -> None:
+        """The bot sees `what` ("feed", "updates" or "reconciled"), or, with a reason, does not: no buys then."""
+        was = self.is_blind
+        if why_not:
+            self._blind[what] = why_not
+        else:
+            self._blind.pop(what, None)
+        if self._blind:
+            why = ", ".join(self._blind.values())
+            for algo in self.algos.values():
+                algo.forbid_buys("blind", why)
+        else:
+            for algo in self.algos.values():
+                algo.allow_buys("blind")
+        if was and not self._blind:
+            log.info("streams are up, orders and positions reconciled: buying is on")
+        elif self._blind and not was:
+            log.warning("no buys: %s", ", ".join(self._blind.values()))
+
+    @property
+    def is_blind(self) -> bool:
+        return bool(self._blind)
+
+    def forbid_buys(self, kind: str, why: str) -> None:
+        for algo in self.algos.values():
+            algo.forbid_buys(kind, why)
+
+    def no_buys(self, symbol: str) -> str:
+        algo = self.algos.get(symbol)
+        if algo is None:
+            return "not watched"
+        if self.session is not None and self._now() >= self.session.liquidate_at:
+            return "the session is about to end"
+        return algo.no_buys
+
+    def needed_requests(self) -> int:
+        """Requests that the exits and cancels of what is open now may take."""
+        needed = 0
+        for algo in self.algos.values():
+            if algo.state is BUY_SUBMITTED:
+                needed += 2
+            elif algo.state is TO_SELL:
+                needed += 1
+        return needed
+
+    def leftovers(self) -> dict[str, tuple[Decimal, list[Order]]]:
+        """Symbol -> (shares held, orders working) of every symbol that has any."""
+        left = {}
+        for symbol, algo in self.algos.items():
+            open_orders = algo.ledger.open_orders
+            if algo.ledger.position or open_orders:
+                left[symbol] = (algo.ledger.position, open_orders)
+        return left
+
+    def _handle(self, symbol: str, handler: Callable[[ScalpAlgo, int], list[Action]]) -> None:
+        algo = self.algos.get(symbol)
+        if algo is None:
+            return
+        try:
+            actions = handler(algo, self._now())
+        except Exception:
+            self._trouble(algo)
+            return
+        for action in actions:
+            self._send(action)
+
+    def _trouble(self, algo: ScalpAlgo) -> None:
+        """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""
+        log.exception("%s: an event could not be handled: no more buys in this symbol", algo.symbol)
+        algo.forbid_buys("trouble", "an event could not be handled")

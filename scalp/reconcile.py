@@ -1,0 +1,161 @@
+"""Reconciliation: the broker's listings of open orders and positions against the ledgers.
+
+Two listings for the whole fleet, at the start, after every (re)connection of the order updates, and at every checkup.
+They are not of one instant, and they lag behind fills: a difference is explained by asking for the orders concerned by
+id, and what stays unexplained is believed only when it was seen twice, 5 s apart. A failed listing says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from decimal import Decimal
+
+from scalp.alpaca.broker import AlpacaBroker
+from scalp.alpaca.rest import AlpacaREST
+from scalp.clock import MarketClock
+from scalp.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.fleet import Fleet
+from scalp.ledger import ZERO, Ledger
+from scalp.messages import SECOND, OrderReport, PositionReport
+
+log = logging.getLogger("scalp.reconcile")
+
+BELIEVE_AFTER = 5 * SECOND
+RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
+SNAPSHOT_TRIES = 3
+
+
+class Reconciler:
+    def __init__(self, fleet: Fleet, broker: AlpacaBroker, rest: AlpacaREST, clock: MarketClock) -> None:
+        self._fleet = fleet
+        self._broker = broker
+        self._rest = rest
+        self._clock = clock
+        self._wanted = asyncio.Event()
+        self._done_once = asyncio.Event()
+        # Differences seen but not believed: symbol -> (listed position, ledger's position, first seen at).
+        self._doubts: dict[str, tuple[Decimal, Decimal, int]] = {}
+        self._updates_epoch = 0
+
+    def request(self, why: str) -> None:
+        """Reconcile soon."""
+        log.debug("reconciling: %s", why)
+        self._wanted.set()
+
+    def on_updates_down(self) -> None:
+        """What a listing said that was asked for before this moment does not end the blindness."""
+        self._updates_epoch += 1
+
+    async def started(self) -> None:
+        """Returns once the first snapshot was taken."""
+        await self._done_once.wait()
+
+    async def run(self) -> None:
+        """Reconcile whenever somebody asks, until cancelled."""
+        wait = RETRY_FIRST
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                is_settled = await self.reconcile()
+            except (Unreachable, OutcomeUnknown, Refused) as error:
+                log.warning("no reconciliation: %s; again in %.0f s", error, wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, RETRY_LONGEST)
+                self._wanted.set()
+                continue
+            wait = RETRY_FIRST
+            if not is_settled:
+                asyncio.get_running_loop().call_later(BELIEVE_AFTER / SECOND, self._wanted.set)
+
+    async def reconcile(self) -> bool:
+        """Once; False when a difference waits for a second look. Raises Unreachable or Refused of a failed listing."""
+        epoch = self._updates_epoch
+        if not self._done_once.is_set():
+            await self._take_snapshot()
+            self._done_once.set()
+            is_settled = True
+        else:
+            is_settled = await self._compare()
+        if epoch == self._updates_epoch:
+            self._fleet.see("reconciled", "")
+        return is_settled
+
+    async def _list(self) -> tuple[dict[str, list[OrderReport]], dict[str, PositionReport], int]:
+        """Open orders and positions by watched symbol, and when the positions were asked for."""
+        symbols = list(self._fleet.algos)
+        orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
+        for report in await self._broker.counted(self._rest.open_orders(symbols)):
+            orders[report.symbol].append(report)
+        as_of = self._clock.now()
+        positions = await self._broker.counted(self._rest.positions())
+        return orders, {p.symbol: p for p in positions if p.symbol in self._fleet.algos}, as_of
+
+    async def _take_snapshot(self) -> None:
+        """The start. Listings during which the stream told of something are taken again."""
+        for _ in range(SNAPSHOT_TRIES):
+            self._fleet.early = []
+            orders, positions, as_of = await self._list()
+            if not self._fleet.early:
+                break
+        for symbol in self._fleet.algos:
+            position = positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
+            self._fleet.on_snapshot(symbol, orders.get(symbol, []), position, as_of)
+        self._fleet.on_snapshots_taken()
+
+    async def _compare(self) -> bool:
+        known = {
+            symbol: ([o.id for o in algo.ledger.open_orders if o.id], algo.ledger.version)
+            for symbol, algo in self._fleet.algos.items()
+        }
+        orders, positions, as_of = await self._list()
+        for reports in orders.values():
+            for report in reports:
+                self._fleet.on_order_update(report)
+        is_settled = True
+        for symbol, algo in self._fleet.algos.items():
+            open_before, version = known[symbol]
+            listed_ids = {report.id for report in orders.get(symbol, ())}
+            for order_id in open_before:
+                if order_id not in listed_ids and not self._has_ended(algo.ledger, order_id):
+                    await self._broker.ask(symbol, order_id)
+            position = positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
+            if position.qty == algo.ledger.position:
+                self._settle(symbol)
+            elif algo.ledger.version != version:
+                # Something happened since the listings were asked for: they prove nothing.
+                is_settled = False
+            else:
+                is_settled &= await self._explain(algo.ledger, position, as_of)
+        return is_settled
+
+    async def _explain(self, ledger: Ledger, position: PositionReport, as_of: int) -> bool:
+        """Ask for the orders that may explain the difference; believe it if it was seen before."""
+        symbol, version = ledger.symbol, ledger.version
+        concerned = [order for order in ledger if order.id]
+        for order in concerned[-2:]:
+            await self._broker.ask(symbol, order.id)
+        if ledger.version != version:
+            return False
+        doubt = self._doubts.get(symbol)
+        if doubt is None or doubt[:2] != (position.qty, ledger.position):
+            log.info("%s: %s held by the ledger, %s listed: looking again", symbol, ledger.position, position.qty)
+            self._doubts[symbol] = (position.qty, ledger.position, as_of)
+            self._fleet.algos[symbol].forbid_buys("doubt", "the listed position differs")
+            return False
+        if as_of - doubt[2] < BELIEVE_AFTER:
+            return False
+        self._settle(symbol)
+        self._fleet.on_position(position, as_of)
+        return True
+
+    def _settle(self, symbol: str) -> None:
+        if self._doubts.pop(symbol, None) is not None:
+            self._fleet.algos[symbol].allow_buys("doubt")
+
+    @staticmethod
+    def _has_ended(ledger: Ledger, order_id: str) -> bool:
+        order = ledger.find(order_id)
+        return order is None or order.has_ended

@@ -1,0 +1,362 @@
+"""One trading session at Alpaca: what is opened, checked, fetched and closed around the event loop of main.py."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+from scalp.algo import BUY_SUBMITTED, TO_SELL, ScalpAlgo
+from scalp.alpaca.broker import AlpacaBroker
+from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.feed import AlpacaFeed
+from scalp.alpaca.rest import AlpacaREST, Asset, Clock
+from scalp.alpaca.updates import OrderUpdates
+from scalp.clock import MarketClock, Session, new_york
+from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
+from scalp.fleet import Fleet
+from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade
+from scalp.polygon.feed import PolygonFeed
+from scalp.reconcile import Reconciler
+from scalp.settings import Endpoints, Settings
+
+T = TypeVar("T")
+
+log = logging.getLogger("scalp.main")
+
+CHECKUP_EVERY = 30.0  # seconds
+LIQUIDATION_EVERY = 1.0
+START_PATIENCE = 30.0  # seconds of trouble at the start until it is an error
+DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
+AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
+SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
+HISTORY_RETRY = 5.0
+GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
+
+
+class TradingSession:
+    """Everything one session needs, put together around a fleet of `algo_class`.
+
+    Use: `open()`; then `feed.run()`, `updates.run()` and `checkup()` every `until_next_checkup()` seconds;
+    `drain()` when stopped early, else `finish()`; `close()`.
+    """
+
+    def __init__(self, settings: Settings, endpoints: Endpoints, algo_class: type[ScalpAlgo]) -> None:
+        self.settings = settings
+        self._loop = asyncio.get_running_loop()
+        self.clock = MarketClock(self._loop.time)
+        self._algo_class = algo_class
+        self._endpoints = endpoints
+        self.rest = AlpacaREST(endpoints)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._feed_lost_at = 0
+        self._checked_at = float("-inf")
+        # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
+        self.on_bar: Callable[[Bar], None]
+        self.on_trade: Callable[[Trade], None]
+        self.on_halt: Callable[[Halt], None]
+        self.fleet: Fleet
+        self.broker: AlpacaBroker
+        self.feed: AlpacaFeed | PolygonFeed
+        self.updates: OrderUpdates
+        self.reconciler: Reconciler
+
+    def now(self) -> int | None:
+        """Exchange time (ns), None before it is known."""
+        return self.clock.now() if self.clock.is_set else None
+
+    # -- the start ----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> bool:
+        """Clock, calendar, account, assets; False when the market is closed and nobody wants to wait."""
+        clock = await self._patiently(self._sync)
+        if not clock.is_open:
+            opens = f"{new_york(clock.next_open):%A %Y-%m-%d %H:%M} New York"
+            if not self.settings.wait:
+                log.info("the market is closed, it opens on %s (--wait waits for it)", opens)
+                return False
+            log.info("the market is closed: waiting until %s", opens)
+            while not clock.is_open:
+                await asyncio.sleep(min(max(self.clock.seconds_until(clock.next_open), 1.0), 3600.0))
+                clock = await self._patiently(self._sync)
+        run = str(self.clock.now() // 1_000_000)
+        algos = [self._algo_class(symbol, self.settings.lot, run) for symbol in self.settings.symbols]
+        self.fleet = Fleet(algos, self.clock.now, self._perform)
+        self.on_bar, self.on_trade, self.on_halt = self.fleet.on_bar, self.fleet.on_trade, self.fleet.on_halt
+        budget = RequestBudget(self.clock.now, self.fleet.needed_requests)
+        self.rest.on_rate_limit = budget.on_rate_limit
+        session = await self._patiently(lambda: self._todays_session(clock))
+        self.fleet.begin_session(session)
+        marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
+        log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
+        self._check_account(await self._patiently(self.rest.account))
+        await self._check_assets()
+        rng = random.Random(f"{run}-jitter")
+        self.updates = OrderUpdates(self._endpoints, self, rng)
+        if self._endpoints.feed == "polygon":
+            self.feed = PolygonFeed(self._endpoints, self.settings.symbols, self, rng, self._expect_bars)
+        else:
+            self.feed = AlpacaFeed(self._endpoints, self.settings.symbols, self, rng, self._expect_bars, self.rest)
+        self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
+        self.reconciler = Reconciler(self.fleet, self.broker, self.rest, self.clock)
+        self._start(self.reconciler.run())
+        self.fleet.connect(self.reconciler.request, self.updates.reconnect)
+        self.fleet.forbid_buys("history", "today's bars are not here yet")
+        log.info("every order and position in %s is this bot's to manage, also those made by hand",
+                 ", ".join(self.settings.symbols))  # fmt: skip
+        return True
+
+    def _perform(self, action: Action) -> None:
+        self.broker.perform(action)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask at the start: passing trouble is waited out for 30 s, a refusal is the user's to mend."""
+        deadline = self._loop.time() + START_PATIENCE
+        wait = 1.0
+        while True:
+            try:
+                return await ask()
+            except Refused as refusal:
+                if refusal.status in (401, 403):
+                    raise UserError(
+                        f"Alpaca refused the keys ({refusal.status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY, "
+                        f"and that they belong to {'the live' if self.settings.is_live else 'a paper'} account"
+                    ) from None
+                raise UserError(f"Alpaca refused a request at the start: {refusal.message}") from None
+            except (Unreachable, OutcomeUnknown) as error:
+                if self._loop.time() + wait > deadline:
+                    raise UserError(
+                        f"Alpaca cannot be reached: {error}; check the network and APCA_API_BASE_URL"
+                    ) from None
+                log.warning("%s; again in %.0f s", error, wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 8.0)
+
+    async def _sync(self) -> Clock:
+        """Take over the exchange's time."""
+        asked = self._loop.time()
+        clock = await self.rest.clock()
+        self.clock.set(clock.timestamp, asked, self._loop.time())
+        return clock
+
+    async def _todays_session(self, clock: Clock) -> Session:
+        """The session that is open now. The clock tells its close; the calendar tells when it opened."""
+        date = new_york(clock.timestamp).date()
+        days = {day: opened for day, opened, _ in await self.rest.calendar(date, date)}
+        opened = days.get(date)
+        if opened is None or opened > clock.timestamp:
+            raise Unreachable(f"the calendar has no session at {new_york(clock.timestamp):%Y-%m-%d %H:%M}")
+        return Session(date, opened, clock.next_close)
+
+    def _check_account(self, account: dict[str, Any]) -> None:
+        """Say what the account can do; a blocked one buys nothing, and what it holds is still managed."""
+        blocks = [
+            name for name in ("trading_blocked", "account_blocked", "trade_suspended_by_user") if account.get(name)
+        ]
+        status = str(account.get("status", "ACTIVE"))
+        if status != "ACTIVE":
+            blocks.append(f"status {status}")
+        log.info("account: %s, equity $%s, buying power $%s, %s", status, account.get("equity", "?"),
+                 account.get("buying_power", "?"), "REAL MONEY" if self.settings.is_live else "paper")  # fmt: skip
+        if blocks:
+            log.warning("the account is blocked (%s): no buys, what is held is managed", ", ".join(blocks))
+            self.fleet.forbid_buys("account", f"the account is blocked ({', '.join(blocks)})")
+        wanted = self.settings.lot * len(self.settings.symbols)
+        try:
+            power = Decimal(str(account.get("buying_power")))
+        except InvalidOperation:
+            return
+        if power < wanted:
+            log.warning("buying power $%s is less than lot x symbols = $%s: some buys will be refused", power, wanted)
+
+    async def _check_assets(self) -> None:
+        """Each symbol's asset by name: a ticker may belong to another company than it did (FB is a fund today)."""
+        symbols = self.settings.symbols
+        assets: dict[str, Asset] = {}
+        if len(symbols) <= SINGLE_ASSETS:
+            for symbol in symbols:
+                try:
+                    assets[symbol] = await self._patiently_asset(symbol)
+                except Refused:
+                    continue
+        else:
+            assets = {asset.symbol: asset for asset in await self._patiently(self.rest.assets)}
+        unknown = [symbol for symbol in symbols if symbol not in assets]
+        if unknown:
+            known = assets if len(symbols) > SINGLE_ASSETS else await self._known_symbols()
+            near = difflib.get_close_matches(unknown[0], known, n=4, cutoff=0.5)
+            hint = f": did you mean {', '.join(near)}?" if near else ""
+            raise UserError(f"unknown symbol {', '.join(unknown)}{hint}")
+        for symbol in symbols:
+            asset = assets[symbol]
+            log.info("%s is %s (%s)", symbol, asset.name or "without a name", asset.exchange or "?")
+            if not asset.tradable or not asset.active:
+                log.warning("%s cannot be traded now: no buys in it", symbol)
+                self.fleet.algos[symbol].forbid_buys("asset", "the asset cannot be traded")
+
+    async def _patiently_asset(self, symbol: str) -> Asset:
+        async def ask() -> Asset | None:
+            try:
+                return await self.rest.asset(symbol)
+            except Refused as refusal:
+                if refusal.status in (404, 422):
+                    return None
+                raise
+
+        asset = await self._patiently(ask)
+        if asset is None:
+            raise Refused(404, 0, f"asset not found for {symbol}")
+        return asset
+
+    async def _known_symbols(self) -> Sequence[str]:
+        try:
+            return [asset.symbol for asset in await self.rest.assets()]
+        except ScalpError:
+            return []
+
+    # -- what the streams tell ----------------------------------------------------------------------------------------
+
+    def on_order_update(self, report: OrderReport) -> None:
+        self.broker.on_stream_told(report)
+        self.fleet.on_order_update(report)
+
+    def on_updates_up(self) -> None:
+        self.fleet.on_updates_up()
+
+    def on_updates_down(self, why: str) -> None:
+        self.reconciler.on_updates_down()
+        self.fleet.on_updates_down(why)
+
+    def on_feed_up(self) -> None:
+        self.fleet.on_feed_up()
+        for symbol, algo in self.fleet.algos.items():
+            algo.asks_last_trade = not self.feed.streams_trades(symbol)
+        self._start(self._fetch_history(self._feed_lost_at))
+
+    def on_feed_down(self, why: str) -> None:
+        self._feed_lost_at = self.clock.now()
+        self.fleet.on_feed_down(why)
+
+    async def _fetch_history(self, lost_at: int) -> None:
+        """Today's bars so far, or those of a gap: they fill the day and never trade."""
+        session = self.fleet.session
+        assert session is not None
+        start = max(session.open, lost_at - GAP_OVERLAP) if lost_at else session.open
+        waiting = list(self.fleet.algos)
+        while waiting:
+            try:
+                async for symbol, bars in self.feed.history(waiting, start, self.clock.now()):
+                    self.fleet.on_history(symbol, bars)
+                    self.fleet.algos[symbol].allow_buys("history")
+                    waiting.remove(symbol)
+                break
+            except (Unreachable, OutcomeUnknown, Refused) as error:
+                log.warning("today's bars: %s; again in %.0f s", error, HISTORY_RETRY)
+                await asyncio.sleep(HISTORY_RETRY)
+        counts = [algo.minutes for algo in self.fleet.algos.values()]
+        log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
+
+    def _expect_bars(self) -> bool:
+        session = self.fleet.session
+        return session is not None and session.open + 120 * SECOND <= self.clock.now() < session.close
+
+    def _start(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("a task of the session failed")
+
+        task = self._loop.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- in the background --------------------------------------------------------------------------------------------
+
+    def until_next_checkup(self) -> float:
+        """Seconds until the next checkup is due: 30, each second in liquidation, and sharp at the session's marks."""
+        session = self.fleet.session
+        assert session is not None
+        now = self.clock.now()
+        wait = LIQUIDATION_EVERY if now >= session.liquidate_at else CHECKUP_EVERY
+        for mark in (session.liquidate_at, session.quiet_at, session.close):
+            if mark > now:
+                wait = min(wait, (mark - now) / SECOND)
+        return wait
+
+    def checkup(self) -> bool:
+        """Every symbol looks after itself; clock and listings follow in their own time. False at the close."""
+        session = self.fleet.session
+        assert session is not None
+        if self.clock.now() >= session.close:
+            return False
+        self.fleet.checkup()
+        if self._loop.time() - self._checked_at >= CHECKUP_EVERY - 0.5:
+            self._checked_at = self._loop.time()
+            self.reconciler.request("checkup")
+            self._start(self._check_clock())
+        return True
+
+    async def _check_clock(self) -> None:
+        """The exchange's clock may change its mind about the close."""
+        try:
+            clock = await self.broker.counted(self._sync())
+        except (Unreachable, OutcomeUnknown, Refused) as error:
+            log.warning("the exchange's clock: %s", error)
+            return
+        session = self.fleet.session
+        assert session is not None
+        if clock.is_open and clock.next_close != session.close:
+            log.warning("the session closes at %s", f"{new_york(clock.next_close):%H:%M:%S}")
+            self.fleet.begin_session(Session(session.date, session.open, clock.next_close))
+        elif not clock.is_open and clock.timestamp < session.close:
+            log.warning("the market has closed early")
+            self.fleet.begin_session(Session(session.date, session.open, clock.timestamp))
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Stopped early: no more buys, working ones are cancelled, and what fills meanwhile gets its sell."""
+        self.fleet.forbid_buys("stopping", "the bot is stopping")
+        self.fleet.cancel_buys()
+        deadline = self._loop.time() + DRAIN
+        while self._loop.time() < deadline:
+            states = {algo.state for algo in self.fleet.algos.values()}
+            unanswered = any(not order.id for _, orders in self.fleet.leftovers().values() for order in orders)
+            if BUY_SUBMITTED not in states and TO_SELL not in states and not unanswered:
+                break
+            await asyncio.sleep(0.05)
+
+    async def finish(self) -> None:
+        """After the close: wait for the day's last updates, then ask the broker what is left."""
+        deadline = self._loop.time() + AFTER_CLOSE
+        while self.fleet.leftovers() and self._loop.time() < deadline:
+            await asyncio.sleep(0.25)
+        try:
+            await self.reconciler.reconcile()
+        except (Unreachable, OutcomeUnknown, Refused) as error:
+            log.error("no last look at orders and positions: %s", error)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "broker"):
+            await self.broker.close()
+        if hasattr(self, "feed") and isinstance(self.feed, PolygonFeed):
+            await self.feed.close()
+        await self.rest.close()
+
+    def tell_leftovers(self) -> bool:
+        """Say what is held or working; True if anything is."""
+        left = self.fleet.leftovers()
+        for symbol, (position, orders) in left.items():
+            working = ", ".join(f"{o.side} {o.remaining} {o.type} {o.limit_price or ''}".strip()
+                                + (" (outcome unknown)" if not o.id else "") for o in orders)  # fmt: skip
+            log.warning("%s: %s held at %s, working: %s", symbol, position,
+                        self.fleet.algos[symbol].ledger.entry_price or "-", working or "nothing")  # fmt: skip
+        return bool(left)

@@ -1,0 +1,58 @@
+"""Ctrl+C and SIGTERM: the first asks the bot to stop, the second leaves at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+
+class Stop:
+    """Use as a context manager in a running loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._asked = asyncio.Event()
+        self._task = asyncio.current_task()
+        self._signal = 0
+        self._is_awaited = False
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.remove_signal_handler(number)
+
+    @property
+    def is_set(self) -> bool:
+        return self._asked.is_set()
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl+C, 143 after SIGTERM."""
+        return 128 + self._signal
+
+    async def within(self, seconds: float) -> bool:
+        """Wait until the bot is asked to stop, at most `seconds`; whether it was."""
+        self._is_awaited = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._asked.wait()
+        except TimeoutError:
+            pass
+        return self._asked.is_set()
+
+    def _on_signal(self, number: int, *_: Any) -> None:
+        if self._asked.is_set():
+            print("left at once: what is open stays open", file=sys.stderr, flush=True)
+            os._exit(128 + number)
+        self._signal = number
+        self._asked.set()
+        if not self._is_awaited and self._task is not None:
+            # Nothing is traded yet: there is nothing to wind up.
+            self._task.cancel()
