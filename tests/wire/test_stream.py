@@ -1,0 +1,228 @@
+"""The reconnecting client: when it tries again, when it gives up, what it survives."""
+
+import asyncio
+import logging
+import random
+
+import pytest
+from websockets.legacy.client import WebSocketClientProtocol
+
+from scalp.stream import LoginRefused, ReconnectingStream, StreamTrouble
+from tests.wire.fakes import ScriptedServer, Talk, run, scripted
+
+
+class Echo(ReconnectingStream):
+    """Logs in with a word, then writes down every frame."""
+
+    def __init__(self, server: ScriptedServer, **options: object) -> None:
+        super().__init__("test", server.url, random.Random(1), **options)  # type: ignore[arg-type]
+        self.told: list[str] = []
+
+    async def _login(self, socket: WebSocketClientProtocol) -> None:
+        await socket.send('"password"')
+        answer = await socket.recv()
+        if answer == "refused":
+            raise LoginRefused("check TEST_KEY")
+        if answer == "busy":
+            raise StreamTrouble("busy", wait=60)
+
+    def _on_frame(self, frame: str | bytes) -> bool:
+        if frame == "bad":
+            raise ValueError("bad frame")
+        if frame == "useless":
+            raise StreamTrouble("useless now")
+        self.told.append(str(frame))
+        return frame != "control"
+
+    def _on_up(self) -> None:
+        self.told.append("up")
+
+    def _on_down(self, why: str) -> None:
+        self.told.append(f"down: {why}")
+
+
+async def one_word(talk: Talk) -> None:
+    assert await talk.hears() == "password"
+    await talk.says("welcome", "word")
+    await talk.stays(1)
+
+
+def gaps(server: ScriptedServer) -> list[float]:
+    return [round(b - a, 3) for a, b in zip(server.connected_at, server.connected_at[1:], strict=False)]
+
+
+def test_a_refused_handshake_is_tried_again_with_growing_jittered_waits_never_long() -> None:
+    async def session() -> None:
+        async with scripted(*[429] * 12, one_word) as server:
+            stream = Echo(server)
+            await server.against(stream)
+        assert stream.told[:2] == ["up", "word"]
+        waits = gaps(server)
+        limits = [(1, 2), (2, 4), (4, 8)] + [(7.5, 15)] * 9
+        assert all(low <= wait <= high for wait, (low, high) in zip(waits, limits, strict=True))
+        assert len(set(waits)) == len(waits)
+
+    run(session())
+
+
+def test_a_short_life_does_not_reset_the_backoff_a_useful_one_does() -> None:
+    async def brief(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("welcome")
+
+    async def useful(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("welcome")
+        await talk.stays(31)
+
+    async def session() -> None:
+        async with scripted(brief, brief, brief, useful, one_word) as server:
+            await server.against(Echo(server))
+        waits = gaps(server)
+        assert 1 <= waits[0] <= 2.1
+        assert 2 <= waits[1] <= 4.1
+        assert 4 <= waits[2] <= 8.1
+        assert 31 + 1 <= waits[3] <= 31 + 2.1
+
+    run(session())
+
+
+def test_a_peer_that_vanishes_and_a_port_that_answers_nothing() -> None:
+    async def vanishing(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("welcome", "first")
+        await talk.stays(1)
+        await talk.dies()
+
+    async def session() -> None:
+        async with scripted(vanishing, one_word) as server:
+            stream = Echo(server)
+            await server.against(stream)
+        assert stream.told[:5] == ["up", "first", "down: connection lost", "up", "word"]
+
+        closed = Echo(server)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await closed.run()
+        assert closed.told == []
+
+    run(session())
+
+
+def test_a_refused_login_is_fatal_at_once_but_not_after_one_that_worked() -> None:
+    async def refusing(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("refused")
+        await talk.stays(1)
+
+    async def session() -> None:
+        async with scripted(refusing, one_word) as server:
+            with pytest.raises(LoginRefused, match="TEST_KEY"):
+                await server.against(Echo(server))
+            assert len(server.connected_at) == 1
+        async with scripted(one_word, refusing, refusing, one_word, *[refusing] * 5) as server:
+            stream = Echo(server)
+            with pytest.raises(LoginRefused):
+                await server.against(stream)
+            assert stream.told.count("word") == 2
+            assert len(server.connected_at) == 9
+
+    run(session())
+
+
+def test_trouble_may_name_its_own_wait() -> None:
+    async def busy(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("busy")
+
+    async def session() -> None:
+        async with scripted(busy, one_word) as server:
+            await server.against(Echo(server))
+        assert 60 <= gaps(server)[0] < 61
+
+    run(session())
+
+
+def test_a_bad_frame_costs_itself_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def bad_frames(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("welcome", "one", "bad", "two", "bad", "three")
+        await talk.stays(1)
+        await talk.says("useless", "lost")
+        await talk.stays(60)
+
+    async def session() -> None:
+        async with scripted(bad_frames, one_word) as server:
+            stream = Echo(server)
+            await server.against(stream)
+        assert stream.told[:6] == ["up", "one", "two", "three", "down: useless now", "up"]
+
+    with caplog.at_level(logging.INFO):
+        run(session())
+    assert [record.getMessage() for record in caplog.records if "not understood" in record.getMessage()] == [
+        "test: a message was not understood (ValueError: bad frame)"
+    ]
+
+
+def test_silence_is_measured_in_session_only_and_tolerated_longer_each_time() -> None:
+    async def silent(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("welcome", "control")
+        await talk.stays(10_000)
+
+    async def session() -> None:
+        loop = asyncio.get_running_loop()
+        async with scripted(silent, silent, silent, one_word) as server:
+            stream = Echo(server, stale_after=150, expect_messages=lambda: loop.time() >= 1000)
+            await server.against(stream)
+        assert [word for word in stream.told if "down" in word][:3] == [
+            "down: no message for 150 s",
+            "down: no message for 300 s",
+            "down: no message for 600 s",
+        ]
+        assert 1145 <= server.connected_at[1] <= 1155
+
+    run(session())
+
+
+def test_reconnect_on_request_and_a_clean_close_on_cancel() -> None:
+    closes: list[int | None] = []
+
+    async def lasting(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("welcome")
+        await talk.stays(10_000)
+        closes.append(talk.socket.close_code)
+
+    async def session() -> None:
+        async with scripted(lasting, lasting, one_word) as server:
+            stream = Echo(server)
+            stream.reconnect("nothing to close yet")
+            running = asyncio.create_task(stream.run())
+            await asyncio.sleep(5)
+            stream.reconnect("mute")
+            stream.reconnect("a second reason changes nothing")
+            await asyncio.sleep(5)
+            running.cancel()
+            before = asyncio.get_running_loop().time()
+            await asyncio.wait((running,))
+            assert running.cancelled()
+            assert asyncio.get_running_loop().time() - before < 1
+            assert stream.told == ["up", "down: mute", "up", "down: stopped"]
+        assert closes == [1000, 1000]
+
+    run(session())
+
+
+def test_a_redirect_is_not_followed_and_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def session() -> None:
+        async with scripted(302, 401, one_word) as server:
+            stream = Echo(server)
+            await server.against(stream)
+            assert stream.told[:2] == ["up", "word"]
+
+    with caplog.at_level(logging.DEBUG):
+        run(session())
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("scalp")]
+    assert any("HTTP 401 at the handshake" in line for line in ours)
+    assert not any("password" in line for line in ours)
