@@ -46,10 +46,6 @@ class StreamTrouble(Exception):
         self.wait = wait
 
 
-class LoginRefused(UserError):
-    """The server does not accept our keys. The message names the variables to check, never a key."""
-
-
 class _DirectConnect(Connect):
     """A handshake that is redirected fails: the keys go to the configured host only."""
 
@@ -121,7 +117,7 @@ class ReconnectingStream:
     # What a subclass says.
 
     async def _login(self, socket: WebSocketClientProtocol) -> None:
-        """Log in and subscribe. Raises LoginRefused, UserError (both fatal) or StreamTrouble."""
+        """Log in and subscribe. Raises UserError (fatal; names the variable to check, never a key) or StreamTrouble."""
         raise NotImplementedError
 
     def _on_frame(self, frame: Frame) -> bool:
@@ -150,7 +146,7 @@ class ReconnectingStream:
             try:
                 await self._one_connection()
             except Exception as error:
-                if isinstance(error, UserError) and not self._may_pass(error):
+                if isinstance(error, UserError) and not self._may_pass():
                     raise
                 why = self._why or _in_words(error)
                 wait = error.wait if isinstance(error, StreamTrouble) else None
@@ -252,9 +248,9 @@ class ReconnectingStream:
             self._up_since = None
             self._on_down(why)
 
-    def _may_pass(self, error: UserError) -> bool:
-        """Keys that worked before and are refused now are more likely the server's trouble: asked a few times again."""
-        if not isinstance(error, LoginRefused) or self._refusals is None:
+    def _may_pass(self) -> bool:
+        """Whether a refusal may be the server's trouble: what worked before in this run is tried a few times more."""
+        if self._refusals is None:
             return False
         self._refusals += 1
         return self._refusals < REFUSALS_BELIEVED

@@ -79,12 +79,14 @@ def order_report(order: Mapping[str, Any], update: Mapping[str, Any] | None = No
     Nothing is required, nothing unknown matters; what is missing becomes None or "".
     """
     if update is None:
-        event, execution_id, price, quantity = "", None, None, None
+        event, execution_id, price, quantity, at = "", None, None, None, None
     else:
         event = text_of(update.get("event"))
         execution_id = text_of(update.get("execution_id")) or None
         price = decimal_or_none(update.get("price"))
         quantity = decimal_or_none(update.get("qty"))
+        # When it happened; failing that, when it was told.
+        at = time_or_none(update.get("timestamp")) or time_or_none(update.get("at"))
     return OrderReport(
         symbol=text_of(order.get("symbol")),
         id=text_of(order.get("id")),
@@ -104,6 +106,7 @@ def order_report(order: Mapping[str, Any], update: Mapping[str, Any] | None = No
         execution_id=execution_id,
         price=price,
         execution_qty=quantity,
+        at=at,
     )
 
 

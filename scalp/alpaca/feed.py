@@ -15,7 +15,7 @@ from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
 from scalp.errors import Refused, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Halt, Trade
 from scalp.settings import Endpoints
-from scalp.stream import Frame, FrameDecoder, LoginRefused, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.venue import MarketDataSink
 
 STALE_AFTER = 150.0  # seconds of an open session without any message
@@ -218,7 +218,7 @@ class AlpacaFeed(ReconnectingStream):
     def _fatal(self, error: _Error) -> UserError | None:
         """What the user must hear of an error that no other attempt would cure."""
         if error.code == AUTH_FAILED:
-            return LoginRefused(
+            return UserError(
                 "the data stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY (APCA_API_STREAM_URL)"
             )
         if error.code in (NOT_IN_PLAN, NO_SUCH_CHANNEL):
@@ -367,7 +367,8 @@ def _stream_url(url: str, feed: str) -> str:
 def _chunks(symbols: Sequence[str]) -> Iterator[list[str]]:
     """`symbols` in pieces that fit into a URL."""
     chunk: list[str] = []
-    for symbol in symbols:
+    # A copy, as the caller may cross off its list what was yielded.
+    for symbol in list(symbols):
         if chunk and list_length([*chunk, symbol]) > LONGEST_LIST:
             yield chunk
             chunk = []

@@ -10,8 +10,9 @@ import msgspec
 from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.alpaca.decode import order_report
+from scalp.errors import UserError
 from scalp.settings import Endpoints
-from scalp.stream import Frame, LoginRefused, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.stream import Frame, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.venue import OrderUpdateSink
 
 ANSWER_TIMEOUT = 10.0  # seconds for the answer to the login, and for that to `listen`
@@ -34,7 +35,7 @@ class OrderUpdates(ReconnectingStream):
             words = str(data.get("message") or data.get("error") or "")
             if "connection" in words:
                 raise StreamTrouble("another connection to this account's order updates is open")
-            raise LoginRefused(
+            raise UserError(
                 "the order-update stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY, "
                 "and that they belong to the account (paper or live) at APCA_API_BASE_URL"
             )

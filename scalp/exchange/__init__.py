@@ -1,0 +1,12 @@
+"""The built-in exchange: a deterministic simulation of Alpaca and Polygon, behind a wire server or called directly.
+
+    orders, account, rules   what is traded, who owns what, which orders are refused
+    fills, matching          the fill model, and the engine that applies it
+    market, replay, path     where the bars come from, and the prints inside a bar
+    tape, simulation         the day as it passes, together with the engine
+    wire, rest, rest_data    Alpaca's and Polygon's words; requests and answers
+    streams, server          the three streams; everything on sockets
+    faults                   what can go wrong on purpose
+    calendar                 trading days
+    demo, __main__           in the bot's own process; in a process of its own
+"""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 from scalp.errors import UserError
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
@@ -30,8 +31,8 @@ Market = Mapping[str, Sequence[Bar]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the exchange; the exit code: 0, 2 for an error of the user's, 130 after Ctrl+C."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         day, market, start, faults = _prepare(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -46,8 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         loop.close()
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scalp.exchange", description="A simulated exchange on loopback.")
+    parser = _Parser(prog="python -m scalp.exchange", description="A simulated exchange on loopback.")
     parser.add_argument("symbols", nargs="*", type=str.upper, metavar="SYMBOL", help="what is traded")
     parser.add_argument("--speed", type=_speed, default=1.0, help="times as fast as the wall clock (1)")
     parser.add_argument("--seed", type=int, default=1, help="of the synthetic market (1)")
@@ -62,9 +68,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _speed(text: str) -> float:
-    speed = float(text)
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
     if not 0 < speed <= 10_000:
-        raise argparse.ArgumentTypeError("must be above 0 and at most 10000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 10000")
     return speed
 
 

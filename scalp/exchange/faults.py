@@ -5,18 +5,21 @@ rules, each an object with one of these keys that says what it is about
 
     "request": "POST /v2/orders"   a request whose method and path begin so
     "update": "fill"               an order update of that event ("*": any)
+    "bar": "AAPL"                  a minute bar on the streams ("*": any)
     "handshake": "orders"          new connections of "orders", "data" or "polygon"
+    "login": "data"                logins on the data stream
     "at": "10:15:00"               a moment, New York time
 
 and with what happens then:
 
     request:    "delay": seconds before handling, "late": seconds before answering, "status": answer this (with
-                Alpaca's error body) and don't handle it, "html": answer this status with a page, "lose": handle it, but
-                break the connection in place of the answer
-    update:     "delay": seconds, "repeat": how often it comes (0: never)
+                Alpaca's error body) and don't handle it, "lose": handle it, but break the connection in place of the
+                answer, "html": answer this status with a page (without handling it, unless "lose" is said too)
+    update, bar: "delay": seconds, "repeat": how often it comes (0: never)
     handshake:  refused with 429
-    at:         "close", "mute" or "unmute": "orders" | "data" | "polygon", "halt" or "resume": symbol,
-                "reject": symbol (its open orders)
+    login:      answered with error 406
+    at:         "close", "drop" (no close frame), "mute" or "unmute": "orders" | "data" | "polygon", "halt" or
+                "resume": symbol, "reject": symbol (its open orders)
 
 `symbol` limits a request or update to that symbol (in the path, the body or the order), `skip` lets that many pass
 first, `times` ends the rule after so many. Delays are seconds of exchange time.
@@ -37,7 +40,7 @@ from scalp.errors import UserError
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Response, reply
 from scalp.exchange.simulation import NEW_YORK, new_york
-from scalp.messages import SECOND
+from scalp.messages import SECOND, Bar
 
 if TYPE_CHECKING:
     from scalp.exchange.server import ExchangeServer
@@ -60,8 +63,16 @@ class Faults:
         """When to deliver an order update: after each of these delays. Empty: never."""
         return (0.0,)
 
+    def bar(self, bar: Bar) -> Sequence[float]:
+        """When to deliver a minute bar to the streams: after each of these delays. Empty: never."""
+        return (0.0,)
+
     def handshake(self, kind: str) -> bool:
         """Whether to refuse a new connection of "orders", "data" or "polygon" with 429."""
+        return False
+
+    def login(self, kind: str) -> bool:
+        """Whether to answer a login on the "data" stream with 406, as if the old connection still held the place."""
         return False
 
 
@@ -70,7 +81,9 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
     request: str | None = None
     update: str | None = None
+    bar: str | None = None
     handshake: Kind | None = None
+    login: Literal["data"] | None = None
     at: str | None = None
     symbol: str | None = None
     skip: int = 0
@@ -82,6 +95,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     lose: bool = False
     repeat: int = 1
     close: Kind | None = None
+    drop: Kind | None = None
     mute: Kind | None = None
     unmute: Kind | None = None
     halt: str | None = None
@@ -132,6 +146,8 @@ class ScriptedFaults(Faults):
         if rule.delay:
             await asyncio.sleep(rule.delay)
         if rule.html is not None:
+            if rule.lose:
+                handle()
             return Response(rule.html, {"Content-Type": "text/html"}, _PAGE)
         if rule.status is not None:
             message = "rate limit exceeded" if rule.status == 429 else "internal server error occurred"
@@ -147,8 +163,15 @@ class ScriptedFaults(Faults):
         )
         return (0.0,) if rule is None else [rule.delay] * rule.repeat
 
+    def bar(self, bar: Bar) -> Sequence[float]:
+        rule = self._find(lambda rule: rule.bar in ("*", bar.symbol))
+        return (0.0,) if rule is None else [rule.delay] * rule.repeat
+
     def handshake(self, kind: str) -> bool:
         return self._find(lambda rule: rule.handshake == kind) is not None
+
+    def login(self, kind: str) -> bool:
+        return self._find(lambda rule: rule.login == kind) is not None
 
     def _find(self, fits: Callable[[Rule], bool]) -> Rule | None:
         for number, rule in enumerate(self._rules):
@@ -162,8 +185,12 @@ class ScriptedFaults(Faults):
 
 def _happen(rule: Rule, server: ExchangeServer) -> None:
     """What a rule with a moment does when it has come."""
+    server.catch_up()
     if rule.close is not None:
         server.close_streams(rule.close)
+    if rule.drop is not None:
+        for session in server.sessions(rule.drop):
+            session.abort()
     if rule.mute is not None:
         server.mute_streams(rule.mute)
     if rule.unmute is not None:
@@ -175,3 +202,4 @@ def _happen(rule: Rule, server: ExchangeServer) -> None:
     if rule.reject is not None:
         for order in server.simulation.engine.open_orders(rule.reject):
             server.simulation.engine.reject(order.id)
+    server.catch_up()

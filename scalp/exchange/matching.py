@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -19,33 +19,14 @@ from msgspec import Struct
 from scalp import prices
 from scalp.exchange import rules
 from scalp.exchange.account import Account
+from scalp.exchange.fills import Book, FillModel, Offer
 from scalp.exchange.orders import ZERO, Asset, Execution, Order, OrderRequest, Update, make_asset, make_id
-from scalp.exchange.path import trade_path
+from scalp.exchange.path import Print, trade_path
 from scalp.messages import SECOND, Bar
 
 MILLISECOND = 1_000_000
+_LAST = 1 << 60  # sequence numbers of prints: behind all others
 _NINE_DECIMALS = Decimal("0.000000001")
-
-
-class FillModel(Struct, frozen=True):
-    """When and for how much an order fills: pessimistic, and nothing but prints decides.
-
-    - A print at price p implies a quote of p minus and plus half a spread, rounded away from p to a tick. At either
-      price `share` of the print's size can be had (at least one share), once for all orders together.
-    - A market order, on arrival and then on each later print, fills at that quote: always worse than the last print.
-    - A limit order whose limit reaches the quote when it arrives fills there too, at the quote and never beyond its
-      limit. One that lies inside the spread, such as a limit at the last print, rests.
-    - A resting limit order is filled only by prints made after it arrived: by a print beyond its limit, up to `share`
-      of its size; by a print exactly at its limit, up to `touch_share` of it (others were first in the queue), which
-      may be nothing. It fills at its limit, never better.
-    - What doesn't fit is left for the following prints: that is how partial fills come about.
-    - Day and gtc orders fill from the open to the close, those marked extended_hours on every print. Nothing fills
-      in a halt. Stop orders are triggered by a print at or beyond their stop. There are no fees.
-    """
-
-    share: float = 0.1
-    touch_share: float = 0.02
-    half_spread: float = 0.00005  # of the price; a tick at least
 
 
 class Latency(Struct, frozen=True):
@@ -53,18 +34,6 @@ class Latency(Struct, frozen=True):
 
     order: int = 5 * MILLISECOND  # from POST, DELETE or PATCH to the venue
     update: int = 20 * MILLISECOND  # from an event to its order update
-
-
-class _Book(Struct):
-    """What the engine knows of one symbol. `room` is what is left of the last print's shares."""
-
-    symbol: str
-    last: float = 0.0
-    last_at: int = 0
-    room: int = 0
-    halted: bool = False
-    open: dict[str, Order] = {}
-    live: list[Order] = []
 
 
 class Engine:
@@ -99,7 +68,7 @@ class Engine:
         self.on_update: Callable[[Update], None] = on_update or (lambda update: None)
         self.now = session_open if now is None else now
         self._seed = seed
-        self._books = {symbol: _Book(symbol) for symbol in self.assets}
+        self._books = {symbol: Book(symbol) for symbol in self.assets}
         self._by_client_id: dict[str, Order] = {}
         self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
         self._sequence = 0
@@ -140,36 +109,62 @@ class Engine:
     # --- the market ---
 
     def on_trade(self, symbol: str, at: int, price: float, size: float) -> None:
-        """A print: `size` shares of `symbol` at `price` dollars. What was due until `at` happens before it."""
+        """A print: `size` shares of `symbol` at `price` dollars. What was due until `at` happens before it.
+
+        A print older than the engine's present is the last trade from now on, but fills nothing.
+        """
         if self._heap and self._heap[0][0] <= at:
             self.advance(at)
-        self.now = max(self.now, at)
-        book = self._books[symbol]
+        self._see(self._books[symbol], at, price, size)
+
+    def _see(self, book: Book, at: int, price: float, size: float) -> None:
         book.last = price
         book.last_at = at
-        if book.open:
-            book.room = max(1, int(size * self.fills.share))
+        book.size = size
+        book.room = None
+        if at >= self.now:
+            self.now = at
             if book.live:
-                self._match(book, price, size)
-        else:
-            book.room = int(size)  # of a print nobody needed: kept whole, cut to the share when an order comes
+                self._match(book)
 
-    def on_bars(self, bars: Sequence[Bar]) -> None:
-        """One minute of the market, all symbols at once: the quick way, for a backtest.
+    def on_bars(self, bars: Iterable[Bar]) -> None:
+        """Load one minute of the market, at its beginning: the quick way, for a backtest.
 
-        Only symbols with an open order walk through their trade path, merged in time; the others just take their
-        close. An order that comes in during the minute for a symbol that had none meets the next minute's prints.
+        The prints of the bars' trade paths happen as time advances, exactly as if each had been given to `on_trade`.
+        Nothing is told of them before; symbols without an open order cost next to nothing.
         """
-        busy = [bar for bar in bars if self._books[bar.symbol].open]
-        if busy:
-            walks = [[(made.at, n, made) for made in trade_path(bar)] for n, bar in enumerate(busy)]
-            for at, n, made in heapq.merge(*walks):
-                self.on_trade(busy[n].symbol, at, made.price, made.size)
+        books = self._books
         for bar in bars:
-            book = self._books[bar.symbol]
-            book.last = bar.close
-            if not book.open:
-                book.room = int(bar.volume) // 4  # about the last of the minute's prints
+            book = books[bar.symbol]
+            if book.bar is not None:
+                book.before = book.bar
+            book.bar = bar
+            if book.open:
+                self._unroll(book)
+
+    def _unroll(self, book: Book) -> None:
+        """Turn the loaded minute of a symbol into prints: those of the past are seen, the others wait their turn."""
+        loaded = [bar for bar in (book.before, book.bar) if bar is not None]
+        book.before = book.bar = None
+        for made in (made for bar in loaded for made in trade_path(bar)):
+            if made.at < self.now:
+                self._see(book, made.at, made.price, made.size)
+            else:
+                self._sequence += 1
+                # Behind everything else that is due in the same instant: an order that arrives just then is in time.
+                heapq.heappush(self._heap, (made.at, _LAST + self._sequence, self._print, (book, made)))
+
+    def _print(self, what: tuple[Book, Print]) -> None:
+        book, made = what
+        if not book.halted:
+            self._see(book, made.at, made.price, made.size)
+
+    def _book(self, symbol: str) -> Book:
+        """The book of a symbol, up to date."""
+        book = self._books[symbol]
+        if book.bar is not None:
+            self._unroll(book)
+        return book
 
     def halt(self, symbol: str) -> None:
         """Trading stops in `symbol`: orders are taken and wait."""
@@ -185,7 +180,7 @@ class Engine:
 
     def last_price(self, symbol: str) -> Decimal | None:
         """The last print in dollars, None before the first."""
-        last = self._books[symbol].last if symbol in self._books else 0.0
+        last = self._book(symbol).last if symbol in self._books else 0.0
         return prices.exact(last) if last else None
 
     # --- what a client can do ---
@@ -316,11 +311,11 @@ class Engine:
             return order.notional
         qty = order.leaves if isinstance(order, Order) else order.qty
         assert qty is not None
-        last = self._books[order.symbol].last
+        last = self._book(order.symbol).last
         if order.side == "sell":
             price = max(order.limit_price or ZERO, prices.exact(last) * Decimal("1.03"))
         else:
-            price = order.limit_price or order.stop_price or (self._quote("buy", last) if last else ZERO)
+            price = order.limit_price or order.stop_price or (self.fills.quote("buy", last) if last else ZERO)
         return price * qty
 
     # --- admission ---
@@ -367,10 +362,7 @@ class Engine:
         )
         self.orders[order.id] = order
         self._by_client_id[order.client_order_id] = order
-        book = self._books[order.symbol]
-        if not book.open:
-            book.room = max(1, int(book.room * self.fills.share))
-        book.open[order.id] = order
+        self._book(order.symbol).open[order.id] = order
         return order
 
     # --- timed events ---
@@ -398,12 +390,11 @@ class Engine:
             return
         book = self._books[order.symbol]
         book.live.append(order)
-        if order.time_in_force == "fok" and not self._fits(order, book):
-            order.canceled_at = self.now
-            self._end(order, "canceled")
-            return
-        if book.last_at >= self.session_open or order.extended_hours:
-            self._take(order, book)
+        offer = None
+        if self._may_fill(order, book) and (book.last_at >= self.session_open or order.extended_hours):
+            offer = self.fills.on_arrival(order, book)
+        if order.time_in_force != "fok" or (offer is not None and offer[1] >= order.leaves):
+            self._fill(order, book, offer)
         if order.time_in_force in ("ioc", "fok") and order.open:
             order.canceled_at = self.now
             self._end(order, "canceled")
@@ -435,74 +426,28 @@ class Engine:
 
     # --- filling ---
 
-    def _match(self, book: _Book, price: float, size: float) -> None:
+    def _match(self, book: Book) -> None:
         """Show a new print to the orders of its symbol, in the order they arrived."""
         for order in list(book.live):
-            if not self._may_fill(order, book):
-                continue
-            if order.type in ("stop", "stop_limit") and not order.triggered:
-                order.triggered = self._stop_reached(order, price)
-                if order.triggered:
-                    self._take(order, book)
-                continue
-            limit = order.limit_price
-            if limit is None:
-                self._take(order, book)
-                continue
-            edge = float(limit)
-            beyond = price < edge if order.side == "buy" else price > edge
-            if beyond:
-                self._fill(order, book, limit, book.room)
-            elif price == edge:
-                self._fill(order, book, limit, min(book.room, int(size * self.fills.touch_share)))
+            if self._may_fill(order, book):
+                self._fill(order, book, self.fills.on_print(order, book))
 
-    def _take(self, order: Order, book: _Book) -> None:
-        """Trade at the quote the last print implies, if there is one and the order reaches it."""
-        if not book.last or not self._may_fill(order, book):
-            return
-        if order.type in ("stop", "stop_limit") and not order.triggered:
-            return
-        quote = self._quote(order.side, book.last)
-        limit = order.limit_price
-        if limit is not None and (quote > limit if order.side == "buy" else quote < limit):
-            return
-        self._fill(order, book, quote, book.room)
-
-    def _fits(self, order: Order, book: _Book) -> bool:
-        """Whether a fill-or-kill order can trade in full, now."""
-        limit = order.limit_price
-        if not book.last or not self._may_fill(order, book) or order.leaves > book.room:
-            return False
-        quote = self._quote(order.side, book.last)
-        return limit is None or (quote <= limit if order.side == "buy" else quote >= limit)
-
-    def _may_fill(self, order: Order, book: _Book) -> bool:
+    def _may_fill(self, order: Order, book: Book) -> bool:
         return order.open and not book.halted and (self.is_open or order.extended_hours)
 
-    def _quote(self, side: str, last: float) -> Decimal:
-        """Where a buyer or a seller who can't wait trades: half a spread on the wrong side of the last print."""
-        half = last * self.fills.half_spread
-        if side == "buy":
-            return prices.round_up(prices.exact(last + half))
-        return max(prices.round_down(prices.exact(last - half)), prices.SUB_DOLLAR_TICK)
-
-    @staticmethod
-    def _stop_reached(order: Order, price: float) -> bool:
-        assert order.stop_price is not None
-        stop = float(order.stop_price)
-        return price >= stop if order.side == "buy" else price <= stop
-
-    def _fill(self, order: Order, book: _Book, price: Decimal, room: int) -> None:
-        """Trade up to `room` whole shares; orders in dollars and remainders below a share ride along whole."""
+    def _fill(self, order: Order, book: Book, offer: Offer | None) -> None:
+        """Trade what is offered; orders in dollars and remainders below a share are filled whole."""
+        if offer is None:
+            return
+        price, room = offer
         if order.qty is None:
             assert order.notional is not None
-            qty = (order.notional / price).quantize(_NINE_DECIMALS, ROUND_FLOOR)
-            order.qty = qty
+            qty = order.qty = (order.notional / price).quantize(_NINE_DECIMALS, ROUND_FLOOR)
         else:
             qty = min(order.leaves, Decimal(room))
         if qty <= 0:
             return
-        book.room = max(0, book.room - int(qty))
+        book.room = max(0, self.fills.room(book) - int(qty))
         position_qty = self.account.apply(order.symbol, order.side, qty, price)
         order.filled_qty += qty
         order.filled_value += qty * price

@@ -23,6 +23,7 @@ from scalp.exchange.simulation import Simulation, new_york
 from scalp.messages import MINUTE
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TOO_MUCH = Decimal(10) ** 9
 _DATA = re.compile(r"/v2/stocks/")
 _POLYGON = re.compile(r"/v2/(aggs|last)/")
 
@@ -434,6 +435,8 @@ def _decimal(fields: Mapping[str, Any], name: str) -> Decimal | None:
         number = None
     if number is None or not number.is_finite():
         raise rules.parameter(f"{name} is not a number")
+    if abs(number) >= _TOO_MUCH:
+        raise rules.parameter(f"{name} is out of range")
     return number
 
 

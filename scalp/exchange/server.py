@@ -51,8 +51,11 @@ class ExchangeServer(Listener):
         self._data: list[DataSession] = []
         self._polygon: list[PolygonSession] = []
         self._updates_sent = 0
-        self._day: dict[str, tuple[float, float]] = {}  # volume and first price of the day by symbol
+        self._day: dict[str, tuple[float, float]] = {}  # by symbol: volume, and the official open (0: none yet)
         self._runner: web.AppRunner | None = None
+        for bars in simulation.tape.published.values():
+            for bar in bars:
+                self._add_to_day(bar)
         simulation.listener = self
 
     @classmethod
@@ -90,7 +93,7 @@ class ExchangeServer(Listener):
         server.rest.set_base_url(server.url)
         server._faults.begin(server)
         server._zero = server._loop.time()
-        server._pump(server._start)
+        server.catch_up(server._start)
         return server
 
     @property
@@ -142,7 +145,7 @@ class ExchangeServer(Listener):
         """Exchange time in ns, by the loop's time; never earlier than what has happened."""
         return max(self.simulation.now, self._start + int((self._loop.time() - self._zero) * SECOND))
 
-    def _pump(self, due: int = 0) -> None:
+    def catch_up(self, due: int = 0) -> None:
         """Let everything happen until now, send it out, and come back when the next thing is due."""
         # A timer may fire a rounding error before the time it was set for: `due` makes sure it isn't set again.
         now = max(self.now(), due)
@@ -158,7 +161,7 @@ class ExchangeServer(Listener):
         else:
             upcoming = min(self.simulation.next_time() or self._end, self._end)
         if upcoming is not None and self._end:
-            self._timer = self._loop.call_at(self._zero + (upcoming - self._start) / SECOND, self._pump, upcoming)
+            self._timer = self._loop.call_at(self._zero + (upcoming - self._start) / SECOND, self.catch_up, upcoming)
 
     # --- what happens in the market ---
 
@@ -182,14 +185,29 @@ class ExchangeServer(Listener):
             other.on_print(symbol, made)
 
     def on_bar(self, bar: Bar, corrected: bool) -> None:
-        volume, first = self._day.get(bar.symbol, (0.0, bar.open))
         if not corrected:
-            volume += bar.volume
-        self._day[bar.symbol] = (volume, first)
+            self._add_to_day(bar)
+        for delay in self._faults.bar(bar):
+            if delay:
+                self._loop.call_later(delay, self._tell_bar_late, bar, corrected)
+            else:
+                self._tell_bar(bar, corrected)
+
+    def _tell_bar_late(self, bar: Bar, corrected: bool) -> None:
+        self._tell_bar(bar, corrected)
+        self.catch_up()
+
+    def _tell_bar(self, bar: Bar, corrected: bool) -> None:
         for session in self._data:
             session.on_bar(bar, corrected)
         for other in self._polygon:
-            other.on_bar(bar, volume, first)
+            other.on_bar(bar, *self._day[bar.symbol])
+
+    def _add_to_day(self, bar: Bar) -> None:
+        volume, official_open = self._day.get(bar.symbol, (0.0, 0.0))
+        if not official_open and bar.start >= self.simulation.engine.session_open:
+            official_open = bar.open
+        self._day[bar.symbol] = (volume + bar.volume, official_open)
 
     def on_status(self, symbol: str, at: int, halted: bool) -> None:
         for session in self._data:
@@ -202,9 +220,9 @@ class ExchangeServer(Listener):
         body = await request.read()
 
         def handle() -> Response:
-            self._pump()
+            self.catch_up()
             answer = self.rest.handle(request.method, request.path, request.query, request.headers, body)
-            self._pump()  # what the request has started is now waited for
+            self.catch_up()  # what the request has started is now waited for
             return answer
 
         told = await self._faults.request(request.method, request.path, body, handle)
@@ -232,6 +250,8 @@ class ExchangeServer(Listener):
         packed = request.headers.get("Content-Type") == "application/msgpack"
 
         def claim(session: DataSession) -> bool:
+            if self._faults.login("data"):
+                return False
             return not any(other.feed == feed and other.authenticated for other in self._data if other is not session)
 
         def make(send: Callable[[str | bytes], None], close: Callable[[], None]) -> DataSession:
@@ -271,6 +291,8 @@ class ExchangeServer(Listener):
                 outgoing.put_nowait(frame)
 
         session = make(send, lambda: outgoing.put_nowait(None))
+        if request.transport is not None:
+            session.abort = request.transport.abort
         sessions.append(session)  # before the handshake ends: the place is taken
         writer: asyncio.Task[None] | None = None
         login = self._loop.call_later(LOGIN_TIMEOUT, session.login_timed_out)
@@ -283,7 +305,7 @@ class ExchangeServer(Listener):
                 session.log_in(key_id, request.headers.get("APCA-API-SECRET-KEY", ""))
             async for message in socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    self._pump()
+                    self.catch_up()
                     session.receive(message.data)
         finally:
             login.cancel()

@@ -32,6 +32,7 @@ class Session:
         self.authenticated = False
         self.muted = False  # a fault: connected, and silent
         self.close = close
+        self.abort = close  # a fault: the server replaces it by breaking the connection without a close frame
         self._out = send
 
     def send(self, frame: str | bytes) -> None:

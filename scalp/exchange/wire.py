@@ -288,7 +288,7 @@ def quote(of: Print, when: Callable[[int], Any] = utc) -> Json:
 
 
 def polygon_bar(of: Bar, day_volume: float, day_open: float) -> Json:
-    """An `AM` event; times in ms."""
+    """An `AM` event; times in ms. `day_open` is 0 before the open, as at Polygon."""
     average = round((of.open + of.high + of.low + of.close) / 4, 6)
     start = of.start // 1_000_000
     return {

@@ -14,7 +14,7 @@ from websockets.legacy.client import WebSocketClientProtocol
 from scalp.errors import Refused, ScalpError, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Trade
 from scalp.settings import Endpoints
-from scalp.stream import Frame, FrameDecoder, LoginRefused, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
 from scalp.venue import MarketDataSink
 
@@ -204,7 +204,8 @@ class PolygonFeed(ReconnectingStream):
         naming those that are missing, is raised at the end.
         """
         missing: dict[str, ScalpError] = {}
-        for symbol in symbols:
+        # A copy, as the caller may cross off its list what was yielded.
+        for symbol in list(symbols):
             try:
                 bars = await self._bars(symbol, start, end)
             except (Unreachable, Refused) as error:
@@ -290,7 +291,7 @@ class PolygonFeed(ReconnectingStream):
 def _raise_trouble(message: _Status) -> None:
     """Raise what a status means for the connection, if it means anything."""
     if message.status == "auth_failed":
-        raise LoginRefused("Polygon refused the key: check POLYGON_API_KEY")
+        raise UserError("Polygon refused the key: check POLYGON_API_KEY")
     if message.status == "max_connections":
         raise StreamTrouble(
             "another connection with this key is open (Polygon allows one, the newest wins)", EVICTED_WAIT

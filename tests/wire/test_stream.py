@@ -7,7 +7,8 @@ import random
 import pytest
 from websockets.legacy.client import WebSocketClientProtocol
 
-from scalp.stream import LoginRefused, ReconnectingStream, StreamTrouble
+from scalp.errors import UserError
+from scalp.stream import ReconnectingStream, StreamTrouble
 from tests.wire.fakes import ScriptedServer, Talk, run, scripted
 
 
@@ -22,7 +23,7 @@ class Echo(ReconnectingStream):
         await socket.send('"password"')
         answer = await socket.recv()
         if answer == "refused":
-            raise LoginRefused("check TEST_KEY")
+            raise UserError("check TEST_KEY")
         if answer == "busy":
             raise StreamTrouble("busy", wait=60)
 
@@ -117,12 +118,12 @@ def test_a_refused_login_is_fatal_at_once_but_not_after_one_that_worked() -> Non
 
     async def session() -> None:
         async with scripted(refusing, one_word) as server:
-            with pytest.raises(LoginRefused, match="TEST_KEY"):
+            with pytest.raises(UserError, match="TEST_KEY"):
                 await server.against(Echo(server))
             assert len(server.connected_at) == 1
         async with scripted(one_word, refusing, refusing, one_word, *[refusing] * 5) as server:
             stream = Echo(server)
-            with pytest.raises(LoginRefused):
+            with pytest.raises(UserError):
                 await server.against(stream)
             assert stream.told.count("word") == 2
             assert len(server.connected_at) == 9

@@ -1,0 +1,96 @@
+"""The fill model: when an order trades, at which price, and for how many shares."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from scalp import prices
+from scalp.exchange.orders import Order
+from scalp.messages import Bar
+
+Offer = tuple[Decimal, int]
+"""A price, and how many shares can be had at it."""
+
+
+class Book(Struct):
+    """What the engine knows of one symbol: the last print, and the orders.
+
+    `room` is how much is left to be had of the last print, None if that wasn't asked yet. `open` are all orders with
+    which something can still happen, by id; `live` those that have arrived, in this order. `bar` is a loaded minute
+    whose prints weren't needed yet, `before` the one before it, if that wasn't needed either.
+    """
+
+    symbol: str
+    last: float = 0.0
+    last_at: int = 0
+    size: float = 0.0
+    room: int | None = None
+    halted: bool = False
+    open: dict[str, Order] = {}
+    live: list[Order] = []
+    bar: Bar | None = None
+    before: Bar | None = None
+
+
+class FillModel(Struct, frozen=True):
+    """When and for how much an order fills: pessimistic, and nothing but prints decides.
+
+    - A print at price p implies a quote of p minus and plus half a spread, rounded away from p to a tick. At either
+      price `share` of the print's size can be had (at least one share), once for all orders together.
+    - A market order, on arrival and then on each later print, fills at that quote: always worse than the last print.
+    - A limit order whose limit reaches the quote when it arrives fills there too, at the quote and never beyond its
+      limit. One that lies inside the spread, such as a limit at the last print, rests.
+    - A resting limit order is filled only by prints made after it arrived: by a print beyond its limit, up to `share`
+      of its size; by a print exactly at its limit, up to `touch_share` of it (others were first in the queue), which
+      may be nothing. It fills at its limit, never better.
+    - What doesn't fit is left for the following prints: that is how partial fills come about.
+    - Day and gtc orders fill from the open to the close, those marked extended_hours on every print. Nothing fills
+      in a halt. Stop orders are triggered by a print at or beyond their stop. There are no fees.
+    """
+
+    share: float = 0.1
+    touch_share: float = 0.02
+    half_spread: float = 0.00005  # of the price; a tick at least
+
+    def room(self, book: Book) -> int:
+        """Shares still to be had of the last print."""
+        if book.room is None:
+            book.room = max(1, int(book.size * self.share))
+        return book.room
+
+    def quote(self, side: str, last: float) -> Decimal:
+        """Where a buyer or a seller who can't wait trades when the last print was made at `last`."""
+        half = last * self.half_spread
+        if side == "buy":
+            return prices.round_up(prices.exact(last + half))
+        return max(prices.round_down(prices.exact(last - half)), prices.SUB_DOLLAR_TICK)
+
+    def on_arrival(self, order: Order, book: Book) -> Offer | None:
+        """What an order gets when it reaches the market, if anything: a price and a number of shares."""
+        waits_for_its_stop = order.stop_price is not None and not order.triggered
+        if not book.last or waits_for_its_stop:
+            return None
+        quote = self.quote(order.side, book.last)
+        limit = order.limit_price
+        if limit is not None and (quote > limit if order.side == "buy" else quote < limit):
+            return None
+        return quote, self.room(book)
+
+    def on_print(self, order: Order, book: Book) -> Offer | None:
+        """What a working order gets of the print that was just made (`book.last`), if anything."""
+        price = book.last
+        if order.stop_price is not None and not order.triggered:
+            stop = float(order.stop_price)
+            order.triggered = price >= stop if order.side == "buy" else price <= stop
+            return self.on_arrival(order, book)
+        limit = order.limit_price
+        if limit is None:
+            return self.on_arrival(order, book)
+        edge = float(limit)
+        if price < edge if order.side == "buy" else price > edge:
+            return limit, self.room(book)
+        if price == edge:
+            return limit, min(self.room(book), int(book.size * self.touch_share))
+        return None

@@ -1,0 +1,247 @@
+"""The server as a whole: one session in virtual time, the same every time; its end; and its scripted faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import aiohttp
+import pytest
+import websockets
+from websockets.legacy.client import connect
+
+from scalp.exchange.__main__ import main
+from scalp.exchange.demo import DEFAULT_DAY
+from scalp.exchange.faults import ScriptedFaults
+from scalp.exchange.server import ExchangeServer
+from scalp.messages import SECOND
+from tests.exchange.playground import DAY, KEYS, on_the_wire
+
+LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}
+ORDER = {"symbol": "AAPL", "side": "buy", "qty": "10", "type": "limit", "time_in_force": "day", "limit_price": "90"}
+
+
+class Session:
+    """A logged-in client of one server: REST and order updates."""
+
+    def __init__(self, server: ExchangeServer) -> None:
+        self.server = server
+        self.http = aiohttp.ClientSession(server.url, headers=KEYS)
+        self.socket = connect(f"ws://127.0.0.1:{server.port}/stream")
+
+    async def __aenter__(self) -> Session:
+        self.updates = await self.socket
+        await self.updates.send(json.dumps({"action": "auth", "key": "KEY", "secret": "SECRET"}))
+        await self.updates.send(json.dumps(LISTEN))
+        await self.updates.recv(), await self.updates.recv()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.updates.close()
+        await self.http.close()
+
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, object]:
+        async with self.http.request(method, path, json=body) as answer:
+            kind = answer.content_type
+            return answer.status, await (answer.json() if kind == "application/json" else answer.text())
+
+    async def event(self) -> str:
+        return json.loads(await self.updates.recv())["data"]["event"]
+
+    def seconds(self) -> float:
+        return (self.server.now() - DAY.open) / SECOND
+
+
+def test_a_day_ends_with_expired_orders_and_a_closed_clock() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with Session(server) as session:
+            await session.ask("POST", "/v2/orders", ORDER)
+            assert [await session.event() for _ in range(3)] == ["pending_new", "new", "expired"]
+            assert session.seconds() == pytest.approx(23400.02)
+            _, clock = await session.ask("GET", "/v2/clock")
+            assert clock["is_open"] is False
+            _, parked = await session.ask("POST", "/v2/orders", ORDER)
+            assert parked["status"] == "accepted"
+            await server.finished.wait()
+            assert session.seconds() == pytest.approx(23460)
+
+    on_the_wire(test, at=23300)
+
+
+def test_a_session_in_one_process_is_quick_and_always_the_same() -> None:
+    def play() -> list[str]:
+        heard: list[str] = []
+
+        async def test(server: ExchangeServer) -> None:
+            async with Session(server) as session, connect(f"ws://127.0.0.1:{server.port}/v2/iex") as data:
+                await data.send(json.dumps({"action": "auth", "key": "KEY", "secret": "SECRET"}))
+                await data.send(json.dumps({"action": "subscribe", "bars": ["*"], "trades": ["*"]}))
+
+                async def follow_orders() -> None:
+                    while True:
+                        heard.append(f"{server.now()} {await session.updates.recv()!r}")
+
+                async def trade_every_tenth_bar() -> None:
+                    bars = 0
+                    async for frame in data:
+                        heard.append(f"{server.now()} {frame}")
+                        bars += '"T":"b"' in frame
+                        if '"T":"b"' in frame and bars % 10 == 0:
+                            _, order = await session.ask("POST", "/v2/orders", ORDER | {"limit_price": "99.99"})
+                            heard.append(str(order))
+
+                tasks = [asyncio.create_task(follow_orders()), asyncio.create_task(trade_every_tenth_bar())]
+                await server.finished.wait()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+        on_the_wire(test, at=20000)
+        return heard
+
+    started = time.perf_counter()
+    first = play()
+    assert time.perf_counter() - started < 5
+    assert len(first) > 300 and any("fill" in line for line in first)
+    assert play() == first
+
+
+def faults(*rules: dict) -> ScriptedFaults:
+    return ScriptedFaults.read(json.dumps(rules))
+
+
+def test_answers_can_be_late_wrong_or_lost() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with Session(server) as session:
+            before = session.seconds()
+            assert (await session.ask("POST", "/v2/orders", ORDER))[0] == 200  # answered late
+            assert session.seconds() - before == pytest.approx(1.5)
+            assert await session.event() == "pending_new"  # heard of long before
+            assert await session.ask("POST", "/v2/orders", ORDER | {"symbol": "TSLA"}) == (
+                429,
+                {"code": 42910000, "message": "rate limit exceeded"},
+            )
+            status, page = await session.ask("GET", "/v2/positions")
+            assert status == 504 and page.startswith("<html>")
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await session.ask("POST", "/v2/orders", ORDER | {"client_order_id": "lost"})
+            found = await session.ask("GET", "/v2/orders:by_client_order_id?client_order_id=lost")
+            assert found[0] == 200  # it did arrive
+
+    on_the_wire(
+        test,
+        faults=faults(
+            {"request": "POST /v2/orders", "symbol": "TSLA", "status": 429},
+            {"request": "POST /v2/orders", "late": 1.5, "times": 1},
+            {"request": "POST /v2/orders", "lose": True},
+            {"request": "GET /v2/positions", "html": 504},
+        ),
+    )
+
+
+def test_updates_can_be_dropped_repeated_and_delayed() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with Session(server) as session:
+            await session.ask("POST", "/v2/orders", ORDER | {"limit_price": "110"})
+            assert [await session.event() for _ in range(3)] == ["fill", "fill", "new"]
+            assert session.seconds() == pytest.approx(602.025)
+
+    on_the_wire(
+        test,
+        faults=faults(
+            {"update": "pending_new", "repeat": 0},
+            {"update": "new", "delay": 2},
+            {"update": "fill", "repeat": 2, "symbol": "AAPL"},
+        ),
+    )
+
+
+def test_streams_can_be_closed_muted_and_refused() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with Session(server) as session:
+            with pytest.raises(websockets.exceptions.ConnectionClosedOK):
+                await session.event()
+            assert session.seconds() == pytest.approx(660)
+            url = f"ws://127.0.0.1:{server.port}"
+            with pytest.raises(websockets.exceptions.InvalidStatusCode):
+                await connect(f"{url}/stream")
+            async with connect(f"{url}/v2/iex", extra_headers=KEYS) as data:
+                await data.recv()
+                assert json.loads(await data.recv())[0]["code"] == 406
+            async with connect(f"{url}/v2/iex", extra_headers=KEYS) as data:
+                await data.recv(), await data.recv()
+                await data.send(json.dumps({"action": "subscribe", "bars": ["AAPL"]}))
+                await data.recv()
+                frames = [json.loads(await data.recv()) for _ in range(3)]
+                minutes = [bar["t"][14:16] for frame in frames for bar in frame]
+                assert minutes == ["40", "40", "42", "43"]  # one twice, one missing
+                with pytest.raises(websockets.exceptions.ConnectionClosedError):
+                    await data.recv()
+                assert session.seconds() == pytest.approx(900)
+
+    on_the_wire(
+        test,
+        faults=faults(
+            {"at": "09:41:00", "close": "orders"},
+            {"handshake": "orders", "skip": 1},
+            {"login": "data", "times": 1},
+            {"bar": "AAPL", "skip": 2, "times": 1, "repeat": 0},
+            {"bar": "AAPL", "skip": 1, "times": 1, "repeat": 2},
+            {"at": "09:45:00", "drop": "data"},
+        ),
+    )
+
+
+def test_halts_and_rejections_can_be_scripted() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with Session(server) as session:
+            await session.ask("POST", "/v2/orders", ORDER | {"symbol": "TSLA"})
+            await asyncio.sleep(61)
+            await session.ask("POST", "/v2/orders", ORDER | {"limit_price": "110"})  # waits for the end of the halt
+            events = [await session.event() for _ in range(6)]
+            assert events == ["pending_new", "new", "rejected", "pending_new", "new", "fill"]
+            assert session.seconds() > 780
+
+    on_the_wire(
+        test,
+        faults=faults(
+            {"at": "09:40:30", "reject": "TSLA"},
+            {"at": "09:41:00", "halt": "AAPL"},
+            {"at": "09:43:00", "resume": "AAPL"},
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name at least one symbol"),
+        (["AAPL", "--session", "2026-11-21"], "2026-11-21 is not a trading day"),
+        (["AAPL", "--speed", "fast"], "'fast' is not a number above 0"),
+        (["AAPL", "--session", "friday"], "'friday' is not a date"),
+        (["AAPL", "--sped", "6"], "unrecognized arguments"),
+        (["AAPL", "--from", "17:00"], "the market closes at"),
+        (["AAPL", "--from", "noon"], "not a time like 09:30"),
+        (["AAPL", "--replay", "nowhere.csv"], "nowhere.csv"),
+        (["AAPL", "--port", "99999"], "port 99999 cannot be used"),
+        (["AAPL", "--faults", "[{}, 7]"], "--faults"),
+    ],
+)
+def test_errors_of_the_user_are_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: ") and words in told.err and told.err.count("\n") == 1
+
+
+def test_the_standalone_exchange_prints_its_environment_and_ends_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["aapl", "--session", str(DEFAULT_DAY), "--from", "15:58", "--speed", "600", "--key", "ID:SECRET"]
+    assert main([*arguments, "--polygon"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("export ") for line in lines)
+    env = dict(line.removeprefix("export ").split("=") for line in lines)
+    assert env["APCA_API_BASE_URL"].startswith("http://127.0.0.1:")
+    assert env["POLYGON_WS_URL"].endswith("/stocks")
+    assert (env["APCA_API_KEY_ID"], env["APCA_API_SECRET_KEY"], env["SCALP_SPEED"]) == ("ID", "SECRET", "600")
+    assert env["POLYGON_API_KEY"]

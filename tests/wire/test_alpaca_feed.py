@@ -1,0 +1,404 @@
+"""Alpaca's data stream and history: what is asked, what the sink gets, what is missing and said."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
+from scalp.alpaca.rest import AlpacaREST
+from scalp.errors import Refused, Unreachable, UserError
+from scalp.messages import MINUTE, Bar, Halt, Trade
+from tests.wire.fakes import KEY, SECRET, Script, Talk, Told, endpoints, http_fake, run, scripted
+
+AT_1530 = 1_795_188_600_000_000_000  # 2026-11-20T15:30:00Z
+CONNECTED, AUTHENTICATED = [{"T": "success", "msg": "connected"}], [{"T": "success", "msg": "authenticated"}]
+CHANNELS = ["bars", "trades", "statuses", "updatedBars"]
+
+AAPL_BAR = {
+    "T": "b", "S": "AAPL", "o": 178.31, "h": 178.47, "l": 178.3, "c": 178.42, "v": 21874, "n": 212, "vw": 178.3921,
+    "t": "2026-11-20T15:30:00Z",
+}  # fmt: skip
+AAPL = Bar("AAPL", AT_1530, 178.31, 178.47, 178.3, 178.42, 21874)
+PRINT = {
+    "T": "t", "S": "AAPL", "i": 52983525029461, "x": "V", "p": 178.42, "s": 100, "c": ["@"], "z": "C",
+    "t": "2026-11-20T15:30:59.980113447Z",
+}  # fmt: skip
+LAST = Trade("AAPL", AT_1530 + 59_980_113_447, 178.42, 100)
+
+
+def error(code: int, msg: str = "some words") -> list[dict[str, Any]]:
+    return [{"T": "error", "code": code, "msg": msg}]
+
+
+class Subscriptions:
+    """Answers subscriptions as the real server does: they add up, and the whole list comes back."""
+
+    def __init__(self, limit: int = 10**6, refused: dict[str, int] | None = None, left_out: Sequence[str] = ()) -> None:
+        self.held: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
+        self.limit, self.refused, self.left_out = limit, refused or {}, left_out
+        self.asked: list[tuple[str, int]] = []
+
+    async def answer(self, talk: Talk) -> None:
+        request = await talk.hears()
+        assert request.pop("action") == "subscribe"
+        ((channel, symbols),) = request.items()
+        self.asked.append((channel, len(symbols)))
+        if channel in self.refused:
+            await talk.says(error(self.refused[channel]))
+        elif len(self.held[channel]) + len(symbols) > self.limit:
+            await talk.says(error(405, "symbol limit exceeded"))
+        else:
+            if channel not in self.left_out:
+                self.held[channel] += symbols
+            await talk.says([{"T": "subscription", "quotes": [], **self.held}])
+
+
+async def logged_in(talk: Talk) -> None:
+    await talk.says(CONNECTED)
+    assert await talk.hears() == {"action": "auth", "key": KEY, "secret": SECRET}
+    await talk.says(AUTHENTICATED)
+
+
+async def subscribed(talk: Talk) -> None:
+    await logged_in(talk)
+    server = Subscriptions()
+    for _ in CHANNELS:
+        await server.answer(talk)
+
+
+def played(
+    symbols: Sequence[str], *scripts: Script, feed: str = "iex", with_trades: list[str] | None = None
+) -> list[Any]:
+    """What the sink was told; `with_trades` collects the symbols whose trades stream in."""
+    told = Told()
+
+    async def session() -> None:
+        async with scripted(*scripts) as server:
+            points = endpoints(server.url, feed=feed)
+            stream = AlpacaFeed(points, symbols, told, random.Random(1), lambda: True, AlpacaREST(points))
+            await server.against(stream)
+            if with_trades is not None:
+                with_trades.extend(symbol for symbol in symbols if stream.streams_trades(symbol))
+
+    run(session())
+    return told.all
+
+
+def test_bars_corrections_of_bars_trades_and_halts() -> None:
+    async def script(talk: Talk) -> None:
+        assert talk.path == "/v2/iex"
+        await logged_in(talk)
+        for channel in CHANNELS:
+            assert await talk.hears() == {"action": "subscribe", channel: ["AAPL", "TSLA"]}
+            # Data may come before the answer.
+            await talk.says([PRINT] if channel == "statuses" else [])
+            await talk.says([{"T": "subscription", **{name: ["AAPL", "TSLA"] for name in CHANNELS}}])
+        await talk.says([AAPL_BAR, {**AAPL_BAR, "S": "TSLA", "c": 402, "v": 0.5}])
+        await talk.says([{**AAPL_BAR, "T": "u", "v": 21900}])
+        await talk.says([PRINT, {**PRINT, "c": ["@", "I"]}, {**PRINT, "c": None, "p": 178.43}])
+        await talk.says([{"T": "c", "S": "AAPL", "oi": 1}, {"T": "x", "S": "AAPL"}, {**AAPL_BAR, "S": "NOTMINE"}])
+        halt = {"T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rc": "LUDP", "rm": "Volatility Trading Pause",
+                "z": "C", "t": "2026-11-20T15:30:00.1Z"}  # fmt: skip
+        await talk.says([halt, {**halt, "sc": "Q"}, {**halt, "sc": "T", "rm": None}, {**halt, "sc": "E"}])
+        await talk.says([{**halt, "sc": "2", "S": "TSLA", "rc": None, "rm": None}, {**halt, "sc": "3", "S": "TSLA"}])
+        await talk.stays(5)
+
+    with_trades: list[str] = []
+    assert played(["AAPL", "TSLA"], script, with_trades=with_trades) == [
+        LAST,
+        "up",
+        AAPL,
+        Bar("TSLA", AT_1530, 178.31, 178.47, 178.3, 402, 0.5),
+        Bar("AAPL", AT_1530, 178.31, 178.47, 178.3, 178.42, 21900),
+        LAST,
+        Trade("AAPL", LAST.at, 178.43, 100),
+        Halt("AAPL", AT_1530 + 100_000_000, True, "Volatility Trading Pause"),
+        Halt("AAPL", AT_1530 + 100_000_000, False, "LUDP"),
+        Halt("TSLA", AT_1530 + 100_000_000, True, ""),
+        Halt("TSLA", AT_1530 + 100_000_000, False, "Volatility Trading Pause"),
+        "down: stopped",
+    ]
+    assert with_trades == ["AAPL", "TSLA"]
+
+
+def test_bad_messages_cost_themselves_only() -> None:
+    async def script(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says("not json", "5", "null", b"\xff")
+        bad = [{**AAPL_BAR, "c": None}, {**AAPL_BAR, "t": "yesterday"}, {**AAPL_BAR, "l": 0}, {"T": "b"}, {"T": "new"}]
+        await talk.says([*bad, AAPL_BAR, 5, {}, {**PRINT, "p": "x"}, {**PRINT, "t": 5}, {**PRINT, "c": 5}, PRINT])
+        await talk.says(AAPL_BAR)  # not in an array
+        await talk.stays(5)
+
+    assert played(["AAPL"], script) == ["up", AAPL, LAST, AAPL, "down: stopped"]
+
+
+def test_subscriptions_go_out_in_pieces() -> None:
+    server = Subscriptions()
+
+    async def script(talk: Talk) -> None:
+        await logged_in(talk)
+        for _ in range(3 * len(CHANNELS)):
+            await server.answer(talk)
+        await talk.stays(5)
+
+    assert played([f"S{n}" for n in range(1000)], script) == ["up", "down: stopped"]
+    assert server.asked == [(channel, count) for channel in CHANNELS for count in (400, 400, 200)]
+
+
+def test_the_symbol_limit_for_trades_leaves_bars(caplog: pytest.LogCaptureFixture) -> None:
+    server = Subscriptions(refused={"trades": 405})
+
+    async def script(talk: Talk) -> None:
+        await logged_in(talk)
+        for _ in CHANNELS:
+            await server.answer(talk)
+        await talk.says([AAPL_BAR])
+        await talk.stays(5)
+
+    with_trades: list[str] = []
+    assert played(["AAPL", "TSLA"], script, with_trades=with_trades) == ["up", AAPL, "down: stopped"]
+    assert with_trades == []
+    assert "no trades of AAPL, TSLA (405 some words); going on with bars" in caplog.text
+
+
+@pytest.mark.parametrize("limit", [1, 30, 39])
+def test_the_symbol_limit_for_bars_is_used_to_its_end_and_the_rest_is_named(
+    limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Subscriptions(limit)
+    symbols = [f"S{n}" for n in range(40)]
+
+    async def script(talk: Talk) -> None:
+        await logged_in(talk)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(20):
+                while True:
+                    await server.answer(talk)
+
+    told = played(symbols, script)
+    assert told == ["up", "down: stopped"]
+    assert server.held["bars"] == symbols[:limit]
+    assert f"NO BARS, and so no trading, of {', '.join(symbols[limit:])} (405 symbol limit exceeded)" in caplog.text
+
+
+@pytest.mark.parametrize("code", [409, 410, 400])
+def test_channels_that_do_not_exist_are_gone_without_and_said_once(code: int, caplog: pytest.LogCaptureFixture) -> None:
+    async def script(talk: Talk) -> None:
+        await logged_in(talk)
+        server = Subscriptions(refused={"statuses": code}, left_out=["trades"])
+        for _ in CHANNELS:
+            await server.answer(talk)
+        await talk.says([AAPL_BAR])
+        await talk.stays(5)
+
+    with_trades: list[str] = []
+    with caplog.at_level(logging.WARNING):
+        told = played(["AAPL"], script, script, with_trades=with_trades)
+    assert told == ["up", AAPL, "down: closed by the server (1000)", "up", AAPL, "down: stopped"]
+    assert with_trades == []
+    assert caplog.text.count("no trades of AAPL (left out of the server's answer); going on with bars") == 1
+    assert caplog.text.count(f"no statuses of AAPL ({code} some words); going on with bars") == 1
+
+
+def test_an_unanswered_subscription_is_gone_without_unless_it_is_the_bars() -> None:
+    async def no_answer(talk: Talk) -> None:
+        await logged_in(talk)
+        await talk.stays(60)
+
+    async def bars_only(talk: Talk) -> None:
+        await logged_in(talk)
+        server = Subscriptions()
+        await server.answer(talk)
+        await talk.stays(31)
+        await talk.says([AAPL_BAR])
+        await talk.stays(1)
+
+    assert played(["AAPL"], no_answer, bars_only) == ["up", AAPL, "down: stopped"]
+
+
+def test_fatal_are_wrong_keys_and_a_feed_the_plan_lacks() -> None:
+    async def wrong_keys(talk: Talk) -> None:
+        await talk.says(CONNECTED)
+        await talk.hears()
+        await talk.says(error(402, "auth failed"))
+        await talk.stays(5)
+
+    async def at_login(talk: Talk) -> None:
+        await talk.says(CONNECTED)
+        await talk.hears()
+        await talk.says(error(409, "insufficient subscription"))
+        await talk.stays(5)
+
+    async def at_subscription(talk: Talk) -> None:
+        await logged_in(talk)
+        await Subscriptions(refused={"bars": 409}).answer(talk)
+        await talk.stays(5)
+
+    with pytest.raises(UserError, match="APCA_API_KEY_ID"):
+        played(["AAPL"], wrong_keys)
+    for script in (at_login, at_subscription):
+        with pytest.raises(UserError, match="no minute bars on the feed sip; --feed iex is free"):
+            played(["AAPL"], script, feed="sip")
+
+
+def test_a_taken_slot_and_a_slow_client_are_tried_again() -> None:
+    async def taken(talk: Talk) -> None:
+        await talk.says(CONNECTED)
+        await talk.hears()
+        await talk.says(error(406, "connection limit exceeded"))
+        await talk.stays(5)
+
+    async def taken_at_once(talk: Talk) -> None:
+        await talk.says(error(406, "connection limit exceeded"))
+        await talk.stays(5)
+
+    async def slow(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says([AAPL_BAR], error(405), error(407, "slow client"))
+        await talk.stays(5)
+
+    async def good(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says([AAPL_BAR])
+        await talk.stays(5)
+
+    assert played(["AAPL"], 429, taken, taken_at_once, slow, good) == [
+        "up", AAPL, "down: error 407 slow client", "up", AAPL, "down: stopped",
+    ]  # fmt: skip
+
+
+def test_already_authenticated_is_harmless_and_silence_is_not() -> None:
+    async def silent(talk: Talk) -> None:
+        await talk.says(CONNECTED)
+        await talk.hears()
+        await talk.says(error(403, "already authenticated"))
+        server = Subscriptions()
+        for _ in CHANNELS:
+            await server.answer(talk)
+        await talk.stays(10_000)
+
+    async def good(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.stays(5)
+
+    assert played(["AAPL"], silent, good) == ["up", "down: no message for 150 s", "up", "down: stopped"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("wss://stream.data.alpaca.markets", "wss://stream.data.alpaca.markets/v2/sip"),
+        ("https://stream.data.alpaca.markets/", "wss://stream.data.alpaca.markets/v2/sip"),
+        ("ws://127.0.0.1:80/v2", "ws://127.0.0.1:80/v2/sip"),
+        ("ws://127.0.0.1:80/v2/test/", "ws://127.0.0.1:80/v2/test"),
+        ("ws://127.0.0.1:80/prefix", "ws://127.0.0.1:80/prefix/v2/sip"),
+    ],
+)
+def test_the_stream_url(url: str, expected: str) -> None:
+    assert _stream_url(url, "sip") == expected
+
+
+def test_which_prints_count_as_last_sale() -> None:
+    assert counts_as_last_sale(None, None)
+    counting = (["@"], "C"), ([" ", "F"], "A"), (["@", "X", "new"], "C"), (["B"], "C"), (["W"], "A"), ([], "B")
+    for codes, tape in counting:
+        assert counts_as_last_sale(codes, tape)
+    not_counting = (["@", "I"], "C"), (["@", "T", "I"], "C"), (["Z"], "A"), (["B"], "A"), (["W"], "C"), (["4"], "B")
+    for codes, tape in not_counting:
+        assert not counts_as_last_sale(codes, tape)
+
+
+def row(minute: int, **changed: Any) -> dict[str, Any]:
+    return {"t": f"2026-11-20T15:{30 + minute}:00Z", "o": 1, "h": 2, "l": 0.5, "c": 1.5, "v": 100, "n": 3, **changed}
+
+
+def one(symbol: str, minute: int) -> Bar:
+    return Bar(symbol, AT_1530 + minute * MINUTE, 1, 2, 0.5, 1.5, 100)
+
+
+def test_history_is_paged_and_drops_what_is_unfinished_or_bad() -> None:
+    async def session() -> None:
+        async with http_fake() as fake:
+            points = endpoints(fake.url)
+            rest = AlpacaREST(points)
+            feed = AlpacaFeed(points, [], Told(), random.Random(1), lambda: True, rest)
+            end = AT_1530 + 3 * MINUTE + 30_000_000_000
+            fake.will_answer({"bars": {"AAPL": [row(0), row(1, c=None), row(1, t="?")]}, "next_page_token": "x=1&"})
+            bars = {"AAPL": [row(2), row(3)], "TSLA": [row(0)], "NULL": None}
+            fake.will_answer({"bars": bars, "next_page_token": None})
+            got = [pair async for pair in feed.history(["AAPL", "TSLA", "NULL", "NONE"], AT_1530, end)]
+            assert got == [
+                ("AAPL", [one("AAPL", 0), one("AAPL", 2)]),
+                ("TSLA", [one("TSLA", 0)]),
+                ("NULL", []),
+                ("NONE", []),
+            ]
+            query = (
+                "/v2/stocks/bars?symbols=AAPL,TSLA,NULL,NONE&timeframe=1Min&start=2026-11-20T15:30:00Z"
+                "&end=2026-11-20T15:33:30Z&limit=10000&adjustment=raw&sort=asc"
+            )
+            assert fake.asked == [
+                ("GET", f"{query}&feed=iex", None),
+                ("GET", f"{query}&page_token=x=1&&feed=iex", None),
+            ]
+
+            # Many symbols: as many requests as the length of a URL asks for.
+            fake.asked.clear()
+            for _ in range(2):
+                fake.will_answer({"bars": {}})
+            many = [f"SYM{n:03}" for n in range(500)]
+            waiting = list(many)
+            async for symbol, _ in feed.history(waiting, AT_1530, end):
+                assert symbol == many[-len(waiting)]
+                waiting.remove(symbol)
+            assert waiting == []
+            assert len(fake.asked) == 2
+            await rest.close()
+
+    run(session())
+
+
+def test_history_refused_says_why_in_a_line() -> None:
+    async def session() -> None:
+        async with http_fake() as fake:
+            points = endpoints(fake.url, feed="sip")
+            rest = AlpacaREST(points)
+            feed = AlpacaFeed(points, ["AAPL"], Told(), random.Random(1), lambda: True, rest)
+            recent = {"code": 42210000, "message": "subscription does not permit querying recent SIP data"}
+            for body, status, raised in (
+                (recent, 403, UserError), ({"message": "forbidden."}, 403, Refused), ("<html>", 200, Unreachable),
+                ({"bars": 5}, 200, Unreachable), ("", 500, Unreachable),
+            ):  # fmt: skip
+                fake.will_answer(body, status)
+                with pytest.raises(raised) as told:
+                    [_ async for _ in feed.history(["AAPL"], AT_1530, AT_1530)]
+                assert type(told.value) is raised
+                if raised is UserError:
+                    assert "feed sip; --feed iex is free" in str(told.value)
+            trade = {"t": "2026-11-20T15:30:59.980113447Z", "p": 178.42, "s": 100}
+            fake.will_answer({"symbol": "AAPL", "trade": trade})
+            assert await feed.latest_trade("AAPL") == LAST
+            fake.will_answer({"message": "not found"}, 404)
+            assert await feed.latest_trade("AAPL") is None
+            assert fake.asked[-1] == ("GET", "/v2/stocks/AAPL/trades/latest?feed=sip", None)
+            await rest.close()
+
+    run(session())
+
+
+def test_a_frame_of_many_bars_is_one_decode() -> None:
+    frame = json.dumps([AAPL_BAR] * 500)
+
+    async def script(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says(frame)
+        await talk.stays(1)
+
+    assert played(["AAPL"], script) == ["up", *[AAPL] * 500, "down: stopped"]
