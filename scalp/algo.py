@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import inspect
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from decimal import Decimal
@@ -37,7 +38,7 @@ from scalp.messages import (
     SubmitOrder,
     Trade,
 )
-from scalp.prices import exact, round_down, round_up
+from scalp.prices import exact, round_down, round_up, written
 
 SMA_BARS = 20
 BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes: its signal is not effective any more
@@ -108,7 +109,6 @@ class ScalpAlgo:
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
         self._retry_at = 0  # no sell before this time: it was refused
         self._refusals = 0  # of sells, in a row
-        self._sell_again = False  # the followed sell was cancelled here, to offer another quantity
         self._is_liquidating = False
         self._said: set[str] = set()  # what is said only once
         self._log = logging.getLogger(f"scalp.{symbol}")
@@ -143,17 +143,17 @@ class ScalpAlgo:
     def on_bar(self, bar: Bar, at: int) -> list[Action]:
         """A minute bar arrived at `at`."""
         is_newest = self._session_bars.add(bar)
-        self._see_price(bar.start + MINUTE, bar.close)
+        self._see_close(bar)
         actions = self._decide(at, "bar")
-        if is_newest and self.state is TO_BUY and not self._is_liquidating:
-            return actions + self._look_for_entry(bar, at)
+        if is_newest and self._may_enter(at):
+            return self._look_for_entry(bar, at)
         return actions
 
     def on_history(self, bars: Sequence[Bar]) -> None:
         """Bars of before, fetched: they fill the day but never trade."""
         for bar in bars:
             self._session_bars.add(bar)
-            self._see_price(bar.start + MINUTE, bar.close)
+            self._see_close(bar)
 
     def on_trade(self, trade: Trade) -> None:
         """A print that counts as last sale."""
@@ -164,7 +164,7 @@ class ScalpAlgo:
         asked_at, self._price_asked_at = self._price_asked_at, 0
         if trade is not None:
             self._see_price(trade.at, trade.price)
-        if not asked_at or self.state is not TO_BUY or self._is_liquidating:
+        if not asked_at or not self._may_enter(at):
             return []
         if at - asked_at > LAST_TRADE_ANSWER:
             self._log.warning("no buy: the last trade took %.0f s to fetch", (at - asked_at) / SECOND)
@@ -173,29 +173,30 @@ class ScalpAlgo:
 
     def on_order_update(self, report: OrderReport, at: int) -> list[Action]:
         """Some source told of an order in this symbol: the stream, a REST answer, a listing."""
-        change = self.ledger.merge(report)
+        change = self.ledger.merge(report, at)
         if not change.moved:
             return []
         self._tell(change, report)
         order = change.order
         may_sell = order.side == "buy" and (change.new_qty > 0 or change.ended)
+        if order.side == "buy" and change.ended:
+            self._retry_at = 0  # it may be what the sell was refused for: a wash trade
         if order.side == "sell":
             if change.new_qty:
                 self._refusals = 0
             if order is self.order and change.ended:
-                may_sell = self._sell_again or order.status == "filled"
-                self._sell_again = False
-                if order.status == "rejected" or (order.type == "market" and order.status != "filled"):
+                # Cancelled here, to offer another quantity: nothing was refused, the next one goes at once.
+                was_wanted = order.status == "canceled" and order.cancel_sent_at > 0
+                may_sell = was_wanted or order.status == "filled"
+                if order.status == "rejected" or (order.type == "market" and not may_sell):
                     self._back_off(at)
-        elif order is self.order and change.ended:
-            self._refusals = self._retry_at = 0
         return self._decide(at, f"{order.side} {order.status}", may_sell)
 
     def on_submit_refused(self, client_order_id: str, why: str, at: int) -> list[Action]:
         """The broker, or this side on the way there, refused an order: it never came to be."""
         order = self.ledger.find(client_order_id)
-        if order is None or order.has_ended:
-            return []
+        if order is None or order.has_ended or order.id:
+            return []  # an order the broker told of exists: a second try of it was refused
         self.ledger.end(order, REFUSED)
         if order.side == "sell":
             self._back_off(at)
@@ -210,7 +211,7 @@ class ScalpAlgo:
         order = self.ledger.find(client_order_id)
         if order is None or order.has_ended or order.id:
             return []
-        is_wanted = order.type == "market" or not self._is_liquidating
+        is_wanted = order.type == "market" or not self._is_liquidation(at)
         if order.side == "sell" and is_wanted and order.qty == self.ledger.whole_shares and not self._is_quiet(at):
             self._log.warning("sell %s never arrived: sent again", client_order_id)
             return [self._submit_action(order)]
@@ -232,7 +233,7 @@ class ScalpAlgo:
         order = self.order
         if (
             self.state is BUY_SUBMITTED
-            and not self._is_liquidating
+            and not self._is_liquidation(at)
             and order is not None
             and self.ledger.position >= 0
             and at - order.submitted_at >= BUY_LIFETIME
@@ -288,10 +289,13 @@ class ScalpAlgo:
         if self.ledger.position < 0:
             self._once("short", logging.WARNING, "short position of %s: hands off", self.ledger.position)
             return []
-        if self.session is not None and at >= self.session.liquidate_at:
+        if self._is_liquidation(at):
             return self._liquidate(at)
+        self._is_liquidating = False  # the close was moved to later
         if self.state is SELL_SUBMITTED:
             return self._keep_covered(at)
+        if self.state is BUY_SUBMITTED:
+            return self._make_way(at)
         if self.state is TO_SELL and may_sell and at >= self._retry_at:
             return self._sell(at, "limit")
         return []
@@ -306,13 +310,17 @@ class ScalpAlgo:
         if current is not None:
             return
         held = self.ledger.whole_shares
+        if not held:
+            self._refusals = self._retry_at = 0  # the next shares have nothing to do with what was refused
         resting, target, chosen = TO_SELL if held else TO_BUY, None, None
         for order in self.ledger.open_orders:
             if order.side == "sell":
                 resting, target, chosen = TO_SELL, SELL_SUBMITTED, order
                 break
-            # Held shares come before a buy, unless that buy bought them and is still working (a restart in mid-buy).
-            is_filling = order.filled_qty > 0 and self.state is TO_BUY and not has_ended
+            # Held shares come before a buy, unless that buy bought them and is still working (a restart in mid-buy),
+            # or the bot sent it in an earlier run: it has one order at work, never two.
+            is_bots = order.filled_qty > 0 or order.client_order_id.startswith("scalp-")
+            is_filling = is_bots and self.state is TO_BUY and not has_ended
             if target is None and (not held or is_filling):
                 resting, target, chosen = TO_BUY, BUY_SUBMITTED, order
         if self.state is not resting:
@@ -324,6 +332,15 @@ class ScalpAlgo:
             self._transition(target, f"following a {target.value.partition('_')[0].lower()} order")
         elif not held and self.ledger.position > 0:
             self._once("dust", logging.WARNING, "%s of a share stays: only whole ones are sold", self.ledger.position)
+
+    def _make_way(self, at: int) -> list[Action]:
+        """A buy that works while shares from elsewhere are held is in the way of their exit: cancel it."""
+        order = self.order
+        assert order is not None
+        if not self.ledger.whole_shares or order.filled_qty or at - order.cancel_sent_at < FIRST_RETRY:
+            return []
+        self._log.info("holding %s from elsewhere: cancelling the buy to sell them", self.ledger.position)
+        return [self._cancel(order, at)]
 
     def _keep_covered(self, at: int) -> list[Action]:
         """While a sell works: every share held is on offer, and not one more; else cancel it and sell anew."""
@@ -337,7 +354,6 @@ class ScalpAlgo:
         if abs(self.ledger.position - offered) < 1 or at - order.cancel_sent_at < FIRST_RETRY:
             return []
         self._log.info("holding %s, %s on offer: cancelling the sell to offer all", self.ledger.position, offered)
-        self._sell_again = True
         return [self._cancel(order, at)]
 
     def _liquidate(self, at: int) -> list[Action]:
@@ -457,12 +473,26 @@ class ScalpAlgo:
         self._refusals += 1
         self._retry_at = at + wait
 
+    def _is_liquidation(self, at: int) -> bool:
+        return self.session is not None and at >= self.session.liquidate_at
+
     def _is_quiet(self, at: int) -> bool:
         return self.session is not None and at >= self.session.quiet_at
 
+    def _may_enter(self, at: int) -> bool:
+        """No position (a short one is not ours to touch), no order, and time left."""
+        return self.state is TO_BUY and self.ledger.position >= 0 and not self._is_liquidation(at)
+
+    def _see_close(self, bar: Bar) -> None:
+        # Its last print was made before the next minute began; a trade at the turn of the minute is newer.
+        self._see_price(bar.start + MINUTE - 1, bar.close)
+
     def _see_price(self, made_at: int, price: float) -> None:
-        """The newest print by exchange time is the last trade, in whatever order they arrive."""
-        if made_at >= self._last_price_at:
+        """The newest print by exchange time is the last trade, in whatever order they arrive.
+
+        What is no price (zero, NaN, infinity) is passed over: an exit is priced by this.
+        """
+        if made_at >= self._last_price_at and 0 < price < math.inf:
             self._last_price_at, self._last_price = made_at, price
 
     # -- telling ------------------------------------------------------------------------------------------------------
@@ -483,7 +513,7 @@ class ScalpAlgo:
         if change.new_qty:
             profit = f", profit {change.profit:+.2f}" if order.side == "sell" else ""
             verb = "bought" if order.side == "buy" else "sold"
-            self._log.info("%s %s at %s%s", verb, change.new_qty, change.price, profit)
+            self._log.info("%s %s at %s%s", verb, change.new_qty, written(round(change.price, 4).normalize()), profit)
         if change.ended and order.status != "filled":
             self._log.info("%s %s, %s of %s filled", order.side, order.status, order.filled_qty, order.qty)
         elif not change.new_qty:

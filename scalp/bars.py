@@ -55,27 +55,29 @@ class SessionBars:
         """Put `bar` in its place; True when its minute is newer than all before.
 
         A minute that is there already is replaced, an older one fills its gap, one outside the session is left out.
+        Raises ValueError or OverflowError for a close that is no number, and leaves everything as it was.
         """
         start = bar.start
         if not self._open_at <= start < self._close_at:
             return False
+        close_micros = micros(bar.close)  # raises for what is no number, before any column has grown
         self._frame = None
         values = (bar.open, bar.high, bar.low, bar.close, bar.volume)
         starts = self._starts
         if not starts or start > starts[-1]:
             starts.append(start)
-            self.close_micros.append(micros(bar.close))
+            self.close_micros.append(close_micros)
             for column, value in zip(self._columns, values, strict=True):
                 column.append(value)
             return True
         row = bisect_left(starts, start)
         if starts[row] == start:
-            self.close_micros[row] = micros(bar.close)
+            self.close_micros[row] = close_micros
             for column, value in zip(self._columns, values, strict=True):
                 column[row] = value
         else:
             starts.insert(row, start)
-            self.close_micros.insert(row, micros(bar.close))
+            self.close_micros.insert(row, close_micros)
             for column, value in zip(self._columns, values, strict=True):
                 column.insert(row, value)
         return False

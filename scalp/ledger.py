@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from scalp.messages import FINAL_STATUSES, OrderReport, SubmitOrder
+from scalp.messages import FINAL_STATUSES, MINUTE, OrderReport, SubmitOrder
 
 ZERO = Decimal(0)
+BELIEVABLE = 5 * MINUTE  # the most by which an execution's time may differ from the present
 
 # Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
 SENT = "sent"  # on its way, or its outcome is unknown
@@ -75,7 +76,7 @@ class Ledger:
         self.symbol = symbol
         self.position = ZERO  # shares, negative when short
         self.entry_price: Decimal | None = None  # average price of the shares held; None when flat
-        self.realised = ZERO  # gross profit and loss of all sells, dollars
+        self.realised = ZERO  # gross profit and loss of all closed shares, dollars
         self.shares_sold = ZERO
         self.round_trips = 0  # times a position was closed by fills
         self.version = 0  # counts every change of an order or of the position
@@ -142,14 +143,16 @@ class Ledger:
         self._enter(order)
         return order
 
-    def merge(self, report: OrderReport) -> Change:
-        """Take in what `report` says; see the module's text for the rules."""
+    def merge(self, report: OrderReport, now: int | None = None) -> Change:
+        """Take in what `report` says, at `now`; see the module's text for the rules."""
         order = self._by_id.get(report.id) or self._by_client_id.get(report.client_order_id)
         is_new = order is None
         if order is None:
             order = self._entered_from(report)
         moved = is_new | self._learn_identity(order, report)
         new_qty, price = self._new_shares(order, report, is_new)
+        if new_qty and self._is_in_position(order, report, now):
+            new_qty, moved = ZERO, True
         profit = self._book(order, new_qty, price) if new_qty else ZERO
         had_ended = order.has_ended
         moved |= bool(new_qty) | self._move_status(order, report)
@@ -224,9 +227,8 @@ class Ledger:
             # The order's totals are missing: one execution, counted once, is all there is to go by.
             total = order.filled_qty + (ZERO if is_repeated else report.execution_qty or ZERO)
         if is_new:
-            # Of an order first heard of now, only an execution made after the position was adopted is news.
-            happened = report.at is None or report.at > self._position_as_of
-            fresh = min(report.execution_qty or ZERO, total) if happened else ZERO
+            # Of an order first heard of now, only the execution that is told of can be news.
+            fresh = min(report.execution_qty or ZERO, total)
             order.filled_qty, order.filled_avg_price = total, report.filled_avg_price
             return fresh, report.price or report.filled_avg_price or order.limit_price or ZERO
         if total <= order.filled_qty:
@@ -243,21 +245,39 @@ class Ledger:
         order.filled_qty = total
         return added, price
 
+    def _is_in_position(self, order: Order, report: OrderReport, now: int | None) -> bool:
+        """Whether this execution was made before the position was listed that is believed here: it is part of it.
+
+        Only a time near the present is believed, and never one that would hide a fill of an order sent after that.
+        """
+        at = report.at
+        if at is None or (now is not None and abs(at - now) > BELIEVABLE):
+            return False
+        return at < self._position_as_of and not (order.is_own and order.submitted_at >= self._position_as_of)
+
     def _book(self, order: Order, qty: Decimal, price: Decimal) -> Decimal:
-        """Move the position by `qty` executed shares; returns the gross profit they realised."""
-        if order.side == "buy":
-            held = max(self.position, ZERO)
-            if self.position + qty > 0:
-                self.entry_price = (held * (self.entry_price or ZERO) + qty * price) / (held + qty)
-            self.position += qty
-            return ZERO
-        profit = qty * (price - (self.entry_price if self.entry_price is not None else price))
-        self.position -= qty
+        """Move the position by `qty` executed shares; returns the gross profit they realised.
+
+        Both ways alike: where a sell is told of before the buy it closes, the profit comes with the buy.
+        """
+        before = self.position
+        after = before + qty if order.side == "buy" else before - qty
+        entry = price if self.entry_price is None else self.entry_price
+        profit = ZERO
+        if before * (after - before) >= 0:  # more of the same, or the first of it
+            self.entry_price = (abs(before) * entry + qty * price) / abs(after)
+        else:
+            closed = min(qty, abs(before))
+            profit = closed * (price - entry) if before > 0 else closed * (entry - price)
+            if before * after < 0:
+                self.entry_price = price
+            elif after == 0:
+                self.entry_price = None
+                self.round_trips += 1
+        self.position = after
         self.realised += profit
-        self.shares_sold += qty
-        if self.position == 0:
-            self.entry_price = None
-            self.round_trips += 1
+        if order.side == "sell":
+            self.shares_sold += qty
         return profit
 
     def _move_status(self, order: Order, report: OrderReport) -> bool:

@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 CENT = Decimal("0.01")
 SUB_DOLLAR_TICK = Decimal("0.0001")
 ONE_DOLLAR = Decimal(1)
+NOISE = Decimal("1e-9")
 
 
 def tick(price: Decimal) -> Decimal:
@@ -23,10 +24,19 @@ def round_down(price: Decimal) -> Decimal:
 
 
 def round_up(price: Decimal) -> Decimal:
-    """The lowest valid order price at or above `price`."""
-    rounded = price.quantize(tick(price), ROUND_CEILING)
+    """The lowest valid order price at or above `price`.
+
+    `price` counts to 9 decimals: an average is a quotient, and its last digit's error must not cost a tick.
+    """
+    rounded = price.quantize(NOISE).quantize(tick(price), ROUND_CEILING)
     # 0.99995 rounds up to 1.0000: from there on the step is a cent, and the number is the same.
     return rounded.quantize(CENT) if rounded >= ONE_DOLLAR else rounded
+
+
+def written(price: Decimal) -> str:
+    """`price` as people write it: with two decimals at least."""
+    exponent = price.as_tuple().exponent
+    return f"{price:.2f}" if isinstance(exponent, int) and exponent > -2 else f"{price:f}"
 
 
 def exact(price: float) -> Decimal:

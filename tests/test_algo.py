@@ -1,0 +1,435 @@
+"""Stories of one symbol, told as transcripts: what arrives, and what goes out because of it."""
+
+# mypy: disable-error-code="comparison-overlap"
+# A Decimal equals an int here, as it does when the tests run.
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+
+import pytest
+
+from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, State
+from scalp.messages import MINUTE, SubmitOrder
+from tests.helpers import (
+    BOUGHT,
+    IN_STATE,
+    SOLD,
+    BrokerOrder,
+    Desk,
+    bar,
+    buying,
+    flat,
+    in_sell_submitted,
+    in_to_buy,
+    in_to_sell,
+    trade,
+)
+
+# -- a round trip ------------------------------------------------------------------------------------------------------
+
+
+def test_signal_buy_fill_sell_fill() -> None:
+    desk = flat()
+    assert (desk.bar(101.0), desk.state) == (["buy 19 @ 101.00 #1"], BUY_SUBMITTED)
+    assert desk.tells(1, "new") == []
+    assert (desk.tells(1, "fill"), desk.state) == (["sell 19 @ 101.00 #2"], SELL_SUBMITTED)
+    assert (desk.tells(2, "fill"), desk.state) == ([], TO_BUY)
+    assert (desk.held, desk.algo.ledger.round_trips) == (0, 1)
+
+
+def test_client_order_ids_name_the_symbol_the_run_and_a_number() -> None:
+    desk = flat(run="1795188600000")
+    (action,) = desk.algo.on_bar(bar(101.0, "09:51"), desk.now)
+    assert isinstance(action, SubmitOrder)
+    assert action.client_order_id == "scalp-AAPL-1795188600000-1"
+    assert (action.type, action.limit_price, action.qty) == ("limit", Decimal("101.00"), 19)
+
+
+def test_the_fill_may_come_before_the_answer_to_the_post() -> None:
+    desk = flat()
+    assert desk.bar(101.0) == BOUGHT
+    assert desk.tells(1, "fill") == SOLD
+    answer = BrokerOrder("id1", "buy", Decimal(19), Decimal(101), desk.orders[1].client_order_id, status="pending_new")
+    assert (desk.hears(answer.report()), desk.state) == ([], SELL_SUBMITTED)
+
+
+def test_a_missed_buy_is_cancelled_after_2_minutes_and_again_until_that_succeeds() -> None:
+    desk = buying()
+    assert desk.at("09:54:03.9").checkup() == []
+    assert desk.at("09:54:04").checkup() == ["cancel #1"]
+    assert desk.tells(1, "pending_cancel") == []
+    assert desk.tells(1, "order_cancel_rejected") == []
+    assert desk.later(30).checkup() == ["cancel #1"]
+    assert (desk.tells(1, "canceled"), desk.state) == ([], TO_BUY)
+    assert desk.later(30).checkup() == []
+
+
+def test_a_partly_filled_buy_is_held_and_what_it_bought_is_sold_once_it_ends() -> None:
+    desk = buying()
+    assert (desk.tells(1, "partial_fill", 5), desk.state, desk.held) == ([], BUY_SUBMITTED, 5)
+    assert desk.at("09:54:34").checkup() == ["cancel #1"]
+    assert desk.tells(1, "partial_fill", 2) == []
+    assert desk.tells(1, "canceled") == ["sell 7 @ 101.00 #2"]
+    assert desk.state is SELL_SUBMITTED
+
+
+# -- late, repeated, out of order --------------------------------------------------------------------------------------
+
+
+def test_updates_repeated_late_and_in_any_order_make_one_sell() -> None:
+    desk = buying()
+    order = desk.orders[1]
+    new, first, last = order.report("new"), order.report("partial_fill", 5), order.report("fill", 14)
+    assert desk.hears(last) == SOLD
+    for late in (new, first, last, first, new):
+        assert (desk.hears(late), desk.state, desk.held) == ([], SELL_SUBMITTED, 19)
+
+
+# A fill that lost the race against its cancel is still a fill, in every state.
+
+
+def test_a_fill_after_the_cancel_while_flat_is_sold_at_once() -> None:
+    desk = in_to_buy()
+    assert (desk.tells(1, "partial_fill", 5), desk.state) == (["sell 5 @ 101.00 #2"], SELL_SUBMITTED)
+
+
+def test_a_fill_after_the_cancel_while_another_buy_works_is_sold_with_it() -> None:
+    desk = in_to_buy().at("09:54:04")
+    assert desk.bar(101.0) == ["buy 19 @ 101.00 #2"]
+    # The buy is in the way of their exit: cancelled first, then all is sold.
+    assert (desk.tells(1, "partial_fill", 5), desk.state, desk.held) == (["cancel #2"], BUY_SUBMITTED, 5)
+    assert (desk.tells(2, "canceled"), desk.state) == (["sell 5 @ 101.00 #3"], SELL_SUBMITTED)
+
+
+def test_a_fill_after_the_cancel_while_a_sell_works_cancels_it_and_sells_everything() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    assert desk.tells(1, "canceled") == ["sell 5 @ 101.00 #2"]
+    assert (desk.tells(1, "partial_fill", 14), desk.state) == (["cancel #2"], SELL_SUBMITTED)
+    assert desk.later(1).checkup() == []  # not again while that is under way
+    assert (desk.tells(2, "canceled"), desk.state) == (["sell 19 @ 101.00 #3"], SELL_SUBMITTED)
+
+
+def test_a_sell_that_fills_before_that_cancel_leaves_the_rest_to_be_sold_at_once() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    desk.tells(1, "canceled")
+    assert desk.tells(1, "partial_fill", 14) == ["cancel #2"]
+    assert (desk.tells(2, "fill"), desk.state) == (["sell 14 @ 101.00 #3"], SELL_SUBMITTED)
+
+
+def test_a_fill_after_the_cancel_while_shares_wait_to_be_sold() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    desk.tells(1, "canceled")
+    desk.tells(2, "canceled")
+    assert desk.state is TO_SELL
+    assert (desk.tells(1, "partial_fill", 14), desk.state) == (["sell 19 @ 101.00 #3"], SELL_SUBMITTED)
+
+
+def test_a_fill_of_a_cancelled_sell_is_believed_in_every_state() -> None:
+    desk = in_to_sell()
+    assert (desk.tells(2, "fill"), desk.state, desk.held) == ([], TO_BUY, 0)
+    desk = in_to_sell()
+    assert desk.checkup() == ["sell 19 @ 101.00 #3"]
+    assert desk.tells(2, "partial_fill", 4) == ["cancel #3"]  # 15 held, 19 on offer
+    assert desk.tells(3, "canceled") == ["sell 15 @ 101.00 #4"]
+
+
+def test_a_cancel_of_ours_is_forgotten_with_its_order() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    desk.tells(1, "canceled")
+    assert desk.tells(1, "partial_fill", 14) == ["cancel #2"]
+    assert desk.refuses(2) == []  # that sell never came to be
+    assert desk.later(30).checkup() == ["sell 19 @ 101.00 #3"]
+    desk.tells(3, "new")
+    assert (desk.tells(3, "canceled"), desk.state) == ([], TO_SELL)  # by hand: waits for the next event
+
+
+# -- refusals and lost orders ------------------------------------------------------------------------------------------
+
+
+def test_a_refused_sell_waits_30_60_120_seconds_and_bars_do_not_hasten_it() -> None:
+    desk = buying()
+    assert desk.at("10:00").tells(1, "fill") == SOLD
+    number = 2
+    for wait in (30, 60, 120, 240, 480, 960, 960):
+        assert (desk.refuses(number), desk.state) == ([], TO_SELL)
+        assert desk.later(wait / 2).bar(99.0) == []
+        assert desk.later(wait / 2 - 0.1).checkup() == []
+        assert desk.lists_position(19, "101") == []
+        number += 1
+        assert desk.later(0.1).checkup() == [f"sell 19 @ 101.00 #{number}"]
+
+
+def test_a_sell_that_is_rejected_after_it_was_taken_waits_too() -> None:
+    desk = in_sell_submitted()
+    assert (desk.tells(2, "rejected"), desk.state) == ([], TO_SELL)
+    assert desk.later(29).checkup() == []
+    assert desk.later(1).bar(99.0) == ["sell 19 @ 101.00 #3"]
+
+
+def test_a_sell_that_works_again_ends_the_waiting() -> None:
+    desk = in_sell_submitted()
+    for number, wait in ((2, 30), (3, 60)):
+        desk.tells(number, "rejected")
+        desk.later(wait).checkup()
+    desk.tells(4, "partial_fill", 3)
+    desk.tells(4, "rejected")
+    assert desk.later(30).checkup() == ["sell 16 @ 101.00 #5"]
+
+
+def test_once_flat_what_was_refused_does_not_hold_back_the_next_shares() -> None:
+    desk = in_sell_submitted()
+    for number, wait in ((2, 30), (3, 60)):
+        desk.tells(number, "rejected")
+        desk.later(wait).checkup()
+    desk.tells(4, "rejected")  # 120 s to wait; meanwhile somebody sells them by hand, and buys others
+    assert (desk.lists_position(0), desk.state) == ([], TO_BUY)
+    desk.by_hand("mine", "buy", 7, "102.00")
+    assert desk.later(1).tells("mine", "fill") == ["sell 7 @ 102.00 #5"]
+
+
+def test_a_refused_buy_is_over() -> None:
+    desk = flat()
+    assert desk.bar(101.0) == BOUGHT
+    assert (desk.refuses(1), desk.state) == ([], TO_BUY)
+
+
+def test_an_order_the_broker_told_of_is_not_ended_by_the_refusal_of_a_second_try() -> None:
+    desk = in_sell_submitted()
+    assert (desk.refuses(2, "403 insufficient qty available"), desk.state) == ([], SELL_SUBMITTED)
+    assert desk.later(60).checkup() == []
+
+
+def test_a_lost_buy_is_dropped_and_a_lost_sell_sent_again_with_the_same_id() -> None:
+    desk = flat()
+    assert desk.bar(101.0) == BOUGHT
+    assert (desk.loses(1), desk.state) == ([], TO_BUY)
+    desk = buying()
+    assert desk.tells(1, "fill") == SOLD
+    assert (desk.loses(2), desk.state) == (SOLD, SELL_SUBMITTED)
+
+
+def test_a_lost_sell_of_too_few_shares_is_replaced_by_one_of_all() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    assert desk.tells(1, "canceled") == ["sell 5 @ 101.00 #2"]
+    desk.tells(1, "partial_fill", 14)
+    assert (desk.loses(2), desk.state) == (["sell 19 @ 101.00 #3"], SELL_SUBMITTED)
+
+
+def test_a_lost_limit_sell_is_a_market_sell_once_the_close_is_near() -> None:
+    desk = buying()
+    assert desk.at("15:54:58").tells(1, "fill") == SOLD
+    assert desk.at("15:55:03").loses(2) == ["sell 19 market #3"]
+    assert desk.at("15:55:08").loses(3) == ["sell 19 market #3"]
+    assert (desk.at("15:59:58").loses(3), desk.state) == ([], TO_SELL)  # nothing is sent in the last 2 seconds
+
+
+def test_a_sell_thought_lost_that_turns_up_is_found_again() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    desk.tells(1, "canceled")
+    desk.tells(1, "partial_fill", 14)
+    assert desk.loses(2) == ["sell 19 @ 101.00 #3"]
+    assert desk.tells(2, "new") == ["cancel #3"]  # 24 on offer, 19 held
+    assert desk.tells(2, "fill") == []
+    assert desk.tells(3, "canceled") == ["sell 14 @ 101.00 #4"]
+
+
+# -- restart in every state --------------------------------------------------------------------------------------------
+
+
+def started() -> Desk:
+    return Desk(run="S", starts="12:00")
+
+
+def test_restart_flat() -> None:
+    desk = started()
+    assert (desk.snapshot([]), desk.state) == ([], TO_BUY)
+
+
+def test_restart_while_buying() -> None:
+    desk = started()
+    order = desk.by_hand("b", "buy", 19, "101.00", at="11:59")
+    assert (desk.snapshot([order]), desk.state) == ([], BUY_SUBMITTED)
+    assert desk.at("12:01").checkup() == ["cancel #b"]
+    assert (desk.tells("b", "canceled"), desk.state) == ([], TO_BUY)
+
+
+def test_restart_while_buying_with_some_bought() -> None:
+    desk = started()
+    order = desk.by_hand("b", "buy", 19, "101.00", at="11:59")
+    order.report("partial_fill", 5)
+    assert (desk.snapshot([order], 5, "101"), desk.state) == ([], BUY_SUBMITTED)
+    assert desk.tells("b", "partial_fill", 4) == []
+    assert desk.at("12:01").checkup() == ["cancel #b"]
+    assert (desk.tells("b", "canceled"), desk.held) == (["sell 9 @ 101.00 #1"], 9)
+
+
+def test_restart_holding_shares_offers_them_at_once() -> None:
+    desk = started()
+    desk.warm([100.0])
+    assert (desk.snapshot([], 19, "101.005"), desk.state) == (["sell 19 @ 101.01 #1"], SELL_SUBMITTED)
+
+
+def test_restart_holding_shares_beside_a_buy_that_bought_none_of_them() -> None:
+    desk = started()
+    order = desk.by_hand("b", "buy", 5, "90.00", at="11:59")
+    assert (desk.snapshot([order], 19, "101"), desk.state) == (["sell 19 @ 101.00 #1"], SELL_SUBMITTED)
+    assert (desk.tells(1, "fill"), desk.state) == ([], BUY_SUBMITTED)  # the buy is followed after that
+
+
+def test_restart_while_selling() -> None:
+    desk = started()
+    order = desk.by_hand("s", "sell", 19, "101.00")
+    order.report("partial_fill", 4)
+    assert (desk.snapshot([order], 15, "101"), desk.state) == ([], SELL_SUBMITTED)
+    assert desk.later(600).checkup() == []  # a sell is left working
+    assert (desk.tells("s", "fill"), desk.state, desk.held) == ([], TO_BUY, 0)
+
+
+def test_restart_with_more_held_than_on_offer() -> None:
+    desk = started()
+    order = desk.by_hand("s", "sell", 10, "101.00")
+    assert desk.snapshot([order], 19, "101") == ["cancel #s"]
+    assert desk.tells("s", "canceled") == ["sell 19 @ 101.00 #1"]
+
+
+# -- by hand -----------------------------------------------------------------------------------------------------------
+
+
+def test_shares_bought_by_hand_are_sold() -> None:
+    desk = flat()
+    desk.by_hand("mine", "buy", 30, "102.00")
+    assert desk.tells("mine", "new") == []
+    assert desk.state is BUY_SUBMITTED  # followed: no buy of the bot's beside it
+    assert desk.bar(101.0) == []
+    assert desk.tells("mine", "fill") == ["sell 30 @ 102.00 #1"]
+
+
+def test_of_several_orders_the_oldest_sell_is_followed_and_nothing_is_bought() -> None:
+    desk = started()
+    buy = desk.by_hand("b", "buy", 5, "90.00", at="11:58:30")
+    second = desk.by_hand("s2", "sell", 9, "103.00", at="11:57")
+    first = desk.by_hand("s1", "sell", 10, "102.00", at="11:56")
+    assert (desk.snapshot([buy, second, first], 19, "101"), desk.state) == ([], SELL_SUBMITTED)
+    assert desk.algo.order is not None and desk.algo.order.id == "s1"
+    assert (desk.tells("s1", "fill"), desk.state) == ([], SELL_SUBMITTED)
+    assert (desk.tells("s2", "fill"), desk.state) == ([], BUY_SUBMITTED)
+    assert desk.at("12:00:29").checkup() == []
+    assert desk.at("12:00:30").checkup() == ["cancel #b"]
+
+
+def test_everything_open_is_cancelled_for_liquidation() -> None:
+    desk = started()
+    orders = [
+        desk.by_hand("s1", "sell", 10, "102.00"),
+        desk.by_hand("s2", "sell", 9, "103.00"),
+        desk.by_hand("b", "buy", 5, "90.00"),
+    ]
+    desk.snapshot(orders, 19, "101")
+    assert sorted(desk.at("15:55").checkup()) == ["cancel #b", "cancel #s1", "cancel #s2"]
+    assert desk.tells("s1", "canceled") == []
+    assert desk.tells("b", "canceled") == []
+    assert desk.tells("s2", "canceled") == ["sell 19 market #1"]
+
+
+@pytest.mark.parametrize("replacement_first", [False, True])
+def test_an_edited_order_is_followed(replacement_first: bool) -> None:
+    desk = in_sell_submitted()
+    old = desk.orders[2].report("replaced", replaced_by="new")
+    desk.orders["new"] = BrokerOrder("new", "sell", Decimal(19), Decimal(105), "edited")
+    new = desk.orders["new"].report("new")
+    for report in (new, old) if replacement_first else (old, new):
+        desk.hears(report)
+    assert desk.algo.order is not None and desk.algo.order.id == "new"
+    assert desk.state is SELL_SUBMITTED
+    assert (desk.tells("new", "fill"), desk.state) == ([], TO_BUY)
+
+
+def test_an_edited_buy_still_ends_after_2_minutes() -> None:
+    desk = buying()
+    desk.hears(desk.orders[1].report("replaced", replaced_by="new"))
+    desk.orders["new"] = BrokerOrder("new", "buy", Decimal(19), Decimal(102))
+    assert (desk.tells("new", "new"), desk.state) == ([], BUY_SUBMITTED)
+    assert desk.at("09:54:04").checkup() == ["cancel #new"]
+
+
+def test_what_an_edited_buy_had_bought_before_is_sold_with_the_rest() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    desk.hears(desk.orders[1].report("replaced", replaced_by="new"))
+    desk.orders["new"] = BrokerOrder("new", "buy", Decimal(14), Decimal(102))
+    assert desk.tells("new", "partial_fill", 2) == []
+    assert (desk.tells("new", "canceled"), desk.state) == (["sell 7 @ 101.29 #2"], SELL_SUBMITTED)
+
+
+def test_gone_flat_by_hand_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    desk = in_to_sell()
+    assert (desk.lists_position(0), desk.state) == ([], TO_BUY)
+    assert "position is 0" in caplog.text and "sold elsewhere" in caplog.text
+
+
+def test_gone_flat_by_hand_while_a_sell_works() -> None:
+    desk = in_sell_submitted()
+    assert (desk.lists_position(0), desk.state) == (["cancel #2"], SELL_SUBMITTED)
+    assert (desk.tells(2, "canceled"), desk.state) == ([], TO_BUY)
+
+
+def test_hands_off_a_short_position(caplog: pytest.LogCaptureFixture) -> None:
+    desk = flat()
+    cover = desk.by_hand("cover", "buy", 5, "90.00")
+    assert desk.snapshot([cover], -5, "110") == []
+    assert desk.bar(101.0) == []
+    assert desk.at("10:30").checkup() == []  # nor is the buy that covers it cancelled, ever
+    assert desk.at("15:55").checkup() == []
+    assert desk.words(desk.algo.cancel_buys(desk.now)) == []
+    assert caplog.text.count("hands off") == 1
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_no_buy_beside_a_short_position(asks: bool) -> None:
+    desk = flat()
+    desk.algo.asks_last_trade = asks
+    assert desk.lists_position(-5, "110") == []
+    assert desk.bar(101.0) == []
+    assert desk.words(desk.algo.on_last_trade(trade(101.0, desk.now), desk.now)) == []
+    assert desk.state is TO_BUY
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+def test_every_transition_is_one_line_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="scalp.AAPL"):
+        desk = flat()
+        desk.bar(101.0)
+        desk.tells(1, "fill")
+        desk.tells(2, "canceled")
+    lines = [record.message for record in caplog.records if " -> " in record.message]
+    assert lines == [
+        "TO_BUY -> BUY_SUBMITTED: buy 19 limit 101.00",
+        "BUY_SUBMITTED -> TO_SELL: buy filled",
+        "TO_SELL -> SELL_SUBMITTED: sell 19 limit 101.00",
+        "SELL_SUBMITTED -> TO_SELL: sell canceled",
+    ]
+    assert {record.name for record in caplog.records} == {"scalp.AAPL"}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_the_same_events_give_the_same_actions(state: State) -> None:
+    def play() -> list[str]:
+        desk = IN_STATE[state]()
+        said: list[str] = []
+        for seconds in range(0, 600, 20):
+            start = desk.now // MINUTE * MINUTE - MINUTE
+            said += desk.words(desk.algo.on_bar(bar(98.0 + seconds % 7, start), desk.now))
+            said += desk.later(20).checkup()
+        return said
+
+    assert play() == play()

@@ -1,0 +1,137 @@
+"""From five minutes before the close on: cancel, sell at market, and be quiet at the end."""
+
+# mypy: disable-error-code="comparison-overlap"
+# A Decimal equals an int here, as it does when the tests run.
+
+from __future__ import annotations
+
+import pytest
+
+from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
+from tests.helpers import HALF_DAY, SESSION, Desk, buying, flat, in_sell_submitted, in_to_sell
+
+
+def test_liquidation_cancels_waits_for_it_and_sells_at_market() -> None:
+    desk = in_sell_submitted()
+    assert desk.at("15:54:59.999").checkup() == []
+    assert desk.at("15:55").checkup() == ["cancel #2"]
+    assert desk.later(1).checkup() == []
+    assert desk.later(4).checkup() == ["cancel #2"]  # no word of it for 5 s
+    assert desk.tells(2, "partial_fill", 4) == []
+    assert desk.tells(2, "canceled") == ["sell 15 market #3"]
+    assert desk.later(30).checkup() == []
+    assert (desk.tells(3, "fill"), desk.state) == ([], TO_BUY)
+    assert desk.bar(101.0) == []
+
+
+def test_liquidation_of_a_working_buy() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    assert desk.at("15:55").checkup() == ["cancel #1"]
+    assert desk.tells(1, "canceled") == ["sell 5 market #2"]
+
+
+def test_liquidation_of_shares_without_an_order() -> None:
+    desk = in_to_sell()
+    assert (desk.at("15:55").checkup(), desk.state) == (["sell 19 market #3"], SELL_SUBMITTED)
+
+
+def test_only_a_market_sell_of_its_own_and_of_everything_is_left_alone() -> None:
+    desk = Desk(starts="15:55")
+    by_hand = desk.by_hand("mine", "sell", 19, None, at="15:54")
+    assert desk.snapshot([by_hand], 19, "101") == ["cancel #mine"]
+    assert desk.tells("mine", "canceled") == ["sell 19 market #1"]
+    assert desk.later(10).checkup() == []
+    assert desk.tells(1, "partial_fill", 4) == []
+    assert desk.lists_position(10, "101") == ["cancel #1"]  # 5 of the others were sold elsewhere
+    assert desk.tells(1, "canceled") == ["sell 10 market #2"]
+
+
+def test_any_event_starts_liquidation() -> None:
+    assert in_sell_submitted().at("15:55").bar(99.0) == ["cancel #2"]
+    desk = buying()
+    assert desk.at("15:55").tells(1, "fill") == ["sell 19 market #2"]
+
+
+def test_no_buy_in_liquidation() -> None:
+    desk = flat().at("15:54:04")
+    desk.warm([99.0], start="15:52")
+    assert desk.bar(101.0) == ["buy 19 @ 101.00 #1"]
+    desk = flat().at("15:55")
+    desk.warm([99.0], start="15:53")
+    assert desk.bar(101.0) == []
+
+
+def test_a_refused_market_sell_goes_again_after_2_4_8_15_15_seconds() -> None:
+    desk = in_to_sell()
+    assert desk.at("15:55").checkup() == ["sell 19 market #3"]
+    for number, wait in enumerate((2, 4, 8, 15, 15, 15), start=3):
+        assert (desk.refuses(number, "403 potential wash trade detected"), desk.state) == ([], TO_SELL)
+        assert desk.later(wait - 0.1).checkup() == []
+        assert desk.later(0.1).checkup() == [f"sell 19 market #{number + 1}"]
+
+
+@pytest.mark.parametrize("ending", ["rejected", "canceled", "expired"])
+def test_a_market_sell_that_ends_unfilled_is_as_good_as_refused(ending: str) -> None:
+    desk = in_to_sell()
+    desk.at("15:55").checkup()
+    assert desk.tells(3, ending) == []
+    assert desk.later(1.9).checkup() == []
+    assert desk.later(0.1).checkup() == ["sell 19 market #4"]
+
+
+def test_a_refusal_before_liquidation_does_not_hold_it_back() -> None:
+    desk = in_to_sell()
+    desk.at("15:54:30").checkup()
+    assert desk.at("15:54:50").refuses(3) == []
+    assert desk.at("15:55").checkup() == ["sell 19 market #4"]
+
+
+def test_shares_that_come_while_the_market_sell_works_go_with_the_next_one_at_once() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    desk.tells(1, "canceled")
+    desk.tells(2, "canceled")
+    assert desk.at("15:55").checkup() == ["sell 5 market #3"]
+    assert desk.tells(1, "partial_fill", 14) == ["cancel #3"]
+    assert desk.tells(3, "canceled") == ["sell 19 market #4"]
+
+
+def test_nothing_is_sent_in_the_last_2_seconds_and_what_is_open_is_cancelled() -> None:
+    desk = in_to_sell()
+    assert desk.at("15:59:58").checkup() == []
+    desk = in_to_sell()
+    assert desk.at("15:59:57.9").checkup() == ["sell 19 market #3"]
+    assert desk.at("15:59:58").checkup() == ["cancel #3"]
+    assert (desk.tells(3, "canceled"), desk.state) == ([], TO_SELL)
+    assert desk.at("16:00").checkup() == []
+    assert desk.at("16:05").checkup() == []
+
+
+def test_after_the_close_nothing_goes_out() -> None:
+    desk = in_sell_submitted()
+    assert desk.at("16:00").checkup() == []
+    assert (desk.tells(2, "expired"), desk.state) == ([], TO_SELL)
+    assert desk.bar(99.0) == []
+
+
+def test_half_day() -> None:
+    desk = flat(session=HALF_DAY)
+    desk.warm([99.0], start="12:53")
+    assert desk.at("12:55").bar(101.0, "12:54") == []
+    assert desk.lists_position(5, "100") == ["sell 5 market #1"]
+
+
+def test_a_close_moved_to_later_ends_liquidation() -> None:
+    desk = flat(session=HALF_DAY)
+    assert desk.at("12:55").checkup() == []
+    desk.algo.begin_session(SESSION)
+    desk.warm([100.0] * 20 + [99.0], start="12:33")
+    assert desk.bar(101.0, "12:54") == ["buy 19 @ 101.00 #1"]
+    assert desk.at("12:57").checkup() == ["cancel #1"]
+    assert desk.tells(1, "fill") == ["sell 19 @ 101.00 #2"]
+    assert desk.refuses(2) == []
+    assert desk.later(29).checkup() == []  # and refusals wait as they do all day
+    assert desk.later(1).checkup() == ["sell 19 @ 101.00 #3"]
+    assert desk.refuses(3) == []
+    assert desk.at("15:55").checkup() == ["sell 19 market #4"]
