@@ -66,32 +66,41 @@ async def trade(settings: Settings, endpoints: Endpoints, console: ConsoleLog, s
             await session.drain()
             code = 1
         finally:
+            session.over()
             for job in jobs:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
         for line in summary(session.fleet):
             log.info("%s", line)
-        return code or int(session.tell_leftovers())
+        is_anything_left = session.tell_leftovers()
+        return code or int(is_anything_left)
     finally:
         await session.close()
 
 
 async def run(settings: Settings, console: ConsoleLog) -> int:
-    """Trade at Alpaca, or, where no account is named, on the built-in exchange."""
-    with Stop() as stop:
-        if settings.endpoints is not None:
-            return await trade(settings, settings.endpoints, console, stop)
-        log.info(
-            "SIMULATED: the built-in exchange, made-up money. Set APCA_API_KEY_ID and APCA_API_SECRET_KEY to trade"
-        )
-        code = 0
-        for day, market in demo.days(settings):
-            log.info("SIMULATED session of %s, %s", day.date, ", ".join(settings.symbols))
-            async with demo.serve(settings, day, market) as endpoints:
-                code = max(code, await trade(settings, endpoints, console, stop))
-            if stop.is_set:
-                break
-        return code
+    """Trade until the end or until somebody stops the bot; returns the exit code."""
+    with Stop(before_leaving=console.flush) as stop:
+        try:
+            if settings.endpoints is not None:
+                return await trade(settings, settings.endpoints, console, stop)
+            return await simulate(settings, console, stop)
+        except asyncio.CancelledError:
+            # Stopped before anything was traded.
+            return stop.exit_code
+
+
+async def simulate(settings: Settings, console: ConsoleLog, stop: Stop) -> int:
+    """No account is named: trade on the built-in exchange, day after day; returns the worst exit code."""
+    log.info("SIMULATED: the built-in exchange, made-up money. Set APCA_API_KEY_ID and APCA_API_SECRET_KEY to trade")
+    code = 0
+    for day, market in demo.days(settings):
+        log.info("SIMULATED session of %s, %s", day.date, ", ".join(settings.symbols))
+        async with demo.serve(settings, day, market) as endpoints:
+            code = max(code, await trade(settings, endpoints, console, stop))
+        if stop.is_set:
+            break
+    return code
 
 
 def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -125,11 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             except UserError as error:
                 log.error("%s", error)
                 return 2
-            except (KeyboardInterrupt, asyncio.CancelledError):
-                return 128 + signal.SIGINT
+            except Exception:
+                log.exception("the bot failed: orders and positions are as they were")
+                return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

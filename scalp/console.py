@@ -5,10 +5,13 @@ The loop only formats a line; a thread of its own writes it, so that nothing wai
 
 from __future__ import annotations
 
+import io
 import logging
 import logging.handlers
+import os
 import queue
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -41,7 +44,7 @@ class _Formatter(logging.Formatter):
     """One plain line a record: exchange time (New York), level, symbol or part of the bot, text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        super().__init__("%(when)-23s %(levelname)-7s %(who)-6s %(message)s")
+        super().__init__("%(when)-23s %(levelname)-7s %(who)-7s %(message)s")
         self._secrets = tuple(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -52,12 +55,41 @@ class _Formatter(logging.Formatter):
         return text
 
 
-class _Terminal(logging.Handler):
+class _Lasting(logging.Handler):
+    """A handler whose output may go away (a closed pipe, a full disk): the bot trades on, with one line about it."""
+
+    _has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._has_failed:
+            self._has_failed = True
+            print(f"the log can no longer be written: {error.strerror}", file=sys.stderr)
+
+
+class _File(_Lasting, logging.FileHandler):
+    pass
+
+
+class _Plain(_Lasting, logging.StreamHandler):  # type: ignore[type-arg]
+    pass
+
+
+class _Terminal(_Lasting):
     def __init__(self) -> None:
         super().__init__()
         self._console = Console(soft_wrap=True, highlight=False)
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._console.print(self._styled(record))
+        except Exception:
+            # As every handler of logging's own does: an exception would end the thread that writes the log.
+            self.handleError(record)
+
+    def _styled(self, record: logging.LogRecord) -> Text:
         text = Text(self.format(record))
         message = record.getMessage()
         if record.levelname in _STYLES:
@@ -66,7 +98,7 @@ class _Terminal(logging.Handler):
             text.stylize("dim")
         elif message.startswith(("bought", "sold")):
             text.stylize("bold green")
-        self._console.print(text)
+        return text
 
 
 class ConsoleLog:
@@ -76,10 +108,12 @@ class ConsoleLog:
         self.now: Callable[[], int | None] = lambda: None  # exchange time, once it is known
         formatter = _Formatter(secrets)
         try:
-            file = logging.FileHandler(path, encoding="utf-8")
+            file = _File(path, encoding="utf-8")
         except OSError as error:
             raise UserError(f"{path} cannot be written here ({error.strerror}): run in a folder of your own") from None
-        terminal: logging.Handler = _Terminal() if sys.stdout.isatty() else logging.StreamHandler(sys.stdout)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to fail
+        terminal: logging.Handler = _Terminal() if sys.stdout.isatty() else _Plain(sys.stdout)
         for handler in (file, terminal):
             handler.setFormatter(formatter)
         records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
@@ -87,17 +121,34 @@ class ConsoleLog:
         self._handler.addFilter(_Stamp(lambda: self.now()))
         self._listener = logging.handlers.QueueListener(records, file, terminal)
         self._handlers = (file, terminal)
+        self._is_flushed = False
         self._logger = logging.getLogger("scalp")
         self._logger.setLevel(logging.DEBUG if debug else logging.INFO)
-        self._logger.propagate = False
 
     def __enter__(self) -> ConsoleLog:
-        self._logger.addHandler(self._handler)
+        for logger in (self._logger, logging.getLogger()):  # the libraries' warnings too
+            logger.addHandler(self._handler)
+        self._logger.propagate = False
         self._listener.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._logger.removeHandler(self._handler)
-        self._listener.stop()
+        for logger in (self._logger, logging.getLogger()):
+            logger.removeHandler(self._handler)
+        self._logger.propagate = True
+        if not self._is_flushed:
+            self._listener.stop()
         for handler in self._handlers:
             handler.close()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # Nobody reads any more; Python would complain about it once again at the very end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def flush(self) -> None:
+        """Write what is waiting, for at most a second (a stopped terminal may never take it); the last call of all."""
+        self._is_flushed = True
+        writer = threading.Thread(target=self._listener.stop, daemon=True)
+        writer.start()
+        writer.join(1.0)

@@ -23,10 +23,10 @@ def load_algo(spec: str) -> type[ScalpAlgo]:
         raise UserError(f"--algo {spec!r}: there is no module {error.name}") from None
     except FileNotFoundError:
         raise UserError(f"--algo {spec!r}: there is no file {where}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Whatever a user's file does wrong on import, a class the rules refuse included, is told in one line.
-        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"--algo {spec!r}: {type(error).__name__}: {error}{line}") from None
+        text = f"{error.msg} (line {error.lineno})" if isinstance(error, SyntaxError) else " ".join(str(error).split())
+        raise UserError(f"--algo {spec!r}: {type(error).__name__}: {text}") from None
     algo = getattr(module, name, None)
     if algo is None:
         raise UserError(f"--algo {spec!r}: {where} has no {name}")
@@ -45,9 +45,11 @@ def _from_path(name: str) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: a file called signal.py must not take the place of Python's module.
+    name = f"custom_signal_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from scalp.algo import BUY_SUBMITTED, TO_SELL, ScalpAlgo
+from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_SELL, ScalpAlgo
 from scalp.clock import Session
 from scalp.ledger import Order
 from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
@@ -34,15 +34,20 @@ class Fleet:
         self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
         self._now = now
         self._send = send
-        self.early: list[OrderReport] | None = []  # updates from before the first snapshot; None once it was taken
+        self._needs: dict[str, int] = {}  # symbol -> requests its exits and cancels may take
+        self._unsent: set[str] = set()  # client order ids of buys that wait for the request limit
+        self.needed_requests = 0  # requests that the exits and cancels of what is open now may take
+        self._early: list[OrderReport] | None = []  # updates from before the first snapshot; None once it was taken
         self._filled_at: dict[str, float] = {}  # client order id of a sell -> when the fill that caused it arrived
-        self._blind: dict[str, str] = {}
+        self._blind = {
+            "feed": "no bars yet",
+            "updates": "no order updates yet",
+            "reconciled": "orders and positions are not known yet",
+        }
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
         self._bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
-        self.see("feed", "no bars yet")
-        self.see("updates", "no order updates yet")
-        self.see("reconciled", "orders and positions are not known yet")
+        self.forbid_buys("blind", ", ".join(self._blind.values()))
 
     def connect(self, reconcile: Callable[[str], None], reconnect_updates: Callable[[str], None]) -> None:
         """Whom to tell that a reconciliation is due, or that the order-update stream is mute."""
@@ -61,8 +66,7 @@ class Fleet:
         except Exception:
             self._trouble(algo)
             return
-        for action in actions:
-            self._send(action)
+        self._perform(algo, actions)
 
     def on_trade(self, trade: Trade) -> None:
         algo = self.algos.get(trade.symbol)
@@ -101,8 +105,8 @@ class Fleet:
         algo = self.algos.get(report.symbol)
         if algo is None:
             return
-        if self.early is not None:
-            self.early.append(report)
+        if self._early is not None:
+            self._early.append(report)
             return
         try:
             actions = algo.on_order_update(report, self._now())
@@ -112,11 +116,12 @@ class Fleet:
         for action in actions:
             if isinstance(action, SubmitOrder) and report.side == "buy":
                 self._filled_at[action.client_order_id] = arrived
-            self._send(action)
+        self._perform(algo, actions)
         if report.replaced_by:
             self._reconcile(f"an order of {report.symbol} was replaced")
 
     def on_updates_up(self) -> None:
+        self.see("reconciled", "not reconciled since order updates are up")
         self.see("updates", "")
         self._reconcile("order updates are up")
 
@@ -128,6 +133,8 @@ class Fleet:
         self._reconnect_updates("an order moved and the stream said nothing")
 
     def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
+        self._unsent.discard(client_order_id)
+        self._filled_at.pop(client_order_id, None)
         self._handle(symbol, lambda algo, at: algo.on_submit_refused(client_order_id, why, at))
 
     def on_submit_lost(self, symbol: str, client_order_id: str) -> None:
@@ -137,18 +144,24 @@ class Fleet:
         """What the broker listed at the start, asked for at `as_of`."""
         self._handle(symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at))
 
-    def on_snapshots_taken(self) -> None:
-        """Every symbol has its snapshot: what the stream told in the meantime counts from here on."""
-        early, self.early = self.early or [], None
-        for report in early:
-            self.on_order_update(report)
+    @property
+    def early_count(self) -> int:
+        """How many updates came before the first snapshot was taken."""
+        return len(self._early or ())
+
+    def take_early(self) -> list[OrderReport]:
+        """The updates from before the first snapshot; from here on updates go to their algos."""
+        early, self._early = self._early or [], None
+        return early
 
     def on_position(self, position: PositionReport, as_of: int) -> None:
         """A listed position, asked for at `as_of`, that no order explains."""
         self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
 
     def on_sent(self, action: SubmitOrder) -> None:
-        """An order is on its way out: note how long its cause took."""
+        """An order is on its way out: from now on it may need a cancel or an exit. Notes how long its cause took."""
+        self._unsent.discard(action.client_order_id)
+        self._reckon(self.algos[action.symbol])
         arrived = self._filled_at.pop(action.client_order_id, None)
         if arrived is not None:
             self.reactions.setdefault(action.symbol, []).append(time.perf_counter() - arrived)
@@ -211,22 +224,17 @@ class Fleet:
             return "the session is about to end"
         return algo.no_buys
 
-    def needed_requests(self) -> int:
-        """Requests that the exits and cancels of what is open now may take."""
-        needed = 0
-        for algo in self.algos.values():
-            if algo.state is BUY_SUBMITTED:
-                needed += 2
-            elif algo.state is TO_SELL:
-                needed += 1
-        return needed
+    def no_orders(self) -> str:
+        """Why no order at all may go out: one sent in the last seconds could be parked for tomorrow's open."""
+        is_quiet = self.session is not None and self._now() >= self.session.quiet_at
+        return "too close to the close" if is_quiet else ""
 
     def leftovers(self) -> dict[str, tuple[Decimal, list[Order]]]:
-        """Symbol -> (shares held, orders working) of every symbol that has any."""
+        """Symbol -> (shares held, orders working) of every symbol that has any; less than one share counts as flat."""
         left = {}
         for symbol, algo in self.algos.items():
             open_orders = algo.ledger.open_orders
-            if algo.ledger.position or open_orders:
+            if abs(algo.ledger.position) >= 1 or open_orders:
                 left[symbol] = (algo.ledger.position, open_orders)
         return left
 
@@ -239,8 +247,25 @@ class Fleet:
         except Exception:
             self._trouble(algo)
             return
+        self._perform(algo, actions)
+
+    def _perform(self, algo: ScalpAlgo, actions: Iterable[Action]) -> None:
         for action in actions:
+            if isinstance(action, SubmitOrder) and action.side == "buy":
+                self._unsent.add(action.client_order_id)
             self._send(action)
+        self._reckon(algo)
+
+    def _reckon(self, algo: ScalpAlgo) -> None:
+        """Note how many requests the exits and cancels of `algo` may take: two for a buy that works."""
+        order = algo.order
+        needed = 0
+        if algo.state is TO_SELL or (algo.state is SELL_SUBMITTED and order is not None and not order.id):
+            needed = 1
+        elif algo.state is BUY_SUBMITTED and order is not None and order.client_order_id not in self._unsent:
+            needed = 2
+        self.needed_requests += needed - self._needs.get(algo.symbol, 0)
+        self._needs[algo.symbol] = needed
 
     def _trouble(self, algo: ScalpAlgo) -> None:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""

@@ -24,7 +24,8 @@ log = logging.getLogger("scalp.reconcile")
 
 BELIEVE_AFTER = 5 * SECOND
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
-SNAPSHOT_TRIES = 3
+SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
+START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
 
 
 class Reconciler:
@@ -34,7 +35,7 @@ class Reconciler:
         self._rest = rest
         self._clock = clock
         self._wanted = asyncio.Event()
-        self._done_once = asyncio.Event()
+        self._is_started = False  # the first snapshot was taken
         # Differences seen but not believed: symbol -> (listed position, ledger's position, first seen at).
         self._doubts: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._updates_epoch = 0
@@ -44,17 +45,14 @@ class Reconciler:
         log.debug("reconciling: %s", why)
         self._wanted.set()
 
-    def on_updates_down(self) -> None:
-        """What a listing said that was asked for before this moment does not end the blindness."""
+    def on_updates_changed(self) -> None:
+        """The order updates came up or went down: listings asked for before this moment don't end the blindness."""
         self._updates_epoch += 1
 
-    async def started(self) -> None:
-        """Returns once the first snapshot was taken."""
-        await self._done_once.wait()
-
     async def run(self) -> None:
-        """Reconcile whenever somebody asks, until cancelled."""
+        """Reconcile whenever somebody asks, until cancelled; for the first time soon, asked or not."""
         wait = RETRY_FIRST
+        asyncio.get_running_loop().call_later(START_WITHOUT_UPDATES, self._begin)
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -70,13 +68,16 @@ class Reconciler:
             if not is_settled:
                 asyncio.get_running_loop().call_later(BELIEVE_AFTER / SECOND, self._wanted.set)
 
+    def _begin(self) -> None:
+        if not self._is_started:
+            self._wanted.set()
+
     async def reconcile(self) -> bool:
         """Once; False when a difference waits for a second look. Raises Unreachable or Refused of a failed listing."""
         epoch = self._updates_epoch
-        if not self._done_once.is_set():
-            await self._take_snapshot()
-            self._done_once.set()
-            is_settled = True
+        if not self._is_started:
+            is_settled = await self._take_snapshot()
+            self._is_started = True
         else:
             is_settled = await self._compare()
         if epoch == self._updates_epoch:
@@ -86,6 +87,7 @@ class Reconciler:
     async def _list(self) -> tuple[dict[str, list[OrderReport]], dict[str, PositionReport], int]:
         """Open orders and positions by watched symbol, and when the positions were asked for."""
         symbols = list(self._fleet.algos)
+        await self._broker.room()
         orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
         for report in await self._broker.counted(self._rest.open_orders(symbols)):
             orders[report.symbol].append(report)
@@ -93,17 +95,29 @@ class Reconciler:
         positions = await self._broker.counted(self._rest.positions())
         return orders, {p.symbol: p for p in positions if p.symbol in self._fleet.algos}, as_of
 
-    async def _take_snapshot(self) -> None:
-        """The start. Listings during which the stream told of something are taken again."""
+    async def _take_snapshot(self) -> bool:
+        """The start. Listings during which the stream told of something are taken again; False if one more is due."""
         for _ in range(SNAPSHOT_TRIES):
-            self._fleet.early = []
+            told = self._fleet.early_count
             orders, positions, as_of = await self._list()
-            if not self._fleet.early:
+            if self._fleet.early_count == told:
                 break
+            await asyncio.sleep(SNAPSHOT_PAUSE)
+        # The listed positions hold what was executed before they were asked for; only later executions add to them.
+        past: defaultdict[str, list[OrderReport]] = defaultdict(list)
+        later = []
+        early = self._fleet.take_early()
+        for report in early:
+            if report.at is None or report.at <= as_of:
+                past[report.symbol].append(report)
+            else:
+                later.append(report)
         for symbol in self._fleet.algos:
             position = positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
-            self._fleet.on_snapshot(symbol, orders.get(symbol, []), position, as_of)
-        self._fleet.on_snapshots_taken()
+            self._fleet.on_snapshot(symbol, [*past[symbol], *orders.get(symbol, ())], position, as_of)
+        for report in later:
+            self._fleet.on_order_update(report)
+        return not early
 
     async def _compare(self) -> bool:
         known = {
@@ -120,7 +134,10 @@ class Reconciler:
             listed_ids = {report.id for report in orders.get(symbol, ())}
             for order_id in open_before:
                 if order_id not in listed_ids and not self._has_ended(algo.ledger, order_id):
+                    await self._broker.room()
                     await self._broker.ask(symbol, order_id)
+            # What is still believed open without being listed could not be asked for, or was only just heard of.
+            is_settled &= all(order.id in listed_ids for order in algo.ledger.open_orders if order.id)
             position = positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
             if position.qty == algo.ledger.position:
                 self._settle(symbol)
@@ -134,8 +151,11 @@ class Reconciler:
     async def _explain(self, ledger: Ledger, position: PositionReport, as_of: int) -> bool:
         """Ask for the orders that may explain the difference; believe it if it was seen before."""
         symbol, version = ledger.symbol, ledger.version
+        if any(not order.id for order in ledger.open_orders):
+            return False  # what became of it is being asked already: its fill must not be counted twice
         concerned = [order for order in ledger if order.id]
         for order in concerned[-2:]:
+            await self._broker.room()
             await self._broker.ask(symbol, order.id)
         if ledger.version != version:
             return False

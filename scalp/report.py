@@ -8,6 +8,8 @@ from decimal import Decimal
 
 from scalp.fleet import Fleet
 
+ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in which something happened
+
 _ROW = "{:<8} {:>6} {:>8} {:>12} {:>8} {:>15} {:>14}"
 
 
@@ -21,6 +23,8 @@ def summary(fleet: Fleet) -> Iterator[str]:
         total_shares += ledger.shares_sold
         total_profit += ledger.realised
         total_held += ledger.position
+        if len(fleet.algos) > ALL_ROWS and not (ledger.position or ledger.shares_sold):
+            continue
         yield _row(symbol, ledger.round_trips, ledger.shares_sold, ledger.realised, ledger.position,
                    fleet.reactions.get(symbol, []))  # fmt: skip
     everything = [seconds for reactions in fleet.reactions.values() for seconds in reactions]

@@ -6,13 +6,13 @@ import asyncio
 import difflib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from scalp.algo import BUY_SUBMITTED, TO_SELL, ScalpAlgo
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock
 from scalp.alpaca.updates import OrderUpdates
@@ -21,7 +21,7 @@ from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserE
 from scalp.fleet import Fleet
 from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade
 from scalp.polygon.feed import PolygonFeed
-from scalp.reconcile import Reconciler
+from scalp.reconcile import BELIEVE_AFTER, Reconciler
 from scalp.settings import Endpoints, Settings
 
 T = TypeVar("T")
@@ -34,7 +34,11 @@ START_PATIENCE = 30.0  # seconds of trouble at the start until it is an error
 DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
 SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
-HISTORY_RETRY = 5.0
+LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
+LAST_LOOK_PATIENCE = 30.0
+HISTORY_RETRY = (5.0, 60.0)  # seconds: the first, doubling up to the longest
+LOUD_NAMES = 20  # up to as many symbols are listed in one line
+SLOW_ANSWER = 1.0  # seconds; an answer of the clock that took longer is too vague to set it by again
 GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
 
 
@@ -53,8 +57,11 @@ class TradingSession:
         self._endpoints = endpoints
         self.rest = AlpacaREST(endpoints)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._missing: dict[str, int] = {}  # symbol -> since when its bars are missing, ns
+        self._history: asyncio.Task[None] | None = None
         self._feed_lost_at = 0
         self._checked_at = float("-inf")
+        self._is_over = False
         # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
         self.on_bar: Callable[[Bar], None]
         self.on_trade: Callable[[Trade], None]
@@ -84,10 +91,11 @@ class TradingSession:
                 await asyncio.sleep(min(max(self.clock.seconds_until(clock.next_open), 1.0), 3600.0))
                 clock = await self._patiently(self._sync)
         run = str(self.clock.now() // 1_000_000)
-        algos = [self._algo_class(symbol, self.settings.lot, run) for symbol in self.settings.symbols]
+        symbols = self.settings.symbols
+        algos = [self._algo_class(symbol, self.settings.lot, run) for symbol in symbols]
         self.fleet = Fleet(algos, self.clock.now, self._perform)
         self.on_bar, self.on_trade, self.on_halt = self.fleet.on_bar, self.fleet.on_trade, self.fleet.on_halt
-        budget = RequestBudget(self.clock.now, self.fleet.needed_requests)
+        budget = RequestBudget(self.clock.now, lambda: self.fleet.needed_requests)
         self.rest.on_rate_limit = budget.on_rate_limit
         session = await self._patiently(lambda: self._todays_session(clock))
         self.fleet.begin_session(session)
@@ -98,16 +106,17 @@ class TradingSession:
         rng = random.Random(f"{run}-jitter")
         self.updates = OrderUpdates(self._endpoints, self, rng)
         if self._endpoints.feed == "polygon":
-            self.feed = PolygonFeed(self._endpoints, self.settings.symbols, self, rng, self._expect_bars)
+            self.feed = PolygonFeed(self._endpoints, symbols, self, rng, self._expect_bars)
         else:
-            self.feed = AlpacaFeed(self._endpoints, self.settings.symbols, self, rng, self._expect_bars, self.rest)
+            self.feed = AlpacaFeed(self._endpoints, symbols, self, rng, self._expect_bars, self.rest)
         self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
         self.reconciler = Reconciler(self.fleet, self.broker, self.rest, self.clock)
-        self._start(self.reconciler.run())
         self.fleet.connect(self.reconciler.request, self.updates.reconnect)
         self.fleet.forbid_buys("history", "today's bars are not here yet")
-        log.info("every order and position in %s is this bot's to manage, also those made by hand",
-                 ", ".join(self.settings.symbols))  # fmt: skip
+        names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"
+        log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
+        self._start(self.reconciler.run())
+        self._checked_at = self._loop.time()
         return True
 
     def _perform(self, action: Action) -> None:
@@ -126,7 +135,9 @@ class TradingSession:
                         f"Alpaca refused the keys ({refusal.status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY, "
                         f"and that they belong to {'the live' if self.settings.is_live else 'a paper'} account"
                     ) from None
-                raise UserError(f"Alpaca refused a request at the start: {refusal.message}") from None
+                raise UserError(
+                    f"Alpaca refused a request at the start: {refusal.status} {refusal.message} (APCA_API_BASE_URL?)"
+                ) from None
             except (Unreachable, OutcomeUnknown) as error:
                 if self._loop.time() + wait > deadline:
                     raise UserError(
@@ -140,7 +151,9 @@ class TradingSession:
         """Take over the exchange's time."""
         asked = self._loop.time()
         clock = await self.rest.clock()
-        self.clock.set(clock.timestamp, asked, self._loop.time())
+        answered = self._loop.time()
+        if answered - asked <= SLOW_ANSWER or not self.clock.is_set:
+            self.clock.set(clock.timestamp, asked, answered)
         return clock
 
     async def _todays_session(self, clock: Clock) -> Session:
@@ -166,11 +179,8 @@ class TradingSession:
             log.warning("the account is blocked (%s): no buys, what is held is managed", ", ".join(blocks))
             self.fleet.forbid_buys("account", f"the account is blocked ({', '.join(blocks)})")
         wanted = self.settings.lot * len(self.settings.symbols)
-        try:
-            power = Decimal(str(account.get("buying_power")))
-        except InvalidOperation:
-            return
-        if power < wanted:
+        power = decimal_or_none(account.get("buying_power"))
+        if power is not None and power < wanted:
             log.warning("buying power $%s is less than lot x symbols = $%s: some buys will be refused", power, wanted)
 
     async def _check_assets(self) -> None:
@@ -179,18 +189,14 @@ class TradingSession:
         assets: dict[str, Asset] = {}
         if len(symbols) <= SINGLE_ASSETS:
             for symbol in symbols:
-                try:
-                    assets[symbol] = await self._patiently_asset(symbol)
-                except Refused:
-                    continue
+                if asset := await self._asset(symbol):
+                    assets[symbol] = asset
         else:
             assets = {asset.symbol: asset for asset in await self._patiently(self.rest.assets)}
         unknown = [symbol for symbol in symbols if symbol not in assets]
         if unknown:
             known = assets if len(symbols) > SINGLE_ASSETS else await self._known_symbols()
-            near = difflib.get_close_matches(unknown[0], known, n=4, cutoff=0.5)
-            hint = f": did you mean {', '.join(near)}?" if near else ""
-            raise UserError(f"unknown symbol {', '.join(unknown)}{hint}")
+            raise UserError("; ".join(_unknown(symbol, known) for symbol in unknown))
         for symbol in symbols:
             asset = assets[symbol]
             log.info("%s is %s (%s)", symbol, asset.name or "without a name", asset.exchange or "?")
@@ -198,7 +204,9 @@ class TradingSession:
                 log.warning("%s cannot be traded now: no buys in it", symbol)
                 self.fleet.algos[symbol].forbid_buys("asset", "the asset cannot be traded")
 
-    async def _patiently_asset(self, symbol: str) -> Asset:
+    async def _asset(self, symbol: str) -> Asset | None:
+        """None where there is no such symbol."""
+
         async def ask() -> Asset | None:
             try:
                 return await self.rest.asset(symbol)
@@ -207,12 +215,9 @@ class TradingSession:
                     return None
                 raise
 
-        asset = await self._patiently(ask)
-        if asset is None:
-            raise Refused(404, 0, f"asset not found for {symbol}")
-        return asset
+        return await self._patiently(ask)
 
-    async def _known_symbols(self) -> Sequence[str]:
+    async def _known_symbols(self) -> Iterable[str]:
         try:
             return [asset.symbol for asset in await self.rest.assets()]
         except ScalpError:
@@ -225,38 +230,54 @@ class TradingSession:
         self.fleet.on_order_update(report)
 
     def on_updates_up(self) -> None:
+        self.broker.on_updates_up()
+        self.reconciler.on_updates_changed()
         self.fleet.on_updates_up()
 
     def on_updates_down(self, why: str) -> None:
-        self.reconciler.on_updates_down()
-        self.fleet.on_updates_down(why)
+        if not self._is_over:
+            self.reconciler.on_updates_changed()
+            self.fleet.on_updates_down(why)
 
     def on_feed_up(self) -> None:
-        self.fleet.on_feed_up()
-        for symbol, algo in self.fleet.algos.items():
-            algo.asks_last_trade = not self.feed.streams_trades(symbol)
-        self._start(self._fetch_history(self._feed_lost_at))
-
-    def on_feed_down(self, why: str) -> None:
-        self._feed_lost_at = self.clock.now()
-        self.fleet.on_feed_down(why)
-
-    async def _fetch_history(self, lost_at: int) -> None:
-        """Today's bars so far, or those of a gap: they fill the day and never trade."""
         session = self.fleet.session
         assert session is not None
-        start = max(session.open, lost_at - GAP_OVERLAP) if lost_at else session.open
-        waiting = list(self.fleet.algos)
-        while waiting:
+        since = max(session.open, self._feed_lost_at - GAP_OVERLAP)
+        for symbol, algo in self.fleet.algos.items():
+            algo.asks_last_trade = not self.feed.streams_trades(symbol)
+            algo.forbid_buys("history", "today's bars are not here yet")
+            self._missing.setdefault(symbol, since)  # an older gap that was not filled yet stays the longer one
+        self.fleet.on_feed_up()
+        if self._history is not None:
+            self._history.cancel()
+        self._history = self._start(self._fetch_history())
+
+    def on_feed_down(self, why: str) -> None:
+        if not self._is_over:
+            self._feed_lost_at = self.clock.now()
+            self.fleet.on_feed_down(why)
+
+    async def _fetch_history(self) -> None:
+        """Today's bars so far, or those of a gap: they fill the day and never trade."""
+        wait, longest = HISTORY_RETRY
+        while self._missing:
             try:
-                async for symbol, bars in self.feed.history(waiting, start, self.clock.now()):
+                since = min(self._missing.values())
+                async for symbol, bars in self.feed.history(list(self._missing), since, self.clock.now()):
                     self.fleet.on_history(symbol, bars)
                     self.fleet.algos[symbol].allow_buys("history")
-                    waiting.remove(symbol)
-                break
+                    self._missing.pop(symbol, None)
+                if not self._missing:
+                    break
+                why = f"nothing came of {', '.join(self._missing)}"
+            except UserError as error:
+                log.error("today's bars: %s; no buys without them", error)
+                return
             except (Unreachable, OutcomeUnknown, Refused) as error:
-                log.warning("today's bars: %s; again in %.0f s", error, HISTORY_RETRY)
-                await asyncio.sleep(HISTORY_RETRY)
+                why = str(error)
+            log.warning("today's bars: %s; again in %.0f s", why, wait)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, longest)
         counts = [algo.minutes for algo in self.fleet.algos.values()]
         log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
 
@@ -264,16 +285,16 @@ class TradingSession:
         session = self.fleet.session
         return session is not None and session.open + 120 * SECOND <= self.clock.now() < session.close
 
-    def _start(self, work: Awaitable[None]) -> None:
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception:
-                log.exception("a task of the session failed")
-
-        task = self._loop.create_task(guarded())
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a task of the session failed", exc_info=error)
 
     # -- in the background --------------------------------------------------------------------------------------------
 
@@ -337,9 +358,17 @@ class TradingSession:
         while self.fleet.leftovers() and self._loop.time() < deadline:
             await asyncio.sleep(0.25)
         try:
-            await self.reconciler.reconcile()
-        except (Unreachable, OutcomeUnknown, Refused) as error:
-            log.error("no last look at orders and positions: %s", error)
+            async with asyncio.timeout(LAST_LOOK_PATIENCE):
+                for _ in range(LAST_LOOKS):
+                    if await self.reconciler.reconcile():
+                        break
+                    await asyncio.sleep(BELIEVE_AFTER / SECOND)
+        except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
+            log.error("no last look at orders and positions: %s", error or "no answer in time")
+
+    def over(self) -> None:
+        """From here on the streams go down because they are told to."""
+        self._is_over = True
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -360,3 +389,8 @@ class TradingSession:
             log.warning("%s: %s held at %s, working: %s", symbol, position,
                         self.fleet.algos[symbol].ledger.entry_price or "-", working or "nothing")  # fmt: skip
         return bool(left)
+
+
+def _unknown(symbol: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(symbol, known, n=4, cutoff=0.5)
+    return f"unknown symbol {symbol}" + (f": did you mean {', '.join(near)}?" if near else "")

@@ -23,6 +23,9 @@ DATA_STREAM_URL = "wss://stream.data.alpaca.markets"
 POLYGON_URL = "https://api.massive.com"
 POLYGON_STREAM_URL = "wss://socket.massive.com/stocks"
 
+HIGHEST_LOT = 10**9  # dollars
+KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
+
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
 
 
@@ -75,6 +78,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         prog="main.py",
         description="Scalps US stocks through Alpaca. With no APCA_* variable set it trades against a built-in "
         "simulated exchange.",
+        allow_abbrev=False,  # a typing error must not become --live
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade, as many as you like")
     parser.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
@@ -87,17 +91,17 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--wait", action="store_true", help="while the market is closed, wait until it opens")
     parser.add_argument("--debug", action="store_true", help="log more")
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
-    simulated.add_argument("--speed", type=_speed, help="minutes of market a real minute takes (default: all it can)")
+    simulated.add_argument("--speed", type=_speed, help="market minutes that pass in a real one (default: all it can)")
     simulated.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
     simulated.add_argument("--session", type=_date, metavar="DATE", help="trading day to simulate, YYYY-MM-DD")
     simulated.add_argument("--replay", type=Path, action="append", default=[], metavar="PATH",
                            help="trade recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
     args = parser.parse_intermixed_args(argv)
-    symbols, notes = _symbols(args.symbols)
-    endpoints = _endpoints(environ, is_live=args.live, feed=args.feed)
+    symbols, notes = read_symbols(args.symbols)
+    endpoints = read_endpoints(environ, is_live=args.live, feed=args.feed)
     if endpoints is not None:
         for name in ("speed", "seed", "session", "replay"):
-            if getattr(args, name):
+            if getattr(args, name) not in (None, []):
                 raise UserError(f"--{name} belongs to the built-in exchange: unset the APCA_* variables to use it")
     elif args.feed is not None:
         raise UserError(f"--feed {args.feed} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY")
@@ -117,7 +121,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     )
 
 
-def _symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def read_symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The symbols to trade, and notes on what was understood differently. Raises UserError."""
     if not given:
         raise UserError("no symbols: name the stocks to trade, for example: python main.py --lot=2000 TSLA FB AAPL")
     symbols: list[str] = []
@@ -140,8 +145,8 @@ def _lot(text: str) -> Decimal:
         lot = Decimal(text)
     except InvalidOperation:
         raise UserError(f"--lot {text!r} is not an amount of dollars, for example: --lot=2000") from None
-    if not lot.is_finite() or lot <= 0:
-        raise UserError(f"--lot {text!r} must be more than 0 dollars")
+    if not lot.is_finite() or not 0 < lot <= HIGHEST_LOT:
+        raise UserError(f"--lot {text!r} must be more than 0 dollars and at most a billion")
     return lot
 
 
@@ -162,8 +167,11 @@ def _date(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date of the form YYYY-MM-DD") from None
 
 
-def _endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | None) -> Endpoints | None:
-    """Where to trade; None for the built-in exchange: no APCA_* variable is set and real money was not asked for."""
+def read_endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | None = None) -> Endpoints | None:
+    """Where to trade; None for the built-in exchange: no APCA_* variable is set and real money was not asked for.
+
+    Raises UserError with one clear line.
+    """
     env = {name: value.strip() for name, value in environ.items() if value.strip()}
     alpaca = sorted(name for name in env if name.startswith("APCA_"))
     if not alpaca and not is_live:
@@ -175,6 +183,9 @@ def _endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | None) -
             f"{because} but not {' and '.join(missing)}: set both keys, or unset all APCA_* variables to trade against "
             "the built-in exchange"
         )
+    for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "POLYGON_API_KEY"):
+        if name in env and not KEY.fullmatch(env[name]):
+            raise UserError(f"{name} holds characters that no key has: copy it again")
     polygon_key = env.get("POLYGON_API_KEY", "")
     feed = feed or ("polygon" if polygon_key else "iex")
     if feed == "polygon" and not polygon_key:
@@ -191,7 +202,7 @@ def _endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | None) -
         polygon_stream_url=_checked("POLYGON_WS_URL", env.get("POLYGON_WS_URL", POLYGON_STREAM_URL), "ws"),
         polygon_key=polygon_key,
     )
-    host = urlsplit(endpoints.trading_url).hostname
+    host = (urlsplit(endpoints.trading_url).hostname or "").rstrip(".")  # a dot at the end names the same host
     if host == urlsplit(LIVE_URL).hostname and not is_live:
         raise UserError("APCA_API_BASE_URL is the live account's: add --live to trade real money, or use " + PAPER_URL)
     if host == urlsplit(PAPER_URL).hostname and is_live:

@@ -6,13 +6,15 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
 class Stop:
-    """Use as a context manager in a running loop."""
+    """Use as a context manager in a running loop. `before_leaving` is called when the bot leaves at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, before_leaving: Callable[[], None] = lambda: None) -> None:
+        self._before_leaving = before_leaving
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._task = asyncio.current_task()
@@ -49,6 +51,7 @@ class Stop:
 
     def _on_signal(self, number: int, *_: Any) -> None:
         if self._asked.is_set():
+            self._before_leaving()
             print("left at once: what is open stays open", file=sys.stderr, flush=True)
             os._exit(128 + number)
         self._signal = number

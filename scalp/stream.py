@@ -100,7 +100,7 @@ class ReconnectingStream:
         expect_messages: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
-        self.log = logging.getLogger(f"scalp.{name.replace(' ', '.')}")
+        self.log = logging.getLogger(f"scalp.{name.split()[-1]}")
         self._url = url
         self._rng = rng
         self._stale_after = stale_after

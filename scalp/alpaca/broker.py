@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.ledger import Order
-from scalp.messages import Action, AskLastTrade, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.messages import SECOND, Action, AskLastTrade, CancelOrder, OrderReport, SubmitOrder, Trade
 
 T = TypeVar("T")
 
 log = logging.getLogger("scalp.broker")
 
-ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was sent; the stream may tell of its fill 250 ms late
+ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was accepted; the stream may tell of its fill 250 ms late
 ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has told of its end
 NOT_FOUND_FOR = 5.0  # seconds of "not found" until an order is held never to have arrived
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-After, and questions without an answer
+LONGEST_ROOM_WAIT = 60  # seconds a question waits for the budget: by then the minute is another
+SAME_TIME = 5 * SECOND  # an order with our id was submitted no earlier than so long before we sent ours
 
 
 class Desk(Protocol):
@@ -40,6 +42,7 @@ class Desk(Protocol):
     def on_sent(self, action: SubmitOrder) -> None: ...
     def find_order(self, symbol: str, key: str) -> Order | None: ...
     def no_buys(self, symbol: str) -> str: ...
+    def no_orders(self) -> str: ...
     def reconcile_soon(self, why: str) -> None: ...
     def on_mute_updates(self) -> None: ...
 
@@ -60,18 +63,12 @@ class AlpacaBroker:
         self._latest_trade = latest_trade
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything is still under way."""
-        return bool(self._tasks)
+        self._cancelling: set[str] = set()  # orders whose cancel has not got through yet
 
     def perform(self, action: Action) -> None:
         """Start `action`; returns at once."""
         if isinstance(action, SubmitOrder):
             self._start(self._submit(action))
-            if action.side == "buy":
-                self._start(self._ask_early(action))
         elif isinstance(action, CancelOrder):
             self._start(self._cancel(action))
         else:
@@ -86,6 +83,10 @@ class AlpacaBroker:
         """The order-update stream told of this order: it is not mute."""
         self._watched.discard(report.id)
 
+    def on_updates_up(self) -> None:
+        """A new connection: what happened before it was not to be told by it."""
+        self._watched.clear()
+
     async def counted(self, request: Awaitable[T]) -> T:
         """Await one request to the trading API, counted in the budget."""
         self._budget.sent()
@@ -97,54 +98,70 @@ class AlpacaBroker:
         finally:
             self._budget.answered()
 
-    def _start(self, work: Awaitable[None]) -> None:
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception:
-                # A bug in here must not take the other orders with it.
-                log.exception("an action failed")
+    async def room(self) -> None:
+        """Wait until the budget has room for what is not urgent."""
+        await self._room(lambda: self._budget.allows_rest)
 
-        task = asyncio.get_running_loop().create_task(guarded())
+    @staticmethod
+    async def _room(is_allowed: Callable[[], bool]) -> None:
+        # Not for ever: what is open may need more than a whole minute has, and a question left unasked would stay so.
+        for _ in range(LONGEST_ROOM_WAIT):
+            if is_allowed():
+                return
+            await asyncio.sleep(1.0)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # A bug in here must not take the other orders with it.
+            log.error("an action failed", exc_info=error)
 
     # -- submitting ---------------------------------------------------------------------------------------------------
 
     async def _submit(self, action: SubmitOrder) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + ENTRY_PATIENCE
+        deadline = asyncio.get_running_loop().time() + ENTRY_PATIENCE
         wait = FIRST_WAIT
+        found: OrderReport | None
         while True:
-            if action.side == "buy":
-                why = await self._entry_forbidden(action, deadline)
-                if why:
-                    self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
-                    return
+            why = await self._entry_forbidden(action, deadline) if action.side == "buy" else self._desk.no_orders()
+            if why:
+                self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+                return
             try:
                 self._desk.on_sent(action)
-                report = await self.counted(self._rest.submit(action))
+                found = await self.counted(self._rest.submit(action))
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
-                pause = min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT))
+                pause = self._pause(limited, wait)
                 log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
                 await asyncio.sleep(pause)
                 wait = min(wait * 2, LONGEST_WAIT)
                 continue
             except Refused as refusal:
-                if _is_duplicate(refusal):
-                    await self._settle_duplicate(action)
-                else:
+                if not _is_duplicate(refusal):
                     self._desk.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
                     if action.side == "sell":
                         self._desk.reconcile_soon(f"a sell of {action.symbol} was refused")
-                return
+                    return
+                found = await self._settle_duplicate(action)
             except (OutcomeUnknown, Unreachable) as error:
                 log.warning("%s %s: %s; asking what became of it", action.side, action.symbol, error)
-                await self._find_out(action)
+                found = await self._find(action)
+            if found is None:
                 return
-            self._desk.on_order_update(report)
+            self._desk.on_order_update(found)
+            if action.side == "buy":
+                await self._ask_early(action.symbol, found.id)
             return
+
+    def _pause(self, limited: RateLimited, wait: float) -> float:
+        """Seconds to wait after a 429: as told, else `wait`; no longer than until the limit is fresh."""
+        return min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT))
 
     async def _entry_forbidden(self, action: SubmitOrder, deadline: float) -> str:
         """Wait until an entry may go; returns why not when it may not at all."""
@@ -155,28 +172,27 @@ class AlpacaBroker:
                 return "cancelled before it was sent"
             if why := self._desk.no_buys(action.symbol):
                 return why
-            if self._budget.allows_entry:
-                return ""
             if loop.time() >= deadline:
                 return "the request limit left no room for it"
+            if self._budget.allows_entry:
+                return ""
             await asyncio.sleep(min(1.0, max(deadline - loop.time(), 0.01)))
 
-    async def _settle_duplicate(self, action: SubmitOrder) -> None:
+    async def _settle_duplicate(self, action: SubmitOrder) -> OrderReport | None:
         """The id was used: by this very order, whose answer got lost, unless its terms say otherwise."""
         report = await self._find(action)
         if report is None:
-            return
-        same_price = action.limit_price is None or report.limit_price == action.limit_price
-        if report.side == action.side and report.qty == action.qty and same_price and report.symbol == action.symbol:
-            self._desk.on_order_update(report)
-        else:
-            why = f"the id {action.client_order_id} belongs to another order"
-            self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
-
-    async def _find_out(self, action: SubmitOrder) -> None:
-        report = await self._find(action)
-        if report is not None:
-            self._desk.on_order_update(report)
+            return None
+        order = self._desk.find_order(action.symbol, action.client_order_id)
+        ours: tuple[object, ...] = (action.symbol, action.side, action.type, action.qty, action.limit_price)
+        is_same = ours == (report.symbol, report.side, report.type, report.qty, report.limit_price)
+        if order is not None and report.submitted_at is not None:
+            is_same &= report.submitted_at >= order.submitted_at - SAME_TIME
+        if is_same:
+            return report
+        why = f"the id {action.client_order_id} belongs to another order"
+        self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+        return None
 
     async def _find(self, action: SubmitOrder) -> OrderReport | None:
         """Ask by client order id until the broker answers; None when another source told, or nobody knows the order.
@@ -185,45 +201,42 @@ class AlpacaBroker:
         """
         loop = asyncio.get_running_loop()
         missing_since: float | None = None
-        wait = 0.25
+        wait = FIRST_WAIT / 4
         while True:
             order = self._desk.find_order(action.symbol, action.client_order_id)
             if order is None or order.id or order.has_ended:
                 return None
+            await self._room(lambda: self._budget.allows_question)
             try:
-                while not self._budget.allows_question:
-                    await asyncio.sleep(1.0)
                 return await self.counted(self._rest.order_by_client_id(action.client_order_id))
             except Refused as refusal:
                 if refusal.status != 404:
                     missing_since = None
                 elif missing_since is None:
-                    missing_since = loop.time()
+                    missing_since, wait = loop.time(), FIRST_WAIT / 4
                 elif loop.time() - missing_since >= NOT_FOUND_FOR:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
-            except (Unreachable, OutcomeUnknown):
+            except (Unreachable, OutcomeUnknown) as error:
                 # No answer is no "not found": the five seconds begin anew.
                 missing_since = None
+                if isinstance(error, RateLimited):
+                    wait = self._pause(error, wait)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT if missing_since is None else 1.0)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    async def _ask_early(self, action: SubmitOrder) -> None:
-        """Ask for a buy that was just sent: an answer by id is faster than the stream may be."""
+    async def _ask_early(self, symbol: str, order_id: str) -> None:
+        """Ask for a buy that was just accepted: an answer by id is faster than the stream may be."""
         loop = asyncio.get_running_loop()
-        sent_at = loop.time()
+        accepted_at = loop.time()
         for offset in ASK_AFTER:
-            await asyncio.sleep(max(sent_at + offset - loop.time(), 0))
-            order = self._desk.find_order(action.symbol, action.client_order_id)
-            if order is None or order.has_ended or not order.id:
-                if order is None or order.has_ended:
-                    return
-                continue  # the POST is not answered yet: nothing to ask for
-            if not self._budget.has_plenty:
+            await asyncio.sleep(max(accepted_at + offset - loop.time(), 0))
+            order = self._desk.find_order(symbol, order_id)
+            if order is None or order.has_ended or not self._budget.has_plenty:
                 return
-            await self.ask(action.symbol, order.id)
+            await self.ask(symbol, order_id)
 
     async def ask(self, symbol: str, order_id: str) -> None:
         """Ask for an order by the broker's id; what it says goes to the desk, no answer is only logged."""
@@ -260,11 +273,30 @@ class AlpacaBroker:
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
     async def _cancel(self, action: CancelOrder) -> None:
+        key = action.client_order_id or action.id
+        if key in self._cancelling:
+            return
+        self._cancelling.add(key)
+        try:
+            order = await self._send_cancel(action)
+        finally:
+            self._cancelling.discard(key)
+        if order is None:
+            return
+        for pause in ASK_CANCEL_AFTER:
+            await asyncio.sleep(pause)
+            if order.has_ended:
+                return
+            if self._budget.allows_question:
+                await self.ask(action.symbol, order.id)
+
+    async def _send_cancel(self, action: CancelOrder) -> Order | None:
+        """The order whose cancel was accepted or may have been; None when there is nothing to wait for."""
         wait = FIRST_WAIT
         while True:
             order = self._desk.find_order(action.symbol, action.id or action.client_order_id)
             if order is None or order.has_ended:
-                return
+                return None
             if not order.id:
                 # Its POST is still under way, or its outcome is being asked for: find it first.
                 await asyncio.sleep(0.05)
@@ -272,23 +304,17 @@ class AlpacaBroker:
             try:
                 await self.counted(self._rest.cancel(order.id))
             except RateLimited as limited:
-                await asyncio.sleep(min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT)))
+                await asyncio.sleep(self._pause(limited, wait))
                 wait = min(wait * 2, LONGEST_WAIT)
                 continue
             except Refused as refusal:
                 # Mostly: filled already. The order itself tells.
                 log.info("%s: cancel refused: %s", action.symbol, refusal.message)
                 await self.ask(action.symbol, order.id)
-                return
+                return None
             except (OutcomeUnknown, Unreachable) as error:
                 log.warning("%s: cancel: %s", action.symbol, error)
-            for pause in ASK_CANCEL_AFTER:
-                await asyncio.sleep(pause)
-                if order.has_ended:
-                    return
-                if self._budget.allows_question:
-                    await self.ask(action.symbol, order.id)
-            return
+            return order
 
 
 def _is_duplicate(refusal: Refused) -> bool:

@@ -14,7 +14,7 @@ class RequestBudget:
     """Counts requests against the limit the answers tell of.
 
     Exits and cancels never ask here: they always go. Questions about orders of unknown outcome need what exits and
-    cancels may need to stay free; entries need their own exit and cancel on top; the rest needs that an entry still fits.
+    cancels may need to stay free; entries need their own exit and cancel on top; the rest leaves room for an entry.
     `reserve()` tells how many requests the exits and cancels of what is open now may take.
     """
 
@@ -51,9 +51,12 @@ class RequestBudget:
     def on_rate_limit(self, limit: int, remaining: int, reset: float) -> None:
         """What an answer said; `reset` in epoch seconds. Requests still under way are not in its count."""
         self.limit = limit
+        if reset * SECOND <= self._now() or reset < self._told_reset:
+            return  # a late answer: its minute is over
         if reset != self._told_reset:
-            self._told_reset = reset
-            self._resets_at = max(int(reset * SECOND), self._now() + SECOND)
+            # No window is longer than a minute, whatever a header says.
+            self._told_reset = min(reset, (self._now() + MINUTE) / SECOND)
+            self._resets_at = int(self._told_reset * SECOND)
             self._remaining = limit
         self._remaining = min(self._remaining, remaining - self._in_flight + 1)
 
@@ -63,8 +66,8 @@ class RequestBudget:
 
     @property
     def has_plenty(self) -> bool:
-        """More than half is left: by-id questions after a buy are affordable."""
-        return self.remaining > self.limit // 2
+        """More than half is left, and more than exits may need: by-id questions after a buy are affordable."""
+        return self.remaining > max(self.limit // 2, self._reserve())
 
     @property
     def allows_question(self) -> bool:

@@ -79,7 +79,7 @@ def order_report(order: Mapping[str, Any], update: Mapping[str, Any] | None = No
     Nothing is required, nothing unknown matters; what is missing becomes None or "".
     """
     if update is None:
-        event, execution_id, price, quantity, at = "", None, None, None, None
+        event, execution_id, price, quantity, at = "", None, None, None, time_or_none(order.get("filled_at"))
     else:
         event = text_of(update.get("event"))
         execution_id = text_of(update.get("execution_id")) or None

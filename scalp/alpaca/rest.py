@@ -200,6 +200,9 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             "time_in_force": "day",
             "client_order_id": order.client_order_id,
         }
+        if order.side == "sell":
+            # The broker's own guard: a sell of shares that somebody else sold meanwhile must not open a short position.
+            body["position_intent"] = "sell_to_close"
         if order.limit_price is not None:
             body["limit_price"] = format(order.limit_price, "f")
         answer = await self.post("/orders", body)

@@ -1,0 +1,92 @@
+"""Who may still ask when requests get short."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalp.alpaca.budget import RequestBudget
+from scalp.messages import MINUTE, SECOND
+
+NOON = 1_795_194_000 * SECOND
+
+
+class Clock:
+    now = NOON
+    reserve = 0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def budget(clock: Clock) -> RequestBudget:
+    return RequestBudget(lambda: clock.now, lambda: clock.reserve)
+
+
+def test_the_documented_limit_holds_until_an_answer_tells_another(budget: RequestBudget) -> None:
+    assert budget.remaining == 200
+    budget.sent()
+    budget.on_rate_limit(1000, 998, NOON / SECOND + 30)
+    budget.answered()
+    assert (budget.limit, budget.remaining, budget.resets_in) == (1000, 998, 30)
+
+
+def test_requests_under_way_are_not_in_the_count_of_an_answer(budget: RequestBudget) -> None:
+    for _ in range(3):
+        budget.sent()
+    budget.on_rate_limit(200, 150, NOON / SECOND + 30)
+    assert budget.remaining == 148
+
+
+def test_a_minute_later_all_requests_are_back(budget: RequestBudget, clock: Clock) -> None:
+    budget.sent()
+    budget.exhausted()
+    assert budget.remaining == 0
+    clock.now += MINUTE - SECOND
+    assert (budget.remaining, budget.resets_in) == (0, 1)
+    clock.now += SECOND
+    assert budget.remaining == 200
+
+
+def test_a_late_answer_of_the_minute_before_says_nothing_of_this_one(budget: RequestBudget, clock: Clock) -> None:
+    budget.on_rate_limit(200, 150, NOON / SECOND + 90)
+    budget.on_rate_limit(200, 3, NOON / SECOND + 30)
+    assert budget.remaining == 151
+    clock.now += 95 * SECOND
+    budget.on_rate_limit(200, 3, NOON / SECOND + 90)
+    assert budget.remaining == 200
+
+
+def test_no_header_can_stop_the_entries_for_longer_than_a_minute(budget: RequestBudget, clock: Clock) -> None:
+    budget.on_rate_limit(200, 0, 1e12)
+    assert budget.resets_in == 60
+    clock.now += MINUTE
+    assert budget.remaining == 200
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reserve", "question", "entry", "rest", "plenty"),
+    [
+        (200, 0, True, True, True, True),
+        (101, 0, True, True, True, True),
+        (100, 0, True, True, True, False),
+        (110, 120, False, False, False, False),
+        (4, 0, True, True, True, False),
+        (3, 0, True, True, False, False),
+        (2, 0, True, False, False, False),
+        (0, 0, False, False, False, False),
+        (10, 7, True, True, False, False),
+        (10, 8, True, False, False, False),
+        (10, 10, False, False, False, False),
+    ],
+)
+def test_questions_go_before_entries_and_entries_before_the_rest(
+    budget: RequestBudget, clock: Clock, remaining: int, reserve: int, question: bool, entry: bool, rest: bool,
+    plenty: bool,
+) -> None:  # fmt: skip
+    budget.on_rate_limit(200, remaining - 1, NOON / SECOND + 30)
+    clock.reserve = reserve
+    allowed = budget.allows_question, budget.allows_entry, budget.allows_rest, budget.has_plenty
+    assert allowed == (question, entry, rest, plenty)

@@ -1,0 +1,122 @@
+"""The log: one plain line a record, in exchange time, whatever becomes of terminal and disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalp.console import ConsoleLog
+from scalp.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+NOON = 1_795_194_000_123_000_000  # 2026-11-20 12:00:00.123 New York
+
+log = logging.getLogger("scalp.TSLA")
+
+
+def test_exchange_time_level_symbol_and_text_on_the_terminal_and_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "console.log"
+    path.write_text("the run before\n")
+    with ConsoleLog(path=path) as console:
+        log.info("before the time is known")
+        console.now = lambda: NOON
+        log.warning("bought %d at %s", 4, "401.70")
+        log.debug("unseen")
+    lines = [
+        "-                       INFO    TSLA   before the time is known",
+        "2026-11-20 12:00:00.123 WARNING TSLA   bought 4 at 401.70",
+    ]
+    assert path.read_text().splitlines() == ["the run before", *lines]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_no_line_holds_a_key_not_even_a_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    with ConsoleLog(["PKSECRET", "s3cr3t"], path=path):
+        log.info("key %s", "PKSECRET")
+        try:
+            raise ValueError("header: s3cr3t")
+        except ValueError:
+            log.exception("failed")
+        logging.getLogger("aiohttp").warning("a library says PKSECRET")
+    text = path.read_text()
+    assert "PKSECRET" not in text
+    assert "s3cr3t" not in text
+    assert text.count("***") >= 3
+    assert "ValueError" in text
+
+
+def test_debug_shows_more(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    with ConsoleLog(debug=True, path=path):
+        log.debug("seen")
+    assert "seen" in path.read_text()
+
+
+def test_a_log_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing" / "console.log"):
+        with pytest.raises(UserError, match="cannot be written here"):
+            ConsoleLog(path=path)
+
+
+def test_a_pipe_that_closes_ends_neither_the_file_nor_the_run(tmp_path: Path) -> None:
+    """As in `python main.py ... | head -1`."""
+    script = (
+        "import logging, pathlib, time\n"
+        "from scalp.console import ConsoleLog\n"
+        "with ConsoleLog(path=pathlib.Path('console.log')):\n"
+        "    for number in range(300):\n"
+        "        logging.getLogger('scalp.x').info('line %d %s', number, 'x' * 1000)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(20) == 0
+    assert len((tmp_path / "console.log").read_text().splitlines()) == 300
+    assert errors.splitlines() in ([], ["the log can no longer be written: Broken pipe"])
+
+
+def test_a_terminal_gets_colours_and_the_file_none(tmp_path: Path) -> None:
+    script = (
+        "import logging, pathlib\n"
+        "from scalp.console import ConsoleLog\n"
+        "with ConsoleLog(path=pathlib.Path('console.log')):\n"
+        "    logging.getLogger('scalp.x').error('[red]not markup[/red]')\n"
+    )
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+    environ.pop("NO_COLOR", None)
+    with subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=environ, stdout=theirs) as process:
+        assert process.wait(20) == 0
+        shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "\x1b[" in shown
+    assert "[red]not markup[/red]" in shown
+    written = (tmp_path / "console.log").read_text()
+    assert "\x1b" not in written
+
+
+def test_flush_writes_what_is_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    console = ConsoleLog(path=path)
+    console.__enter__()
+    for number in range(100):
+        log.info("line %d", number)
+    console.flush()
+    assert len(path.read_text().splitlines()) == 100
+    console.__exit__(None, None, None)

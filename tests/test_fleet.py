@@ -1,0 +1,202 @@
+"""What all symbols share: routing, blindness, the requests that exits may need."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from decimal import Decimal
+
+import pytest
+
+from scalp import ScalpAlgo
+from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED
+from scalp.clock import Session
+from scalp.fleet import Fleet
+from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, Halt, OrderReport, PositionReport, SubmitOrder
+
+OPEN = 1_795_185_000 * SECOND
+SESSION = Session(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)
+
+
+class Eager(ScalpAlgo):
+    warmup_bars = 1
+
+    def _calculate_buy_signal(self) -> bool:
+        return True
+
+
+class Faulty(ScalpAlgo):
+    def on_bar(self, bar: Bar, at: int) -> list[Action]:
+        raise ValueError("a bug")
+
+
+class World:
+    def __init__(self, *symbols: str, algo: type[ScalpAlgo] = Eager) -> None:
+        self.now = OPEN + MINUTE
+        self.sent: list[Action] = []
+        self.wanted: list[str] = []
+        self.fleet = Fleet([algo(symbol, Decimal(1000), "1") for symbol in symbols], lambda: self.now, self.sent.append)
+        self.fleet.connect(self.wanted.append, self.wanted.append)
+        self.fleet.begin_session(SESSION)
+
+    def see_all(self) -> None:
+        flat = [PositionReport(symbol, Decimal(0), Decimal(0)) for symbol in self.fleet.algos]
+        self.fleet.on_feed_up()
+        self.fleet.on_updates_up()
+        for position in flat:
+            self.fleet.on_snapshot(position.symbol, [], position, self.now)
+        self.fleet.take_early()
+        self.fleet.see("reconciled", "")
+
+    def bar(self, symbol: str, price: float = 100.0) -> None:
+        self.fleet.on_bar(Bar(symbol, self.now - MINUTE, price, price, price, price, 1e4))
+        self.now += MINUTE
+
+    def report(self, action: SubmitOrder, status: str, filled: int = 0) -> None:
+        self.fleet.on_order_update(
+            OrderReport(action.symbol, f"id-{action.client_order_id}", action.client_order_id, action.side, action.type,
+                        status, Decimal(action.qty), Decimal(filled), action.limit_price, action.limit_price)
+        )  # fmt: skip
+
+    def buy(self, symbol: str) -> SubmitOrder:
+        self.bar(symbol)
+        action = self.sent[-1]
+        assert isinstance(action, SubmitOrder)
+        return action
+
+
+def test_no_buy_goes_out_while_anything_is_not_seen() -> None:
+    world = World("TSLA")
+    for what in ("feed", "updates", "reconciled"):
+        world.see_all()
+        world.fleet.see(what, "lost")
+        world.bar("TSLA")
+        assert world.sent == []
+    world.see_all()
+    world.bar("TSLA")
+    assert len(world.sent) == 1
+
+
+def test_order_updates_that_come_up_are_reconciled_before_buying() -> None:
+    world = World("TSLA")
+    world.see_all()
+    world.fleet.on_updates_up()
+    assert world.fleet.is_blind
+    assert world.wanted == ["order updates are up"] * 2
+    world.fleet.see("reconciled", "")
+    assert not world.fleet.is_blind
+
+
+def test_what_concerns_no_watched_symbol_is_left_alone() -> None:
+    world = World("TSLA")
+    world.see_all()
+    world.bar("FB")
+    world.fleet.on_halt(Halt("FB", OPEN, True))
+    world.report(SubmitOrder("FB", "x", "buy", 1, "market"), "filled", 1)
+    assert world.sent == []
+    assert world.fleet.no_buys("FB") == "not watched"
+    assert world.fleet.find_order("FB", "x") is None
+
+
+def test_a_bug_in_one_symbol_stops_its_buying_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    world = World("TSLA", "FB", algo=Faulty)
+    world.fleet.algos["FB"] = Eager("FB", Decimal(1000), "1")
+    world.fleet.algos["FB"].begin_session(SESSION)
+    world.see_all()
+    world.bar("TSLA")
+    world.bar("FB")
+    assert [action.symbol for action in world.sent] == ["FB"]
+    assert world.fleet.no_buys("TSLA")
+    assert "an event could not be handled" in caplog.text
+
+
+def test_a_halted_symbol_is_not_bought_until_trading_goes_on() -> None:
+    world = World("TSLA")
+    world.see_all()
+    world.fleet.on_halt(Halt("TSLA", OPEN, True, "news"))
+    world.bar("TSLA")
+    assert world.sent == []
+    world.fleet.on_halt(Halt("TSLA", OPEN, False))
+    world.bar("TSLA")
+    assert len(world.sent) == 1
+
+
+def test_how_many_requests_exits_and_cancels_may_need() -> None:
+    world = World("TSLA", "FB")
+    world.see_all()
+    needed = [world.fleet.needed_requests]
+    buy = world.buy("TSLA")
+    needed.append(world.fleet.needed_requests)  # it waits for the limit: nothing is open
+    world.fleet.on_sent(buy)
+    needed.append(world.fleet.needed_requests)  # its cancel, its exit
+    other = world.buy("FB")
+    world.fleet.on_sent(other)
+    needed.append(world.fleet.needed_requests)
+    world.fleet.on_submit_refused("FB", other.client_order_id, "no")
+    needed.append(world.fleet.needed_requests)
+    world.report(buy, "filled", 10)
+    needed.append(world.fleet.needed_requests)  # the sell that is on its way
+    sell = world.sent[-1]
+    assert isinstance(sell, SubmitOrder)
+    world.report(sell, "new")
+    needed.append(world.fleet.needed_requests)
+    world.report(sell, "canceled")
+    needed.append(world.fleet.needed_requests)  # the next sell
+    assert needed == [0, 0, 2, 4, 2, 1, 0, 1]
+
+
+def test_a_thousand_symbols_cost_an_entry_nothing() -> None:
+    world = World(*[f"S{number}" for number in range(10_000)])
+    started = time.perf_counter()
+    for _ in range(1000):
+        assert world.fleet.needed_requests == 0
+    assert time.perf_counter() - started < 0.1
+
+
+def test_the_reaction_is_measured_from_the_fill_to_the_sending_of_its_sell() -> None:
+    world = World("TSLA")
+    world.see_all()
+    buy = world.buy("TSLA")
+    world.fleet.on_sent(buy)
+    world.report(buy, "filled", 10)
+    sell = world.sent[-1]
+    assert isinstance(sell, SubmitOrder)
+    assert sell.side == "sell"
+    world.fleet.on_sent(sell)
+    world.fleet.on_sent(sell)  # once more, after a 429
+    (reaction,) = world.fleet.reactions["TSLA"]
+    assert 0 < reaction < 1
+
+
+def test_no_entry_in_the_last_5_minutes_and_no_order_in_the_last_2_seconds() -> None:
+    world = World("TSLA")
+    world.see_all()
+    world.now = SESSION.liquidate_at - 1
+    assert (world.fleet.no_buys("TSLA"), world.fleet.no_orders()) == ("", "")
+    world.now = SESSION.liquidate_at
+    assert (world.fleet.no_buys("TSLA"), world.fleet.no_orders()) == ("the session is about to end", "")
+    world.now = SESSION.quiet_at
+    assert world.fleet.no_orders() == "too close to the close"
+
+
+def test_cancelling_the_buys_leaves_the_sells() -> None:
+    world = World("TSLA", "FB")
+    world.see_all()
+    buy = world.buy("TSLA")
+    world.report(buy, "filled", 10)
+    other = world.buy("FB")
+    world.report(other, "new")
+    states = {symbol: algo.state for symbol, algo in world.fleet.algos.items()}
+    assert states == {"TSLA": SELL_SUBMITTED, "FB": BUY_SUBMITTED}
+    world.sent.clear()
+    world.fleet.cancel_buys()
+    assert world.sent == [CancelOrder("FB", other.client_order_id, f"id-{other.client_order_id}")]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(50, True), (51, False)])
+def test_bars_are_shown_up_to_50_symbols(count: int, shown: bool, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(*[f"S{number}" for number in range(count)])
+    with caplog.at_level(logging.INFO, "scalp"):
+        world.bar("S0")
+    assert any(record.message.startswith("bar ") for record in caplog.records if record.name == "scalp.S0") == shown

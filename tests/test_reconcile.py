@@ -1,0 +1,289 @@
+"""The broker's listings against the ledgers: at the start, after reconnections, at every checkup."""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+
+import pytest
+
+from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
+from scalp.exchange.matching import Engine
+from scalp.exchange.orders import OrderRequest
+from scalp.messages import SubmitOrder
+from tests.trading import (
+    ABOVE_100,
+    AT_100,
+    FALLING,
+    OPEN,
+    BuysOnce,
+    Idle,
+    Outcome,
+    Script,
+    hangs,
+    late,
+    minutes,
+    page,
+    run,
+    says,
+    status,
+    trading,
+)
+
+QUIET = {"TSLA": minutes("TSLA", *[AT_100] * 3)}
+BUY_FILLS = {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING)}
+ORDERS, POSITIONS = "GET /v2/orders", "GET /v2/positions"
+
+
+def by_hand(side: str, qty: int, price: str | None = None, symbol: str = "TSLA") -> OrderRequest:
+    limit = None if price is None else Decimal(price)
+    return OrderRequest(symbol, side, "market" if price is None else "limit", "day", Decimal(qty), limit_price=limit)
+
+
+def holds(qty: int, symbol: str = "TSLA") -> object:
+    """The account holds shares from before."""
+
+    def prepare(engine: Engine) -> None:
+        engine.on_trade(symbol, OPEN, 100.0, 1e6)
+        engine.submit(by_hand("buy", qty, symbol=symbol))
+        engine.advance(OPEN + 10**8)
+        engine.on_trade(symbol, OPEN + 10**8, 100.0, 1e6)
+        engine.advance(OPEN + 10**9)
+        assert engine.account.held(symbol) == qty
+
+    return prepare
+
+
+def test_what_is_held_at_the_start_is_offered_at_once() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
+            await bot.until(0.5)
+            assert [r.body["qty"] for r in script.orders("sell")] == ["7"]
+            assert bot.algo().state is SELL_SUBMITTED
+
+    run(story())
+
+
+def test_what_is_held_is_offered_though_the_order_updates_cannot_be_had() -> None:
+    async def story() -> None:
+        script = Script()
+        script.handshake = lambda kind: kind == "orders"  # type: ignore[method-assign]
+        async with trading(QUIET, script, Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
+            await bot.until(4)
+            assert len(script.orders("sell")) == 1
+            assert bot.session.fleet.is_blind
+
+    run(story())
+
+
+def test_a_working_order_is_followed_after_a_restart() -> None:
+    async def story(side: str, price: str, state: object) -> None:
+        script = Script()
+        before = holds(5) if side == "sell" else lambda engine: None
+
+        def prepare(engine: Engine) -> None:
+            before(engine)  # type: ignore[operator]
+            engine.submit(by_hand(side, 5, price))
+            engine.advance(engine.now + 10**8)
+
+        async with trading(QUIET, script, BuysOnce, before=prepare) as bot:
+            await bot.until(1)
+            assert bot.algo().state is state
+            assert script.sent("POST") == []
+
+    run(story("buy", "90", BUY_SUBMITTED))
+    run(story("sell", "110", SELL_SUBMITTED))
+
+
+def test_updates_that_arrive_during_the_first_listings_count() -> None:
+    """A fill by hand while the positions are listed: the listing does not show it yet."""
+
+    async def story() -> None:
+        script = Script()
+        script.on(POSITIONS, late(1.0))
+        async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, script, Idle) as bot:
+            await bot.until(0.5)
+            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", "buy", 3, "market"))
+            await bot.until(3)
+            assert bot.held() == 3
+            assert bot.algo().ledger.position == 3
+            assert [r.body["qty"] for r in script.orders("sell")] == ["3"]
+
+    run(story())
+
+
+def test_an_order_that_is_no_longer_listed_is_asked_for_by_id() -> None:
+    async def story() -> None:
+        script = Script()
+        script.deliver = lambda update: () if update.order.side == "sell" else (0.0,)
+        market = {"TSLA": minutes("TSLA", AT_100, AT_100, (100.0, 100.0, 99.0, 99.0), ABOVE_100, ABOVE_100, ABOVE_100)}
+        async with trading(market, script) as bot:
+            await bot.until(179)
+            assert bot.algo().state is SELL_SUBMITTED
+            sold = script.orders("sell")[0].at
+            await bot.until(215)
+            assert bot.algo().state is TO_BUY
+            assert bot.algo().ledger.round_trips == 1
+            order = list(bot.engine.orders)[1]
+            assert [r for r in script.sent(f"{ORDERS}/{order}") if r.at > sold]
+
+    run(story())
+
+
+def test_a_cancel_by_hand_that_nobody_told_of_is_found_at_the_checkup() -> None:
+    async def story() -> None:
+        script = Script()
+        market = {"TSLA": minutes("TSLA", AT_100, AT_100, *[ABOVE_100] * 5)}
+        async with trading(market, script) as bot:
+            await bot.until(125)
+            script.deliver = lambda update: ()
+            order = bot.algo().order
+            assert order is not None
+            await bot.session.rest.cancel(order.id)
+            await bot.until(151)
+            assert bot.algo().state is TO_BUY
+            assert order.status == "canceled"
+
+    run(story())
+
+
+def test_a_difference_is_believed_when_seen_twice_5_seconds_apart() -> None:
+    async def story(lasts: bool) -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(29)
+            ghost = [{"symbol": "TSLA", "qty": "4", "side": "long", "avg_entry_price": "101.5"}]
+            script.on(POSITIONS, says(ghost), times=3 if lasts else 2)
+            await bot.until(31)
+            assert bot.algo().ledger.position == 0
+            assert bot.algo().no_buys == "the listed position differs"
+            bot.session.reconciler.request("again, too soon")
+            await bot.until(34.9)
+            assert bot.algo().ledger.position == 0
+            await bot.until(36)
+            assert bot.algo().ledger.position == (4 if lasts else 0)
+            assert [(r.body["qty"], r.body["limit_price"]) for r in script.orders("sell")] == (
+                [("4", "101.50")] if lasts else []
+            )
+
+    run(story(lasts=True))
+    run(story(lasts=False))
+
+
+@pytest.mark.parametrize("trouble", [status(500), page(502), hangs(60), says({"message": "?"}), says([1])])
+@pytest.mark.parametrize("listing", [POSITIONS, ORDERS])
+def test_a_failed_listing_never_means_flat(listing: str, trouble: Outcome) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(140)
+            assert bot.algo().ledger.position == 10
+            script.on(listing, trouble, times=8)
+            await bot.until(200)
+            assert bot.algo().ledger.position == 10
+            assert bot.algo().state is SELL_SUBMITTED
+            assert len(script.orders("sell")) == 1
+
+    run(story())
+
+
+def test_more_than_500_orders_are_all_found() -> None:
+    async def story() -> None:
+        script = Script()
+
+        def prepare(engine: Engine) -> None:
+            for number in range(601):
+                engine.submit(by_hand("buy", 1, f"{50 + number % 40}"))
+                engine.advance(engine.now + 10**6)
+
+        async with trading(QUIET, script, Idle, before=prepare) as bot:
+            await bot.until(1)
+            assert len(bot.algo().ledger.open_orders) == 601
+            assert len(script.sent(ORDERS)) == 2
+
+    run(story())
+
+
+def test_trades_by_hand_are_adopted_at_the_next_checkup_even_if_the_stream_tells_nothing() -> None:
+    async def story() -> None:
+        script = Script()
+        script.deliver = lambda update: ()
+        async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, script, Idle) as bot:
+            await bot.until(10)
+            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", "buy", 3, "market"))
+            await bot.until(70)
+            assert bot.algo().ledger.position == 3
+            assert [r.body["qty"] for r in script.orders("sell")] == ["3"]
+
+    run(story())
+
+
+def test_a_position_that_an_order_of_unknown_outcome_may_explain_is_not_adopted() -> None:
+    """Its fill would be counted twice once the order is found."""
+
+    async def story() -> None:
+        script = Script()
+
+        async def arrives(handle):  # type: ignore[no-untyped-def]
+            handle()
+            return await page(502)(handle)
+
+        script.on("POST /v2/orders", arrives)
+        script.on("GET /v2/orders:by_client_order_id", page(503), times=8)
+        script.on("GET /v2/orders/", page(503), times=100)
+        script.deliver = lambda update: ()
+        script.on("GET /v2/orders", says([]), times=1000)
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(225)
+            assert bot.held() == 10
+            assert bot.algo().ledger.position == 10
+            assert [r.body["qty"] for r in script.orders("sell")] == ["10"]
+
+    run(story())
+
+
+def test_buying_goes_on_only_after_a_reconciliation_asked_for_after_the_reconnection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(29.9)
+            assert not bot.session.fleet.is_blind
+            script.on(POSITIONS, late(8.0), late(3.0))  # asked for at 30, answered at 38
+            await bot.until(30.5)
+            bot.server.close_streams("orders")
+            await bot.until(30.6)
+            assert bot.session.fleet.is_blind
+            await bot.until(37.9)
+            assert bot.session.updates.is_up
+            assert bot.session.fleet.is_blind
+            await bot.until(38.2)  # the old listing is in; the new one is asked for
+            assert bot.session.fleet.is_blind
+            await bot.until(42)
+            assert not bot.session.fleet.is_blind
+
+    with caplog.at_level(logging.INFO):
+        run(story())
+    assert [r.message.partition(":")[0] for r in caplog.records if r.name == "scalp.fleet"] == [
+        "streams are up, orders and positions reconciled",
+        "no buys",
+        "streams are up, orders and positions reconciled",
+    ]
+
+
+def test_a_fill_while_the_stream_was_down_is_found_at_the_reconnection() -> None:
+    async def story() -> None:
+        script = Script()
+        market = {"TSLA": minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)}
+        async with trading(market, script) as bot:
+            await bot.until(179)
+            script.deliver = lambda update: ()
+            await bot.until(180.1)
+            bot.server.close_streams("orders")
+            await bot.until(185)
+            assert bot.held() == 10
+            assert len(script.orders("sell")) == 1
+
+    run(story())

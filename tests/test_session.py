@@ -1,0 +1,465 @@
+"""One session at the exchange: its start, its clock, its history, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scalp
+from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
+from scalp.errors import UserError
+from scalp.exchange.matching import Engine
+from scalp.exchange.rest import Access
+from scalp.messages import MINUTE, SECOND
+from scalp.session import TradingSession
+from tests.trading import (
+    ABOVE_100,
+    AT_100,
+    FALLING,
+    OPEN,
+    BuysOnce,
+    Idle,
+    Outcome,
+    Script,
+    exchange,
+    hangs,
+    late,
+    minutes,
+    never_arrives,
+    page,
+    run,
+    says,
+    settings,
+    slow,
+    status,
+    trading,
+)
+
+QUIET = {"TSLA": minutes("TSLA", *[AT_100] * 30)}
+BUY_FILLS = {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING)}
+
+
+def the_time(seconds: float, *, is_open: bool = True, closes: float = 1200) -> Outcome:
+    """The clock's answer, `seconds` after the open."""
+
+    def text(at: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S-05:00", time.gmtime(OPEN / 1e9 + at - 5 * 3600))
+
+    return says({"timestamp": text(seconds), "is_open": is_open, "next_open": text(86400), "next_close": text(closes)})
+
+
+async def opened(script: Script, *symbols: str, market: Any = None, **more: Any) -> tuple[TradingSession, bool]:
+    """A session that was opened and closed again, and whether the market was open."""
+    async with exchange(market or {symbol: [] for symbol in symbols}, script) as (_, endpoints):
+        session = TradingSession(settings(*symbols, **more), endpoints, Idle)
+        try:
+            return session, await session.open()
+        finally:
+            await session.close()
+
+
+# -- the start --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 100])
+def test_the_start_takes_at_most_12_requests_and_one_of_history(count: int) -> None:
+    async def story() -> None:
+        symbols = [f"S{number}" for number in range(count)]
+        script = Script()
+        async with trading({symbol: minutes(symbol, AT_100) for symbol in symbols}, script, Idle) as bot:
+            await bot.until(29)
+            assert not bot.session.fleet.is_blind
+            history = script.sent("GET /v2/stocks/bars")
+            assert len(history) == 1
+            assert len(script.requests) - len(history) == {1: 6, 3: 8, 5: 6, 100: 6}[count]
+
+    run(story())
+
+
+def test_the_market_is_closed() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/clock", the_time(-3600, is_open=False))
+        _, is_open = await opened(script, "TSLA")
+        assert not is_open
+        assert len(script.requests) == 1
+
+    run(story())
+
+
+def test_wait_sleeps_until_the_exchange_says_that_it_is_open(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+
+        def before_the_open(engine: Engine) -> None:
+            engine.session_open += 30 * SECOND
+            engine.now = OPEN - 7200 * SECOND
+
+        async with exchange(QUIET, script, start=-7200) as (_, endpoints):
+            session = TradingSession(settings("TSLA", wait=True), endpoints, Idle)
+            try:
+                assert await session.open()
+                assert 0 <= session.clock.now() - OPEN < 2 * SECOND
+                assert len(script.sent("GET /v2/clock")) <= 5
+            finally:
+                await session.close()
+
+    with caplog.at_level(logging.INFO):
+        run(story())
+    assert "waiting until Friday 2026-11-20 09:30 New York" in caplog.text
+
+
+def test_a_wrong_clock_of_the_machine_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(150)
+            assert bot.algo().state is SELL_SUBMITTED
+            assert abs(bot.session.clock.now() - bot.server.now()) < SECOND / 1000
+
+    monkeypatch.setattr(time, "time", lambda: 86_400.0)
+    run(story())
+
+
+def test_no_part_of_the_bot_asks_the_machines_own_clock() -> None:
+    root = Path(scalp.__file__).parent
+    asking = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if re.search(r"\btime\.time|datetime\.now|date\.today|utcnow", path.read_text())
+    }
+    assert asking <= {"exchange/__main__.py"}  # the stand-alone exchange plays today
+
+
+@pytest.mark.parametrize("wrong", [status(401, "unauthorized."), status(403, "forbidden."), page(401)])
+@pytest.mark.parametrize("call", ["GET /v2/clock", "GET /v2/account", "GET /v2/assets/TSLA"])
+def test_wrong_keys_are_told_at_once(call: str, wrong: Outcome) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(call, wrong)
+        with pytest.raises(UserError, match=r"refused the keys .* a paper account"):
+            await opened(script, "TSLA")
+        assert script.now() < 1
+
+    run(story())
+
+
+@pytest.mark.parametrize("trouble", [status(500), page(502), status(429, Retry_After="1"), never_arrives, slow(11)])
+def test_passing_trouble_at_the_start_is_waited_out(trouble: Outcome) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/account", trouble, times=2)
+        _, is_open = await opened(script, "TSLA")
+        assert is_open
+        assert len(script.sent("GET /v2/account")) == 3
+
+    run(story())
+
+
+@pytest.mark.parametrize("trouble", [status(500), hangs(60), never_arrives])
+def test_lasting_trouble_at_the_start_is_an_error_after_30_seconds(trouble: Outcome) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/clock", trouble, times=1000)
+        with pytest.raises(UserError, match="cannot be reached"):
+            await opened(script, "TSLA")
+        assert 20 <= script.now() <= 41
+
+    run(story())
+
+
+@pytest.mark.parametrize("others", [[], ["FB", "AAPL", "BAC", "AIG", "MSFT"]])
+def test_an_unknown_symbol_is_told_with_near_matches(others: list[str]) -> None:
+    async def story() -> None:
+        script = Script()
+        market: dict[str, Any] = {symbol: [] for symbol in ["TSLA", *others]}
+        with pytest.raises(UserError, match=r"^unknown symbol TSLAA: did you mean TSLA\?$"):
+            await opened(script, "TSLAA", *others, market=market)
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("account", "word"),
+    [
+        ({"status": "ACTIVE", "trading_blocked": True}, "trading_blocked"),
+        ({"status": "ACTIVE", "account_blocked": True}, "account_blocked"),
+        ({"status": "ACTIVE", "trade_suspended_by_user": True}, "trade_suspended_by_user"),
+        ({"status": "ACCOUNT_CLOSED"}, "status ACCOUNT_CLOSED"),
+    ],
+)
+def test_a_blocked_account_buys_nothing_and_manages_what_it_holds(
+    account: dict[str, Any], word: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/account", says({"id": "x", **account}))
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(180)
+            assert script.orders("buy") == []
+            assert word in bot.algo().no_buys
+
+    run(story())
+    assert f"the account is blocked ({word})" in caplog.text
+
+
+def test_what_the_account_and_the_assets_are_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/account", says({"id": "x", "status": "ACTIVE", "equity": "900", "buying_power": "1800"}))
+        script.on("GET /v2/assets/FB", says({"symbol": "FB", "name": "A Fund", "exchange": "BATS", "status": "active",
+                                             "tradable": False}))  # fmt: skip
+        async with trading({"TSLA": [], "FB": []}, script, Idle) as bot:
+            assert bot.algo("FB").no_buys
+
+    with caplog.at_level(logging.INFO):
+        run(story())
+    assert "equity $900, buying power $1800, paper" in caplog.text
+    assert "buying power $1800 is less than lot x symbols = $2000" in caplog.text
+    assert "FB is A Fund (BATS)" in caplog.text
+    assert "FB cannot be traded now" in caplog.text
+
+
+@pytest.mark.parametrize("power", [None, "", "NaN", "much", 5e5])
+def test_an_account_with_odd_fields_is_no_trouble(power: object) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/account", says({"id": "x", "status": "ACTIVE", "buying_power": power}))
+        _, is_open = await opened(script, "TSLA")
+        assert is_open
+
+    run(story())
+
+
+# -- history ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_bought_before_todays_bars_are_in() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/stocks/bars", status(500), times=5)
+        async with trading(QUIET, script) as bot:
+            await bot.until(134)
+            assert bot.algo().no_buys == "today's bars are not here yet"
+            assert script.orders("buy") == []
+            await bot.until(137)
+            assert not bot.algo().no_buys
+            asked = [r.at for r in script.sent("GET /v2/stocks/bars")]
+            assert asked == pytest.approx([0, 5, 15, 35, 75, 135], abs=0.3)
+
+    run(story())
+
+
+def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(299)
+            script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
+            bot.server.close_streams("data")
+            await bot.until(420)
+            assert bot.session.fleet.is_blind
+            minutes_before = bot.algo().minutes
+            script.on("GET /v2/stocks/bars", late(2))
+            script.handshake = lambda kind: False  # type: ignore[method-assign]
+            while bot.session.fleet.is_blind:
+                await asyncio.sleep(0.1)
+            assert bot.algo().no_buys == "today's bars are not here yet"
+            await asyncio.sleep(2.5)
+            assert not bot.algo().no_buys
+            assert bot.algo().minutes >= minutes_before + 2
+            starts = list(bot.algo()._session_bars._starts)
+            assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
+
+    run(story())
+
+
+def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/stocks/bars", status(500), times=3)
+        async with exchange(QUIET, script, start=600) as (server, endpoints):
+            session = TradingSession(settings("TSLA"), endpoints, Idle)
+            assert await session.open()
+            feed = asyncio.ensure_future(session.feed.run())
+            await asyncio.sleep(2)
+            server.close_streams("data")
+            await asyncio.sleep(60)
+            assert session.fleet.algos["TSLA"].minutes >= 10
+            session.over()
+            feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)
+            await session.close()
+
+    run(story())
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_liquidation_begins_5_minutes_before_the_close_sharp() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script, length=20.2) as bot:
+            await bot.until(1220)
+            market = script.sent("POST /v2/orders", side="sell", type="market")
+            (cancel,) = script.sent("DELETE /v2/orders/")
+            assert cancel.at == pytest.approx(912, abs=0.01)
+            assert [912 <= r.at < 912.5 for r in market] == [True]
+
+    run(story())
+
+
+@pytest.mark.parametrize("closes", [600, 1500])
+def test_a_close_that_changes_is_followed(closes: float, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script, length=20) as bot:
+            await bot.until(180)
+            session = bot.session.fleet.session
+            assert session is not None
+            script.on("GET /v2/clock", the_time(180, closes=closes), times=1)
+            await bot.until(205)
+            changed = bot.session.fleet.session
+            assert changed is not None
+            assert changed.close == OPEN + round(closes) * SECOND
+            assert bot.algo().session == changed
+
+    run(story())
+    assert "the session closes at" in caplog.text
+
+
+def test_an_early_close_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle, length=20) as bot:
+            await bot.until(299)
+            script.on("GET /v2/clock", the_time(300, is_open=False), times=9)
+            await bot.until(340)
+            assert bot.jobs[2].done()
+
+    run(story())
+    assert "the market has closed early" in caplog.text
+
+
+def test_a_slow_answer_of_the_clock_moves_nothing() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(20)
+            script.on("GET /v2/clock", late(4))
+            await bot.until(60)
+            assert abs(bot.session.clock.now() - bot.server.now()) < SECOND / 100
+
+    run(story())
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+def drained(story: Callable[[Any], Any], market: Any, **more: Any) -> Script:
+    script = Script()
+
+    async def all_of_it() -> None:
+        async with trading(market, script, **more) as bot:
+            await story(bot)
+
+    run(all_of_it())
+    return script
+
+
+def test_stopping_cancels_the_working_buy_and_takes_no_longer_than_that() -> None:
+    async def story(bot: Any) -> None:
+        await bot.until(130)
+        await bot.session.drain()
+        assert bot.script.now() < 130.5
+        assert bot.engine.open_orders() == []
+        assert bot.algo().state is TO_BUY
+        assert not bot.session.tell_leftovers()
+
+    drained(story, {"TSLA": minutes("TSLA", AT_100, AT_100, *[ABOVE_100] * 5)})
+
+
+def test_shares_that_fill_while_stopping_get_their_sell_and_sells_stay(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(bot: Any) -> None:
+        await bot.until(179.5)
+        bot.script.on("DELETE /v2/orders/", slow(2.0))  # the fill is faster
+        await bot.session.drain()
+        assert bot.script.now() < 184
+        assert bot.held() == 10
+        assert bot.algo().state is SELL_SUBMITTED
+        assert [order.side for order in bot.engine.open_orders()] == ["sell"]
+        assert bot.session.tell_leftovers()
+
+    drained(story, {"TSLA": minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)})
+    assert "TSLA: 10 held at" in caplog.text
+    assert "working: sell 10 limit 100" in caplog.text
+
+
+def test_stopping_takes_at_most_4_seconds_and_says_what_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(bot: Any) -> None:
+        bot.script.on("POST /v2/orders", hangs(100), times=99)
+        bot.script.on("GET /v2/orders:by_client_order_id", page(502), times=99)
+        await bot.until(121)
+        await bot.session.drain()
+        assert bot.script.now() == pytest.approx(125, abs=0.2)
+        assert bot.session.tell_leftovers()
+
+    script = drained(story, {"TSLA": minutes("TSLA", AT_100, AT_100, *[ABOVE_100] * 5)})
+    assert len(script.orders("buy")) == 1
+    assert "working: buy 10 limit 100.00 (outcome unknown)" in caplog.text
+
+
+def test_after_the_close_the_broker_is_asked_what_is_left() -> None:
+    """Also twice: a position that only the broker knows of is believed, and told."""
+
+    async def story(bot: Any) -> None:
+        await bot.until(1201)
+        ghost = [{"symbol": "TSLA", "qty": "4", "side": "long", "avg_entry_price": "101.5"}]
+        bot.script.on("GET /v2/positions", says(ghost), times=9)
+        await bot.session.finish()
+        assert bot.session.tell_leftovers()
+        assert bot.script.now() < 1215
+        assert bot.algo().state is TO_SELL
+        assert bot.script.orders("sell") == []
+
+    drained(story, QUIET, algo=Idle)
+
+
+def test_after_the_close_silence_of_the_broker_ends_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(bot: Any) -> None:
+        await bot.until(1201)
+        bot.script.on("GET /v2/positions", hangs(1000), times=9)
+        await bot.session.finish()
+        assert bot.script.now() < 1240
+
+    drained(story, QUIET, algo=Idle)
+    assert "no last look at orders and positions" in caplog.text
+
+
+def test_less_than_a_share_counts_as_flat() -> None:
+    async def story(bot: Any) -> None:
+        await bot.until(29)
+        bot.script.on("GET /v2/positions", says([{"symbol": "TSLA", "qty": "0.4", "avg_entry_price": "100"}]), times=9)
+        await bot.until(40)
+        assert bot.algo().ledger.position
+        assert not bot.session.tell_leftovers()
+
+    drained(story, QUIET, algo=Idle)
+
+
+def test_a_symbol_limit_of_requests_is_no_reason_to_stop() -> None:
+    """A start into an exhausted limit waits for it."""
+
+    async def story(bot: Any) -> None:
+        await bot.until(65)
+        assert not bot.session.fleet.is_blind
+
+    drained(story, QUIET, algo=BuysOnce, access=Access(trading_limit=5))

@@ -1,0 +1,146 @@
+"""Arguments and environment: what is understood, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from scalp.errors import UserError
+from scalp.settings import DATA_URL, LIVE_URL, PAPER_URL, Settings, read_settings
+
+KEY, SECRET = "PKSOMEKEY", "some/secret+0"
+KEYS = {"APCA_API_KEY_ID": KEY, "APCA_API_SECRET_KEY": SECRET}
+
+
+def read(line: str, **environ: str) -> Settings:
+    return read_settings(line.split(), environ)
+
+
+def test_without_keys_it_trades_at_the_built_in_exchange() -> None:
+    settings = read("--lot=2000 TSLA FB AAPL")
+    assert settings == Settings(symbols=("TSLA", "FB", "AAPL"), lot=Decimal(2000))
+    assert read("TSLA").lot == 2000
+
+
+def test_symbols_may_stand_before_and_after_options_in_any_case_and_twice() -> None:
+    settings = read("tsla --debug FB --lot 500.50 TSLA brk.b")
+    assert settings.symbols == ("TSLA", "FB", "BRK.B")
+    assert settings.lot == Decimal("500.50")
+    assert settings.notes == (
+        "tsla is taken as TSLA", "TSLA is named twice: traded once", "brk.b is taken as BRK.B"
+    )  # fmt: skip
+
+
+def test_options_of_the_built_in_exchange() -> None:
+    settings = read("--seed 7 --session 2026-11-27 --speed 60 --replay a.csv --replay b AAPL")
+    assert (settings.seed, settings.session, settings.speed) == (7, dt.date(2026, 11, 27), 60.0)
+    assert [str(path) for path in settings.replay] == ["a.csv", "b"]
+
+
+def test_keys_mean_the_paper_account_on_iex() -> None:
+    endpoints = read("TSLA", **KEYS).endpoints
+    assert endpoints is not None
+    assert (endpoints.trading_url, endpoints.data_url, endpoints.feed) == (PAPER_URL, DATA_URL, "iex")
+    assert endpoints.secrets == (KEY, SECRET)
+
+
+def test_a_polygon_key_means_bars_from_polygon() -> None:
+    endpoints = read("TSLA", POLYGON_API_KEY="polykey", **KEYS).endpoints
+    assert endpoints is not None
+    assert endpoints.feed == "polygon"
+    other = read("--feed sip TSLA", POLYGON_API_KEY="polykey", **KEYS).endpoints
+    assert other is not None
+    assert other.feed == "sip"
+
+
+def test_live_means_the_live_account() -> None:
+    settings = read("--live TSLA", **KEYS)
+    assert settings.endpoints is not None
+    assert (settings.endpoints.trading_url, settings.is_live) == (LIVE_URL, True)
+
+
+def test_every_endpoint_can_be_this_machine() -> None:
+    here = {"APCA_API_BASE_URL": "http://127.0.0.1:8001/v2/", "APCA_API_DATA_URL": "http://localhost:8001",
+            "APCA_API_STREAM_URL": "http://[::1]:8001", "POLYGON_BASE_URL": "http://127.0.0.1:8001",
+            "POLYGON_WS_URL": "ws://127.0.0.1:8001/stocks"}  # fmt: skip
+    endpoints = read("TSLA", **KEYS, **here, POLYGON_API_KEY="k").endpoints
+    assert endpoints is not None
+    assert endpoints.trading_url == "http://127.0.0.1:8001"
+    assert endpoints.data_stream_url == "ws://[::1]:8001"
+    assert endpoints.polygon_stream_url == "ws://127.0.0.1:8001/stocks"
+
+
+def test_the_speed_of_an_exchange_on_this_machine_is_honoured_and_of_no_other() -> None:
+    here = {"APCA_API_BASE_URL": "http://127.0.0.1:1", "SCALP_SPEED": "60"}
+    assert read("TSLA", **KEYS, **here).speed == 60
+    assert read("TSLA", **KEYS, SCALP_SPEED="60").speed is None
+
+
+def test_no_representation_shows_a_key() -> None:
+    settings = read("TSLA", POLYGON_API_KEY="polykey", **KEYS)
+    for secret in (KEY, SECRET, "polykey"):
+        assert secret not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("line", "environ", "words"),
+    [
+        ("", {}, "no symbols"),
+        ("--lot=2000", {}, "no symbols"),
+        ("TSLA $5", {}, "'$5' is not a stock symbol"),
+        ("TSLA,FB", {}, "'TSLA,FB' is not a stock symbol"),
+        ("--lot=much TSLA", {}, "--lot 'much' is not an amount"),
+        ("--lot=0 TSLA", {}, "--lot '0' must be more than 0"),
+        ("--lot=-5 TSLA", {}, "--lot '-5' must be"),
+        ("--lot=nan TSLA", {}, "--lot 'nan' must be"),
+        ("--lot=inf TSLA", {}, "--lot 'inf' must be"),
+        ("--lot=1e99 TSLA", {}, "at most a billion"),
+        ("--lot", {}, "--lot"),
+        ("--nonsense TSLA", {}, "--nonsense"),
+        ("--liv TSLA", {}, "unrecognized arguments: --liv"),
+        ("--seed x TSLA", {}, "--seed"),
+        ("--speed 0 TSLA", {}, "'0' is not a speed"),
+        ("--session yesterday TSLA", {}, "'yesterday' is not a date"),
+        ("--feed iex TSLA", {}, "--feed iex needs APCA_API_KEY_ID"),
+        ("TSLA", {"APCA_API_KEY_ID": KEY}, "APCA_API_KEY_ID is set but not APCA_API_SECRET_KEY"),
+        ("TSLA", {"APCA_API_SECRET_KEY": SECRET}, "APCA_API_SECRET_KEY is set but not APCA_API_KEY_ID"),
+        ("TSLA", {"APCA_API_BASE_URL": PAPER_URL}, "not APCA_API_KEY_ID and APCA_API_SECRET_KEY"),
+        ("TSLA", {"APCA_API_KEY_ID": KEY, "APCA_API_SECRET_KEY": "  "}, "not APCA_API_SECRET_KEY"),
+        ("TSLA", {**KEYS, "APCA_API_KEY_ID": "with space"}, "APCA_API_KEY_ID holds characters"),
+        ("TSLA", {**KEYS, "APCA_API_SECRET_KEY": "two\nlines"}, "APCA_API_SECRET_KEY holds characters"),
+        ("--live TSLA", {}, "--live was given but not"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": LIVE_URL}, "add --live"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://API.alpaca.markets.:443/v2"}, "add --live"),
+        ("--live TSLA", {**KEYS, "APCA_API_BASE_URL": PAPER_URL}, "--live contradicts"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "http://example.com"}, "plain http to example.com"),
+        ("TSLA", {**KEYS, "APCA_API_DATA_URL": "http://10.0.0.1"}, "plain http to 10.0.0.1"),
+        ("TSLA", {**KEYS, "APCA_API_STREAM_URL": "ws://example.com"}, "plain ws to example.com"),
+        ("TSLA", {**KEYS, "POLYGON_WS_URL": "ws://example.com"}, "plain ws to example.com"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "paper"}, "APCA_API_BASE_URL is not a https:// address"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://u:p@example.com"}, "APCA_API_BASE_URL is not"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://host:port"}, "APCA_API_BASE_URL is not"),
+        ("--feed polygon TSLA", KEYS, "needs POLYGON_API_KEY"),
+        ("--seed 0 TSLA", KEYS, "--seed belongs to the built-in exchange"),
+        ("--replay x.csv TSLA", KEYS, "--replay belongs to the built-in exchange"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "http://127.0.0.1:1", "SCALP_SPEED": "fast"}, "SCALP_SPEED"),
+    ],
+)
+def test_each_mistake_is_one_clear_line_without_a_key(line: str, environ: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(line, **environ)
+    text = str(caught.value)
+    assert words in text
+    assert "\n" not in text
+    assert KEY not in text
+    assert SECRET not in text
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read("--help")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--lot", "--algo", "--feed", "--live", "--wait", "--speed", "--seed", "--session", "--replay"):
+        assert option in text
