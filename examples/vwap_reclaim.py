@@ -1,4 +1,4 @@
-"""Buy when the price comes back above today's VWAP: `python main.py --algo examples/vwap_reclaim.py:VwapReclaim AAPL`."""
+"""Buy when the price reclaims today's VWAP: `python main.py --algo examples/vwap_reclaim.py:VwapReclaim AAPL`."""
 
 from scalp import ScalpAlgo
 
