@@ -1,0 +1,251 @@
+"""Deliberate defects of the bot, each of which the simulation must catch: proof that it can fail.
+
+Every defect is a mistake somebody has made in a bot like this one. Each is a context manager that puts it in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from decimal import Decimal
+from typing import Any
+from unittest.mock import patch
+
+from scalp.algo import ScalpAlgo
+from scalp.alpaca.broker import AlpacaBroker
+from scalp.alpaca.rest import AlpacaREST, RateLimited
+from scalp.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.ledger import ZERO, Change, Ledger, Order
+from scalp.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
+from scalp.reconcile import Reconciler
+
+DEFECTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}
+
+
+def defect(text: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
+    def register(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
+        DEFECTS[text] = contextmanager(function)
+        return function
+
+    return register
+
+
+@defect("executions are added up, repeated ones too")
+def _no_dedupe() -> Iterator[None]:
+    def new_shares(self: Ledger, order: Order, report: OrderReport, is_new: bool) -> tuple[Decimal, Decimal]:
+        qty = report.execution_qty or ZERO
+        order.filled_qty += qty
+        return qty, report.price or ZERO
+
+    with patch.object(Ledger, "_new_shares", new_shares):
+        yield
+
+
+@defect("a timeout is taken for a rejection")
+def _timeout_is_rejection() -> Iterator[None]:
+    async def find_out(self: AlpacaBroker, action: SubmitOrder) -> None:
+        self._desk.on_submit_refused(action.symbol, action.client_order_id, "timeout")
+
+    with patch.object(AlpacaBroker, "_find_out", find_out):
+        yield
+
+
+@defect("an order of unknown outcome is sent again under a new id")
+def _resend_unknown() -> Iterator[None]:
+    async def find_out(self: AlpacaBroker, action: SubmitOrder) -> None:
+        again = SubmitOrder(
+            action.symbol, action.client_order_id + "b", action.side, action.qty, action.type, action.limit_price
+        )
+        await self._submit(again)
+
+    with patch.object(AlpacaBroker, "_find_out", find_out):
+        yield
+
+
+@defect("nothing is reconciled after the start")
+def _no_reconciliation() -> Iterator[None]:
+    whole = Reconciler.request
+
+    def request(self: Reconciler, why: str) -> None:
+        if not self._done_once.is_set():
+            whole(self, why)
+
+    with patch.object(Reconciler, "request", request):
+        yield
+
+
+@defect("liquidation sells at market without cancelling first")
+def _no_cancel_in_liquidation() -> Iterator[None]:
+    whole = ScalpAlgo._liquidate
+
+    def liquidate(self: ScalpAlgo, at: int) -> list[Action]:
+        actions = whole(self, at)
+        if any(isinstance(action, CancelOrder) for action in actions) and self.ledger.whole_shares:
+            return self._sell(at, "market") if self.order is not None and self.order.type != "market" else []
+        return actions
+
+    with patch.object(ScalpAlgo, "_liquidate", liquidate), patch.object(ScalpAlgo, "_transition", _any_transition):
+        yield
+
+
+def _any_transition(self: ScalpAlgo, new: Any, cause: str) -> None:
+    self.state = new
+
+
+@defect("an ended order swallows late fills")
+def _terminal_swallows() -> Iterator[None]:
+    whole = Ledger.merge
+
+    def merge(self: Ledger, report: OrderReport) -> Change:
+        order = self.find(report.id) or self.find(report.client_order_id)
+        if order is not None and (order.has_ended or order.cancel_sent_at):
+            if report.status == "filled":
+                order.status = "canceled"
+            return Change(order, False, True, True)
+        return whole(self, report)
+
+    with patch.object(Ledger, "merge", merge):
+        yield
+
+
+@defect("the sell's quantity comes from the lot, not from the position")
+def _sell_quantity_of_the_order() -> Iterator[None]:
+    def sell(self: ScalpAlgo, at: int, order_type: OrderType) -> list[Action]:
+        buys = [order for order in self.ledger if order.side == "buy" and order.qty]
+        qty = int(buys[-1].qty or 0) if buys else self.ledger.whole_shares
+        price = None if order_type == "market" else self.ledger.entry_price
+        return [self._submit("sell", qty, order_type, price and round(price, 2), at)]
+
+    with patch.object(ScalpAlgo, "_sell", sell):
+        yield
+
+
+@defect("client order ids repeat after a restart")
+def _ids_repeat() -> Iterator[None]:
+    whole = ScalpAlgo.__init__
+
+    def init(self: ScalpAlgo, symbol: str, lot: Decimal, run: str) -> None:
+        whole(self, symbol, lot, "1")
+
+    with patch.object(ScalpAlgo, "__init__", init):
+        yield
+
+
+@defect("one listing is believed at once")
+def _believe_at_once() -> Iterator[None]:
+    async def explain(self: Reconciler, ledger: Ledger, position: PositionReport, as_of: int) -> bool:
+        self._fleet.on_position(position, as_of)
+        return True
+
+    with patch.object(Reconciler, "_explain", explain):
+        yield
+
+
+@defect("a failed listing of positions means flat")
+def _failure_means_flat() -> Iterator[None]:
+    whole = AlpacaREST.positions
+
+    async def positions(self: AlpacaREST) -> list[PositionReport]:
+        try:
+            return await whole(self)
+        except (Unreachable, Refused):
+            return []
+
+    async def explain(self: Reconciler, ledger: Ledger, position: PositionReport, as_of: int) -> bool:
+        self._fleet.on_position(position, as_of)
+        return True
+
+    with patch.object(AlpacaREST, "positions", positions), patch.object(Reconciler, "_explain", explain):
+        yield
+
+
+@defect("buys go out while blind")
+def _buys_while_blind() -> Iterator[None]:
+    whole = ScalpAlgo.forbid_buys
+
+    def forbid_buys(self: ScalpAlgo, kind: str, why: str) -> None:
+        if kind != "blind":
+            whole(self, kind, why)
+
+    with patch.object(ScalpAlgo, "forbid_buys", forbid_buys):
+        yield
+
+
+@defect("an accepted cancel is taken for a cancelled order")
+def _cancel_is_believed() -> Iterator[None]:
+    whole = AlpacaREST.cancel
+
+    async def cancel_at_once(self: AlpacaBroker, action: CancelOrder) -> None:
+        order = self._desk.find_order(action.symbol, action.client_order_id)
+        if order is not None and order.id:
+            report = OrderReport(action.symbol, order.id, order.client_order_id, order.side, order.type, "canceled")
+            self._start(whole(self._rest, order.id))
+            self._desk.on_order_update(report)
+
+    with patch.object(AlpacaBroker, "_cancel", cancel_at_once):
+        yield
+
+
+@defect("a sell that never arrived is forgotten")
+def _lost_sell_forgotten() -> Iterator[None]:
+    with patch.object(ScalpAlgo, "on_submit_lost", lambda self, client_order_id, at: []):
+        yield
+
+
+@defect("nothing is liquidated before the close")
+def _no_liquidation() -> Iterator[None]:
+    with patch.object(ScalpAlgo, "_liquidate", lambda self, at: []):
+        yield
+
+
+@defect("unfilled buys are never cancelled")
+def _no_buy_timeout() -> Iterator[None]:
+    with patch.object(ScalpAlgo, "checkup", lambda self, at: self._decide(at, "checkup")):
+        yield
+
+
+@defect("positions found at the start are ignored")
+def _no_snapshot() -> Iterator[None]:
+    whole = ScalpAlgo.on_snapshot
+
+    def snapshot(self: ScalpAlgo, orders: Any, position: PositionReport, as_of: int, at: int) -> list[Action]:
+        return whole(self, [], PositionReport(position.symbol, ZERO, ZERO), as_of, at)
+
+    with patch.object(ScalpAlgo, "on_snapshot", snapshot), patch.object(Reconciler, "_compare", _compare_nothing):
+        yield
+
+
+async def _compare_nothing(self: Reconciler) -> bool:
+    return True
+
+
+@defect("shares of a partly filled buy are forgotten when it is cancelled")
+def _partial_forgotten() -> Iterator[None]:
+    whole = Ledger.merge
+
+    def merge(self: Ledger, report: OrderReport) -> Change:
+        change = whole(self, report)
+        if change.ended and change.order.side == "buy" and change.order.status == "canceled":
+            self.position = ZERO
+        return change
+
+    with patch.object(Ledger, "merge", merge):
+        yield
+
+
+@defect("a sell answered with 429 is given up")
+def _rate_limit_is_final() -> Iterator[None]:
+    whole = AlpacaREST.submit
+
+    async def submit(self: AlpacaREST, order: SubmitOrder) -> OrderReport:
+        try:
+            return await whole(self, order)
+        except RateLimited as limited:
+            # Neither refused nor lost: the order stays in flight for ever.
+            raise OutcomeUnknown(str(limited)) from None
+
+    async def find_out(self: AlpacaBroker, action: SubmitOrder) -> None:
+        return None
+
+    with patch.object(AlpacaREST, "submit", submit), patch.object(AlpacaBroker, "_find_out", find_out):
+        yield

@@ -1,0 +1,98 @@
+"""Running seeds: one by one, many at once, and a failing one until little is left of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+from tests.simulation import world
+from tests.simulation.faults import KINDS
+from tests.simulation.invariants import Violation
+
+
+@dataclass
+class Result:
+    """What became of one seed; `failure` is "" when every invariant held."""
+
+    seed: int
+    failure: str = ""
+    struck: Counter[str] = field(default_factory=Counter)
+
+
+def run_seed(
+    seed: int, without: frozenset[str] = frozenset(), defect: AbstractContextManager[None] | None = None
+) -> Result:
+    """One session, silently."""
+    with _quiet(), defect or nullcontext():
+        try:
+            return Result(seed, "", world.simulate(seed, without).plan.struck)
+        except Violation as violation:
+            return Result(seed, str(violation), violation.world.plan.struck)
+        except Exception as error:
+            return Result(seed, f"{type(error).__name__}: {error}")
+
+
+def shrink(seed: int) -> frozenset[str]:
+    """Kinds of trouble the failure of `seed` does without."""
+    struck = run_seed(seed).struck
+    without = frozenset(KINDS) - frozenset(struck)
+    for kind in struck:
+        fewer = without | {kind}
+        if run_seed(seed, fewer).failure:
+            without = fewer
+    return without
+
+
+def transcript(seed: int, without: frozenset[str] = frozenset()) -> list[str]:
+    """Every line the bot and the world logged; the same for the same seed, byte for byte."""
+    lines: list[str] = []
+    with _recorded(lines):
+        try:
+            world.simulate(seed, without)
+        except Violation as violation:
+            lines.append(f"VIOLATION {violation}")
+    return lines
+
+
+class _Recorder(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if "ms" in message and "symbol" not in message and "worst" not in message and record.name == "scalp.main":
+            message = message.split(" ms")[0].rsplit(None, 1)[0]  # reaction times are the machine's, not the seed's
+        if record.exc_info and record.exc_info[1] is not None:
+            message += f" [{record.exc_info[1]!r}]"
+        at = world.Transport.world.elapsed
+        self._lines.append(f"{at:10.3f} {record.levelname:7} {record.name.removeprefix('scalp.'):10} {message}")
+
+
+@contextmanager
+def _recorded(lines: list[str]) -> Iterator[None]:
+    logger, handler = logging.getLogger("scalp"), _Recorder(lines)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("scalp")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
