@@ -23,6 +23,7 @@ from scalp.messages import SECOND, OrderReport, PositionReport
 log = logging.getLogger("scalp.reconcile")
 
 BELIEVE_AFTER = 5 * SECOND
+GONE_AFTER = 3  # looks, `BELIEVE_AFTER` apart, at which the broker knew nothing of an order that was working
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
 START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
@@ -38,7 +39,9 @@ class Reconciler:
         self._is_started = False  # the first snapshot was taken
         # Differences seen but not believed: symbol -> (listed position, ledger's position, first seen at).
         self._doubts: dict[str, tuple[Decimal, Decimal, int]] = {}
+        self._gone: dict[str, tuple[int, int]] = {}  # order id -> (looks it was not found at, when it last was not)
         self._updates_epoch = 0
+        self._one_at_a_time = asyncio.Lock()
 
     def request(self, why: str) -> None:
         """Reconcile soon."""
@@ -72,22 +75,29 @@ class Reconciler:
         if not self._is_started:
             self._wanted.set()
 
+    @property
+    def is_started(self) -> bool:
+        """Whether the orders and positions of before are known."""
+        return self._is_started
+
     async def reconcile(self) -> bool:
         """Once; False when a difference waits for a second look. Raises Unreachable or Refused of a failed listing."""
-        epoch = self._updates_epoch
-        if not self._is_started:
-            is_settled = await self._take_snapshot()
-            self._is_started = True
-        else:
-            is_settled = await self._compare()
-        if epoch == self._updates_epoch:
-            self._fleet.see("reconciled", "")
-        return is_settled
+        async with self._one_at_a_time:
+            epoch = self._updates_epoch
+            if not self._is_started:
+                is_settled = await self._take_snapshot()
+                self._is_started = True
+            else:
+                is_settled = await self._compare()
+            if epoch == self._updates_epoch:
+                self._fleet.see("reconciled", "")
+            return is_settled
 
     async def _list(self) -> tuple[dict[str, list[OrderReport]], dict[str, PositionReport], int]:
         """Open orders and positions by watched symbol, and when the positions were asked for."""
         symbols = list(self._fleet.algos)
-        await self._broker.room()
+        if self._is_started:
+            await self._broker.room()  # the first ones are what every exit waits for
         orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
         for report in await self._broker.counted(self._rest.open_orders(symbols)):
             orders[report.symbol].append(report)
@@ -135,7 +145,7 @@ class Reconciler:
             for order_id in open_before:
                 if order_id not in listed_ids and not self._has_ended(algo.ledger, order_id):
                     await self._broker.room()
-                    await self._broker.ask(symbol, order_id)
+                    self._count_gone(symbol, order_id, await self._broker.ask(symbol, order_id))
             # What is still believed open without being listed could not be asked for, or was only just heard of.
             is_settled &= all(order.id in listed_ids for order in algo.ledger.open_orders if order.id)
             position = positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
@@ -170,6 +180,20 @@ class Reconciler:
         self._settle(symbol)
         self._fleet.on_position(position, as_of)
         return True
+
+    def _count_gone(self, symbol: str, order_id: str, is_known: bool) -> None:
+        """An order that is neither listed nor known by id, look after look, is over; what it did the position tells."""
+        if is_known:
+            self._gone.pop(order_id, None)
+            return
+        now = self._clock.now()
+        looks, last_at = self._gone.get(order_id, (0, 0))
+        if now - last_at < BELIEVE_AFTER:
+            return
+        self._gone[order_id] = (looks + 1, now)
+        if looks + 1 >= GONE_AFTER:
+            del self._gone[order_id]
+            self._fleet.on_order_gone(symbol, order_id)
 
     def _settle(self, symbol: str) -> None:
         if self._doubts.pop(symbol, None) is not None:

@@ -29,6 +29,7 @@ ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-After, and questions without an answer
 LONGEST_ROOM_WAIT = 60  # seconds a question waits for the budget: by then the minute is another
+
 SAME_TIME = 5 * SECOND  # an order with our id was submitted no earlier than so long before we sent ours
 
 
@@ -184,8 +185,11 @@ class AlpacaBroker:
         if report is None:
             return None
         order = self._desk.find_order(action.symbol, action.client_order_id)
-        ours: tuple[object, ...] = (action.symbol, action.side, action.type, action.qty, action.limit_price)
-        is_same = ours == (report.symbol, report.side, report.type, report.qty, report.limit_price)
+        is_same = (
+            (report.symbol, report.side, report.type) == (action.symbol, action.side, action.type)
+            and report.qty in (None, action.qty)
+            and report.limit_price in (None, action.limit_price)
+        )
         if order is not None and report.submitted_at is not None:
             is_same &= report.submitted_at >= order.submitted_at - SAME_TIME
         if is_same:
@@ -238,15 +242,18 @@ class AlpacaBroker:
                 return
             await self.ask(symbol, order_id)
 
-    async def ask(self, symbol: str, order_id: str) -> None:
-        """Ask for an order by the broker's id; what it says goes to the desk, no answer is only logged."""
+    async def ask(self, symbol: str, order_id: str) -> bool:
+        """Ask for an order by the broker's id; what it says goes to the desk, no answer is only logged.
+
+        False if the answer is that there is no such order.
+        """
         order = self._desk.find_order(symbol, order_id)
         filled, status = (order.filled_qty, order.status) if order else (None, "")
         try:
             report = await self.counted(self._rest.order(order_id))
         except (Refused, Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", symbol, error)
-            return
+            return not (isinstance(error, Refused) and error.status == 404)
         after = self._desk.find_order(symbol, order_id)
         has_news = after is not None and not after.has_ended and (after.filled_qty, after.status) == (filled, status)
         self._desk.on_order_update(report)
@@ -254,6 +261,7 @@ class AlpacaBroker:
         if moved and order_id not in self._watched:
             self._watched.add(order_id)
             self._start(self._expect_update(order_id))
+        return True
 
     async def _expect_update(self, order_id: str) -> None:
         """The order moved by id: the stream must tell of it too, or it is mute."""

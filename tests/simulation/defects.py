@@ -11,11 +11,13 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
+
 from scalp.algo import ScalpAlgo
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.ledger import ZERO, Change, Ledger, Order
+from scalp.ledger import REFUSED, ZERO, Change, Ledger, Order
 from scalp.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
 from scalp.reconcile import Reconciler
 
@@ -41,24 +43,29 @@ def _no_dedupe() -> Iterator[None]:
         yield
 
 
-@defect("a timeout is taken for a rejection")
+@defect("a timeout is taken for a rejection, and that for the last word")
 def _timeout_is_rejection() -> Iterator[None]:
-    async def find_out(self: AlpacaBroker, action: SubmitOrder) -> None:
+    async def find(self: AlpacaBroker, action: SubmitOrder) -> None:
         self._desk.on_submit_refused(action.symbol, action.client_order_id, "timeout")
 
-    with patch.object(AlpacaBroker, "_find_out", find_out):
+    whole = Ledger.merge
+
+    def merge(self: Ledger, report: OrderReport, now: int | None = None) -> Change:
+        order = self.find(report.client_order_id)
+        if order is not None and order.status == REFUSED:
+            return Change(order, False, False, False)
+        return whole(self, report, now)
+
+    with patch.object(AlpacaBroker, "_find", find), patch.object(Ledger, "merge", merge):
         yield
 
 
 @defect("an order of unknown outcome is sent again under a new id")
 def _resend_unknown() -> Iterator[None]:
-    async def find_out(self: AlpacaBroker, action: SubmitOrder) -> None:
-        again = SubmitOrder(
-            action.symbol, action.client_order_id + "b", action.side, action.qty, action.type, action.limit_price
-        )
-        await self._submit(again)
+    async def find(self: AlpacaBroker, action: SubmitOrder) -> None:
+        await self._submit(msgspec.structs.replace(action, client_order_id=action.client_order_id + "b"))
 
-    with patch.object(AlpacaBroker, "_find_out", find_out):
+    with patch.object(AlpacaBroker, "_find", find):
         yield
 
 
@@ -67,7 +74,7 @@ def _no_reconciliation() -> Iterator[None]:
     whole = Reconciler.request
 
     def request(self: Reconciler, why: str) -> None:
-        if not self._done_once.is_set():
+        if not self._is_started:
             whole(self, why)
 
     with patch.object(Reconciler, "request", request):
@@ -96,13 +103,13 @@ def _any_transition(self: ScalpAlgo, new: Any, cause: str) -> None:
 def _terminal_swallows() -> Iterator[None]:
     whole = Ledger.merge
 
-    def merge(self: Ledger, report: OrderReport) -> Change:
+    def merge(self: Ledger, report: OrderReport, now: int | None = None) -> Change:
         order = self.find(report.id) or self.find(report.client_order_id)
         if order is not None and (order.has_ended or order.cancel_sent_at):
             if report.status == "filled":
                 order.status = "canceled"
             return Change(order, False, True, True)
-        return whole(self, report)
+        return whole(self, report, now)
 
     with patch.object(Ledger, "merge", merge):
         yield
@@ -223,8 +230,8 @@ async def _compare_nothing(self: Reconciler) -> bool:
 def _partial_forgotten() -> Iterator[None]:
     whole = Ledger.merge
 
-    def merge(self: Ledger, report: OrderReport) -> Change:
-        change = whole(self, report)
+    def merge(self: Ledger, report: OrderReport, now: int | None = None) -> Change:
+        change = whole(self, report, now)
         if change.ended and change.order.side == "buy" and change.order.status == "canceled":
             self.position = ZERO
         return change
@@ -244,8 +251,8 @@ def _rate_limit_is_final() -> Iterator[None]:
             # Neither refused nor lost: the order stays in flight for ever.
             raise OutcomeUnknown(str(limited)) from None
 
-    async def find_out(self: AlpacaBroker, action: SubmitOrder) -> None:
+    async def find(self: AlpacaBroker, action: SubmitOrder) -> None:
         return None
 
-    with patch.object(AlpacaREST, "submit", submit), patch.object(AlpacaBroker, "_find_out", find_out):
+    with patch.object(AlpacaREST, "submit", submit), patch.object(AlpacaBroker, "_find", find):
         yield

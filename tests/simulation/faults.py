@@ -35,6 +35,7 @@ EVENTS = (
     "order rejected by the venue",
     "halt",
     "hand buys",
+    "hand buys in a gap of the stream",
     "hand cancels",
     "hand sells",
     "hand replaces",

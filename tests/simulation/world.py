@@ -261,6 +261,7 @@ class World(Listener):
             "order rejected by the venue": self._reject,
             "halt": self._halt,
             "hand buys": lambda: self._by_hand("buy", "market"),
+            "hand buys in a gap of the stream": self._buy_in_gap,
             "hand places a limit buy": lambda: self._by_hand("buy", "limit"),
             "hand sells": lambda: self._by_hand("sell", "market"),
             "hand cancels": self._cancel_by_hand,
@@ -339,6 +340,10 @@ class World(Listener):
             self.by_hand.add(symbol)
             return 160.0
         return None
+
+    def _buy_in_gap(self) -> float | None:
+        self._drop(self.order_sessions)
+        return self._by_hand("buy", "market")
 
     def _cancel_by_hand(self) -> float | None:
         orders = self.engine.open_orders()

@@ -1,0 +1,437 @@
+"""A stand-in for Alpaca and Polygon, as a test's script wants it: REST, order updates, market data, on one port.
+
+Written from the protocol's documentation alone and sharing no code with the bot, so that a misreading on one side shows
+on the other. It answers as the real thing answers an ordinary day; `on()` replaces single answers, and the tests move
+the orders (`fill`, `end`, `tell`) and send the bars. Everything that arrives is in `requests` and `logins`.
+
+Its clock stands still until the bot first asks for it, then runs `speed` times as fast as the wall clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from tests.blackbox.sockets import DATE, KEY, NEW_YORK, POLYGON_KEY, SECRET, Streams, utc
+
+OPEN_STATUSES = ("pending_new", "accepted", "new", "partially_filled", "pending_cancel", "calculated-in-a-new-way")
+HTML = "<html><head><title>504 Gateway Time-out</title></head><body>nginx</body></html>"
+
+
+@dataclass
+class Request:
+    """One HTTP request: when it arrived (wall seconds), what it said, and what it was answered."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: dict[str, Any]
+    headers: dict[str, str]
+    url: str
+    when: float = 0.0  # exchange time, epoch seconds
+    at: float = field(default_factory=time.monotonic)
+    status: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+Answer = Callable[[Request], Awaitable[web.Response | None]]  # None: let the ordinary answer follow
+
+
+def answer(status: int, body: object = None, **headers: str) -> Answer:
+    """Answer with a JSON body, or with HTML where `body` is a string."""
+
+    async def say(request: Request) -> web.Response:
+        if isinstance(body, str):
+            return web.Response(status=status, text=body, content_type="text/html", headers=headers)
+        return web.json_response(body, status=status, headers=headers)
+
+    return say
+
+
+def slowly(seconds: float) -> Answer:
+    """The ordinary answer, late: nothing happens to the request before."""
+
+    async def wait(request: Request) -> None:
+        await asyncio.sleep(seconds)
+
+    return wait
+
+
+class BrokenConnection(Exception):
+    """Raised by an answer: the connection is closed, the request never arrived."""
+
+
+async def never_arrives(request: Request) -> None:
+    raise BrokenConnection
+
+
+class Alpaca(Streams):
+    """`at` is the New York time at which the bot starts; `close` is what the clock tells of the session's end."""
+
+    def __init__(self, at: str = "10:31:02", close: str = "16:00", speed: float = 1.0) -> None:
+        super().__init__(at, speed)
+        self.close = self.minute(close)
+        self.requests: list[Request] = []
+        self.account: dict[str, Any] = {"id": "5f0d2a2e-93b1-4f6c-8a0e-0c6a2f6f9d11", "status": "ACTIVE"}
+        self.assets = {"AAPL": "Apple Inc. Common Stock", "TSLA": "Tesla, Inc. Common Stock", "FB": "A Buffer ETF",
+                       "NVDA": "NVIDIA Corporation", "AMD": "Advanced Micro Devices", "F": "Ford Motor"}  # fmt: skip
+        self.history: dict[str, list[dict[str, Any]]] = {}
+        self.latest: dict[str, float] = {}
+        self.orders: dict[str, dict[str, Any]] = {}  # by id, oldest first
+        self.positions: dict[str, tuple[Decimal, Decimal]] = {}  # symbol -> shares, average price
+        self.order_fields: tuple[str, ...] = ()  # of orders; (): all of them
+        self.rate_limit_headers = True
+        self.obeys_cancels = True  # False: a cancel is taken note of and nothing follows
+        self.tells_updates = True
+        self._answers: list[tuple[str, str, Answer, int]] = []
+        self.port = 0
+
+    # -- a server -----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Alpaca:
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close_sockets()
+        await self._runner.cleanup()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        here = f"127.0.0.1:{self.port}"
+        return {
+            "APCA_API_BASE_URL": f"http://{here}",
+            "APCA_API_DATA_URL": f"http://{here}",
+            "APCA_API_STREAM_URL": f"ws://{here}",
+            "APCA_API_KEY_ID": KEY,
+            "APCA_API_SECRET_KEY": SECRET,
+            "SCALP_SPEED": str(self.speed),
+        }
+
+    @property
+    def polygon(self) -> dict[str, str]:
+        """The variables that make the bot take its bars from here in Polygon's way."""
+        here = f"127.0.0.1:{self.port}"
+        return {
+            "POLYGON_WS_URL": f"ws://{here}/stocks",
+            "POLYGON_BASE_URL": f"http://{here}",
+            "POLYGON_API_KEY": POLYGON_KEY,
+        }
+
+    # -- what tests ask -----------------------------------------------------------------------------------------------
+
+    def on(self, method: str, path: str, answer: Answer, times: int = 1_000_000) -> None:
+        """Answer the next `times` requests of `method` whose path, or the symbol in whose body, begins like this."""
+        self._answers.append((method, path, answer, times))
+
+    def taking(self, then: Answer) -> Answer:
+        """Do what is asked, and only then `then`: its answer is what is heard, if it has one."""
+
+        async def take(request: Request) -> web.Response:
+            response = self.ordinary(request)
+            return await then(request) or response
+
+        return take
+
+    def asked(self, method: str, path: str = "/") -> list[Request]:
+        """The requests so far of `method` to paths that begin with `path`."""
+        return [r for r in self.requests if r.method == method and r.path.startswith(path)]
+
+    def posted(self, symbol: str = "", side: str = "") -> list[Request]:
+        """The orders the bot tried to send, also those that were refused."""
+        return [
+            r for r in self.asked("POST", "/v2/orders")
+            if symbol in ("", r.body["symbol"]) and side in ("", r.body["side"])
+        ]  # fmt: skip
+
+    def open_orders(self, symbol: str = "") -> list[dict[str, Any]]:
+        return [o for o in self.orders.values() if o["status"] in OPEN_STATUSES and symbol in ("", o["symbol"])]
+
+    # -- what tests do ------------------------------------------------------------------------------------------------
+
+    def flat_morning(self, *symbols: str, price: float = 100.0, last: float = 99.0, minutes: int = 20) -> None:
+        """History up to 10:29: flat, then a dip below the average. A bar above it at 10:30 is a buy signal."""
+        for symbol in symbols:
+            for back in range(minutes - 1, -1, -1):
+                self.add_history(symbol, self.minute("10:29") - 60 * back, price if back else last)
+
+    def add_history(self, symbol: str, start: float, close: float) -> None:
+        bar = {"t": utc(start), "o": close, "h": close, "l": close, "c": close, "v": 1000, "n": 10, "vw": close}
+        self.history.setdefault(symbol, []).append(bar)
+
+    def hold(self, symbol: str, qty: int, price: str) -> None:
+        """A position that is there."""
+        self.positions[symbol] = (Decimal(qty), Decimal(price))
+
+    def place(self, symbol: str, side: str, qty: int, price: str | None, **fields: Any) -> dict[str, Any]:
+        """An order that is there without the bot having sent it (by hand, or by an earlier run)."""
+        order = self._new_order({"symbol": symbol, "side": side, "qty": str(qty), "limit_price": price,
+                                 "type": "limit" if price else "market",
+                                 "client_order_id": str(uuid.uuid4())})  # fmt: skip
+        order.update({"status": "new"} | fields)
+        return order
+
+    async def fill(
+        self, order: dict[str, Any], qty: int | None = None, price: str | None = None, tell: bool = True
+    ) -> dict[str, Any]:
+        """Execute `qty` shares (default: the rest) at `price` (default: the limit); returns the update's data."""
+        done, wanted = Decimal(order["filled_qty"]), Decimal(order["qty"])
+        shares = wanted - done if qty is None else Decimal(qty)
+        at = Decimal(price or order["limit_price"] or "100")
+        total = done + shares
+        average = (done * Decimal(order["filled_avg_price"] or 0) + shares * at) / total
+        order["filled_qty"], order["filled_avg_price"] = str(total), str(average.normalize())
+        is_full = total == wanted
+        if is_full or order["status"] in ("new", "pending_new"):
+            order["status"] = "filled" if is_full else "partially_filled"
+        held, entry = self.positions.get(order["symbol"], (Decimal(0), Decimal(0)))
+        if order["side"] == "buy":
+            entry = (held * entry + shares * at) / (held + shares)
+            held += shares
+        else:
+            held -= shares
+        self.positions[order["symbol"]] = (held, entry)
+        extra = {"price": str(at), "qty": str(shares), "position_qty": str(held)}
+        return await self.tell("fill" if is_full else "partial_fill", order, quietly=not tell, **extra)
+
+    async def end(self, order: dict[str, Any], status: str = "canceled", tell: bool = True) -> dict[str, Any]:
+        order["status"] = status
+        return await self.tell(status, order, quietly=not tell)
+
+    async def replace(self, order: dict[str, Any], price: str) -> dict[str, Any]:
+        """Somebody edits an order by hand: it ends, and a new one follows; returns that."""
+        order["status"] = "replaced"
+        new = self.place(
+            order["symbol"], order["side"], int(Decimal(order["qty"]) - Decimal(order["filled_qty"])), price
+        )
+        new["replaces"], order["replaced_by"] = order["id"], new["id"]
+        await self.tell("replaced", order)
+        await self.tell("new", new)
+        return new
+
+    async def tell(self, event: str, order: dict[str, Any], quietly: bool = False, **extra: Any) -> dict[str, Any]:
+        """Send an order update, unless `quietly`."""
+        data = {"event": event, "execution_id": str(uuid.uuid4()), "timestamp": utc(self.now), "at": utc(self.now),
+                "order": self._shown(order), **extra}  # fmt: skip
+        if self.tells_updates and not quietly:
+            await self.send_update({"stream": "trade_updates", "data": data})
+        return data
+
+    # -- HTTP ---------------------------------------------------------------------------------------------------------
+
+    async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
+        path = unquote(raw.path)
+        if raw.headers.get("Upgrade", "").lower() == "websocket":
+            return await self.serve_socket(raw, path)
+        body = await raw.json() if raw.can_read_body else {}
+        request = Request(raw.method, path, dict(raw.query), body, dict(raw.headers), str(raw.url), self.now)
+        self.requests.append(request)
+        try:
+            response = await self._scripted(request) or self.ordinary(request)
+        except BrokenConnection:
+            if raw.transport is not None:
+                raw.transport.abort()
+            return web.Response()
+        request.status = response.status
+        response.headers["X-Request-ID"] = uuid.uuid4().hex
+        if self.rate_limit_headers and "X-Ratelimit-Limit" not in response.headers:
+            response.headers.update(self.limit_headers())
+        return response
+
+    def limit_headers(self, remaining: int = 187) -> dict[str, str]:
+        """What each answer tells of the request limit, which is fresh at each full minute."""
+        reset = int(self.now) // 60 * 60 + 60
+        return {"X-Ratelimit-Limit": "200", "X-Ratelimit-Remaining": str(remaining), "X-Ratelimit-Reset": str(reset)}
+
+    async def _scripted(self, request: Request) -> web.Response | None:
+        for index, (method, path, answer, times) in enumerate(self._answers):
+            if method == request.method and (request.path.startswith(path) or request.body.get("symbol") == path):
+                if times == 1:
+                    del self._answers[index]
+                else:
+                    self._answers[index] = (method, path, answer, times - 1)
+                return await answer(request)
+        return None
+
+    def ordinary(self, request: Request) -> web.Response:
+        """What an ordinary day answers, done with all its effects."""
+        method, parts = request.method, request.path.strip("/").split("/")
+        headers = request.headers
+        if parts[0] == "v2" and parts[1] in ("aggs", "last"):
+            return self._polygon_rest(request, parts)
+        if headers.get("APCA-API-KEY-ID") != KEY or headers.get("APCA-API-SECRET-KEY") != SECRET:
+            return web.json_response({"message": "unauthorized."}, status=401)
+        match method, parts[1:]:
+            case "GET", ["clock"]:
+                return self._clock()
+            case "GET", ["calendar"]:
+                day = {"date": DATE, "open": "09:30", "close": f"{self._new_york(self.close):%H:%M}",
+                       "session_open": "0400", "session_close": "2000", "settlement_date": "2031-03-13"}  # fmt: skip
+                return web.json_response([day])
+            case "GET", ["account"]:
+                return web.json_response(self.account)
+            case "GET", ["assets"]:
+                return web.json_response([self._asset(symbol) for symbol in self.assets])
+            case "GET", ["assets", symbol]:
+                if symbol not in self.assets:
+                    return _error(404, 40410000, f"asset not found for {symbol}")
+                return web.json_response(self._asset(symbol))
+            case "POST", ["orders"]:
+                return self._post_order(request.body)
+            case "GET", ["orders"]:
+                return self._list_orders(request.query)
+            case "GET", ["orders:by_client_order_id"]:
+                for order in self.orders.values():
+                    if order["client_order_id"] == request.query["client_order_id"]:
+                        return web.json_response(self._shown(order))
+                return _error(404, 40410000, "order not found")
+            case "GET" | "DELETE", ["orders", order_id]:
+                if order_id not in self.orders:
+                    return _error(404, 40410000, f"order not found for {order_id}")
+                order = self.orders[order_id]
+                return web.json_response(self._shown(order)) if method == "GET" else self._cancel(order)
+            case "GET", ["positions"]:
+                return web.json_response([self._position(s) for s, (held, _) in self.positions.items() if held])
+            case "GET", ["stocks", "bars"]:
+                return self._bars(request.query)
+            case "GET", ["stocks", symbol, "trades", "latest"]:
+                if symbol not in self.latest:
+                    return _error(404, 40410000, "no trade found")
+                trade = {
+                    "t": utc(self.now),
+                    "x": "V",
+                    "p": self.latest[symbol],
+                    "s": 100,
+                    "c": ["@"],
+                    "i": 1,
+                    "z": "C",
+                }
+                return web.json_response({"symbol": symbol, "trade": trade})
+        return _error(404, 40410000, f"this stand-in has no {request}")
+
+    def _clock(self) -> web.Response:
+        if self._began is None:
+            self._began = time.monotonic()
+        stamp = self._new_york(self.now).isoformat(timespec="microseconds")
+        opens = self.minute("09:30")
+        return web.json_response({
+            "timestamp": f"{stamp[:26]}123{stamp[26:]}",
+            "is_open": opens <= self.now < self.close,
+            "next_open": f"{DATE}T09:30:00-04:00" if self.now < opens else "2031-03-13T09:30:00-04:00",
+            "next_close": self._new_york(self.close).isoformat() if self.now < self.close
+            else "2031-03-13T16:00:00-04:00",
+        })  # fmt: skip
+
+    @staticmethod
+    def _new_york(at: float) -> dt.datetime:
+        return dt.datetime.fromtimestamp(at, NEW_YORK)
+
+    def _asset(self, symbol: str) -> dict[str, Any]:
+        return {"id": str(uuid.uuid5(uuid.NAMESPACE_DNS, symbol)), "class": "us_equity", "exchange": "NASDAQ",
+                "symbol": symbol, "name": self.assets[symbol], "status": "active", "tradable": True}  # fmt: skip
+
+    def _new_order(self, body: dict[str, Any]) -> dict[str, Any]:
+        order = {
+            "id": str(uuid.uuid4()), "client_order_id": body["client_order_id"], "created_at": utc(self.now),
+            "updated_at": utc(self.now), "submitted_at": utc(self.now), "filled_at": None, "expired_at": None,
+            "canceled_at": None, "failed_at": None, "replaced_at": None, "replaced_by": None, "replaces": None,
+            "symbol": body["symbol"], "asset_class": "us_equity", "notional": None, "qty": body["qty"],
+            "filled_qty": "0", "filled_avg_price": None, "order_class": "", "order_type": body["type"],
+            "type": body["type"], "side": body["side"], "time_in_force": body.get("time_in_force", "day"),
+            "limit_price": body.get("limit_price"), "stop_price": None, "status": "pending_new",
+            "extended_hours": False, "legs": None, "a_field_of_next_year": {"deep": [1, None]},
+        }  # fmt: skip
+        self.orders[order["id"]] = order
+        return order
+
+    def _post_order(self, body: dict[str, Any]) -> web.Response:
+        if any(o["client_order_id"] == body["client_order_id"] for o in self.orders.values()):
+            return _error(422, 40010001, "client_order_id must be unique")
+        against = [o for o in self.open_orders(body["symbol"]) if o["side"] != body["side"]]
+        for other in against:
+            if "market" in (body["type"], other["type"]) or (
+                Decimal((body if body["side"] == "buy" else other)["limit_price"])
+                >= Decimal((other if body["side"] == "buy" else body)["limit_price"])
+            ):
+                return _error(403, 40310000, "potential wash trade detected. use complex orders")
+        if body["side"] == "sell":
+            offered = sum(Decimal(o["qty"]) - Decimal(o["filled_qty"]) for o in self.open_orders(body["symbol"])
+                          if o["side"] == "sell")  # fmt: skip
+            free = self.positions.get(body["symbol"], (Decimal(0), Decimal(0)))[0] - offered
+            if Decimal(body["qty"]) > free:
+                text = f"insufficient qty available for order (requested: {body['qty']}, available: {free})"
+                return _error(403, 40310000, text)
+        order = self._new_order(body)
+        shown = self._shown(order)
+        order["status"] = "new"
+        if self.tells_updates:
+            asyncio.get_running_loop().create_task(self.tell("new", order))
+        return web.json_response(shown)
+
+    def _cancel(self, order: dict[str, Any]) -> web.Response:
+        if order["status"] not in OPEN_STATUSES:
+            return _error(422, 42210000, f'order is already in "{order["status"]}" state')
+        if self.obeys_cancels:
+            order["status"] = "canceled"
+            asyncio.get_running_loop().create_task(self.tell("canceled", order))
+        else:
+            order["status"] = "pending_cancel"
+        return web.Response(status=204)
+
+    def _list_orders(self, query: dict[str, str]) -> web.Response:
+        wanted = query.get("symbols", "").split(",") if query.get("symbols") else None
+        found = [o for o in self.orders.values() if wanted is None or o["symbol"] in wanted]
+        if query.get("status", "open") == "open":
+            found = [o for o in found if o["status"] in OPEN_STATUSES]
+        found.sort(key=lambda o: o["submitted_at"], reverse=query.get("direction", "desc") == "desc")
+        return web.json_response([self._shown(o) for o in found[: int(query.get("limit", "50"))]])
+
+    def _shown(self, order: dict[str, Any]) -> dict[str, Any]:
+        return {name: order[name] for name in self.order_fields or order}
+
+    def _position(self, symbol: str) -> dict[str, Any]:
+        held, entry = self.positions[symbol]
+        return {"asset_id": str(uuid.uuid4()), "symbol": symbol, "qty": str(held), "avg_entry_price": str(entry),
+                "side": "long" if held > 0 else "short", "unknown": None}  # fmt: skip
+
+    def _bars(self, query: dict[str, str]) -> web.Response:
+        found = {}
+        for symbol in query["symbols"].split(","):
+            rows = [b for b in self.history.get(symbol, []) if query["start"] <= b["t"] <= query["end"]]
+            if rows:
+                found[symbol] = rows
+        return web.json_response({"bars": found, "next_page_token": None})
+
+    def _polygon_rest(self, request: Request, parts: list[str]) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {POLYGON_KEY}":
+            return web.json_response({"status": "ERROR", "request_id": "x", "error": "Unknown API Key"}, status=401)
+        symbol = parts[3]
+        found: dict[str, Any] = {"ticker": symbol, "status": "OK", "request_id": "x"}
+        if parts[1] == "last":
+            if symbol not in self.latest:
+                return web.json_response({"status": "NOT_AUTHORIZED", "message": "You are not entitled"}, status=403)
+            found["results"] = {"T": symbol, "p": self.latest[symbol], "s": 100, "t": int(self.now * 1e9)}
+        elif rows := self.history.get(symbol):
+            found["results"] = [{"v": 1.5, "o": b["o"], "h": b["h"], "l": b["l"], "c": b["c"],
+                                 "t": int(dt.datetime.fromisoformat(b["t"]).timestamp() * 1000)}
+                                for b in rows]  # fmt: skip
+        return web.json_response(found)
+
+
+def _error(status: int, code: int, message: str) -> web.Response:
+    return web.json_response({"code": code, "message": message}, status=status)

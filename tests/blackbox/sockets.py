@@ -1,0 +1,188 @@
+"""The streams of the stand-in for Alpaca and Polygon: order updates, Alpaca's market data, Polygon's."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aiohttp import WSMsgType, web
+
+NEW_YORK = ZoneInfo("America/New_York")
+DATE = "2031-03-12"  # a Wednesday, years from the machine's clock
+KEY, SECRET, POLYGON_KEY = "PKBLACKBOXKEY", "very-secret-blackbox-secret", "polygon-blackbox-key"
+
+
+class Streams:
+    """Every socket of one server, and the exchange's time. The bars of a test go to whoever has logged in."""
+
+    def __init__(self, at: str, speed: float) -> None:
+        self.speed = speed
+        self._starts = self.minute(at)
+        self._began: float | None = None  # wall time at which the bot first asked for the time
+        self.logins: list[dict[str, Any]] = []  # what was sent on the streams to log in, "stream" telling which
+        self.binary_frames = True  # of order updates
+        self.refuses_updates = 0  # so many handshakes of the order-update stream are answered with 429
+        self.login_delay = 0.0  # of the order-update stream, seconds
+        self.login_answer = "authorized"
+        self.feed_errors: dict[str, int] = {}  # "login" or a channel -> error code
+        self.polygon_refuses = False
+        self.channels: dict[str, list[str]] = {}
+        self._update_sockets: list[web.WebSocketResponse] = []
+        self._feed_sockets: list[web.WebSocketResponse] = []
+
+    async def close_sockets(self) -> None:
+        for socket in (*self._update_sockets, *self._feed_sockets):
+            await socket.close()
+
+    @property
+    def now(self) -> float:
+        """Exchange time, epoch seconds."""
+        passed = 0.0 if self._began is None else (time.monotonic() - self._began) * self.speed
+        return self._starts + passed
+
+    def minute(self, text: str) -> float:
+        """A New York minute of the day as epoch seconds."""
+        return dt.datetime.fromisoformat(f"{DATE} {text}").replace(tzinfo=NEW_YORK).timestamp()
+
+    # -- what tests do ------------------------------------------------------------------------------------------------
+
+    async def bar(self, symbol: str, minute: str, close: float, kind: str = "b") -> None:
+        """Stream a minute bar (`kind` "u": a corrected one)."""
+        bar = {"T": kind, "S": symbol, "o": close, "h": close, "l": close, "c": close, "v": 100, "n": 3, "vw": close,
+               "t": utc(self.minute(minute))}  # fmt: skip
+        await self._stream([bar])
+
+    async def bars(self, minute: str, **closes: float) -> None:
+        """Stream one minute of several symbols in one frame."""
+        await self._stream([
+            {"T": "b", "S": s, "o": c, "h": c, "l": c, "c": c, "v": 100, "n": 3, "vw": c,
+             "t": utc(self.minute(minute))}
+            for s, c in closes.items()
+        ])  # fmt: skip
+
+    async def polygon_bar(self, symbol: str, minute: str, close: float) -> None:
+        start = int(self.minute(minute) * 1000)
+        await self._stream([
+            {"ev": "AM", "sym": symbol, "v": 100.5, "av": 18203344, "vw": close, "o": close, "c": close, "h": close,
+             "l": close, "a": close, "z": 12.0, "s": start, "e": start + 60000, "dv": "100.5"}
+        ])  # fmt: skip
+
+    async def trade(self, symbol: str, price: float, conditions: tuple[str, ...] = ("@",)) -> None:
+        await self._stream([{"T": "t", "S": symbol, "i": 7, "x": "V", "p": price, "s": 100, "c": list(conditions),
+                             "z": "C", "t": utc(self.now)}])  # fmt: skip
+
+    def bar_text(self, symbol: str, minute: str, close: float) -> str:
+        return json.dumps({"T": "b", "S": symbol, "o": close, "h": close, "l": close, "c": close, "v": 1, "n": 1,
+                           "vw": close, "t": utc(self.minute(minute))})  # fmt: skip
+
+    async def send_feed(self, text: str) -> None:
+        """Send any frame on the market-data stream."""
+        for socket in self._feed_sockets:
+            await socket.send_str(text)
+
+    async def drop_feed(self) -> None:
+        for socket in list(self._feed_sockets):
+            await socket.close(code=1011)
+
+    async def _stream(self, messages: list[dict[str, Any]]) -> None:
+        for socket in self._feed_sockets:
+            await socket.send_str(json.dumps(messages))
+
+    async def send_update(self, message: object) -> None:
+        """Send any message on the order-update stream."""
+        for socket in self._update_sockets:
+            text = json.dumps(message)
+            await (socket.send_bytes(text.encode()) if self.binary_frames else socket.send_str(text))
+
+    async def drop_updates(self) -> None:
+        """End the connections of the order-update stream, without a word."""
+        for socket in list(self._update_sockets):
+            await socket.close(code=1011)
+
+    # -- sockets ------------------------------------------------------------------------------------------------------
+
+    async def serve_socket(self, raw: web.BaseRequest, path: str) -> web.StreamResponse:
+        if path.rstrip("/") == "/stream":
+            if self._update_sockets or self.refuses_updates > 0:
+                self.refuses_updates -= 1
+                return web.Response(status=429)
+            serve = self._serve_updates
+        elif path == "/stocks":
+            serve = self._serve_polygon
+        elif path in ("/v2/iex", "/v2/sip"):
+            serve = self._serve_feed
+        else:
+            return web.Response(status=404)
+        socket = web.WebSocketResponse()
+        await socket.prepare(raw)
+        sockets = self._update_sockets if path.startswith("/stream") else self._feed_sockets
+        if path.startswith("/stream"):
+            sockets.append(socket)
+        try:
+            if path == "/stocks":
+                await socket.send_json([{"ev": "status", "status": "connected", "message": "Connected Successfully"}])
+            elif path.startswith("/v2"):
+                await socket.send_json([{"T": "success", "msg": "connected"}])
+            async for frame in socket:
+                if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    message = json.loads(frame.data)
+                    if "auth" in message["action"]:
+                        self.logins.append({"stream": path, **message})
+                    await serve(socket, message)
+        finally:
+            if socket in sockets:
+                sockets.remove(socket)
+        return socket
+
+    async def _serve_updates(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["action"] in ("auth", "authenticate"):
+            await asyncio.sleep(self.login_delay)
+            body: dict[str, Any] = {"status": self.login_answer, "action": "authenticate"}
+            text = json.dumps({"stream": "authorization", "data": body})
+        else:
+            text = json.dumps({"stream": "listening", "data": {"streams": message["data"]["streams"]}})
+        await (socket.send_bytes(text.encode()) if self.binary_frames else socket.send_str(text))
+
+    async def _serve_feed(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["action"] == "auth":
+            code = self.feed_errors.get("login", 0)
+            if message["key"] != KEY or message["secret"] != SECRET:
+                code = 402
+            if code:
+                await socket.send_json([{"T": "error", "code": code, "msg": f"error number {code}"}])
+                return
+            self._feed_sockets.append(socket)
+            await socket.send_json([{"T": "success", "msg": "authenticated"}])
+            return
+        for channel in (c for c in message if c != "action"):
+            if code := self.feed_errors.get(channel, 0):
+                await socket.send_json([{"T": "error", "code": code, "msg": f"error number {code}"}])
+                return
+        for channel in (c for c in message if c != "action"):
+            self.channels[channel] = sorted({*self.channels.get(channel, []), *message[channel]})
+        empty: dict[str, list[str]] = {"trades": [], "quotes": [], "bars": [], "dailyBars": []}
+        await socket.send_json([{"T": "subscription", **empty, **self.channels}])
+
+    async def _serve_polygon(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["action"] == "auth":
+            if message["params"] != POLYGON_KEY or self.polygon_refuses:
+                await socket.send_json([{"ev": "status", "status": "auth_failed", "message": "authentication failed"}])
+                return
+            self._feed_sockets.append(socket)
+            await socket.send_json([{"ev": "status", "status": "auth_success", "message": "authenticated"}])
+            return
+        for channel in message["params"].split(","):
+            done = {"ev": "status", "status": "success", "message": f"subscribed to: {channel}"}
+            if channel.partition(".")[0] in self.feed_errors:
+                done = {"ev": "status", "status": "error", "message": "not authorized"}
+            await socket.send_json([done])
+
+
+def utc(at: float) -> str:
+    """RFC 3339 in UTC with nanoseconds where it is not a whole second."""
+    when = dt.datetime.fromtimestamp(at, dt.UTC)
+    return f"{when:%Y-%m-%dT%H:%M:%S}" + (f".{when.microsecond:06d}789Z" if when.microsecond else "Z")
