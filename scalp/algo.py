@@ -25,6 +25,7 @@ import pandas as pd
 from scalp.bars import SessionBars
 from scalp.clock import Session
 from scalp.ledger import LOST, REFUSED, Change, Ledger, Order
+from scalp.lines import Lines, Log
 from scalp.messages import (
     MINUTE,
     SECOND,
@@ -110,8 +111,9 @@ class ScalpAlgo:
         self._retry_at = 0  # no sell before this time: it was refused
         self._refusals = 0  # of sells, in a row
         self._is_liquidating = False
+        self._is_flattening = False  # liquidate from now on, whatever the time
         self._said: set[str] = set()  # what is said only once
-        self._log = logging.getLogger(f"scalp.{symbol}")
+        self._log: Log = logging.getLogger(f"scalp.{symbol}")
 
     # -- for custom signals -------------------------------------------------------------------------------------------
 
@@ -219,6 +221,15 @@ class ScalpAlgo:
         self._log.warning("%s %s never arrived", order.side, client_order_id)
         return self._decide(at, f"{order.side} lost")
 
+    def on_order_gone(self, order_id: str, at: int) -> list[Action]:
+        """The broker, asked again and again, knows no such order any more: what it did is in the listed position."""
+        order = self.ledger.find(order_id)
+        if order is None or order.has_ended:
+            return []
+        self.ledger.end(order, LOST)
+        self._log.warning("the broker knows no order %s any more: %s %s given up", order_id, order.side, order.qty)
+        return self._decide(at, f"{order.side} lost", may_sell=False)
+
     def on_position(self, listed: PositionReport, as_of: int, at: int) -> list[Action]:
         """The broker listed, asked at `as_of`, a position that fills do not explain: believe it."""
         before = self.ledger.position
@@ -280,6 +291,15 @@ class ScalpAlgo:
         if self.ledger.position < 0:
             return []
         return [self._cancel(order, at) for order in self.ledger.open_orders if order.side == "buy"]
+
+    def cancel_all(self, at: int) -> list[Action]:
+        """Cancel every working order, except in a symbol that is short: hands off there."""
+        return [self._cancel(order, at) for order in self.ledger.open_orders] if self.ledger.position >= 0 else []
+
+    def flatten(self, at: int) -> list[Action]:
+        """Liquidate from now on, as before the close: cancel everything, sell what is held at market."""
+        self._is_flattening = True
+        return self._decide(at, "flatten")
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
@@ -357,7 +377,7 @@ class ScalpAlgo:
         return [self._cancel(order, at)]
 
     def _liquidate(self, at: int) -> list[Action]:
-        """From 5 minutes before the close: cancel what is no market exit, then sell what is held at market."""
+        """Before the close, or told to flatten: cancel what is no market exit, then sell what is held at market."""
         session = self.session
         assert session is not None
         open_orders = self.ledger.open_orders
@@ -474,7 +494,7 @@ class ScalpAlgo:
         self._retry_at = at + wait
 
     def _is_liquidation(self, at: int) -> bool:
-        return self.session is not None and at >= self.session.liquidate_at
+        return self.session is not None and (self._is_flattening or at >= self.session.liquidate_at)
 
     def _is_quiet(self, at: int) -> bool:
         return self.session is not None and at >= self.session.quiet_at
@@ -496,6 +516,10 @@ class ScalpAlgo:
             self._last_price_at, self._last_price = made_at, price
 
     # -- telling ------------------------------------------------------------------------------------------------------
+
+    def log_to(self, lines: Lines) -> None:
+        """Let the lines of this algo's logger wait in `lines`."""
+        self._log = lines.logger(f"scalp.{self.symbol}")
 
     def log_bar(self, bar: Bar, level: int) -> None:
         self._log.log(level, "bar %s %s %s %s, volume %.0f", bar.open, bar.high, bar.low, bar.close, bar.volume)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_SELL, ScalpAlgo
 from scalp.clock import Session
 from scalp.ledger import Order
+from scalp.lines import Lines
 from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
 
 log = logging.getLogger("scalp.fleet")
@@ -31,6 +32,9 @@ class Fleet:
     ) -> None:
         self.algos = {algo.symbol: algo for algo in algos}
         self.session: Session | None = None
+        self._lines = Lines()  # what the algos have to say about an event, once its actions are out
+        for algo in self.algos.values():
+            algo.log_to(self._lines)
         self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
         self._now = now
         self._send = send
@@ -158,6 +162,10 @@ class Fleet:
         """A listed position, asked for at `as_of`, that no order explains."""
         self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
 
+    def on_order_gone(self, symbol: str, order_id: str) -> None:
+        """An order that was working is unknown to the broker, for good."""
+        self._handle(symbol, lambda algo, at: algo.on_order_gone(order_id, at))
+
     def on_sent(self, action: SubmitOrder) -> None:
         """An order is on its way out: from now on it may need a cancel or an exit. Notes how long its cause took."""
         self._unsent.discard(action.client_order_id)
@@ -182,6 +190,16 @@ class Fleet:
     def cancel_buys(self) -> None:
         for symbol in self.algos:
             self._handle(symbol, lambda algo, at: algo.cancel_buys(at))
+
+    def flatten(self) -> None:
+        """Liquidate everything from now on."""
+        for symbol in self.algos:
+            self._handle(symbol, lambda algo, at: algo.flatten(at))
+
+    def cancel_parked(self) -> None:
+        """After the close: cancel what is still open, lest it fill at the next open."""
+        for symbol in self.algos:
+            self._handle(symbol, lambda algo, at: algo.cancel_all(at))
 
     def begin_session(self, session: Session) -> None:
         if session != self.session:
@@ -238,6 +256,10 @@ class Fleet:
                 left[symbol] = (algo.ledger.position, open_orders)
         return left
 
+    @property
+    def has_open_orders(self) -> bool:
+        return any(algo.ledger.open_orders for algo in self.algos.values())
+
     def _handle(self, symbol: str, handler: Callable[[ScalpAlgo, int], list[Action]]) -> None:
         algo = self.algos.get(symbol)
         if algo is None:
@@ -255,6 +277,7 @@ class Fleet:
                 self._unsent.add(action.client_order_id)
             self._send(action)
         self._reckon(algo)
+        self._lines.write()
 
     def _reckon(self, algo: ScalpAlgo) -> None:
         """Note how many requests the exits and cancels of `algo` may take: two for a buy that works."""
@@ -269,5 +292,6 @@ class Fleet:
 
     def _trouble(self, algo: ScalpAlgo) -> None:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""
+        self._lines.write()
         log.exception("%s: an event could not be handled: no more buys in this symbol", algo.symbol)
         algo.forbid_buys("trouble", "an event could not be handled")

@@ -148,7 +148,11 @@ class Ledger:
         order = self._by_id.get(report.id) or self._by_client_id.get(report.client_order_id)
         is_new = order is None
         if order is None:
-            order = self._entered_from(report)
+            order = self._order_from(report)
+            if order.side not in ("buy", "sell"):
+                # Nobody could say what its fills do to the position: not an order to follow.
+                return Change(order, False, False, False)
+            self._enter(order)
         moved = is_new | self._learn_identity(order, report)
         new_qty, price = self._new_shares(order, report, is_new)
         if new_qty and self._is_in_position(order, report, now):
@@ -181,9 +185,9 @@ class Ledger:
             self._by_client_id[order.client_order_id] = order
         self.version += 1
 
-    def _entered_from(self, report: OrderReport) -> Order:
+    def _order_from(self, report: OrderReport) -> Order:
         """An order nobody here knew. What it filled before now is in the position already; see `_new_shares`."""
-        order = Order(
+        return Order(
             symbol=self.symbol,
             client_order_id=report.client_order_id,
             id=report.id,
@@ -195,8 +199,6 @@ class Ledger:
             submitted_at=report.submitted_at or report.at or 0,
             is_own=False,
         )
-        self._enter(order)
-        return order
 
     def _learn_identity(self, order: Order, report: OrderReport) -> bool:
         """Fill in what was not known: the broker's id, and the terms of a replacement."""
@@ -226,6 +228,8 @@ class Ledger:
         if total is None:
             # The order's totals are missing: one execution, counted once, is all there is to go by.
             total = order.filled_qty + (ZERO if is_repeated else report.execution_qty or ZERO)
+        if order.qty is not None:
+            total = min(total, order.qty)  # more than was ordered cannot be bought or sold, whatever is told
         if is_new:
             # Of an order first heard of now, only the execution that is told of can be news.
             fresh = min(report.execution_qty or ZERO, total)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatusCode, WebSocketException
-from websockets.legacy.client import Connect, WebSocketClientProtocol
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from scalp.errors import UserError
+from scalp.websocket import WebSocket, connect
 
 Frame = str | bytes
 
@@ -28,11 +28,8 @@ LOGIN_TIMEOUT = 60.0  # for the whole of login and subscription; single answers 
 CLOSE_TIMEOUT = 0.4  # a peer that does not answer our close is left after about four times this
 PING_INTERVAL, PING_TIMEOUT = 15.0, 20.0
 WATCH_EVERY = 5.0
+MAX_SIZE = 2**24  # bytes of one message
 REFUSALS_BELIEVED = 5  # in a row, once a login has worked in this run
-
-# The library would log frames, the login among them, and handshake headers at DEBUG.
-_library_log = logging.getLogger("scalp.websockets")
-_library_log.setLevel(logging.CRITICAL)
 
 
 Message = TypeVar("Message")
@@ -44,13 +41,6 @@ class StreamTrouble(Exception):
     def __init__(self, why: str, wait: float | None = None) -> None:
         super().__init__(why)
         self.wait = wait
-
-
-class _DirectConnect(Connect):
-    """A handshake that is redirected fails: the keys go to the configured host only."""
-
-    def handle_redirect(self, uri: str) -> None:
-        raise InvalidHandshake("redirected")
 
 
 class FrameDecoder(Generic[Message]):
@@ -67,19 +57,22 @@ class FrameDecoder(Generic[Message]):
         try:
             yield from self._all.decode(frame)
             return
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeDecodeError):
             pass
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             on_trouble(error)
             return
         try:
             parts = self._parts.decode(frame)
         except msgspec.ValidationError:
             parts = [msgspec.Raw(frame if isinstance(frame, bytes) else frame.encode())]
+        except (msgspec.DecodeError, RecursionError) as error:
+            on_trouble(error)
+            return
         for part in parts:
             try:
                 yield self._one.decode(part)
-            except msgspec.ValidationError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 on_trouble(error)
 
 
@@ -109,14 +102,15 @@ class ReconnectingStream:
         self._quiet = 0.0
         self._up_since: float | None = None
         self._refusals: int | None = None  # None until a login has worked
-        self._socket: WebSocketClientProtocol | None = None
+        self._socket: WebSocket | None = None
+        self._trouble: StreamTrouble | None = None  # what a message said that ends the connection
         self._why = ""  # why we close the connection ourselves
         self._closing: asyncio.Task[None] | None = None
         self._told: set[str] = set()
 
     # What a subclass says.
 
-    async def _login(self, socket: WebSocketClientProtocol) -> None:
+    async def _login(self, socket: WebSocket) -> None:
         """Log in and subscribe. Raises UserError (fatal; names the variable to check, never a key) or StreamTrouble."""
         raise NotImplementedError
 
@@ -168,7 +162,7 @@ class ReconnectingStream:
         if self._socket is not None and not self._why:
             self._why = why
             # Closing ends the reading in run(); the reference keeps the task alive.
-            self._closing = asyncio.get_running_loop().create_task(self._socket.close())
+            self._closing = asyncio.get_running_loop().create_task(self._socket.close(CLOSE_TIMEOUT))
 
     # For subclasses.
 
@@ -191,18 +185,12 @@ class ReconnectingStream:
     async def _one_connection(self) -> NoReturn:
         """One connection from the handshake to its end, which is always an exception."""
         loop = asyncio.get_running_loop()
-        async with _DirectConnect(
-            self._url,
-            logger=_library_log,
-            compression=None,
-            open_timeout=OPEN_TIMEOUT,
-            ping_interval=PING_INTERVAL,
-            ping_timeout=PING_TIMEOUT,
-            close_timeout=CLOSE_TIMEOUT,
-            max_size=2**24,
-            max_queue=1024,
-        ) as socket:
-            self._socket = socket
+        socket = await connect(self._url, open_timeout=OPEN_TIMEOUT, max_size=MAX_SIZE)
+        self._socket = socket
+        self._trouble = None
+        watchdog: asyncio.Task[None] | None = None
+        try:
+            socket.keep_alive(PING_INTERVAL, PING_TIMEOUT)
             async with asyncio.timeout(LOGIN_TIMEOUT):
                 await self._login(socket)
             self._up_since = loop.time()
@@ -211,11 +199,28 @@ class ReconnectingStream:
             self.log.info("%s: up", self.name)
             self._on_up()
             watchdog = loop.create_task(self._watch())
+            socket.deliver(self._on_message)
             try:
-                while True:
-                    self._take(await socket.recv())
-            finally:
+                await socket.wait_closed()
+            except ConnectionClosed:
+                if self._trouble is not None:
+                    raise self._trouble from None
+                raise
+            raise AssertionError("unreachable")
+        finally:
+            if watchdog is not None:
                 watchdog.cancel()
+            await socket.close(CLOSE_TIMEOUT)
+
+    def _on_message(self, frame: Frame) -> None:
+        """In the callback of the frame's last byte: whatever comes of it happens at once."""
+        if self._trouble is not None:
+            return  # this connection was given up
+        try:
+            self._take(frame)
+        except StreamTrouble as trouble:
+            self._trouble = trouble
+            self.reconnect(str(trouble))
 
     def _take(self, frame: Frame) -> None:
         try:
@@ -265,8 +270,8 @@ def _in_words(error: Exception) -> str:
     """Why a connection ended, without a word of what the network libraries put into their exceptions."""
     if isinstance(error, ConnectionClosed):
         return f"closed by the server ({error.rcvd.code})" if error.rcvd else "connection lost"
-    if isinstance(error, InvalidStatusCode):
-        return f"HTTP {error.status_code} at the handshake"
+    if isinstance(error, InvalidStatus):
+        return f"HTTP {error.response.status_code} at the handshake"
     if isinstance(error, (StreamTrouble, UserError)):
         return str(error)
     if isinstance(error, TimeoutError):

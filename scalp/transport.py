@@ -24,6 +24,9 @@ Transport = Callable[
 
 # A kept connection must be given up by us before the server does: a POST on one it just closed has an unknown outcome.
 KEEP_ALIVE = 45.0
+# What decoding JSON may raise: content that is no JSON, text that is no UTF-8, nesting without end.
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+LONGEST_REASON = 300  # characters of a server's words in a line of ours
 # 4xx that do not promise that nothing happened.
 INDEFINITE = frozenset({408, 499})
 
@@ -54,7 +57,7 @@ class HttpTransport:
         if self._session is None:
             # Made here because a session belongs to the running loop.
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=KEEP_ALIVE),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         try:
@@ -125,7 +128,7 @@ def decode(body: bytes, *, what: str, changes: bool) -> Any:
         return None
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         raise _broken(changes, f"{what}: the answer is not JSON") from None
 
 
@@ -148,13 +151,14 @@ def _error_body(body: bytes) -> tuple[int, str]:
     """(code, message) of an error body; (0, "") if it is HTML or something else of a proxy's."""
     try:
         error = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return 0, ""
     if not isinstance(error, dict):
         return 0, ""
     code = error.get("code")
-    message = error.get("message") or error.get("error") or ""
-    return code if isinstance(code, int) else 0, str(message)
+    message = error.get("message") or error.get("error")
+    words = " ".join(message.split())[:LONGEST_REASON] if isinstance(message, str) else ""  # one line, whatever comes
+    return code if isinstance(code, int) else 0, words
 
 
 def _seconds(retry_after: str | None) -> float | None:

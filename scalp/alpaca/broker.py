@@ -69,7 +69,13 @@ class AlpacaBroker:
     def perform(self, action: Action) -> None:
         """Start `action`; returns at once."""
         if isinstance(action, SubmitOrder):
-            self._start(self._submit(action))
+            # An exit is on the wire before this returns, if a connection is warm; an entry has to ask for leave first.
+            sent = None
+            if action.side == "sell" and not self._desk.no_orders():
+                sent = self._rest.submit_now(action)
+                if sent is not None:
+                    self._desk.on_sent(action)
+            self._start(self._submit(action, sent))
         elif isinstance(action, CancelOrder):
             self._start(self._cancel(action))
         else:
@@ -124,18 +130,22 @@ class AlpacaBroker:
 
     # -- submitting ---------------------------------------------------------------------------------------------------
 
-    async def _submit(self, action: SubmitOrder) -> None:
+    async def _submit(self, action: SubmitOrder, sent: Awaitable[OrderReport] | None) -> None:
+        """See an order through; `sent` is the answer to come if it is on the wire already."""
         deadline = asyncio.get_running_loop().time() + ENTRY_PATIENCE
         wait = FIRST_WAIT
         found: OrderReport | None
         while True:
-            why = await self._entry_forbidden(action, deadline) if action.side == "buy" else self._desk.no_orders()
-            if why:
-                self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
-                return
-            try:
+            if sent is None:
+                why = await self._entry_forbidden(action, deadline) if action.side == "buy" else self._desk.no_orders()
+                if why:
+                    self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+                    return
                 self._desk.on_sent(action)
-                found = await self.counted(self._rest.submit(action))
+                sent = self._rest.submit(action)
+            try:
+                answer, sent = sent, None
+                found = await self.counted(answer)
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
                 pause = self._pause(limited, wait)

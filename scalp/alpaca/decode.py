@@ -10,6 +10,9 @@ from typing import Any
 
 from scalp.messages import MINUTE, SECOND, OrderReport, PositionReport
 
+# Beyond these a number is no price and no quantity, and reckoning with it exactly could take for ever.
+HIGHEST, MOST_DIGITS = Decimal(10) ** 12, 30
+
 
 def parse_time_ns(text: str) -> int:
     """RFC 3339 with up to 9 fractional digits, `Z` or an offset, to ns since the epoch, exactly. Raises ValueError."""
@@ -50,14 +53,23 @@ def format_time_ns(at: int) -> str:
 
 
 def decimal_or_none(value: object) -> Decimal | None:
-    """A number that may come as text or as a JSON number; None if it is absent, empty or no number at all."""
+    """A number that may come as text or as a JSON number; None if it is absent, empty, absurd or no number at all."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
         number = Decimal(value if isinstance(value, (str, int)) else repr(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    if not number.is_finite() or abs(number) >= HIGHEST:
+        return None
+    _, digits, exponent = number.as_tuple()
+    return number if isinstance(exponent, int) and exponent >= -MOST_DIGITS and len(digits) <= MOST_DIGITS else None
+
+
+def amount_or_none(value: object) -> Decimal | None:
+    """The same for what is never negative: an order's quantities and prices."""
+    number = decimal_or_none(value)
+    return None if number is None or number < 0 else number
 
 
 def time_or_none(value: object) -> int | None:
@@ -83,8 +95,8 @@ def order_report(order: Mapping[str, Any], update: Mapping[str, Any] | None = No
     else:
         event = text_of(update.get("event"))
         execution_id = text_of(update.get("execution_id")) or None
-        price = decimal_or_none(update.get("price"))
-        quantity = decimal_or_none(update.get("qty"))
+        price = amount_or_none(update.get("price"))
+        quantity = amount_or_none(update.get("qty"))
         # When it happened; failing that, when it was told.
         at = time_or_none(update.get("timestamp")) or time_or_none(update.get("at"))
     return OrderReport(
@@ -94,10 +106,10 @@ def order_report(order: Mapping[str, Any], update: Mapping[str, Any] | None = No
         side=text_of(order.get("side")),
         type=text_of(order.get("type")) or text_of(order.get("order_type")),
         status=text_of(order.get("status")),
-        qty=decimal_or_none(order.get("qty")),
-        filled_qty=decimal_or_none(order.get("filled_qty")),
-        filled_avg_price=decimal_or_none(order.get("filled_avg_price")),
-        limit_price=decimal_or_none(order.get("limit_price")),
+        qty=amount_or_none(order.get("qty")),
+        filled_qty=amount_or_none(order.get("filled_qty")),
+        filled_avg_price=amount_or_none(order.get("filled_avg_price")),
+        limit_price=amount_or_none(order.get("limit_price")),
         submitted_at=time_or_none(order.get("submitted_at")),
         replaced_by=text_of(order.get("replaced_by")) or None,
         replaces=text_of(order.get("replaces")) or None,

@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import msgspec
-from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.alpaca.decode import format_time_ns, parse_time_ns
-from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
+from scalp.alpaca.rest import HIGHEST_PRICE, LONGEST_LIST, AlpacaREST, list_length
 from scalp.errors import Refused, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Halt, Trade
 from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.transport import UNDECODABLE
 from scalp.venue import MarketDataSink
+from scalp.websocket import WebSocket
 
 STALE_AFTER = 150.0  # seconds of an open session without any message
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to login and subscription
@@ -147,6 +148,7 @@ class AlpacaFeed(ReconnectingStream):
         self._sink = sink
         self._rest = rest
         self._granted: dict[str, frozenset[str]] = {}
+        self._halted_at: dict[str, int] = {}  # ns, by halted symbol
         self._controls: deque[_Control] = deque()  # control messages not yet looked at by the login
         self._login_message = msgspec.json.encode(
             {"action": "auth", "key": endpoints.key_id, "secret": endpoints.secret_key}
@@ -157,7 +159,7 @@ class AlpacaFeed(ReconnectingStream):
 
     # Login and subscription.
 
-    async def _login(self, socket: WebSocketClientProtocol) -> None:
+    async def _login(self, socket: WebSocket) -> None:
         self._granted = {}
         self._controls.clear()
         for message in (None, self._login_message):
@@ -169,7 +171,7 @@ class AlpacaFeed(ReconnectingStream):
         for channel in CHANNELS:
             await self._subscribe_all(socket, channel)
 
-    async def _subscribe_all(self, socket: WebSocketClientProtocol, channel: str) -> None:
+    async def _subscribe_all(self, socket: WebSocket, channel: str) -> None:
         """Subscribe all symbols to `channel`. Bars are needed; what else is not to be had is said and gone without."""
         reason = "left out of the server's answer"
         for first in range(0, len(self._symbols), CHUNK):
@@ -196,7 +198,7 @@ class AlpacaFeed(ReconnectingStream):
         else:
             raise StreamTrouble(f"no bars at all ({reason})")
 
-    async def _fit(self, socket: WebSocketClientProtocol, symbols: Sequence[str]) -> None:
+    async def _fit(self, socket: WebSocket, symbols: Sequence[str]) -> None:
         """Subscribe bars of as many of the first `symbols`, refused as a whole, as the limit lets in: by halving."""
         half = len(symbols) // 2
         for part in (symbols[:half], symbols[half:]) if half else ():
@@ -204,7 +206,7 @@ class AlpacaFeed(ReconnectingStream):
                 await self._fit(socket, part)
                 return
 
-    async def _subscribe(self, socket: WebSocketClientProtocol, channel: str, symbols: Sequence[str]) -> _Error | None:
+    async def _subscribe(self, socket: WebSocket, channel: str, symbols: Sequence[str]) -> _Error | None:
         """One subscription message; the error it was refused with, None once its answer is in."""
         await socket.send(msgspec.json.encode({"action": "subscribe", channel: symbols}).decode())
         try:
@@ -226,7 +228,7 @@ class AlpacaFeed(ReconnectingStream):
             return UserError(f"this account's data plan has no minute bars on the feed {self._feed}{hint}")
         return None
 
-    async def _answer(self, socket: WebSocketClientProtocol) -> _Control:
+    async def _answer(self, socket: WebSocket) -> _Control:
         """The next control message; data that arrives meanwhile is delivered."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while not self._controls:
@@ -267,20 +269,32 @@ class AlpacaFeed(ReconnectingStream):
     def _deliver(self, message: _Message) -> None:
         try:
             if isinstance(message, _Trade):
-                if message.S in self._watched and message.p > 0 and counts_as_last_sale(message.c, message.z):
+                is_price = 0 < message.p < HIGHEST_PRICE
+                if message.S in self._watched and is_price and counts_as_last_sale(message.c, message.z):
                     self._sink.on_trade(Trade(message.S, parse_time_ns(message.t), message.p, message.s))
             elif isinstance(message, _Bar):
-                if message.S in self._watched and message.l > 0:
-                    self._sink.on_bar(_bar(message.S, message))
+                if message.S in self._watched:
+                    bar = _bar(message.S, message)
+                    if bar.start > self._halted_at.get(bar.symbol, bar.start):
+                        # The word that trading goes on was lost with a connection; a minute that traded tells as much.
+                        self._take_halt(Halt(bar.symbol, bar.start, False, ""))
+                    self._sink.on_bar(bar)
             elif (
                 isinstance(message, _Status)
                 and message.S in self._watched
                 and (message.sc in HALT_CODES or message.sc in RESUME_CODES)
             ):
                 reason = message.rm or message.rc or ""
-                self._sink.on_halt(Halt(message.S, parse_time_ns(message.t), message.sc in HALT_CODES, reason))
+                self._take_halt(Halt(message.S, parse_time_ns(message.t), message.sc in HALT_CODES, reason))
         except (ValueError, IndexError) as error:
             self._frame_trouble(error)
+
+    def _take_halt(self, halt: Halt) -> None:
+        if halt.halted:
+            self._halted_at[halt.symbol] = halt.at
+        else:
+            self._halted_at.pop(halt.symbol, None)
+        self._sink.on_halt(halt)
 
     def _on_up(self) -> None:
         self._sink.on_feed_up()
@@ -329,14 +343,14 @@ class AlpacaFeed(ReconnectingStream):
                     f"this account's data plan has no recent bars of the feed {self._feed}; --feed iex is free"
                 ) from None
             raise
-        except msgspec.DecodeError:
+        except UNDECODABLE:
             raise Unreachable("GET /stocks/bars: the answer is not understood") from None
 
     def _rows(self, symbol: str, rows: Sequence[msgspec.Raw]) -> Iterator[Bar]:
         for row in rows:
             try:
                 yield _bar(symbol, _decode_row(row))
-            except (ValueError, IndexError) as error:
+            except (ValueError, IndexError, RecursionError) as error:
                 # Of msgspec's errors those about content are ValueErrors.
                 self._frame_trouble(error)
 
@@ -354,6 +368,9 @@ def counts_as_last_sale(conditions: Sequence[str] | None, tape: str | None) -> b
 
 
 def _bar(symbol: str, row: _Bar | _HistoryBar) -> Bar:
+    """Raises ValueError for what is no bar: its close would price orders and feed the signal."""
+    if not (min(row.o, row.h, row.l, row.c) > 0 and max(row.o, row.h, row.l, row.c) < HIGHEST_PRICE and row.v >= 0):
+        raise ValueError("a bar with an impossible price or volume")
     return Bar(symbol, parse_time_ns(row.t), row.o, row.h, row.l, row.c, row.v)
 
 

@@ -10,24 +10,36 @@ sent, changed or cancelled and the answer is missing), `Unreachable` (a question
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import alpaca_trade_api
+import msgspec
 
-from scalp.alpaca.decode import format_time_ns, order_report, parse_time_ns, position_report, text_of, time_or_none
+from scalp.alpaca.decode import (
+    decimal_or_none,
+    format_time_ns,
+    order_report,
+    parse_time_ns,
+    position_report,
+    text_of,
+    time_or_none,
+)
+from scalp.alpaca.lane import OrderLane
 from scalp.errors import OutcomeUnknown, Unreachable
 from scalp.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
 from scalp.settings import Endpoints
-from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
+from scalp.transport import Answer, HttpTransport, RateLimited, Transport, check, decode, exchange
 
 __all__ = ["AlpacaREST", "Asset", "Clock", "RateLimited"]
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGE = 500  # orders in one listing, Alpaca's maximum
+HIGHEST_PRICE = 10**9  # dollars; beyond it is no price
 LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
 
 RateLimitObserver = Callable[[int, int, float], None]
@@ -75,6 +87,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         self._data_url = endpoints.data_url
         self._own_transport = HttpTransport() if transport is None else None
         self._transport: Transport = transport or self._own_transport  # type: ignore[assignment]
+        self._lane: OrderLane | None = None
         self._order_timeout = order_timeout
         self._timeout = timeout
         self._headers = {
@@ -83,8 +96,15 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             "User-Agent": "scalp",
         }
 
+    def open_lane(self) -> None:
+        """From now on orders have warm connections of their own."""
+        self._lane = OrderLane(self._base_url, self._headers)
+        self._lane.start()
+
     async def close(self) -> None:
-        """Close the connections of the default transport."""
+        """Close the connections of the lane and of the default transport."""
+        if self._lane is not None:
+            await self._lane.close()
         if self._own_transport is not None:
             await self._own_transport.close()
 
@@ -192,23 +212,33 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
 
     async def submit(self, order: SubmitOrder) -> OrderReport:
         """Send a day order; the price goes out as the exact decimal."""
-        body = {
-            "symbol": order.symbol,
-            "qty": str(order.qty),
-            "side": order.side,
-            "type": order.type,
-            "time_in_force": "day",
-            "client_order_id": order.client_order_id,
-        }
-        if order.side == "sell":
-            # The broker's own guard: a sell of shares that somebody else sold meanwhile must not open a short position.
-            body["position_intent"] = "sell_to_close"
-        if order.limit_price is not None:
-            body["limit_price"] = format(order.limit_price, "f")
-        answer = await self.post("/orders", body)
-        if not isinstance(answer, dict) or not answer.get("id"):
-            raise OutcomeUnknown("POST /orders: the answer holds no order")
-        return order_report(answer)
+        answer = self.submit_now(order)
+        if answer is not None:
+            return await answer
+        return _submitted(await self.post("/orders", _order_body(order)))
+
+    def submit_now(self, order: SubmitOrder) -> Coroutine[Any, Any, OrderReport] | None:
+        """Write the order out before this returns; None, and nothing sent, when no connection of the lane is ready.
+
+        The coroutine waits for the answer, as `submit` does.
+        """
+        if self._lane is None:
+            return None
+        pending = self._lane.send("POST", "/v2/orders", msgspec.json.encode(_order_body(order)))
+        return None if pending is None else self._answer_of(pending)
+
+    async def _answer_of(self, pending: asyncio.Future[Answer]) -> OrderReport:
+        async def sent(*_: Any) -> Answer:
+            async with asyncio.timeout(self._order_timeout):
+                return await pending
+
+        what = "POST /orders"
+        headers, status, body = await exchange(
+            sent, "POST", "", {}, None, None, self._order_timeout, what=what, changes=True
+        )
+        self._observe(headers)
+        check(status, headers, body, what=what, changes=True)
+        return _submitted(decode(body, what=what, changes=True))
 
     async def cancel(self, order_id: str) -> None:
         """Ask for a cancel: the order is gone only when an update or a listing says so."""
@@ -216,11 +246,11 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
 
     async def order(self, order_id: str) -> OrderReport:
         """Raises Refused with status 404 for an unknown order."""
-        return order_report(_mapping(await self.get_order(quote(order_id, safe="")), "orders"))
+        return _order(_mapping(await self.get_order(quote(order_id, safe="")), "orders"))
 
     async def order_by_client_id(self, client_order_id: str) -> OrderReport:
         """Raises Refused with status 404 for an unknown order."""
-        return order_report(_mapping(await self.get_order_by_client_order_id(client_order_id), "orders"))
+        return _order(_mapping(await self.get_order_by_client_order_id(client_order_id), "orders"))
 
     async def open_orders(self, symbols: Sequence[str] | None = None) -> list[OrderReport]:
         """All open orders (of `symbols`), oldest first."""
@@ -239,7 +269,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             rows = _rows(
                 await self.list_orders(status=status, limit=PAGE, after=after, direction="asc", symbols=named), "orders"
             )
-            reports = [order_report(row) for row in rows]
+            reports = [_order(row) for row in rows]
             before = len(found)
             found.update((report.id, report) for report in reports)
             last = reports[-1].submitted_at if reports else None
@@ -265,10 +295,10 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         trade = answer.get("trade") if isinstance(answer, dict) else None
         if not isinstance(trade, dict):
             return None
-        at, price, size = time_or_none(trade.get("t")), trade.get("p"), trade.get("s")
-        if at is None or not isinstance(price, (int, float)) or price <= 0:
+        at, price, size = time_or_none(trade.get("t")), decimal_or_none(trade.get("p")), decimal_or_none(trade.get("s"))
+        if at is None or price is None or not 0 < price < HIGHEST_PRICE:
             return None
-        return Trade(symbol, at, float(price), float(size) if isinstance(size, (int, float)) else 0.0)
+        return Trade(symbol, at, float(price), float(size or 0))
 
 
 def list_length(symbols: Sequence[str]) -> int:
@@ -294,6 +324,38 @@ def _rows(answer: object, path: str) -> list[dict[str, Any]]:
     if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
         raise Unreachable(f"GET /{path}: the answer is not understood")
     return answer
+
+
+def _order_body(order: SubmitOrder) -> dict[str, str]:
+    body = {
+        "symbol": order.symbol,
+        "qty": str(order.qty),
+        "side": order.side,
+        "type": order.type,
+        "time_in_force": "day",
+        "client_order_id": order.client_order_id,
+    }
+    if order.side == "sell":
+        # The broker's own guard: a sell of shares that somebody else sold meanwhile must not open a short position.
+        body["position_intent"] = "sell_to_close"
+    if order.limit_price is not None:
+        body["limit_price"] = format(order.limit_price, "f")
+    return body
+
+
+def _submitted(answer: object) -> OrderReport:
+    report = order_report(answer) if isinstance(answer, dict) else None
+    if report is None or not report.id or not report.symbol:
+        raise OutcomeUnknown("POST /orders: the answer holds no order")
+    return report
+
+
+def _order(row: Mapping[str, Any]) -> OrderReport:
+    """An order that cannot be told from others is none: nobody could follow or cancel it."""
+    report = order_report(row)
+    if not report.id or not report.symbol:
+        raise Unreachable("GET /orders: an order without an id or a symbol")
+    return report
 
 
 def _asset(row: Mapping[str, Any]) -> Asset:

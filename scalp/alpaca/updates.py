@@ -7,13 +7,13 @@ import random
 from typing import Any
 
 import msgspec
-from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.alpaca.decode import order_report
 from scalp.errors import UserError
 from scalp.settings import Endpoints
 from scalp.stream import Frame, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.venue import OrderUpdateSink
+from scalp.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for the answer to the login, and for that to `listen`
 
@@ -28,13 +28,15 @@ class OrderUpdates(ReconnectingStream):
             {"action": "auth", "key": endpoints.key_id, "secret": endpoints.secret_key}
         ).decode()
 
-    async def _login(self, socket: WebSocketClientProtocol) -> None:
+    async def _login(self, socket: WebSocket) -> None:
         await socket.send(self._login_message)
         data = await self._answer(socket, "authorization")
         if data.get("status") != "authorized":
             words = str(data.get("message") or data.get("error") or "")
             if "connection" in words:
                 raise StreamTrouble("another connection to this account's order updates is open")
+            if data.get("status") != "unauthorized":
+                raise StreamTrouble("the answer to the login was not understood")
             raise UserError(
                 "the order-update stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY, "
                 "and that they belong to the account (paper or live) at APCA_API_BASE_URL"
@@ -44,7 +46,7 @@ class OrderUpdates(ReconnectingStream):
         if not isinstance(streams, list) or "trade_updates" not in streams:
             raise StreamTrouble("the server does not offer trade_updates")
 
-    async def _answer(self, socket: WebSocketClientProtocol, stream: str) -> dict[str, Any]:
+    async def _answer(self, socket: WebSocket, stream: str) -> dict[str, Any]:
         """The data of the next message of `stream`; an update that comes first is not lost."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while True:
@@ -61,7 +63,10 @@ class OrderUpdates(ReconnectingStream):
             self._say_once("message of the stream %.40r ignored", message["stream"])
             return False
         update = message["data"]
-        self._sink.on_order_update(order_report(update["order"], update))
+        report = order_report(update["order"], update)
+        if not report.id:
+            raise ValueError("an update of an order without an id")
+        self._sink.on_order_update(report)
         return True
 
     def _on_up(self) -> None:

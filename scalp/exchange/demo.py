@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from scalp.errors import UserError
 from scalp.exchange.calendar import SessionDay, session_day
+from scalp.exchange.fills import PESSIMISTIC
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
@@ -40,7 +41,7 @@ def days(settings: Settings) -> Iterator[tuple[SessionDay, Market]]:
 @asynccontextmanager
 async def serve(settings: Settings, day: SessionDay, market: Market) -> AsyncIterator[Endpoints]:
     """Play `day` from its open on a free port of this machine, in the running loop's time."""
-    engine = Engine(day.open, day.close, market, now=day.open, seed=settings.seed)
+    engine = Engine(day.open, day.close, market, fills=PESSIMISTIC, now=day.open, seed=settings.seed)
     server = await ExchangeServer.start(market, engine)
     try:
         env = server.environment()

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from scalp import prices
 from scalp.exchange.orders import Order
-from scalp.messages import Bar
+from scalp.messages import MINUTE, Bar
 
 Offer = tuple[Decimal, int]
 """A price, and how many shares can be had at it."""
@@ -19,7 +19,8 @@ class Book(Struct):
 
     `room` is how much is left to be had of the last print, None if that wasn't asked yet. `open` are all orders with
     which something can still happen, by id; `live` those that have arrived, in this order. `bar` is a loaded minute
-    whose prints weren't needed yet, `before` the one before it, if that wasn't needed either.
+    whose prints weren't needed yet, `before` the one before it, if that wasn't needed either. `filled_at` is when an
+    order was filled last.
     """
 
     symbol: str
@@ -32,6 +33,7 @@ class Book(Struct):
     live: list[Order] = []
     bar: Bar | None = None
     before: Bar | None = None
+    filled_at: int = 0
 
 
 class FillModel(Struct, frozen=True):
@@ -45,6 +47,8 @@ class FillModel(Struct, frozen=True):
     - A resting limit order is filled only by prints made after it arrived: by a print beyond its limit, up to `share`
       of its size; by a print exactly at its limit, up to `touch_share` of it (others were first in the queue), which
       may be nothing. It fills at its limit, never better.
+    - Unless `turns_in_a_bar`, a limit order sent after a fill of the same minute waits for the next one: which prices
+      of a bar came first is a guess, and a buy and its sell in one bar would be made of nothing else.
     - What doesn't fit is left for the following prints: that is how partial fills come about.
     - Day and gtc orders fill from the open to the close, those marked extended_hours on every print. Nothing fills
       in a halt. Stop orders are triggered by a print at or beyond their stop. There are no fees.
@@ -53,6 +57,7 @@ class FillModel(Struct, frozen=True):
     share: float = 0.1
     touch_share: float = 0.02
     half_spread: float = 0.00005  # of the price; a tick at least
+    turns_in_a_bar: bool = True
 
     def room(self, book: Book) -> int:
         """Shares still to be had of the last print."""
@@ -66,6 +71,12 @@ class FillModel(Struct, frozen=True):
         if side == "buy":
             return prices.round_up(prices.exact(last + half))
         return max(prices.round_down(prices.exact(last - half)), prices.SUB_DOLLAR_TICK)
+
+    def may_trade(self, order: Order, book: Book, now: int) -> bool:
+        """Whether the bar of this minute can be trusted with this order."""
+        if self.turns_in_a_bar or order.limit_price is None or order.submitted_at < book.filled_at:
+            return True
+        return now // MINUTE > book.filled_at // MINUTE
 
     def on_arrival(self, order: Order, book: Book) -> Offer | None:
         """What an order gets when it reaches the market, if anything: a price and a number of shares."""
@@ -94,3 +105,7 @@ class FillModel(Struct, frozen=True):
         if price == edge:
             return limit, min(self.room(book), int(book.size * self.touch_share))
         return None
+
+
+PESSIMISTIC = FillModel(turns_in_a_bar=False)
+"""What the demo and a backtest take for granted."""

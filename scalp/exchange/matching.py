@@ -178,6 +178,11 @@ class Engine:
         """Whether trading in `symbol` is stopped."""
         return self._books[symbol].halted
 
+    def last_trade(self, symbol: str) -> Print | None:
+        """The last print, None before the first."""
+        book = self._book(symbol) if symbol in self._books else None
+        return Print(book.last_at, book.last, book.size) if book is not None and book.last else None
+
     def last_price(self, symbol: str) -> Decimal | None:
         """The last print in dollars, None before the first."""
         last = self._book(symbol).last if symbol in self._books else 0.0
@@ -433,7 +438,8 @@ class Engine:
                 self._fill(order, book, self.fills.on_print(order, book))
 
     def _may_fill(self, order: Order, book: Book) -> bool:
-        return order.open and not book.halted and (self.is_open or order.extended_hours)
+        is_time = self.is_open or order.extended_hours
+        return order.open and not book.halted and is_time and self.fills.may_trade(order, book, self.now)
 
     def _fill(self, order: Order, book: Book, offer: Offer | None) -> None:
         """Trade what is offered; orders in dollars and remainders below a share are filled whole."""
@@ -448,6 +454,7 @@ class Engine:
         if qty <= 0:
             return
         book.room = max(0, self.fills.room(book) - int(qty))
+        book.filled_at = self.now
         position_qty = self.account.apply(order.symbol, order.side, qty, price)
         order.filled_qty += qty
         order.filled_value += qty * price

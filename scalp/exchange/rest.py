@@ -17,12 +17,14 @@ import msgspec
 from msgspec import Struct
 
 from scalp.exchange import rules, wire
+from scalp.exchange.calendar import LAST_DAY
 from scalp.exchange.orders import Order, OrderRequest, Refusal, make_id
 from scalp.exchange.rest_data import DataApi
 from scalp.exchange.simulation import Simulation, new_york
 from scalp.messages import MINUTE
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _TOO_MUCH = Decimal(10) ** 9
 _DATA = re.compile(r"/v2/stocks/")
 _POLYGON = re.compile(r"/v2/(aggs|last)/")
@@ -244,7 +246,7 @@ class Rest:
     def _calendar(self, query: Mapping[str, str]) -> Response:
         try:
             start = date.fromisoformat(query.get("start", "1970-01-01")[:10])
-            end = date.fromisoformat(query.get("end", "2029-12-31")[:10])
+            end = min(date.fromisoformat(query.get("end", "2029-12-31")[:10]), LAST_DAY)
         except ValueError:
             raise rules.unprocessable("invalid date") from None
         days = self._simulation.calendar(start, end + timedelta(days=10))
@@ -413,7 +415,7 @@ def reply(value: Any, status: int = 200) -> Response:
 def _fields(body: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(body, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refusal(400, 40010000, "request body format is invalid") from None
     if not isinstance(fields, dict):
         raise Refusal(400, 40010000, "request body format is invalid")
@@ -442,7 +444,7 @@ def _decimal(fields: Mapping[str, Any], name: str) -> Decimal | None:
 
 def _integer(query: Mapping[str, str], name: str, default: int, most: int) -> int:
     value = query.get(name) or str(default)
-    if not value.isdigit() or not 0 < int(value) <= most:
+    if not _DIGITS.fullmatch(value) or not 0 < int(value) <= most:
         raise rules.unprocessable(f"invalid {name}: {value}")
     return int(value)
 

@@ -16,7 +16,8 @@ from scalp.exchange.orders import Refusal, make_id
 from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
 from scalp.messages import MINUTE, SECOND, Bar
 
-_TIMEFRAME = re.compile(r"(\d+)(Min|T|Hour|H|Day|D)")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_TIMEFRAME = re.compile(r"([0-9]{1,9})(Min|T|Hour|H|Day|D)")
 _SPANS = {"Min": MINUTE, "T": MINUTE, "Hour": 60 * MINUTE, "H": 60 * MINUTE, "Day": 1440 * MINUTE, "D": 1440 * MINUTE}
 _RECENT = 15 * MINUTE
 _MILLISECOND = 1_000_000
@@ -64,7 +65,7 @@ class DataApi:
     def _bars(self, query: Mapping[str, str], symbols: Sequence[str], single: bool) -> Answer:
         now = self._simulation.now
         limit = query.get("limit") or "1000"
-        if not limit.isdigit() or int(limit) < 1:
+        if not _DIGITS.fullmatch(limit) or int(limit) < 1:
             raise Refusal(400, 40010001, f"invalid limit: {limit}")
         if int(limit) > 10_000:
             raise Refusal(400, 40010001, "invalid limit: larger than the allowed maximum of 10000")
@@ -124,7 +125,8 @@ class DataApi:
         names = {"minute": "Min", "hour": "Hour", "day": "Day"}
         count, unit = timeframe
         limit = query.get("limit") or "5000"
-        if unit not in names or not count.isdigit() or not limit.isdigit() or not 0 < int(limit) <= 50_000:
+        are_numbers = _DIGITS.fullmatch(count) and _DIGITS.fullmatch(limit)
+        if unit not in names or not are_numbers or not 0 < int(limit) <= 50_000:
             return 400, {"status": "ERROR", "request_id": request_id, "error": "invalid request"}
         first, last = _polygon_time(start, False), _polygon_time(end, True)
         merged = merge(self._published(symbol), _span(f"{count}{names[unit]}"))
@@ -202,7 +204,7 @@ def _span(timeframe: str) -> int:
 
 
 def _polygon_time(value: str, end_of_day: bool) -> int:
-    if value.lstrip("-").isdigit():
+    if _DIGITS.fullmatch(value.removeprefix("-")):
         return int(value) * _MILLISECOND
     return wire.parse_time(value, end_of_day=end_of_day)
 

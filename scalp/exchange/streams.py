@@ -149,7 +149,8 @@ class DataSession(Session):
             self._subscribe(message.pop("action") == "subscribe", message)
 
     def _subscribe(self, adding: bool, changes: dict[str, Any]) -> None:
-        if any(not isinstance(symbols, list | tuple) for symbols in changes.values()):
+        if not all(isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
+                   for symbols in changes.values()):  # fmt: skip
             self._error(400, "invalid syntax")
             return
         if any(channel not in _CHANNELS for channel in changes):
@@ -289,11 +290,11 @@ def _decode(frame: str | bytes) -> object:
     """The message in a frame: JSON, or msgpack in a binary one; None when it is neither."""
     try:
         return msgspec.json.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     if isinstance(frame, str):
         return None
     try:
         return msgspec.msgpack.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return None

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
-from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.errors import Refused, ScalpError, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Trade
@@ -17,6 +16,7 @@ from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
 from scalp.venue import MarketDataSink
+from scalp.websocket import WebSocket
 
 STALE_AFTER = 150.0  # seconds of an open session without any message
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to the login
@@ -29,6 +29,7 @@ REST_TIMEOUT = 10.0
 PACE = 0.05  # seconds between two requests for history
 RETRIES = (2.0, 4.0, 8.0, 15.0)  # seconds before asking again
 MILLISECOND = 1_000_000
+HIGHEST_PRICE = 1e9  # dollars; beyond it is no price
 
 DELAYED_HOST = "wss://delayed.massive.com/stocks"
 
@@ -109,7 +110,7 @@ class PolygonFeed(ReconnectingStream):
 
     # Login and subscription.
 
-    async def _login(self, socket: WebSocketClientProtocol) -> None:
+    async def _login(self, socket: WebSocket) -> None:
         self._confirmed = set()
         await self._status(socket, "connected")
         await socket.send(self._login_message)
@@ -129,7 +130,7 @@ class PolygonFeed(ReconnectingStream):
         if not all(self.streams_trades(symbol) for symbol in self._symbols):
             self._say_once("no trades of some symbols (does the plan have them?); going on with minute bars")
 
-    async def _status(self, socket: WebSocketClientProtocol, wanted: str) -> None:
+    async def _status(self, socket: WebSocket, wanted: str) -> None:
         """Wait for this status. Raises what another one means."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while True:
@@ -141,7 +142,7 @@ class PolygonFeed(ReconnectingStream):
                     else:
                         _raise_trouble(message)
 
-    async def _subscribe(self, socket: WebSocketClientProtocol, kind: str) -> None:
+    async def _subscribe(self, socket: WebSocket, kind: str) -> None:
         """Subscribe all symbols, and wait while answers keep coming: some channels never get one."""
         self._not_authorized = False
         channels = [f"{kind}.{symbol}" for symbol in self._symbols]
@@ -182,12 +183,15 @@ class PolygonFeed(ReconnectingStream):
         if message.sym not in self._watched:
             return
         if isinstance(message, _Trade):
-            if message.p > 0 and NO_LAST_SALE.isdisjoint(message.c or ()):
+            if 0 < message.p < HIGHEST_PRICE and NO_LAST_SALE.isdisjoint(message.c or ()):
                 self._sink.on_trade(Trade(message.sym, int(message.t) * MILLISECOND, message.p, message.s))
-        elif message.l > 0:
-            self._sink.on_bar(
-                Bar(message.sym, int(message.s) * MILLISECOND, message.o, message.h, message.l, message.c, message.v)
-            )
+            return
+        try:
+            bar = _bar(message.sym, message.s, message.o, message.h, message.l, message.c, message.v)
+        except ValueError as error:
+            self._frame_trouble(error)
+        else:
+            self._sink.on_bar(bar)
 
     def _on_up(self) -> None:
         self._sink.on_feed_up()
@@ -222,21 +226,24 @@ class PolygonFeed(ReconnectingStream):
         bars: list[Bar] = []
         while True:
             answer = await self._get_patiently(path, query)
-            for row in answer.get("results") or ():
+            rows = answer.get("results")
+            for row in rows if isinstance(rows, list) else ():
                 try:
-                    at = int(row["t"]) * MILLISECOND
-                    prices = float(row["o"]), float(row["h"]), float(row["l"]), float(row["c"])
-                    volume = float(row["v"])
-                except (KeyError, TypeError, ValueError) as error:
+                    numbers = [float(row[name]) for name in ("t", "o", "h", "l", "c", "v")]
+                    bar = _bar(symbol, *numbers)
+                except (KeyError, TypeError, ValueError, OverflowError) as error:
                     self._frame_trouble(error)
                     continue
-                if at + MINUTE <= end:
-                    bars.append(Bar(symbol, at, *prices, volume))
+                if bar.start + MINUTE <= end:
+                    bars.append(bar)
             further = answer.get("next_url")
             if not isinstance(further, str) or not further:
                 return bars
             # Only path and query are taken from it, so the key goes to no other host.
-            path, query = urlsplit(further).path, dict(parse_qsl(urlsplit(further).query))
+            try:
+                path, query = urlsplit(further).path, dict(parse_qsl(urlsplit(further).query))
+            except ValueError:
+                raise Unreachable(f"GET {path}: the address of the next page is not understood") from None
 
     async def _get_patiently(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         for pause in RETRIES:
@@ -261,9 +268,10 @@ class PolygonFeed(ReconnectingStream):
             if not NO_LAST_SALE.isdisjoint(trade.get("c") or ()):
                 return None
             # Unlike on the stream this time is in nanoseconds.
-            return Trade(symbol, int(trade["t"]), float(trade["p"]), float(trade.get("s") or 0))
-        except (KeyError, TypeError, ValueError):
+            at, price, size = int(trade["t"]), float(trade["p"]), float(trade.get("s") or 0)
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
+        return Trade(symbol, at, price, size) if 0 < price < HIGHEST_PRICE else None
 
     async def _get(self, path: str, query: dict[str, str] | None) -> dict[str, Any]:
         what = f"GET {path}"
@@ -286,6 +294,14 @@ class PolygonFeed(ReconnectingStream):
         if answer.get("status") not in ("OK", "DELAYED"):
             raise Refused(status, 0, str(answer.get("error") or answer.get("message") or answer.get("status")))
         return answer
+
+
+def _bar(symbol: str, start: float, open_: float, high: float, low: float, close: float, volume: float) -> Bar:
+    """`start` in ms. Raises ValueError for what is no bar: its close would price orders and feed the signal."""
+    prices = (open_, high, low, close)
+    if not (all(0 < price < HIGHEST_PRICE for price in prices) and volume >= 0):
+        raise ValueError("a bar with an impossible price or volume")
+    return Bar(symbol, int(start) * MILLISECOND, open_, high, low, close, volume)
 
 
 def _raise_trouble(message: _Status) -> None:

@@ -24,10 +24,13 @@ from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import msgspec
-from websockets.exceptions import ConnectionClosedError, InvalidStatusCode
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.http11 import Response as HandshakeResponse
 
 import main
 from scalp.algo import ScalpAlgo
+from scalp.alpaca.lane import OrderLane
 from scalp.errors import UserError
 from scalp.exchange import wire
 from scalp.exchange.calendar import SessionDay
@@ -218,8 +221,6 @@ class World(Listener):
         return answer
 
     def check(self) -> None:
-        if any(session.listening for session in self.order_sessions):
-            self.deaf_since = self.elapsed
         self.invariants.check()
 
     def _remember(self) -> None:
@@ -519,6 +520,13 @@ class Transport:
         world.loop.call_later(out, arrive)
 
 
+class NoLane(OrderLane):
+    """No connection is ever ready: orders go the way of all requests."""
+
+    def start(self) -> None:
+        pass
+
+
 def _answer(answer: asyncio.Future[Response], told: Response) -> None:
     if not answer.done():
         answer.set_result(told)
@@ -529,27 +537,14 @@ def _fail(answer: asyncio.Future[Response]) -> None:
         answer.set_exception(ConnectionRefusedError())
 
 
-class Connect:
+async def connect(url: str, **options: object) -> Socket:
     """A websocket handshake as the bot sees it; what it returns is a connection, unless the plan says otherwise."""
-
-    world: World
-
-    def __init__(self, url: str, **options: Any) -> None:
-        self._url = url
-        self._socket: Socket | None = None
-
-    async def __aenter__(self) -> Socket:
-        world = self.world
-        await asyncio.sleep(0.03)
-        is_orders = urlsplit(self._url).path.rstrip("/") == "/stream"
-        if world.elapsed < world.refuse_handshakes_until or (is_orders and world.order_sessions):
-            raise InvalidStatusCode(429, None)  # type: ignore[arg-type]
-        self._socket = Socket(world, "orders" if is_orders else "data")
-        return self._socket
-
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._socket is not None
-        await self._socket.close()
+    world = Transport.world
+    await asyncio.sleep(0.03)
+    is_orders = urlsplit(url).path.rstrip("/") == "/stream"
+    if world.elapsed < world.refuse_handshakes_until or (is_orders and world.order_sessions):
+        raise InvalidStatus(HandshakeResponse(429, "Too Many Requests", Headers()))
+    return Socket(world, "orders" if is_orders else "data")
 
 
 class Socket:
@@ -559,7 +554,8 @@ class Socket:
         self._world = world
         self._kind = kind
         self._frames: asyncio.Queue[str | bytes | None] = asyncio.Queue()
-        self._is_closed = False
+        self._closed = asyncio.Event()
+        self._deliver: Callable[[str | bytes], None] | None = None
         access = world.rest.access
         self.session: Session
         if kind == "orders":
@@ -579,32 +575,55 @@ class Socket:
 
     def _to_bot(self, frame: str | bytes) -> None:
         if self._world.is_mute.get(self._kind, 0.0) <= self._world.elapsed:
-            self._world.loop.call_later(0.01, self._frames.put_nowait, frame)
+            self._world.loop.call_later(0.01, self._arrive, frame)
+
+    def _arrive(self, frame: str | bytes | None) -> None:
+        if frame is None:
+            self._closed.set()
+        if self._deliver is None:
+            self._frames.put_nowait(frame)
+        elif frame is not None and not self._closed.is_set():
+            self._deliver(frame)
 
     def _break(self) -> None:
         if self.session in self._sessions:
             self._sessions.remove(self.session)
-        self._world.loop.call_later(0.01, self._frames.put_nowait, None)
+            if self._kind == "orders":
+                self._world.deaf_since = self._world.elapsed
+        self._world.loop.call_later(0.01, self._arrive, None)
+
+    # What `scalp.websocket.WebSocket` offers.
 
     async def recv(self) -> str | bytes:
-        frame = None if self._is_closed else await self._frames.get()
+        frame = None if self._closed.is_set() else await self._frames.get()
         if frame is None:
-            self._is_closed = True
             raise ConnectionClosedError(None, None)
         return frame
 
+    def deliver(self, handler: Callable[[str | bytes], None]) -> None:
+        self._deliver = handler
+        while not self._frames.empty():
+            self._arrive(self._frames.get_nowait())
+
+    async def wait_closed(self) -> None:
+        await self._closed.wait()
+        raise ConnectionClosedError(None, None)
+
+    def keep_alive(self, interval: float, patience: float) -> None:
+        pass
+
     async def send(self, frame: str | bytes) -> None:
-        if self._is_closed:
+        if self._closed.is_set():
             raise ConnectionClosedError(None, None)
         self._world.loop.call_later(0.01, self._receive, frame)
+
+    async def close(self, patience: float) -> None:
+        self._break()
 
     def _receive(self, frame: str | bytes) -> None:
         if self.session in self._sessions:
             self._world.pump()
             self.session.receive(frame)
-
-    async def close(self, *args: object) -> None:
-        self._break()
 
 
 class ObservedReconciler(Reconciler):
@@ -631,12 +650,13 @@ def simulate(
     async def run() -> None:
         world = World(seed, without, minutes)
         worlds.append(world)
-        Transport.world = Connect.world = ObservedReconciler.world = world
+        Transport.world = ObservedReconciler.world = world
         await world.run()
 
     with (
-        patch("scalp.stream._DirectConnect", Connect),
+        patch("scalp.stream.connect", connect),
         patch("scalp.alpaca.rest.HttpTransport", Transport),
+        patch("scalp.alpaca.rest.OrderLane", NoLane),
         patch("scalp.session.Reconciler", ObservedReconciler),
         patch("main.algo_class", algo),
         asyncio.Runner(loop_factory=JumpingLoop) as runner,

@@ -109,7 +109,8 @@ def test_an_order_goes_out_exactly_and_comes_back_as_a_report() -> None:
                 ("POST", "/v2/orders", {
                     **body, "qty": "11", "client_order_id": "scalp-AAPL-1-7", "limit_price": "178.40"}),
                 ("POST", "/v2/orders", {
-                    **body, "qty": "3", "client_order_id": "b", "side": "sell", "type": "market"}),
+                    **body, "qty": "3", "client_order_id": "b", "side": "sell", "type": "market",
+                    "position_intent": "sell_to_close"}),
                 ("GET", "/v2/orders/c1e9", None),
                 ("GET", "/v2/orders:by_client_order_id?client_order_id=scalp-AAPL-1-7", None),
                 ("DELETE", "/v2/orders/c1e9", None),
