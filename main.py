@@ -14,7 +14,7 @@ from scalp.custom import load_algo
 from scalp.errors import UserError
 from scalp.exchange import demo
 from scalp.loops import JumpingLoop, ScaledLoop
-from scalp.report import summary
+from scalp.report import Total, summary
 from scalp.session import TradingSession
 from scalp.settings import Endpoints, Settings, read_settings
 from scalp.stopping import Stop
@@ -33,8 +33,10 @@ class SessionOver(Exception):
         self.code = code
 
 
-async def trade(settings: Settings, endpoints: Endpoints, console: ConsoleLog, stop: Stop) -> int:
-    """Trade one session to its end; returns the exit code."""
+async def trade(
+    settings: Settings, endpoints: Endpoints, console: ConsoleLog, stop: Stop, total: Total | None = None
+) -> int:
+    """Trade one session to its end, add it to `total`; returns the exit code."""
     session = TradingSession(settings, endpoints, algo_class)
     console.now = session.now
 
@@ -42,7 +44,6 @@ async def trade(settings: Settings, endpoints: Endpoints, console: ConsoleLog, s
         """The background checkup, until the market closes or somebody stops the bot."""
         while session.checkup():
             if await stop.within(session.until_next_checkup()):
-                log.warning("stopping: no more buys, working buys are cancelled, sells stay")
                 await session.drain()
                 raise SessionOver(stop.exit_code)
         log.info("the market has closed")
@@ -52,7 +53,8 @@ async def trade(settings: Settings, endpoints: Endpoints, console: ConsoleLog, s
     try:
         if not await session.open():
             return 0
-        jobs = [asyncio.ensure_future(job) for job in (session.feed.run(), session.updates.run(), periodic())]
+        work = (session.feed.run(), session.updates.run(), periodic(), session.watch())
+        jobs = [asyncio.ensure_future(job) for job in work]
         try:
             await asyncio.gather(*jobs)
         except SessionOver as over:
@@ -72,6 +74,8 @@ async def trade(settings: Settings, endpoints: Endpoints, console: ConsoleLog, s
             await asyncio.gather(*jobs, return_exceptions=True)
         for line in summary(session.fleet):
             log.info("%s", line)
+        if total is not None:
+            total.add(session.fleet)
         is_anything_left = session.tell_leftovers()
         return code or int(is_anything_left)
     finally:
@@ -93,13 +97,16 @@ async def run(settings: Settings, console: ConsoleLog) -> int:
 async def simulate(settings: Settings, console: ConsoleLog, stop: Stop) -> int:
     """No account is named: trade on the built-in exchange, day after day; returns the worst exit code."""
     log.info("SIMULATED: the built-in exchange, made-up money. Set APCA_API_KEY_ID and APCA_API_SECRET_KEY to trade")
-    code = 0
+    code, total, days = 0, Total(), 0
     for day, market in demo.days(settings):
         log.info("SIMULATED session of %s, %s", day.date, ", ".join(settings.symbols))
         async with demo.serve(settings, day, market) as endpoints:
-            code = max(code, await trade(settings, endpoints, console, stop))
+            code = max(code, await trade(settings, endpoints, console, stop, total))
+        days += 1
         if stop.is_set:
             break
+    if days > 1:
+        log.info("%d days: %s", days, total)
     return code
 
 

@@ -13,22 +13,36 @@ ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in 
 _ROW = "{:<8} {:>6} {:>8} {:>12} {:>8} {:>15} {:>14}"
 
 
+class Total:
+    """Round trips, shares sold, gross profit (dollars) and shares held, of all symbols of one or more sessions."""
+
+    def __init__(self) -> None:
+        self.trades, self.shares, self.profit, self.held = 0, Decimal(0), Decimal(0), Decimal(0)
+
+    def add(self, fleet: Fleet) -> None:
+        for algo in fleet.algos.values():
+            self.trades += algo.ledger.round_trips
+            self.shares += algo.ledger.shares_sold
+            self.profit += algo.ledger.realised
+            self.held += algo.ledger.position
+
+    def __str__(self) -> str:
+        return f"{self.trades} trades, {self.shares.normalize():f} shares, gross P/L $ {self.profit:+.2f}"
+
+
 def summary(fleet: Fleet) -> Iterator[str]:
     """The lines of the table: per symbol round trips, shares sold, gross profit, shares held, fill -> sell reaction."""
     yield _ROW.format("symbol", "trades", "shares", "gross P/L $", "held", "reaction median", "reaction worst")
-    total_trades, total_shares, total_profit, total_held = 0, Decimal(0), Decimal(0), Decimal(0)
+    total = Total()
+    total.add(fleet)
     for symbol, algo in fleet.algos.items():
         ledger = algo.ledger
-        total_trades += ledger.round_trips
-        total_shares += ledger.shares_sold
-        total_profit += ledger.realised
-        total_held += ledger.position
         if len(fleet.algos) > ALL_ROWS and not (ledger.position or ledger.shares_sold):
             continue
         yield _row(symbol, ledger.round_trips, ledger.shares_sold, ledger.realised, ledger.position,
                    fleet.reactions.get(symbol, []))  # fmt: skip
     everything = [seconds for reactions in fleet.reactions.values() for seconds in reactions]
-    yield _row("total", total_trades, total_shares, total_profit, total_held, everything)
+    yield _row("total", total.trades, total.shares, total.profit, total.held, everything)
 
 
 def _row(name: str, trades: int, shares: Decimal, profit: Decimal, held: Decimal, reactions: list[float]) -> str:

@@ -30,13 +30,22 @@ log = logging.getLogger("scalp.main")
 
 CHECKUP_EVERY = 30.0  # seconds
 LIQUIDATION_EVERY = 1.0
+END_IS_NEAR = 600 * SECOND  # before the close the clock is asked more often: the close may move
+LATE_LOOK_EVERY = 10.0  # seconds between looks at the clock then, and at the listings while liquidating
 START_PATIENCE = 30.0  # seconds of trouble at the start until it is an error
 DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
+FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold, with --on-exit flatten
+FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
 SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
 LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
 LAST_LOOK_PATIENCE = 30.0
 HISTORY_RETRY = (5.0, 60.0)  # seconds: the first, doubling up to the longest
+ON_EXIT = {
+    "keep": "orders stay as they are",
+    "cancel-buys": "working buys are cancelled, sells stay",
+    "flatten": "everything is cancelled and sold at market",
+}
 LOUD_NAMES = 20  # up to as many symbols are listed in one line
 SLOW_ANSWER = 1.0  # seconds; an answer of the clock that took longer is too vague to set it by again
 GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
@@ -45,7 +54,7 @@ GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
 class TradingSession:
     """Everything one session needs, put together around a fleet of `algo_class`.
 
-    Use: `open()`; then `feed.run()`, `updates.run()` and `checkup()` every `until_next_checkup()` seconds;
+    Use: `open()`; then `feed.run()`, `updates.run()`, `watch()` and `checkup()` every `until_next_checkup()` seconds;
     `drain()` when stopped early, else `finish()`; `close()`.
     """
 
@@ -57,10 +66,11 @@ class TradingSession:
         self._endpoints = endpoints
         self.rest = AlpacaREST(endpoints)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = self._loop.create_future()
         self._missing: dict[str, int] = {}  # symbol -> since when its bars are missing, ns
         self._history: asyncio.Task[None] | None = None
         self._feed_lost_at = 0
-        self._checked_at = float("-inf")
+        self._clock_asked_at = self._looked_at = float("-inf")  # loop time
         self._is_over = False
         # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
         self.on_bar: Callable[[Bar], None]
@@ -115,8 +125,9 @@ class TradingSession:
         self.fleet.forbid_buys("history", "today's bars are not here yet")
         names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
+        self.rest.open_lane()
         self._start(self.reconciler.run())
-        self._checked_at = self._loop.time()
+        self._clock_asked_at = self._looked_at = self._loop.time()
         return True
 
     def _perform(self, action: Action) -> None:
@@ -293,18 +304,23 @@ class TradingSession:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("a task of the session failed", exc_info=error)
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            self._failure.set_exception(error)
 
     # -- in the background --------------------------------------------------------------------------------------------
 
+    async def watch(self) -> None:
+        """Raises what a task in the background died of; until then it waits."""
+        await self._failure
+
     def until_next_checkup(self) -> float:
-        """Seconds until the next checkup is due: 30, each second in liquidation, and sharp at the session's marks."""
+        """Seconds until the next checkup is due: 30, fewer near the end, and sharp at the session's marks."""
         session = self.fleet.session
         assert session is not None
         now = self.clock.now()
-        wait = LIQUIDATION_EVERY if now >= session.liquidate_at else CHECKUP_EVERY
-        for mark in (session.liquidate_at, session.quiet_at, session.close):
+        near = session.close - END_IS_NEAR
+        wait = CHECKUP_EVERY if now < near else LATE_LOOK_EVERY if now < session.liquidate_at else LIQUIDATION_EVERY
+        for mark in (near, session.liquidate_at, session.quiet_at, session.close):
             if mark > now:
                 wait = min(wait, (mark - now) / SECOND)
         return wait
@@ -313,13 +329,17 @@ class TradingSession:
         """Every symbol looks after itself; clock and listings follow in their own time. False at the close."""
         session = self.fleet.session
         assert session is not None
-        if self.clock.now() >= session.close:
+        at = self.clock.now()
+        if at >= session.close:
             return False
         self.fleet.checkup()
-        if self._loop.time() - self._checked_at >= CHECKUP_EVERY - 0.5:
-            self._checked_at = self._loop.time()
-            self.reconciler.request("checkup")
+        now = self._loop.time() + 0.5
+        if now - self._clock_asked_at >= (LATE_LOOK_EVERY if at >= session.close - END_IS_NEAR else CHECKUP_EVERY):
+            self._clock_asked_at = self._loop.time()
             self._start(self._check_clock())
+        if now - self._looked_at >= (LATE_LOOK_EVERY if at >= session.liquidate_at else CHECKUP_EVERY):
+            self._looked_at = self._loop.time()
+            self.reconciler.request("checkup")
         return True
 
     async def _check_clock(self) -> None:
@@ -334,6 +354,7 @@ class TradingSession:
         if clock.is_open and clock.next_close != session.close:
             log.warning("the session closes at %s", f"{new_york(clock.next_close):%H:%M:%S}")
             self.fleet.begin_session(Session(session.date, session.open, clock.next_close))
+            self.fleet.checkup()  # it may be time to liquidate
         elif not clock.is_open and clock.timestamp < session.close:
             log.warning("the market has closed early")
             self.fleet.begin_session(Session(session.date, session.open, clock.timestamp))
@@ -341,27 +362,71 @@ class TradingSession:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Stopped early: no more buys, working ones are cancelled, and what fills meanwhile gets its sell."""
+        """Stopped early: no more buys, and what `--on-exit` says of the rest."""
+        log.warning("stopping: no more buys, %s", ON_EXIT[self.settings.on_exit])
         self.fleet.forbid_buys("stopping", "the bot is stopping")
-        self.fleet.cancel_buys()
+        if self.settings.on_exit == "flatten":
+            await self._flatten()
+            return
+        if not self.reconciler.is_started:
+            await self._look(DRAIN)
+        waits_for = {TO_SELL}
+        if self.settings.on_exit == "cancel-buys":
+            self.fleet.cancel_buys()
+            waits_for = {TO_SELL, BUY_SUBMITTED}
         deadline = self._loop.time() + DRAIN
         while self._loop.time() < deadline:
             states = {algo.state for algo in self.fleet.algos.values()}
             unanswered = any(not order.id for _, orders in self.fleet.leftovers().values() for order in orders)
-            if BUY_SUBMITTED not in states and TO_SELL not in states and not unanswered:
+            if not states & waits_for and not unanswered:
                 break
             await asyncio.sleep(0.05)
 
+    async def _flatten(self) -> None:
+        """Liquidate now, until nothing is left by the broker's own listings, for at most 30 s."""
+        deadline = self._loop.time() + FLATTEN
+        session = self.fleet.session
+        assert session is not None
+        self.fleet.flatten()
+        is_flat = False
+        turn = 0
+        while not is_flat and self._loop.time() < deadline and self.clock.now() < session.close:
+            if self.fleet.leftovers() or not self.reconciler.is_started:
+                turn += 1
+                if turn % FLATTEN_LOOK_EVERY == 0:
+                    self.reconciler.request("flattening")
+                await asyncio.sleep(LIQUIDATION_EVERY)
+                self.fleet.checkup()
+            else:
+                is_flat = await self._look(deadline - self._loop.time()) and not self.fleet.leftovers()
+                if not is_flat:
+                    await asyncio.sleep(LIQUIDATION_EVERY)
+        if not is_flat:
+            log.error("not flat, or not known to be, after %.0f s", FLATTEN)
+
+    async def _look(self, patience: float) -> bool:
+        """Compare with the broker's listings, within `patience` seconds; whether nothing is in doubt."""
+        try:
+            async with asyncio.timeout(patience):
+                return await self.reconciler.reconcile()
+        except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
+            log.warning("no look at orders and positions: %s", error or "no answer in time")
+        except Exception:
+            log.exception("no look at orders and positions")  # whatever is broken: winding up goes on
+        return False
+
     async def finish(self) -> None:
-        """After the close: wait for the day's last updates, then ask the broker what is left."""
+        """After the close: wait for the day's last updates, then ask the broker what is left, and cancel that."""
         deadline = self._loop.time() + AFTER_CLOSE
         while self.fleet.leftovers() and self._loop.time() < deadline:
             await asyncio.sleep(0.25)
         try:
             async with asyncio.timeout(LAST_LOOK_PATIENCE):
                 for _ in range(LAST_LOOKS):
-                    if await self.reconciler.reconcile():
+                    is_settled = await self.reconciler.reconcile()
+                    if is_settled and not self.fleet.has_open_orders:
                         break
+                    self.fleet.cancel_parked()
                     await asyncio.sleep(BELIEVE_AFTER / SECOND)
         except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
             log.error("no last look at orders and positions: %s", error or "no answer in time")

@@ -24,6 +24,7 @@ POLYGON_URL = "https://api.massive.com"
 POLYGON_STREAM_URL = "wss://socket.massive.com/stocks"
 
 HIGHEST_LOT = 10**9  # dollars
+ON_EXIT = ("keep", "cancel-buys", "flatten")
 KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
 
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
@@ -59,6 +60,7 @@ class Settings:
     endpoints: Endpoints | None = None
     is_live: bool = False
     wait: bool = False
+    on_exit: str = "cancel-buys"  # or "keep" or "flatten"
     debug: bool = False
     algo: str = ""
     speed: float | None = None
@@ -67,14 +69,16 @@ class Settings:
     replay: tuple[Path, ...] = ()
 
 
-class _Parser(argparse.ArgumentParser):
+class LineParser(argparse.ArgumentParser):
+    """Tells a mistake as a UserError: one line."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")
 
 
 def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Arguments and environment of one run. Raises UserError with one clear line."""
-    parser = _Parser(
+    parser = LineParser(
         prog="main.py",
         description="Scalps US stocks through Alpaca. With no APCA_* variable set it trades against a built-in "
         "simulated exchange.",
@@ -89,6 +93,9 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         "POLYGON_API_KEY, else iex)")  # fmt: skip
     parser.add_argument("--live", action="store_true", help="trade real money; needs the keys of a live account")
     parser.add_argument("--wait", action="store_true", help="while the market is closed, wait until it opens")
+    parser.add_argument("--on-exit", choices=ON_EXIT, default="cancel-buys",
+                        help="when stopped early: keep every order, cancel working buys (default), or cancel "
+                        "everything and sell what is held at market")  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="log more")
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
     simulated.add_argument("--speed", type=_speed, help="market minutes that pass in a real one (default: all it can)")
@@ -112,6 +119,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         endpoints=endpoints,
         is_live=args.live,
         wait=args.wait,
+        on_exit=args.on_exit,
         debug=args.debug,
         algo=args.algo,
         speed=args.speed if endpoints is None else _scalp_speed(environ, endpoints),
@@ -132,7 +140,7 @@ def read_symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
         if not SYMBOL.fullmatch(symbol):
             raise UserError(f"{text!r} is not a stock symbol (classes are written with a dot: BRK.B)")
         if symbol in symbols:
-            notes.append(f"{symbol} is named twice: traded once")
+            notes.append(f"{symbol} is named twice: once is enough")
         else:
             symbols.append(symbol)
             if symbol != text:

@@ -31,8 +31,8 @@ def test_exchange_time_level_symbol_and_text_on_the_terminal_and_in_the_file(
         log.warning("bought %d at %s", 4, "401.70")
         log.debug("unseen")
     lines = [
-        "-                       INFO    TSLA   before the time is known",
-        "2026-11-20 12:00:00.123 WARNING TSLA   bought 4 at 401.70",
+        "-                       INFO    TSLA    before the time is known",
+        "2026-11-20 12:00:00.123 WARNING TSLA    bought 4 at 401.70",
     ]
     assert path.read_text().splitlines() == ["the run before", *lines]
     assert capsys.readouterr().out.splitlines() == lines

@@ -200,3 +200,22 @@ def test_bars_are_shown_up_to_50_symbols(count: int, shown: bool, caplog: pytest
     with caplog.at_level(logging.INFO, "scalp"):
         world.bar("S0")
     assert any(record.message.startswith("bar ") for record in caplog.records if record.name == "scalp.S0") == shown
+
+
+def test_flatten_and_the_cancels_after_the_close_reach_every_symbol() -> None:
+    world = World("AAA", "BBB")
+    world.see_all()
+    for symbol in world.fleet.algos:
+        world.bar(symbol)
+    bought = [action for action in world.sent if isinstance(action, SubmitOrder)]
+    for action in bought:
+        world.report(action, "new")
+    world.sent.clear()
+    world.fleet.flatten()
+    world.fleet.cancel_parked()
+    assert [action.symbol for action in world.sent if isinstance(action, CancelOrder)] == ["AAA", "BBB"] * 2
+    assert world.fleet.has_open_orders
+    for action in bought:
+        world.fleet.on_order_gone(action.symbol, f"id-{action.client_order_id}")
+    assert not world.fleet.has_open_orders
+    assert world.fleet.leftovers() == {}

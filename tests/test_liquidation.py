@@ -135,3 +135,66 @@ def test_a_close_moved_to_later_ends_liquidation() -> None:
     assert desk.later(1).checkup() == ["sell 19 @ 101.00 #3"]
     assert desk.refuses(3) == []
     assert desk.at("15:55").checkup() == ["sell 19 market #4"]
+
+
+# -- told to flatten, at any time -------------------------------------------------------------------------------------
+
+
+def test_flatten_is_liquidation_from_now_on() -> None:
+    desk = in_sell_submitted()
+    assert desk.words(desk.algo.flatten(desk.now)) == ["cancel #2"]
+    assert desk.later(5).checkup() == ["cancel #2"]
+    assert desk.tells(2, "canceled") == ["sell 19 market #3"]
+    assert desk.refuses(3) == []
+    assert desk.later(2).checkup() == ["sell 19 market #4"]
+    assert (desk.tells(4, "fill"), desk.state) == ([], TO_BUY)
+    assert desk.at("09:54:04").bar(101.0) == []  # a signal, were it not for that
+
+
+def test_flatten_in_every_other_state() -> None:
+    desk = buying()
+    desk.tells(1, "partial_fill", 5)
+    assert desk.words(desk.algo.flatten(desk.now)) == ["cancel #1"]
+    assert desk.tells(1, "canceled") == ["sell 5 market #2"]
+    desk = in_to_sell()
+    assert desk.words(desk.algo.flatten(desk.now)) == ["sell 19 market #3"]
+    desk = flat()
+    assert desk.words(desk.algo.flatten(desk.now)) == []
+    assert desk.bar(101.0) == []
+    assert desk.lists_position(3, "100") == ["sell 3 market #1"]
+
+
+def test_flatten_sends_nothing_in_the_last_2_seconds_and_no_limit_sell_that_got_lost() -> None:
+    desk = in_to_sell().at("15:59:58")
+    assert desk.words(desk.algo.flatten(desk.now)) == []
+    desk = buying()
+    assert desk.tells(1, "fill") == ["sell 19 @ 101.00 #2"]
+    assert desk.words(desk.algo.flatten(desk.now)) == ["cancel #2"]
+    assert desk.loses(2) == ["sell 19 market #3"]
+
+
+def test_after_the_close_what_is_open_can_be_cancelled() -> None:
+    desk = in_sell_submitted()
+    assert desk.at("16:00:05").words(desk.algo.cancel_all(desk.now)) == ["cancel #2"]
+    desk = in_to_sell()
+    assert desk.at("16:00:05").words(desk.algo.cancel_all(desk.now)) == []
+    desk = flat()
+    desk.snapshot([desk.by_hand("mine", "buy", 9, "90")], -5, "101")
+    assert desk.words(desk.algo.cancel_all(desk.now)) == []  # short: hands off
+
+
+# -- an order that is gone --------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_is_gone_ends_without_a_fill() -> None:
+    desk = in_sell_submitted()
+    assert desk.words(desk.algo.on_order_gone("id2", desk.now)) == []
+    assert (desk.state, desk.held) == (TO_SELL, 19)
+    assert desk.words(desk.algo.on_order_gone("id2", desk.now)) == []
+    assert desk.words(desk.algo.on_order_gone("unknown", desk.now)) == []
+    assert desk.later(30).checkup() == ["sell 19 @ 101.00 #3"]
+    assert desk.tells(2, "fill") == ["cancel #3"]  # it was there after all: its fill counts
+    assert desk.held == 0
+    desk = buying()
+    assert desk.words(desk.algo.on_order_gone("id1", desk.now)) == []
+    assert (desk.state, desk.held) == (TO_BUY, 0)

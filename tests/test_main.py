@@ -94,6 +94,10 @@ def test_recorded_days_are_traded_one_after_the_other(folder: Path) -> None:
     days = [line.split("session of ")[1][:10] for line in lines if "SIMULATED session of" in line]
     assert days == ["2014-06-05", "2014-06-06"]
     assert sum("the market has closed" in line for line in lines) == 2
+    totals = [line.split() for line in lines if " total " in line]
+    trades, shares = (sum(int(words[column]) for words in totals) for column in (5, 6))
+    assert f"2 days: {trades} trades, {shares} shares, gross P/L $ " in lines[-1]
+    assert trades > 0
 
 
 @pytest.mark.parametrize(
@@ -228,6 +232,37 @@ def test_stopped_while_holding_the_last_lines_say_what_is_left() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_with_on_exit_keep_every_order_stays(number: int, code: int) -> None:
+    played = play(NOTHING_FILLS, at={130: signalled(number)}, on_exit="keep")
+    assert played.code == code
+    assert played.ended_at < 131
+    assert played.script.sent("DELETE /v2/orders/") == []
+    assert "working: buy 10 limit 100" in played.text.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_with_on_exit_flatten_nothing_stays(number: int, code: int) -> None:
+    played = play(BUY_FILLS, at={150: signalled(number)}, on_exit="flatten")
+    assert played.code == code
+    assert played.ended_at < 155
+    assert [r.body["type"] for r in played.script.orders("sell")] == ["limit", "market"]
+    assert "stopping: no more buys, everything is cancelled and sold at market" in played.text
+    assert re.search(r" total +1 +10 .* 0 ", played.text.splitlines()[-1])
+
+
+def test_a_task_of_the_session_that_dies_ends_the_bot_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dies(self: Any) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("scalp.reconcile.Reconciler.reconcile", dies)
+    played = play(QUIET, algo=Idle)
+    assert played.code == 1
+    assert "a task died: stopping" in played.text
+    assert "ZeroDivisionError" in played.text
+    assert played.ended_at < 10
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_before_anything_was_traded(number: int, code: int) -> None:
     played = play(QUIET, prepare=lambda script: script.on("GET /v2/account", slow(5)), at={2: signalled(number)})
     assert played.code == code
@@ -254,6 +289,19 @@ def test_keys_that_a_stream_refuses_stop_the_bot() -> None:
     assert "another-secret" not in played.text + played.error
 
 
+@pytest.mark.parametrize("error", [UserError("the keys are refused"), ZeroDivisionError()])
+def test_on_exit_flatten_also_when_a_task_dies(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(self: object) -> None:
+        await asyncio.sleep(150)
+        raise error
+
+    monkeypatch.setattr("scalp.alpaca.updates.OrderUpdates.run", breaks)  # and nothing is told of any order
+    played = play(BUY_FILLS, on_exit="flatten")
+    assert played.code == (2 if isinstance(error, UserError) else 1)
+    assert played.ended_at < 181
+    assert "TSLA: 10 held" not in played.text
+
+
 def test_a_login_refused_while_trading_winds_up_with_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused(self: object) -> None:
         await asyncio.sleep(130)
@@ -263,7 +311,7 @@ def test_a_login_refused_while_trading_winds_up_with_exit_code_2(monkeypatch: py
     sees = type("Sees", (BuysOnce,), {})
     played = play(QUIET, algo=sees)
     assert played.code == 2
-    assert "ERROR   main   the keys are refused" in played.text
+    assert re.search(r"ERROR +main +the keys are refused", played.text)
     assert played.ended_at < 135
 
 

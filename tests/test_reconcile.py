@@ -287,3 +287,87 @@ def test_a_fill_while_the_stream_was_down_is_found_at_the_reconnection() -> None
             assert len(script.orders("sell")) == 1
 
     run(story())
+
+
+def gone(prefix: str = "GET /v2/orders/") -> tuple[str, Outcome]:
+    return prefix, status(404, "order not found")
+
+
+def test_an_order_the_broker_knows_no_more_is_given_up_after_three_looks(caplog: pytest.LogCaptureFixture) -> None:
+    """A sell vanishes, and with it the shares: what became of it is not known, and no fill is made up."""
+
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(149)
+            sell = bot.algo().order
+            assert sell is not None
+            script.on(*gone(), times=1000)
+            script.on(*gone("DELETE /v2/orders/"), times=1000)
+            script.on(ORDERS, says([]), times=1000)
+            script.on(POSITIONS, says([]), times=1000)
+            await bot.until(158)
+            assert bot.algo().order is sell
+            await bot.until(165)
+            assert sell.status == "lost"
+            assert bot.algo().state is TO_BUY
+            assert bot.algo().ledger.position == 0
+            assert bot.algo().ledger.shares_sold == 0
+            asked = len(script.sent(f"{ORDERS}/{sell.id}"))
+            await bot.until(260)
+            assert len(script.sent(f"{ORDERS}/{sell.id}")) <= asked + 3
+            assert len(script.orders("sell")) == 1
+
+    run(story())
+    assert sum("knows no order" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_held_shares_whose_sell_is_gone_are_offered_anew() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(149)
+            sell = bot.algo().order
+            assert sell is not None
+            script.on(*gone(f"{ORDERS}/{sell.id}"), times=1000)
+            script.on(ORDERS, says([]), times=5)
+            bot.engine.cancel(sell.id)
+            script.deliver = lambda update: ()
+            await bot.until(215)
+            assert [r.body["qty"] for r in script.orders("sell")] == ["10", "10"]
+            assert bot.held() == bot.algo().ledger.position == 10
+
+    run(story())
+
+
+@pytest.mark.parametrize("other", [status(500), status(404)])
+def test_an_order_is_not_given_up_for_less(other: Outcome) -> None:
+    """Listings that lag and two looks, or looks that say nothing."""
+
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(149)
+            sell = bot.algo().order
+            assert sell is not None
+            script.on(f"{ORDERS}/{sell.id}", other, times=2)
+            script.on(ORDERS, says([]), times=3)
+            await bot.until(179)
+            assert bot.algo().order is sell
+            assert not sell.has_ended
+            assert bot.algo().state is SELL_SUBMITTED
+
+    run(story())
+
+
+def test_two_reconciliations_at_once_take_one_snapshot() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(POSITIONS, late(1.0), times=3)
+        async with trading(QUIET, script, Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
+            await bot.session.reconciler.reconcile()
+            await bot.until(5)
+            assert bot.algo().ledger.position == 7
+            assert [r.body["qty"] for r in script.orders("sell")] == ["7"]
+
+    run(story())

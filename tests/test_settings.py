@@ -29,7 +29,7 @@ def test_symbols_may_stand_before_and_after_options_in_any_case_and_twice() -> N
     assert settings.symbols == ("TSLA", "FB", "BRK.B")
     assert settings.lot == Decimal("500.50")
     assert settings.notes == (
-        "tsla is taken as TSLA", "TSLA is named twice: traded once", "brk.b is taken as BRK.B"
+        "tsla is taken as TSLA", "TSLA is named twice: once is enough", "brk.b is taken as BRK.B"
     )  # fmt: skip
 
 
@@ -76,6 +76,14 @@ def test_the_speed_of_an_exchange_on_this_machine_is_honoured_and_of_no_other() 
     here = {"APCA_API_BASE_URL": "http://127.0.0.1:1", "SCALP_SPEED": "60"}
     assert read("TSLA", **KEYS, **here).speed == 60
     assert read("TSLA", **KEYS, SCALP_SPEED="60").speed is None
+
+
+def test_what_happens_to_the_orders_when_it_is_stopped() -> None:
+    assert read("TSLA").on_exit == "cancel-buys"
+    assert read("--on-exit flatten TSLA").on_exit == "flatten"
+    assert read("--on-exit=keep TSLA", **KEYS).on_exit == "keep"
+    with pytest.raises(UserError, match="--on-exit"):
+        read("--on-exit=panic TSLA")
 
 
 def test_no_representation_shows_a_key() -> None:

@@ -225,14 +225,16 @@ async def trading(
     length: float = 20,
     access: Access | None = None,
     before: Callable[[Engine], None] = lambda engine: None,
+    on_exit: str = "cancel-buys",
 ) -> AsyncIterator[Bot]:
     """A session in all its parts, ready to let time pass."""
     async with exchange(market, script, length, access=access) as (server, endpoints):
         before(server.simulation.engine)
-        session = TradingSession(settings(*market), endpoints, algo)
+        session = TradingSession(settings(*market, on_exit=on_exit), endpoints, algo)
         assert await session.open()
         bot = Bot(server, session, script)
-        bot.jobs = [asyncio.ensure_future(job) for job in (session.feed.run(), session.updates.run(), bot.periodic())]
+        work = (session.feed.run(), session.updates.run(), bot.periodic(), session.watch())
+        bot.jobs = [asyncio.ensure_future(job) for job in work]
         try:
             yield bot
         finally:
