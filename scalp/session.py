@@ -16,7 +16,7 @@ from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock
 from scalp.alpaca.updates import OrderUpdates
-from scalp.clock import MarketClock, Session, new_york
+from scalp.clock import MarketClock, Session, nanoseconds, new_york
 from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
 from scalp.fleet import Fleet
 from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade
@@ -37,6 +37,7 @@ DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
 FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold, with --on-exit flatten
 FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
+MOST_SINGLE_ASSETS = 10  # asked for one by one where the listing lacks them
 SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
 LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
 LAST_LOOK_PATIENCE = 30.0
@@ -72,6 +73,7 @@ class TradingSession:
         self._feed_lost_at = 0
         self._clock_asked_at = self._looked_at = float("-inf")  # loop time
         self._is_over = False
+        self._calendar_close = 0  # ns
         # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
         self.on_bar: Callable[[Bar], None]
         self.on_trade: Callable[[Trade], None]
@@ -168,13 +170,20 @@ class TradingSession:
         return clock
 
     async def _todays_session(self, clock: Clock) -> Session:
-        """The session that is open now. The clock tells its close; the calendar tells when it opened."""
-        date = new_york(clock.timestamp).date()
-        days = {day: opened for day, opened, _ in await self.rest.calendar(date, date)}
-        opened = days.get(date)
-        if opened is None or opened > clock.timestamp:
-            raise Unreachable(f"the calendar has no session at {new_york(clock.timestamp):%Y-%m-%d %H:%M}")
-        return Session(date, opened, clock.next_close)
+        """The session that is open now, by the clock; the calendar tells when it opened, and of an early close."""
+        now = new_york(clock.timestamp)
+        days = {day: (opens, closes) for day, opens, closes in await self.rest.calendar(now.date(), now.date())}
+        opened, self._calendar_close = days.get(now.date(), (0, 0))
+        if not opened <= clock.timestamp < self._calendar_close:
+            # The clock decides whether the market is open; then every bar of the day counts.
+            log.warning("the calendar has no session at %s, but the clock says the market is open", f"{now:%Y-%m-%d %H:%M}")
+            opened = nanoseconds(now.replace(hour=0, minute=0, second=0, microsecond=0))
+            self._calendar_close = clock.next_close
+        return Session(now.date(), opened, self._close_by(clock))
+
+    def _close_by(self, clock: Clock) -> int:
+        """The session's close: the clock's, or an earlier one that the calendar has."""
+        return min(clock.next_close, self._calendar_close)
 
     def _check_account(self, account: dict[str, Any]) -> None:
         """Say what the account can do; a blocked one buys nothing, and what it holds is still managed."""
@@ -198,13 +207,14 @@ class TradingSession:
         """Each symbol's asset by name: a ticker may belong to another company than it did (FB is a fund today)."""
         symbols = self.settings.symbols
         assets: dict[str, Asset] = {}
-        if len(symbols) <= SINGLE_ASSETS:
-            for symbol in symbols:
-                if asset := await self._asset(symbol):
-                    assets[symbol] = asset
-        else:
+        if len(symbols) > SINGLE_ASSETS:
             assets = {asset.symbol: asset for asset in await self._patiently(self.rest.assets)}
-        unknown = [symbol for symbol in symbols if symbol not in assets]
+        missing = [symbol for symbol in symbols if symbol not in assets]
+        for symbol in missing[:MOST_SINGLE_ASSETS]:
+            # Few symbols, or some that are not in the listing: asked for one by one.
+            if asset := await self._asset(symbol):
+                assets[symbol] = asset
+        unknown = [symbol for symbol in missing if symbol not in assets]
         if unknown:
             known = assets if len(symbols) > SINGLE_ASSETS else await self._known_symbols()
             raise UserError("; ".join(_unknown(symbol, known) for symbol in unknown))
@@ -351,9 +361,9 @@ class TradingSession:
             return
         session = self.fleet.session
         assert session is not None
-        if clock.is_open and clock.next_close != session.close:
-            log.warning("the session closes at %s", f"{new_york(clock.next_close):%H:%M:%S}")
-            self.fleet.begin_session(Session(session.date, session.open, clock.next_close))
+        if clock.is_open and self._close_by(clock) != session.close:
+            log.warning("the session closes at %s", f"{new_york(self._close_by(clock)):%H:%M:%S}")
+            self.fleet.begin_session(Session(session.date, session.open, self._close_by(clock)))
             self.fleet.checkup()  # it may be time to liquidate
         elif not clock.is_open and clock.timestamp < session.close:
             log.warning("the market has closed early")

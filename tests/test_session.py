@@ -14,6 +14,7 @@ import pytest
 
 import scalp
 from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
+from scalp.clock import new_york
 from scalp.errors import UserError
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access
@@ -463,3 +464,20 @@ def test_a_symbol_limit_of_requests_is_no_reason_to_stop() -> None:
         assert not bot.session.fleet.is_blind
 
     drained(story, QUIET, algo=BuysOnce, access=Access(trading_limit=5))
+
+
+def test_where_clock_and_calendar_differ_the_clock_says_open_and_the_earlier_close_counts() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/calendar", says([{"date": "2026-11-20", "open": "09:30", "close": "09:40"}]))
+        async with trading({"TSLA": []}, script, Idle) as bot:
+            session = bot.session.fleet.session
+            assert session is not None
+            assert f"{new_york(session.close):%H:%M}" == "09:40"
+        script.on("GET /v2/calendar", says([]))
+        async with trading({"TSLA": []}, script, Idle) as bot:
+            session = bot.session.fleet.session
+            assert session is not None
+            assert (f"{new_york(session.open):%H:%M}", f"{new_york(session.close):%H:%M}") == ("00:00", "09:50")
+
+    run(story())
