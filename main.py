@@ -17,7 +17,7 @@ from scalp.loops import JumpingLoop, ScaledLoop
 from scalp.report import Total, summary
 from scalp.session import TradingSession
 from scalp.settings import Endpoints, Settings, read_settings
-from scalp.stopping import Stop
+from scalp.stopping import Stop, endless
 
 # Put your own subclass of ScalpAlgo here (or name it with --algo).
 algo_class = ScalpAlgo
@@ -54,7 +54,7 @@ async def trade(
         if not await session.open():
             return 0
         work = (session.feed.run(), session.updates.run(), periodic(), session.watch())
-        jobs = [asyncio.ensure_future(job) for job in work]
+        jobs = [asyncio.ensure_future(endless(job)) for job in work]
         try:
             await asyncio.gather(*jobs)
         except SessionOver as over:
@@ -152,4 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it is leaving already, and its exit code is known
+    sys.exit(exit_code)

@@ -145,7 +145,7 @@ class ScalpAlgo:
     def on_bar(self, bar: Bar, at: int) -> list[Action]:
         """A minute bar arrived at `at`."""
         is_newest = self._session_bars.add(bar)
-        self._see_close(bar)
+        self._see_close(bar, at)
         actions = self._decide(at, "bar")
         if is_newest and self._may_enter(at):
             return self._look_for_entry(bar, at)
@@ -155,7 +155,7 @@ class ScalpAlgo:
         """Bars of before, fetched: they fill the day but never trade."""
         for bar in bars:
             self._session_bars.add(bar)
-            self._see_close(bar)
+            self._see_close(bar, bar.start + MINUTE)
 
     def on_trade(self, trade: Trade) -> None:
         """A print that counts as last sale."""
@@ -503,9 +503,9 @@ class ScalpAlgo:
         """No position (a short one is not ours to touch), no order, and time left."""
         return self.state is TO_BUY and self.ledger.position >= 0 and not self._is_liquidation(at)
 
-    def _see_close(self, bar: Bar) -> None:
+    def _see_close(self, bar: Bar, at: int) -> None:
         # Its last print was made before the next minute began; a trade at the turn of the minute is newer.
-        self._see_price(bar.start + MINUTE - 1, bar.close)
+        self._see_price(min(bar.start + MINUTE - 1, at), bar.close)
 
     def _see_price(self, made_at: int, price: float) -> None:
         """The newest print by exchange time is the last trade, in whatever order they arrive.

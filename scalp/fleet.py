@@ -74,8 +74,13 @@ class Fleet:
 
     def on_trade(self, trade: Trade) -> None:
         algo = self.algos.get(trade.symbol)
-        if algo is not None:
-            algo.on_trade(trade)
+        if algo is None:
+            return
+        now = self._now()
+        if trade.at > now:
+            # A print from the future would be the last trade for ever: it counts as made when it came.
+            trade = Trade(trade.symbol, now, trade.price, trade.size)
+        algo.on_trade(trade)
 
     def on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         """Fetched bars of before: they never trade."""

@@ -176,7 +176,7 @@ class TradingSession:
         opened, self._calendar_close = days.get(now.date(), (0, 0))
         if not opened <= clock.timestamp < self._calendar_close:
             # The clock decides whether the market is open; then every bar of the day counts.
-            log.warning("the calendar has no session at %s, but the clock says the market is open", f"{now:%Y-%m-%d %H:%M}")
+            log.warning("no session in the calendar at %s, but the clock says open", f"{now:%Y-%m-%d %H:%M}")
             opened = nanoseconds(now.replace(hour=0, minute=0, second=0, microsecond=0))
             self._calendar_close = clock.next_close
         return Session(now.date(), opened, self._close_by(clock))
@@ -291,10 +291,14 @@ class TradingSession:
                 if not self._missing:
                     break
                 why = f"nothing came of {', '.join(self._missing)}"
-            except UserError as error:
-                log.error("today's bars: %s; no buys without them", error)
-                return
-            except (Unreachable, OutcomeUnknown, Refused) as error:
+            except (UserError, Refused) as error:
+                # A definite no: the signal then has only the bars from now on, and waits until they are enough.
+                log.warning("today's bars so far cannot be had (%s): going on with those that come", error)
+                for symbol in self._missing:
+                    self.fleet.algos[symbol].allow_buys("history")
+                self._missing.clear()
+                break
+            except (Unreachable, OutcomeUnknown) as error:
                 why = str(error)
             log.warning("today's bars: %s; again in %.0f s", why, wait)
             await asyncio.sleep(wait)

@@ -6,8 +6,20 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+
+async def endless(work: Coroutine[Any, Any, None]) -> None:
+    """Run a job that never ends by itself: should it return, or let out a cancellation nobody asked for, it died."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        await work
+    except asyncio.CancelledError:
+        if task.cancelling():
+            raise
+    raise RuntimeError(f"{work} ended by itself")
 
 
 class Stop:
