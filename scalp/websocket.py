@@ -151,7 +151,7 @@ class WebSocket(asyncio.Protocol):
             self._on_message(whole)
 
     def _on_message(self, data: bytes) -> None:
-        message = data.decode() if self._is_text else data
+        message = data.decode(errors="replace") if self._is_text else data
         if self._deliver is not None:
             self._deliver(message)
         else:
