@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -29,6 +30,7 @@ CLOSE_TIMEOUT = 0.4  # a peer that does not answer our close is left after about
 PING_INTERVAL, PING_TIMEOUT = 15.0, 20.0
 WATCH_EVERY = 5.0
 MAX_SIZE = 2**24  # bytes of one message
+SLICE = 50  # data messages handled in one turn of the loop: an order update never waits for a whole market's bars
 REFUSALS_BELIEVED = 5  # in a row, once a login has worked in this run
 
 
@@ -107,6 +109,8 @@ class ReconnectingStream:
         self._why = ""  # why we close the connection ourselves
         self._closing: asyncio.Task[None] | None = None
         self._told: set[str] = set()
+        self._waiting: deque[Any] = deque()  # data messages that wait for their slice
+        self._is_slicing = False
 
     # What a subclass says.
 
@@ -165,6 +169,30 @@ class ReconnectingStream:
             self._closing = asyncio.get_running_loop().create_task(self._socket.close(CLOSE_TIMEOUT))
 
     # For subclasses.
+
+    def _deliver(self, message: Any) -> None:
+        """Hand one data message on; a subclass with `_hand_over` says how."""
+        raise NotImplementedError
+
+    def _hand_over(self, messages: list[Any]) -> None:
+        """Deliver data messages in their order: a few at once, many in slices, between which the loop sees to others."""
+        if len(messages) <= SLICE and not self._waiting:
+            for message in messages:
+                self._deliver(message)
+        elif messages:
+            self._waiting.extend(messages)
+            if not self._is_slicing:
+                self._next_slice()
+
+    def _next_slice(self) -> None:
+        for _ in range(min(SLICE, len(self._waiting))):
+            try:
+                self._deliver(self._waiting.popleft())
+            except Exception as error:
+                self._frame_trouble(error)
+        self._is_slicing = bool(self._waiting)
+        if self._is_slicing:
+            asyncio.get_running_loop().call_soon(self._next_slice)
 
     def _say_once(self, message: str, *args: object) -> None:
         """Warn, but not again with the same words: what a plan lacks is true at every reconnection."""

@@ -253,18 +253,21 @@ class AlpacaFeed(ReconnectingStream):
     # Data.
 
     def _on_frame(self, frame: Frame) -> bool:
-        held_data = False
+        data: list[_Message] = []
+        trouble: StreamTrouble | None = None
         for message in _decoder.messages(frame, self._frame_trouble):
             if isinstance(message, _Subscription):
                 self._take_subscription(message)
             elif isinstance(message, _Error):
                 self._say_once("error %d %s", message.code, message.msg)
                 if message.code in HOPELESS:
-                    raise StreamTrouble(f"error {message.code} {message.msg}")
+                    trouble = StreamTrouble(f"error {message.code} {message.msg}")
             elif not isinstance(message, _Success):
-                held_data = True
-                self._deliver(message)
-        return held_data
+                data.append(message)
+        self._hand_over(data)
+        if trouble is not None:
+            raise trouble
+        return bool(data)
 
     def _deliver(self, message: _Message) -> None:
         try:

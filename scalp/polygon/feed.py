@@ -170,14 +170,14 @@ class PolygonFeed(ReconnectingStream):
     # Data.
 
     def _on_frame(self, frame: Frame) -> bool:
-        held_data = False
+        data: list[_Aggregate | _Trade] = []
         for message in _decoder.messages(frame, self._frame_trouble):
             if isinstance(message, _Status):
                 self._take_status(message)
             else:
-                held_data = True
-                self._deliver(message)
-        return held_data
+                data.append(message)
+        self._hand_over(data)
+        return bool(data)
 
     def _deliver(self, message: _Aggregate | _Trade) -> None:
         if message.sym not in self._watched:
