@@ -39,9 +39,8 @@ from scalp.messages import (
     SubmitOrder,
     Trade,
 )
-from scalp.prices import exact, round_down, round_up, written
+from scalp.prices import Written, exact, round_down, round_up
 
-SMA_BARS = 20
 BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes: its signal is not effective any more
 FRESH = 90 * SECOND  # a bar that arrives later after its minute's end is no ground for a buy
 LAST_TRADE_ANSWER = 10 * SECOND  # the same for the answer to AskLastTrade
@@ -73,12 +72,20 @@ class ScalpAlgo:
     `lot` is in dollars; `run` makes this process's client order ids unlike those of any other run.
     """
 
-    # Regular-session bars of today the signal needs before it is asked. 21: two 20-bar averages, one bar apart.
-    warmup_bars = SMA_BARS + 1
+    # Bars in the average of the built-in rule. A parameter, as any class attribute of a subclass may be.
+    window = 20
+    # Regular-session bars of today the signal needs before it is asked: two averages, one bar apart. It follows a
+    # subclass's `window` (window + 1) until some class sets it.
+    warmup_bars = window + 1
+    _warmup_follows = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = vars(cls)
+        if "warmup_bars" in own:
+            cls._warmup_follows = False
+        elif "window" in own and cls._warmup_follows and isinstance(cls.window, int):
+            cls.warmup_bars = cls.window + 1
         if "_calc_buy_signal" in own:
             if "_calculate_buy_signal" in own:
                 raise TypeError(f"{cls.__name__} defines _calculate_buy_signal and _calc_buy_signal: keep the first")
@@ -92,6 +99,8 @@ class ScalpAlgo:
         ):
             # What such a function returns is always truthy: it would buy on every bar.
             raise TypeError(f"{cls.__name__}._calculate_buy_signal must be a plain function: no async, no yield")
+        if signal is ScalpAlgo._calculate_buy_signal and not (isinstance(cls.window, int) and cls.window >= 1):
+            raise ValueError(f"{cls.__name__}.window must be a whole number of bars, 1 or more, not {cls.window!r}")
 
     def __init__(self, symbol: str, lot: Decimal, run: str) -> None:
         self.symbol = symbol
@@ -130,15 +139,16 @@ class ScalpAlgo:
     def _calculate_buy_signal(self) -> bool:
         """True to buy now. Asked once a minute while there is neither position nor order, with `warmup_bars` bars.
 
-        Anything but True means no; an exception is logged and means no. The rule here: the close crosses its 20-bar
-        average upwards, compared exactly in millionths of a dollar.
+        Anything but True means no; an exception is logged and means no. The rule here: the close crosses the average of
+        `window` bars upwards, compared exactly in millionths of a dollar.
         """
-        closes = self._session_bars.close_micros[-SMA_BARS - 1 :]
-        if len(closes) <= SMA_BARS:
+        window = self.window
+        closes = self._session_bars.close_micros[-window - 1 :]
+        if len(closes) <= window:
             return False
         inner = sum(closes[1:-1])
         before, now = closes[-2], closes[-1]
-        return SMA_BARS * before < inner + closes[0] and SMA_BARS * now > inner + now
+        return window * before < inner + closes[0] and window * now > inner + now
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -537,7 +547,7 @@ class ScalpAlgo:
         if change.new_qty:
             profit = f", profit {change.profit:+.2f}" if order.side == "sell" else ""
             verb = "bought" if order.side == "buy" else "sold"
-            self._log.info("%s %s at %s%s", verb, change.new_qty, written(round(change.price, 4).normalize()), profit)
+            self._log.info("%s %s at %s%s", verb, change.new_qty, Written(change.price), profit)
         if change.ended and order.status != "filled":
             self._log.info("%s %s, %s of %s filled", order.side, order.status, order.filled_qty, order.qty)
         elif not change.new_qty:

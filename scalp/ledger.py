@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from msgspec import Struct
+
 from scalp.messages import FINAL_STATUSES, MINUTE, OrderReport, SubmitOrder
 
 ZERO = Decimal(0)
@@ -56,8 +58,7 @@ class Order:
         return None if self.qty is None else max(self.qty - self.filled_qty, ZERO)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What one report changed. `new_qty` shares were executed at `price` on average."""
 
     order: Order

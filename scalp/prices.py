@@ -33,10 +33,18 @@ def round_up(price: Decimal) -> Decimal:
     return rounded.quantize(CENT) if rounded >= ONE_DOLLAR else rounded
 
 
-def written(price: Decimal) -> str:
-    """`price` as people write it: with two decimals at least."""
-    exponent = price.as_tuple().exponent
-    return f"{price:.2f}" if isinstance(exponent, int) and exponent > -2 else f"{price:f}"
+class Written:
+    """`price` as people write it, with two to four decimals; written when somebody reads it."""
+
+    __slots__ = ("_price",)
+
+    def __init__(self, price: Decimal) -> None:
+        self._price = price
+
+    def __str__(self) -> str:
+        price = round(self._price, 4).normalize()
+        exponent = price.as_tuple().exponent
+        return f"{price:.2f}" if isinstance(exponent, int) and exponent > -2 else f"{price:f}"
 
 
 def exact(price: float) -> Decimal:

@@ -175,7 +175,7 @@ class ReconnectingStream:
         raise NotImplementedError
 
     def _hand_over(self, messages: list[Any]) -> None:
-        """Deliver data messages in their order: a few at once, many in slices, between which the loop sees to others."""
+        """Deliver data messages in order: a few at once, many in slices, between which the loop sees to others."""
         if len(messages) <= SLICE and not self._waiting:
             for message in messages:
                 self._deliver(message)

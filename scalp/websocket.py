@@ -15,10 +15,13 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from websockets.client import ClientConnection
+from websockets.connection import OPEN
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, Frame
 from websockets.http11 import Response
 from websockets.uri import parse_uri
+
+PLAIN_TEXT, PLAIN_FRAMES = 0x81, (0x81, 0x82)  # first bytes of messages in one frame: text, and text or binary
 
 # The library would log frames, the login among them, and handshake headers at DEBUG.
 _silent = logging.getLogger("scalp.websockets")
@@ -106,6 +109,10 @@ class WebSocket(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
+        if self._wire.state is OPEN and not self._wire.reader.buffer and self._wire.cur_size is None:
+            data = self._take_plain(data)
+            if not data:
+                return
         self._wire.receive_data(data)
         for event in self._wire.events_received():
             if isinstance(event, Frame):
@@ -119,6 +126,25 @@ class WebSocket(asyncio.Protocol):
         if self._wire.close_expected() and self._transport is not None:
             # The server waits for us in vain to close first: it ends here.
             self._transport.close()
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """Handle the whole, unfragmented messages that `data` begins with; returns what the library has to look at.
+
+        Almost all that comes is of this kind, and reading its header takes the library longer than an exit should wait.
+        """
+        while len(data) >= 2 and data[0] in PLAIN_FRAMES and (length := data[1]) <= 127:
+            start = 2
+            if length == 126 and len(data) >= 4:
+                length, start = int.from_bytes(data[2:4], "big"), 4
+            elif length >= 126:
+                break
+            end = start + length
+            if len(data) < end:
+                break
+            self._is_text = data[0] == PLAIN_TEXT
+            self._on_message(data[start:end])
+            data = data[end:]
+        return data
 
     def eof_received(self) -> None:
         self._wire.receive_eof()

@@ -8,10 +8,14 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from scalp.messages import MINUTE, SECOND, OrderReport, PositionReport
 
 # Beyond these a number is no price and no quantity, and reckoning with it exactly could take for ever.
 HIGHEST, MOST_DIGITS = Decimal(10) ** 12, 30
+PLAIN_LENGTH = 12
 
 
 def parse_time_ns(text: str) -> int:
@@ -54,6 +58,10 @@ def format_time_ns(at: int) -> str:
 
 def decimal_or_none(value: object) -> Decimal | None:
     """A number that may come as text or as a JSON number; None if it is absent, empty, absurd or no number at all."""
+    if value is None:
+        return None
+    if type(value) is str and len(value) <= PLAIN_LENGTH and value.replace(".", "", 1).isdecimal() and value.isascii():
+        return Decimal(value)  # what almost every number looks like
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
@@ -68,6 +76,8 @@ def decimal_or_none(value: object) -> Decimal | None:
 
 def amount_or_none(value: object) -> Decimal | None:
     """The same for what is never negative: an order's quantities and prices."""
+    if value is None:
+        return None
     number = decimal_or_none(value)
     return None if number is None or number < 0 else number
 
@@ -85,35 +95,70 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def order_report(order: Mapping[str, Any], update: Mapping[str, Any] | None = None) -> OrderReport:
+class OrderFields(Struct, gc=False):
+    """What is read of an order object; nothing is required, and each may be of any type."""
+
+    symbol: Any = None
+    id: Any = None
+    client_order_id: Any = None
+    side: Any = None
+    type: Any = None
+    order_type: Any = None
+    status: Any = None
+    qty: Any = None
+    filled_qty: Any = None
+    filled_avg_price: Any = None
+    limit_price: Any = None
+    submitted_at: Any = None
+    filled_at: Any = None
+    replaced_by: Any = None
+    replaces: Any = None
+    time_in_force: Any = None
+
+
+class UpdateFields(Struct, gc=False):
+    """What is read of an order update besides its order."""
+
+    order: OrderFields
+    event: Any = None
+    execution_id: Any = None
+    price: Any = None
+    qty: Any = None
+    timestamp: Any = None
+    at: Any = None
+
+
+def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | None = None) -> OrderReport:
     """An order object of Alpaca's, with the fields of the update that carried it if it came by the stream.
 
     Nothing is required, nothing unknown matters; what is missing becomes None or "".
     """
+    if not isinstance(order, OrderFields):
+        order = msgspec.convert(order, OrderFields)
     if update is None:
-        event, execution_id, price, quantity, at = "", None, None, None, time_or_none(order.get("filled_at"))
+        event, execution_id, price, quantity, at = "", None, None, None, time_or_none(order.filled_at)
     else:
-        event = text_of(update.get("event"))
-        execution_id = text_of(update.get("execution_id")) or None
-        price = amount_or_none(update.get("price"))
-        quantity = amount_or_none(update.get("qty"))
+        event = text_of(update.event)
+        execution_id = text_of(update.execution_id) or None
+        price = amount_or_none(update.price)
+        quantity = amount_or_none(update.qty)
         # When it happened; failing that, when it was told.
-        at = time_or_none(update.get("timestamp")) or time_or_none(update.get("at"))
+        at = time_or_none(update.timestamp) or time_or_none(update.at)
     return OrderReport(
-        symbol=text_of(order.get("symbol")),
-        id=text_of(order.get("id")),
-        client_order_id=text_of(order.get("client_order_id")),
-        side=text_of(order.get("side")),
-        type=text_of(order.get("type")) or text_of(order.get("order_type")),
-        status=text_of(order.get("status")),
-        qty=amount_or_none(order.get("qty")),
-        filled_qty=amount_or_none(order.get("filled_qty")),
-        filled_avg_price=amount_or_none(order.get("filled_avg_price")),
-        limit_price=amount_or_none(order.get("limit_price")),
-        submitted_at=time_or_none(order.get("submitted_at")),
-        replaced_by=text_of(order.get("replaced_by")) or None,
-        replaces=text_of(order.get("replaces")) or None,
-        time_in_force=text_of(order.get("time_in_force")),
+        symbol=text_of(order.symbol),
+        id=text_of(order.id),
+        client_order_id=text_of(order.client_order_id),
+        side=text_of(order.side),
+        type=text_of(order.type) or text_of(order.order_type),
+        status=text_of(order.status),
+        qty=amount_or_none(order.qty),
+        filled_qty=amount_or_none(order.filled_qty),
+        filled_avg_price=amount_or_none(order.filled_avg_price),
+        limit_price=amount_or_none(order.limit_price),
+        submitted_at=time_or_none(order.submitted_at),
+        replaced_by=text_of(order.replaced_by) or None,
+        replaces=text_of(order.replaces) or None,
+        time_in_force=text_of(order.time_in_force),
         event=event,
         execution_id=execution_id,
         price=price,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from scalp.alpaca.decode import order_report
+from scalp.alpaca.decode import UpdateFields, order_report
 from scalp.errors import UserError
 from scalp.settings import Endpoints
 from scalp.stream import Frame, ReconnectingStream, StreamTrouble, websocket_url
@@ -16,6 +16,17 @@ from scalp.venue import OrderUpdateSink
 from scalp.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for the answer to the login, and for that to `listen`
+
+
+class _Heading(msgspec.Struct):
+    stream: str
+
+
+class _Message(_Heading):
+    data: UpdateFields
+
+
+_decoder = msgspec.json.Decoder(_Message)
 
 
 class OrderUpdates(ReconnectingStream):
@@ -58,12 +69,18 @@ class OrderUpdates(ReconnectingStream):
                 self._take(frame)
 
     def _on_frame(self, frame: Frame) -> bool:
-        message = msgspec.json.decode(frame)
-        if message["stream"] != "trade_updates":
-            self._say_once("message of the stream %.40r ignored", message["stream"])
+        try:
+            message = _decoder.decode(frame)
+        except msgspec.ValidationError:
+            stream = msgspec.json.decode(frame, type=_Heading).stream
+            if stream == "trade_updates":
+                raise
+            self._say_once("message of the stream %.40r ignored", stream)
             return False
-        update = message["data"]
-        report = order_report(update["order"], update)
+        if message.stream != "trade_updates":
+            self._say_once("message of the stream %.40r ignored", message.stream)
+            return False
+        report = order_report(message.data.order, message.data)
         if not report.id:
             raise ValueError("an update of an order without an id")
         self._sink.on_order_update(report)

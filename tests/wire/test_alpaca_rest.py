@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from scalp.alpaca.decode import decimal_or_none, format_time_ns, order_report, parse_time_ns, position_report
+from scalp.alpaca.decode import (
+    OrderFields,
+    UpdateFields,
+    decimal_or_none,
+    format_time_ns,
+    order_report,
+    parse_time_ns,
+    position_report,
+)
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
 from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
 from scalp.messages import OrderReport, PositionReport, SubmitOrder, Trade
@@ -316,7 +324,8 @@ def test_decoding_survives_what_is_missing_strange_or_of_another_type() -> None:
     assert order_report({}) == OrderReport("", "", "", "", "", "")
     assert order_report({**ORDER, "qty": 11, "filled_qty": 4.0, "limit_price": 178.42}) == REPORT
     strange = {name: [] for name in ORDER}
-    assert order_report(strange, {"event": 5, "price": {}, "qty": True}) == OrderReport("", "", "", "", "", "")
+    update = UpdateFields(OrderFields(), event=5, price={}, qty=True)
+    assert order_report(strange, update) == OrderReport("", "", "", "", "", "")
     assert order_report({"order_type": "limit", "submitted_at": "not a time"}).type == "limit"
     assert decimal_or_none("1e3") == 1000
     assert [decimal_or_none(value) for value in (None, "", "x", "NaN", "Infinity", True, b"1")] == [None] * 7
