@@ -1,0 +1,10 @@
+"""The algo that trades live, over history: the same ScalpAlgo, Ledger and Fleet on a virtual clock.
+
+    settings        the arguments of `python -m scalp.backtest`
+    history         which days are played, and where their bars come from
+    days            one day of a fleet: what goes in, and what came out of it
+    bar_rules       --fills bar: everything happens at the turn of a minute
+    engine_rules    all other fills: the matching engine of the built-in exchange, called directly
+    results         the numbers of many days
+    output          the table, the JSON object and the CSV file
+"""

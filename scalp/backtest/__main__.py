@@ -1,0 +1,90 @@
+"""`python -m scalp.backtest`: what a signal would have done, by the rules that trade live."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from scalp.algo import ScalpAlgo
+from scalp.backtest.output import table, write_csv, write_json
+from scalp.backtest.run import backtest
+from scalp.backtest.settings import read_settings
+from scalp.custom import load_algo
+from scalp.errors import UserError
+
+
+class _Once(logging.Filter):
+    """Each warning of each symbol once: a signal that fails on every bar would fill the screen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = (record.name, record.msg)
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0; 2: an error of the user's, in one line."""
+    try:
+        with _warnings_to_stderr():
+            run(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing more can be said there, not even at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def run(argv: Sequence[str] | None) -> None:
+    """The whole command. Raises UserError with one clear line."""
+    settings = read_settings(argv)
+    algo_class = load_algo(settings.algo) if settings.algo else ScalpAlgo
+    for note in settings.notes:
+        print(note, file=sys.stderr)
+    results = backtest(settings, algo_class)
+    if settings.csv is not None:
+        try:
+            with settings.csv.open("w", newline="") as file:
+                write_csv(results, file)
+        except OSError as error:
+            raise UserError(f"--csv {settings.csv}: cannot be written ({error.strerror})") from None
+    if settings.json:
+        write_json(results, settings, algo_class, sys.stdout)
+    else:
+        for line in table(results, settings, algo_class):
+            print(line)
+
+
+@contextmanager
+def _warnings_to_stderr() -> Iterator[None]:
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    log = logging.getLogger("scalp")
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.WARNING)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

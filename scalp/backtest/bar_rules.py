@@ -1,0 +1,164 @@
+"""`--fills bar`: the simplest rules, those of common backtesters. Everything happens at the turn of a minute.
+
+Per bar, in this order: the orders sent at an earlier bar's close meet it; a buy that has now met two bars unfilled is
+cancelled; then the signal is asked, also on the bar in which a sell filled or a buy was cancelled.
+
+A buy with limit L is filled whole at the open if open <= L, else at L if low <= L; a sell at the open if open >= L,
+else at L if high >= L; a market order at the open. Orders are sent at a bar's close, which is then the last trade.
+There is no latency, no spread, no share of the volume and no limit to the money.
+
+Which order is sent, when and at which price is the algo's affair alone: this is only the broker, and the choice of
+the moments at which the algo is told something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from scalp.algo import ScalpAlgo
+from scalp.backtest.days import Slippage, SymbolDay, open_fleet, symbol_day
+from scalp.clock import Session
+from scalp.messages import MINUTE, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.prices import exact
+from scalp.trades import Fill
+
+BUY_MEETS = 2  # bars; then the checkup is due that cancels it
+
+
+def play(
+    algo_class: type[ScalpAlgo],
+    symbol: str,
+    lot: Decimal,
+    session: Session,
+    bars: Sequence[Bar],
+    slippage: Slippage,
+) -> SymbolDay:
+    """One day of one symbol; `bars` are those of its regular session. Symbols have nothing to do with each other."""
+    return _Day(algo_class, symbol, lot, session, slippage).play(bars)
+
+
+class _Working:
+    """An order at the broker, and how many bars it has met."""
+
+    def __init__(self, action: SubmitOrder) -> None:
+        self.action = action
+        self.edge = float(action.limit_price) if action.limit_price is not None else 0.0
+        self.bars_met = 0
+
+    def price_in(self, bar: Bar) -> Decimal | None:
+        """What it fills at in `bar`, None if it does not."""
+        action = self.action
+        if action.limit_price is None:
+            return exact(bar.open)
+        if action.side == "buy":
+            if bar.open <= self.edge:
+                return exact(bar.open)
+            return action.limit_price if bar.low <= self.edge else None
+        if bar.open >= self.edge:
+            return exact(bar.open)
+        return action.limit_price if bar.high >= self.edge else None
+
+
+class _Day:
+    def __init__(
+        self, algo_class: type[ScalpAlgo], symbol: str, lot: Decimal, session: Session, slippage: Slippage
+    ) -> None:
+        self._now = session.open
+        self._actions: list[Action] = []  # sent, and not yet performed
+        self._working: dict[str, _Working] = {}  # client order id -> order, oldest first
+        self._fills: list[Fill] = []
+        self._session = session
+        self._slippage = slippage
+        self._fleet = open_fleet(algo_class, [symbol], lot, session, lambda: self._now, self._actions.append)
+        self._algo = self._fleet.algos[symbol]
+
+    def play(self, bars: Sequence[Bar]) -> SymbolDay:
+        liquidate_at = self._session.liquidate_at
+        on_bar, actions, working = self._fleet.on_bar, self._actions, self._working
+        for bar in bars:
+            if self._now < liquidate_at <= bar.start:
+                self._liquidate()
+            if working:
+                self._meet(bar)
+            self._now = bar.start + MINUTE
+            on_bar(bar)
+            if actions:
+                self._perform()
+        if self._now < liquidate_at:
+            self._liquidate()
+        self._close()
+        return symbol_day(self._algo, self._session, bars, self._fills)
+
+    def _liquidate(self) -> None:
+        """The clock strikes with no bar to tell of it: the checkup begins the liquidation, as it does live."""
+        self._now = self._session.liquidate_at
+        self._check_up()
+
+    def _check_up(self) -> None:
+        self._fleet.checkup()
+        self._perform()
+
+    def _meet(self, bar: Bar) -> None:
+        """Show `bar` to the orders sent before it."""
+        is_checkup_due = False
+        for order in list(self._working.values()):
+            price = order.price_in(bar)
+            if price is not None:
+                self._fill(order, price, bar)
+            else:
+                order.bars_met += 1
+                is_checkup_due |= order.action.side == "buy" and order.bars_met >= BUY_MEETS
+        if is_checkup_due:
+            self._now = bar.start + MINUTE
+            self._check_up()
+
+    def _fill(self, order: _Working, price: Decimal, bar: Bar) -> None:
+        action = order.action
+        del self._working[action.client_order_id]
+        price = self._slippage.worse(action.side, price, action.limit_price)
+        self._fills.append(Fill(action.symbol, action.side, Decimal(action.qty), price, bar.start, action.type))
+        # It is told at the bar's close, which has become the last trade: an exit is priced by that.
+        self._now = bar.start + MINUTE
+        self._fleet.on_trade(Trade(bar.symbol, self._now - 1, bar.close))
+        self._tell(action, "filled", bar.start, price)
+
+    def _tell(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None) -> None:
+        """Report the end of an order; with a price: of its whole quantity."""
+        qty = Decimal(action.qty)
+        filled = qty if price is not None else Decimal(0)
+        self._fleet.on_order_update(
+            OrderReport(
+                symbol=action.symbol,
+                id=action.client_order_id,
+                client_order_id=action.client_order_id,
+                side=action.side,
+                type=action.type,
+                status=status,
+                qty=qty,
+                filled_qty=filled,
+                filled_avg_price=price,
+                limit_price=action.limit_price,
+                event="fill" if price is not None else status,
+                price=price,
+                execution_qty=filled,
+                at=at,
+            )
+        )
+        self._perform()
+
+    def _perform(self) -> None:
+        while self._actions:
+            action = self._actions.pop(0)
+            if isinstance(action, SubmitOrder):
+                self._working[action.client_order_id] = _Working(action)
+                self._fleet.on_sent(action)
+            elif isinstance(action, CancelOrder) and action.client_order_id in self._working:
+                self._tell(self._working.pop(action.client_order_id).action, "canceled", self._now)
+
+    def _close(self) -> None:
+        """Day orders that are left expire."""
+        self._now = self._session.close
+        for order in list(self._working.values()):
+            del self._working[order.action.client_order_id]
+            self._tell(order.action, "expired", self._now)

@@ -1,0 +1,216 @@
+"""All fills but `bar`: the matching engine of the built-in exchange, called directly, at the pace of its wire server.
+
+What the bot of `main.py` learns there over sockets it learns here at the same instants: bars 0.3 s after their minute,
+order updates 20 ms after the event, checkups as often as in a live session, and the prints of the bars' trade paths as
+they are made. No print of the future is told of: the last trade at any instant is the last one
+made by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from msgspec import structs
+
+from scalp.algo import TO_BUY, ScalpAlgo
+from scalp.backtest.days import NO_SLIPPAGE, Slippage, SymbolDay, open_fleet, symbol_day
+from scalp.clock import Session
+from scalp.errors import Refused
+from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
+from scalp.exchange.matching import MILLISECOND, Engine, Latency
+from scalp.exchange.orders import Order, OrderRequest, Update
+from scalp.exchange.path import FIRST_PRINT
+from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.session import CHECKUP_EVERY, END_IS_NEAR, LATE_LOOK_EVERY, LIQUIDATION_EVERY
+from scalp.trades import Fill
+
+BAR_DELAY = 300 * MILLISECOND
+
+MODELS = {
+    "pessimistic": PESSIMISTIC,
+    "touch": structs.replace(PESSIMISTIC, touch_share=PESSIMISTIC.share),
+    "through": structs.replace(PESSIMISTIC, touch_share=0.0),
+    "optimistic": FillModel(share=1.0, touch_share=1.0, half_spread=0.0),
+}
+
+
+class Slipped(FillModel, frozen=True):
+    """A fill model whose prices are worse by a slippage."""
+
+    slippage: Slippage = NO_SLIPPAGE
+
+    def on_arrival(self, order: Order, book: Book) -> Offer | None:
+        return self._slip(order, super().on_arrival(order, book))
+
+    def on_print(self, order: Order, book: Book) -> Offer | None:
+        return self._slip(order, super().on_print(order, book))
+
+    def _slip(self, order: Order, offer: Offer | None) -> Offer | None:
+        if offer is None:
+            return None
+        price, room = offer
+        return self.slippage.worse(order.side, price, order.limit_price), room
+
+
+def fill_model(fills: str, slippage: Slippage) -> FillModel:
+    """The model that `--fills` names."""
+    model = MODELS[fills]
+    if slippage == NO_SLIPPAGE:
+        return model
+    return Slipped(**structs.asdict(model), slippage=slippage)
+
+
+def play(
+    algo_class: type[ScalpAlgo],
+    lot: Decimal,
+    session: Session,
+    market: Mapping[str, Sequence[Bar]],
+    fills: FillModel,
+    latency: Latency,
+) -> list[SymbolDay]:
+    """One day of all symbols, which share an account; `market` holds bars of the regular session only."""
+    return _Day(algo_class, lot, session, market, fills, latency).play()
+
+
+class _Day:
+    def __init__(
+        self,
+        algo_class: type[ScalpAlgo],
+        lot: Decimal,
+        session: Session,
+        market: Mapping[str, Sequence[Bar]],
+        fills: FillModel,
+        latency: Latency,
+    ) -> None:
+        self._session = session
+        self._market = market
+        self._engine = Engine(
+            session.open, session.close, market, fills=fills, latency=latency, on_update=self._on_update
+        )
+        self._actions: list[Action] = []  # sent, and not yet performed
+        self._fills: dict[str, list[Fill]] = {symbol: [] for symbol in market}
+        self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
+        self._algos = self._fleet.algos
+        self._minutes: dict[int, list[Bar]] = {}
+        for bars in market.values():
+            for bar in bars:
+                self._minutes.setdefault(bar.start, []).append(bar)
+
+    def play(self) -> list[SymbolDay]:
+        session, engine = self._session, self._engine
+        finished: list[Bar] = []
+        for minute in range(session.open, session.close, MINUTE):
+            begun = self._minutes.get(minute, [])
+            engine.on_bars(begun)
+            self._check_up(minute)
+            engine.advance(minute + BAR_DELAY)
+            self._hand_over(finished, begun)
+            every = _checkup_every(session, minute)
+            for at in range(minute + every, minute + MINUTE, every):
+                self._check_up(at)
+            finished = begun
+        engine.advance(session.close + BAR_DELAY)
+        self._hand_over(finished, [])
+        engine.advance(session.close + SECOND)  # the day's last updates
+        return [
+            symbol_day(self._algos[symbol], session, bars, self._fills[symbol]) for symbol, bars in self._market.items()
+        ]
+
+    def _check_up(self, at: int) -> None:
+        self._engine.advance(at)
+        busy = [symbol for symbol, algo in self._algos.items() if algo.state is not TO_BUY]
+        if busy:  # a checkup has nothing to say to the others
+            for symbol in busy:
+                self._see_last_trade(symbol)
+            self._fleet.checkup()
+            self._perform()
+
+    def _hand_over(self, finished: Sequence[Bar], begun: Sequence[Bar]) -> None:
+        """The bars of the minute that ended; of the minute that began, the first print is all that was made so far."""
+        fleet, actions = self._fleet, self._actions
+        for bar in begun:
+            fleet.on_trade(Trade(bar.symbol, bar.start + FIRST_PRINT, bar.open))
+        for bar in finished:
+            fleet.on_bar(bar)
+            if actions:
+                self._perform()
+
+    def _see_last_trade(self, symbol: str) -> None:
+        """Of the prints since the last look only the newest matters: it is the last trade."""
+        last = self._engine.last_trade(symbol)
+        if last is not None:
+            self._fleet.on_trade(Trade(symbol, last.at, last.price, last.size))
+
+    def _on_update(self, update: Update) -> None:
+        order = update.order
+        if update.qty is not None and update.price is not None:
+            self._fills[order.symbol].append(
+                Fill(order.symbol, order.side, update.qty, update.price, update.at, order.type)
+            )
+        self._see_last_trade(order.symbol)
+        self._fleet.on_order_update(_report(order, update))
+        self._perform()
+
+    def _perform(self) -> None:
+        while self._actions:
+            action = self._actions.pop(0)
+            if isinstance(action, SubmitOrder):
+                self._submit(action)
+            elif isinstance(action, CancelOrder):
+                self._cancel(action)
+
+    def _submit(self, action: SubmitOrder) -> None:
+        self._fleet.on_sent(action)
+        request = OrderRequest(
+            symbol=action.symbol,
+            side=action.side,
+            type=action.type,
+            time_in_force="day",
+            qty=Decimal(action.qty),
+            limit_price=action.limit_price,
+            client_order_id=action.client_order_id,
+        )
+        try:
+            order = self._engine.submit(request)
+        except Refused as refusal:
+            self._fleet.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
+            return
+        self._fleet.on_order_update(_report(order))
+
+    def _cancel(self, action: CancelOrder) -> None:
+        order = self._engine.order_by_client_id(action.client_order_id)
+        try:
+            self._engine.cancel(order.id)
+        except Refused:  # mostly: filled already. The order itself tells
+            self._fleet.on_order_update(_report(order))
+
+
+def _checkup_every(session: Session, minute: int) -> int:
+    """Time between two checkups in this minute, ns; as a live session has it, whose marks are whole minutes."""
+    if minute >= session.liquidate_at:
+        return round(LIQUIDATION_EVERY * SECOND)
+    return round((LATE_LOOK_EVERY if minute >= session.close - END_IS_NEAR else CHECKUP_EVERY) * SECOND)
+
+
+def _report(order: Order, update: Update | None = None) -> OrderReport:
+    """What the broker's answer, or an order update, says of `order`."""
+    return OrderReport(
+        symbol=order.symbol,
+        id=order.id,
+        client_order_id=order.client_order_id,
+        side=order.side,
+        type=order.type,
+        status=order.status,
+        qty=order.qty,
+        filled_qty=order.filled_qty,
+        filled_avg_price=order.filled_avg_price,
+        limit_price=order.limit_price,
+        submitted_at=order.submitted_at,
+        time_in_force=order.time_in_force,
+        event=update.event if update else "",
+        execution_id=update.execution_id if update else None,
+        price=update.price if update else None,
+        execution_qty=update.qty if update else None,
+        at=update.at if update else None,
+    )

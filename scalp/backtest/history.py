@@ -1,0 +1,108 @@
+"""The days to play, and where their bars come from."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from scalp.backtest.settings import BacktestSettings
+from scalp.clock import Session
+from scalp.errors import UserError
+from scalp.exchange.calendar import session_day, trading_days
+from scalp.exchange.demo import DEFAULT_DAY
+from scalp.exchange.market import synthetic_day
+from scalp.exchange.replay import Days, load
+from scalp.messages import Bar
+
+Market = Mapping[str, Sequence[Bar]]
+
+
+def days(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
+    """The trading days, oldest first, with the bars of each symbol that has any.
+
+    Raises UserError for files or dates that cannot be played, before the first day.
+    """
+    if settings.bars:
+        return _recorded(settings)
+    return _downloaded(settings) if settings.endpoints is not None else _synthetic(settings)
+
+
+def source(settings: BacktestSettings) -> str:
+    """Where the bars come from, in words."""
+    if settings.bars:
+        return "recorded minute bars: " + ", ".join(str(path) for path in settings.bars)
+    if settings.endpoints is not None:
+        last = settings.last or "the last day that is over"
+        return f"minute bars of {settings.endpoints.feed}, {settings.first} to {last}, raw prices"
+    return f"the synthetic market of seed {settings.seed}; each further day takes the next seed"
+
+
+def _recorded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
+    found: Days = load(settings.bars, settings.symbols or None)
+    first, last = settings.first or dt.date.min, settings.last or dt.date.max
+    wanted = [date for date in found if first <= date <= last]
+    if not wanted:
+        dates = ", ".join(str(date) for date in found)
+        raise UserError(f"no bars in the days asked for: there are {dates}")
+    # All at once: a date that was no trading day is told before anything is played.
+    sessions = [_session(date) for date in wanted]
+    for session in sessions:
+        market = found.pop(session.date)
+        yield session, {symbol: market[symbol] for symbol in settings.symbols or sorted(market) if symbol in market}
+
+
+def _downloaded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
+    # Imported here: whoever plays files or the synthetic market needs no network.
+    from scalp.backtest.download import cache_folder, download, file_of, is_over
+
+    endpoints, first = settings.endpoints, settings.first
+    assert endpoints is not None and first is not None
+    wanted = [day for day in trading_days(first, settings.last or dt.date.max) if is_over(day)]
+    if not wanted:
+        raise UserError(f"no trading day from {first} to {settings.last or 'now'} is over yet")
+    folder = cache_folder()
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("history", total=None)
+
+        def progress(done: int, total: int, requests: int) -> None:
+            bar.update(task, completed=done, total=total, description=f"history, {requests} requests")
+
+        asyncio.run(download(endpoints, settings.symbols, wanted, folder, progress, per_minute=settings.requests))
+    for day in wanted:
+        market = {}
+        for symbol in settings.symbols:
+            file = file_of(folder, endpoints.feed, symbol, day)
+            if has_bars(file):
+                market[symbol] = load([file])[day.date][symbol]
+        if market:
+            yield Session(day.date, day.open, day.close), market
+
+
+def has_bars(file: Path) -> bool:
+    """Whether there is more than a header."""
+    with file.open() as lines:
+        return sum(1 for _ in zip(lines, range(2), strict=False)) == 2
+
+
+def _synthetic(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
+    if settings.first is None and settings.last is None:
+        wanted = [session_day(DEFAULT_DAY)]
+    else:
+        first, last = settings.first or settings.last, settings.last or settings.first
+        assert first is not None and last is not None
+        wanted = trading_days(first, last)
+        if not wanted:
+            session_day(first)  # tells the nearest trading days
+    for number, day in enumerate(wanted):
+        yield Session(day.date, day.open, day.close), synthetic_day(settings.symbols, day, settings.seed + number)
+
+
+def _session(date: dt.date) -> Session:
+    day = session_day(date)
+    return Session(day.date, day.open, day.close)

@@ -1,0 +1,32 @@
+"""Playing the days of a backtest, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scalp.algo import ScalpAlgo
+from scalp.backtest import bar_rules, engine_rules
+from scalp.backtest.days import SymbolDay, regular
+from scalp.backtest.history import Market, days
+from scalp.backtest.output import latency
+from scalp.backtest.results import Results
+from scalp.backtest.settings import BacktestSettings
+from scalp.clock import Session
+
+
+def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Results:
+    """The whole backtest. Raises UserError for files or dates that cannot be played."""
+    return Results(day for session, market in days(settings) for day in play(settings, algo_class, session, market))
+
+
+def play(
+    settings: BacktestSettings, algo_class: type[ScalpAlgo], session: Session, market: Market
+) -> Iterator[SymbolDay]:
+    """One day; `market` is by symbol, oldest bar first, other hours than the session's are left out here."""
+    inside = {symbol: regular(bars, session) for symbol, bars in market.items()}
+    if settings.fills == "bar":
+        for symbol, bars in inside.items():
+            yield bar_rules.play(algo_class, symbol, settings.lot, session, bars, settings.slippage)
+        return
+    model = engine_rules.fill_model(settings.fills, settings.slippage)
+    yield from engine_rules.play(algo_class, settings.lot, session, inside, model, latency(settings))

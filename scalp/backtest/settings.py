@@ -1,0 +1,153 @@
+"""The arguments of `python -m scalp.backtest`, written as those of main.py."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
+from scalp.errors import UserError
+from scalp.messages import SECOND
+from scalp.settings import Endpoints, LineParser, _date, _lot, read_endpoints, read_symbols
+
+FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
+EXAMPLE = ("TSLA", "FB", "AAPL")
+LONGEST_LATENCY = 60_000.0  # ms
+
+
+@dataclass(frozen=True)
+class BacktestSettings:
+    """One backtest. No `symbols`: all that are found in the files."""
+
+    symbols: tuple[str, ...]
+    lot: Decimal
+    notes: tuple[str, ...] = ()
+    algo: str = ""
+    bars: tuple[Path, ...] = ()
+    seed: int = 1
+    first: dt.date | None = None  # with `last`: the days to play, both included
+    last: dt.date | None = None
+    fills: str = "pessimistic"
+    slippage: Slippage = NO_SLIPPAGE
+    latency: int | None = None  # ns from sending an order or a cancel to its taking effect; None: that of the fills
+    json: bool = False
+    csv: Path | None = None
+    endpoints: Endpoints | None = None  # where to ask for history; None: files, or the synthetic market
+    requests: int | None = None  # a minute, at most, while asking for history
+
+
+def read_settings(
+    argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ
+) -> BacktestSettings:
+    """Raises UserError with one clear line."""
+    parser = LineParser(
+        prog="python -m scalp.backtest",
+        description="Trades history with the very algo that trades live: files of minute bars, or what Polygon or "
+        "Alpaca has, with the keys in the environment; without either, the synthetic market.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade; none: all in the files of bars")
+    parser.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
+    parser.add_argument(
+        "--algo", default="", metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
+    )
+    parser.add_argument("--bars", type=Path, action="append", default=[], metavar="PATH",
+                        help="recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
+    parser.add_argument("--from", dest="first", type=_date, metavar="DATE", help="first day, YYYY-MM-DD")
+    parser.add_argument("--to", dest="last", type=_date, metavar="DATE", help="last day, included")
+    parser.add_argument("--feed", choices=("polygon", "iex", "sip"),
+                        help="whose history (default: polygon with POLYGON_API_KEY, else sip)")  # fmt: skip
+    parser.add_argument("--requests", type=_requests, metavar="N",
+                        help="for history, at most so many requests a minute (a free Polygon plan has 5)")  # fmt: skip
+    parser.add_argument("--fills", choices=FILLS, default="pessimistic",
+                        help="when an order fills (default pessimistic); the result says what it means")  # fmt: skip
+    parser.add_argument("--slippage", type=_slippage, default=NO_SLIPPAGE, metavar="AMOUNT",
+                        help="how much worse every share trades: dollars (0.01) or basis points (5bps)")  # fmt: skip
+    parser.add_argument("--latency", type=_latency, metavar="MS",
+                        help="milliseconds until an order or a cancel takes effect (default 5)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("--csv", type=Path, metavar="PATH", help="write the trades to this file as well")
+    args = parser.parse_intermixed_args(argv)
+    symbols: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    if args.symbols:
+        symbols, notes = read_symbols(args.symbols)
+    elif not args.bars:
+        symbols, notes = EXAMPLE, (f"no symbols named: {', '.join(EXAMPLE)}",)
+    if args.bars and args.seed is not None:
+        raise UserError("--seed belongs to the synthetic market: leave it out with --bars")
+    if args.first and args.last and args.first > args.last:
+        raise UserError(f"--from {args.first} is after --to {args.last}")
+    if args.fills == "bar" and args.latency is not None:
+        raise UserError("--fills bar knows no latency: leave out --latency")
+    endpoints = None if args.bars or args.seed is not None else _history_endpoints(environ, args.feed)
+    if endpoints is not None and not (args.symbols and args.first):
+        raise UserError("history needs SYMBOLS and --from DATE; --seed 1 plays the synthetic market instead")
+    if endpoints is None and (args.feed or args.requests):
+        raise UserError("--feed and --requests belong to history: set the keys, and leave out --bars and --seed")
+    return BacktestSettings(
+        symbols=symbols,
+        lot=_lot(args.lot),
+        notes=notes,
+        algo=args.algo,
+        bars=tuple(args.bars),
+        seed=1 if args.seed is None else args.seed,
+        first=args.first,
+        last=args.last,
+        fills=args.fills,
+        slippage=args.slippage,
+        latency=args.latency,
+        json=args.json,
+        csv=args.csv,
+        endpoints=endpoints,
+        requests=args.requests,
+    )
+
+
+def _history_endpoints(environ: Mapping[str, str], feed: str | None) -> Endpoints | None:
+    """Whom to ask for history; None where there is no key."""
+    # Nothing is traded: which account the keys belong to does not matter.
+    env = {name: value for name, value in environ.items() if name != "APCA_API_BASE_URL"}
+    polygon_key = env.get("POLYGON_API_KEY", "").strip()
+    if not any(name.startswith("APCA_") and value.strip() for name, value in env.items()):
+        if not polygon_key:
+            return None
+        if feed in ("iex", "sip"):
+            raise UserError(f"--feed {feed} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY")
+        env |= {"APCA_API_KEY_ID": "none", "APCA_API_SECRET_KEY": "none"}  # Polygon is asked, and Alpaca not at all
+    # Free plans have the history of the whole market too, 15 minutes old.
+    return read_endpoints(env, is_live=False, feed=feed or ("polygon" if polygon_key else "sip"))
+
+
+def _requests(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests, for example 5")
+    return int(text)
+
+
+def _slippage(text: str) -> Slippage:
+    number = text.removesuffix("bps")
+    try:
+        amount = Decimal(number)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    is_bps = number != text
+    if not amount.is_finite() or not 0 <= amount <= (10_000 if is_bps else 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount: write dollars (0.01) or basis points (5bps)")
+    return Slippage(share=amount * BASIS_POINT) if is_bps else Slippage(dollars=amount)
+
+
+def _latency(text: str) -> int:
+    try:
+        milliseconds = float(text)
+    except ValueError:
+        milliseconds = -1.0
+    if not 0 <= milliseconds <= LONGEST_LATENCY:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds, for example 50")
+    return round(milliseconds * SECOND / 1000)

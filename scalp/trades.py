@@ -1,0 +1,112 @@
+"""Round trips: from fills to trades, as people count them.
+
+A round trip begins with the first share of a position and ends with its last. The same reckoning serves a backtest and
+a live session; all of it is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+
+ZERO = Decimal(0)
+
+
+class Fill(Struct, frozen=True):
+    """One execution: `qty` shares (above 0) at `price` dollars, at `at` (ns UTC), of a limit or market order."""
+
+    symbol: str
+    side: str
+    qty: Decimal
+    price: Decimal
+    at: int
+    order_type: str = "limit"
+
+
+class RoundTrip(Struct, frozen=True):
+    """One closed position. Prices are averages over its executions; `qty` is negative for a short one.
+
+    `entry_time` is the first execution, `exit_time` the last (ns UTC); `pnl` is gross, in dollars. `reason` tells how
+    its last share left: "sell" by a limit order, "liquidation" by a market order.
+    """
+
+    symbol: str
+    qty: Decimal
+    entry_time: int
+    entry_price: Decimal
+    exit_time: int
+    exit_price: Decimal
+    pnl: Decimal
+    reason: str
+
+
+class Holding(Struct):
+    """An open position: `held` of the `qty` shares that entered; `cost` and `proceeds` in dollars, never negative."""
+
+    symbol: str
+    entry_time: int
+    qty: Decimal = ZERO  # all that entered, negative when short
+    held: Decimal = ZERO
+    cost: Decimal = ZERO  # of all that entered
+    proceeds: Decimal = ZERO  # of what has left
+
+    @property
+    def entry_price(self) -> Decimal:
+        return self.cost / abs(self.qty)
+
+    def profit_at(self, price: Decimal) -> Decimal:
+        """Gross profit so far, what is still held valued at `price`."""
+        long = 1 if self.qty > 0 else -1
+        return long * (self.proceeds - self.cost) + self.held * price
+
+
+class RoundTrips:
+    """Fills in, in time order for each symbol; `trades` out, in the order they closed, and what is still `held`."""
+
+    def __init__(self) -> None:
+        self.trades: list[RoundTrip] = []
+        self.held: dict[str, Holding] = {}
+
+    def add(self, fill: Fill) -> None:
+        qty = fill.qty if fill.side == "buy" else -fill.qty
+        holding = self.held.get(fill.symbol)
+        if holding is not None and holding.held * qty < 0:
+            left = abs(qty) - abs(holding.held)
+            self._leave(holding, min(abs(qty), abs(holding.held)), fill)
+            if left <= 0:
+                return
+            qty, holding = left if qty > 0 else -left, None  # through zero: the rest opens a position on the other side
+        if holding is None:
+            holding = self.held[fill.symbol] = Holding(fill.symbol, fill.at)
+        holding.qty += qty
+        holding.held += qty
+        holding.cost += abs(qty) * fill.price
+
+    def _leave(self, holding: Holding, qty: Decimal, fill: Fill) -> None:
+        holding.proceeds += qty * fill.price
+        holding.held += qty if holding.held < 0 else -qty
+        if holding.held:
+            return
+        del self.held[holding.symbol]
+        self.trades.append(
+            RoundTrip(
+                symbol=holding.symbol,
+                qty=holding.qty,
+                entry_time=holding.entry_time,
+                entry_price=holding.entry_price,
+                exit_time=fill.at,
+                exit_price=holding.proceeds / abs(holding.qty),
+                pnl=holding.profit_at(fill.price),
+                reason="liquidation" if fill.order_type == "market" else "sell",
+            )
+        )
+
+
+def round_trips(fills: Iterable[Fill]) -> RoundTrips:
+    """All of `fills` at once."""
+    trips = RoundTrips()
+    for fill in fills:
+        trips.add(fill)
+    return trips

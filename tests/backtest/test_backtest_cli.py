@@ -1,0 +1,152 @@
+"""`python -m scalp.backtest` as a user meets it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalp.backtest.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    code, out, err = run(capsys, *arguments, "--json")
+    assert code == 0 and not err
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+def write_bars(path: Path, rows: list[tuple[float, float, float, float]]) -> Path:
+    opened = dt.datetime.fromisoformat("2014-06-05 09:30:00-04:00")
+    lines = [f"{opened + dt.timedelta(minutes=n)},{o},{h},{low},{c},1000" for n, (o, h, low, c) in enumerate(rows)]
+    path.write_text("timestamp,open,high,low,close,volume\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_the_table_says_what_happened_and_what_is_assumed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "--lot=2000", "TSLA", "AAPL")
+    assert code == 0 and not err
+    lines = out.splitlines()
+    assert lines[0].split()[:3] == ["trades", "win", "P/L"]
+    assert [line.split()[0] for line in lines[1:3]] == ["TSLA", "AAPL"]
+    assert "assumptions: --fills pessimistic, slippage none, latency 5 ms" in out
+
+
+def test_json_is_one_object_with_the_trades(capsys: pytest.CaptureFixture[str]) -> None:
+    result = answer(capsys, "--fills", "bar", "--from", "2026-11-20", "--to", "2026-11-24", "AAPL", "F")
+    assert set(result) == {"trades", "held", "summary", "assumptions", "versions"}
+    trade = result["trades"][0]
+    assert list(trade) == ["symbol", "qty", "entry_time", "entry_price", "exit_time", "exit_price", "pnl", "reason"]
+    assert isinstance(trade["qty"], int) and trade["entry_time"].endswith("-05:00")
+    assert dt.datetime.fromisoformat(trade["entry_time"]) < dt.datetime.fromisoformat(trade["exit_time"])
+    summary = result["summary"]
+    assert set(summary["per_day"]) == {"2026-11-20", "2026-11-23", "2026-11-24"}
+    assert set(summary["per_symbol"]) == {"AAPL", "F"}
+    gained = sum(trade["pnl"] for trade in result["trades"]) + sum(held["pnl"] for held in result["held"])
+    assert summary["pnl"] == pytest.approx(gained, abs=1e-6)
+    assert summary["trades"] == len(result["trades"]) == sum(s["trades"] for s in summary["per_symbol"].values())
+    for trade in result["trades"]:
+        gain = trade["qty"] * (trade["exit_price"] - trade["entry_price"])
+        assert trade["pnl"] == pytest.approx(gain, abs=1e-6)
+
+
+@pytest.mark.parametrize("fills", ["pessimistic", "bar"])
+def test_the_same_run_gives_the_same_bytes(fills: str) -> None:
+    command = [sys.executable, "-m", "scalp.backtest", "--json", "--fills", fills, "TSLA", "FB", "AAPL"]
+    runs = [
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True, env={"PYTHONHASHSEED": seed}).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1] and runs[0].count(b"entry_time") > 10
+
+
+def test_a_story_by_the_bar_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A signal, a buy at its limit inside the next bar, a sell at the open two bars later."""
+    falling = [(10 - n / 100, 10 - n / 100, 9 - n / 100, 10 - n / 100) for n in range(22)]
+    path = write_bars(
+        tmp_path / "UP_20140605.csv",
+        [*falling, (10, 11, 10, 11), (11.2, 11.3, 10.9, 11.1), (11, 11, 10.8, 10.9), (11.4, 11.5, 11, 11)],
+    )
+    result = answer(capsys, "--bars", str(path), "--fills", "bar", "--lot", "2000")
+    assert result["trades"] == [
+        {
+            "symbol": "UP",
+            "qty": 181,
+            "entry_time": "2014-06-05T09:53:00-04:00",
+            "entry_price": 11.0,
+            "exit_time": "2014-06-05T09:55:00-04:00",
+            "exit_price": 11.4,
+            "pnl": 72.4,
+            "reason": "sell",
+        }
+    ]
+    worse = answer(capsys, "--bars", str(path), "--fills", "bar", "--slippage", "0.05")
+    # The buy's limit was all it could pay; the sell, better than its limit, gives 5 cents a share of that away.
+    assert (worse["trades"][0]["entry_price"], worse["trades"][0]["exit_price"]) == (11.0, 11.35)
+
+
+def test_the_order_of_the_fills_from_worst_to_best(capsys: pytest.CaptureFixture[str]) -> None:
+    unfilled = {
+        fills: answer(capsys, "--fills", fills, "TSLA", "FB", "AAPL", "F")["summary"]["unfilled_buys"]
+        for fills in ("through", "pessimistic", "touch", "optimistic")
+    }
+    assert list(unfilled.values()) == sorted(unfilled.values(), reverse=True)
+
+
+def test_the_trades_as_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "trades.csv"
+    result = answer(capsys, "--fills", "bar", "--csv", str(path), "AAPL")
+    header, *rows = path.read_text().splitlines()
+    assert header == "symbol,qty,entry_time,entry_price,exit_time,exit_price,pnl,reason"
+    assert len(rows) == len(result["trades"])
+
+
+def test_a_signal_that_fails_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(
+        "from scalp import ScalpAlgo\n"
+        "class Broken(ScalpAlgo):\n"
+        "    def _calculate_buy_signal(self):\n"
+        "        return self.nothing\n"
+    )
+    code, out, err = run(capsys, "--algo", f"{path}:Broken", "AAPL")
+    assert code == 0 and "custom_signal_broken:Broken" in out
+    assert err.count("the buy signal failed") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--lot=0", "AAPL"], "--lot '0' must be more than 0"),
+        (["A B"], "'A B' is not a stock symbol"),
+        (["--fills", "hopeful", "AAPL"], "invalid choice: 'hopeful'"),
+        (["--slippage", "5pct", "AAPL"], "'5pct' is not an amount"),
+        (["--latency", "-1", "AAPL"], "'-1' is not a number of milliseconds"),
+        (["--fills", "bar", "--latency", "5", "AAPL"], "--fills bar knows no latency"),
+        (["--from", "2026-11-24", "--to", "2026-11-20", "AAPL"], "--from 2026-11-24 is after --to 2026-11-20"),
+        (["--from", "2026-11-21", "--to", "2026-11-22", "AAPL"], "2026-11-21 is not a trading day"),
+        (["--from", "yesterday", "AAPL"], "'yesterday' is not a date"),
+        (["--bars", "no/such/place"], "no/such/place: no such file or folder"),
+        (["--bars", ".", "--seed", "2"], "--seed belongs to the synthetic market"),
+        (["--algo", "nothing", "AAPL"], "write module:Class"),
+        (["--csv", "no/such/folder/x.csv", "AAPL"], "cannot be written"),
+        (["--lott=3", "AAPL"], "unrecognized arguments"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and not out
+    assert err.startswith("error: ") and err.count("\n") == 1 and said in err
