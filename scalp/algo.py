@@ -120,6 +120,7 @@ class ScalpAlgo:
         self._retry_at = 0  # no sell before this time: it was refused
         self._refusals = 0  # of sells, in a row
         self._is_liquidating = False
+        self._followed_version = -1  # of the ledger, that state and order are in line with
         self._is_flattening = False  # liquidate from now on, whatever the time
         self._said: set[str] = set()  # what is said only once
         self._log: Log = logging.getLogger(f"scalp.{symbol}")
@@ -332,6 +333,9 @@ class ScalpAlgo:
 
     def _follow(self, cause: str) -> None:
         """Choose the order to follow, if the one so far ended, and move the state accordingly."""
+        if self.ledger.version == self._followed_version:
+            return  # state and order follow from the ledger alone
+        self._followed_version = self.ledger.version
         current, has_ended = self.order, False
         while current is not None and current.has_ended:
             has_ended = True

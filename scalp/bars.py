@@ -62,14 +62,18 @@ class SessionBars:
             return False
         close_micros = micros(bar.close)  # raises for what is no number, before any column has grown
         self._frame = None
-        values = (bar.open, bar.high, bar.low, bar.close, bar.volume)
         starts = self._starts
         if not starts or start > starts[-1]:
             starts.append(start)
             self.close_micros.append(close_micros)
-            for column, value in zip(self._columns, values, strict=True):
-                column.append(value)
+            opens, highs, lows, closes, volumes = self._columns
+            opens.append(bar.open)
+            highs.append(bar.high)
+            lows.append(bar.low)
+            closes.append(bar.close)
+            volumes.append(bar.volume)
             return True
+        values = (bar.open, bar.high, bar.low, bar.close, bar.volume)
         row = bisect_left(starts, start)
         if starts[row] == start:
             self.close_micros[row] = close_micros

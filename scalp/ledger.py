@@ -81,6 +81,8 @@ class Ledger:
         self.shares_sold = ZERO
         self.round_trips = 0  # times a position was closed by fills
         self.version = 0  # counts every change of an order or of the position
+        self._open: list[Order] = []  # the open ones, as of a version
+        self._open_as_of = 0
         self._orders: list[Order] = []  # in the order they became known
         self._by_id: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
@@ -97,8 +99,11 @@ class Ledger:
 
     @property
     def open_orders(self) -> list[Order]:
-        """Orders that may still fill, the oldest first; those whose outcome is unknown among them."""
-        return sorted((o for o in self._orders if not o.has_ended), key=lambda o: (o.submitted_at, o.id))
+        """Orders that may still fill, the oldest first; those whose outcome is unknown among them. Don't change it."""
+        if self._open_as_of != self.version:
+            self._open = sorted((o for o in self._orders if not o.has_ended), key=lambda o: (o.submitted_at, o.id))
+            self._open_as_of = self.version
+        return self._open
 
     @property
     def whole_shares(self) -> int:
