@@ -1,0 +1,125 @@
+"""From a fill on the order-update stream to the whole sell order having arrived: `python -m benchmarks.reaction`.
+
+The server, this process, takes both times by its own clock; the clients are processes of their own, all connected
+through the whole run, and take turns, so that whatever else the machine does meets them alike. The bot is `main.py`
+with everything on: it trades on bars, writes its log, is told of each order what Alpaca tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.exchange import Exchange, python, symbols
+from benchmarks.processes import Child, bot
+from benchmarks.table import print_table, timing_rows
+
+ROUNDS, LONG = 150, 1000
+PEERS = ("libraries", "alpaca-py")
+SIZES = (3, 500)  # symbols that the bot watches
+BUSY_BARS = 5000
+PAUSE = 0.003  # seconds between the steps of a round: everybody has come to rest
+
+
+class Contender:
+    """One client and the account it trades on; `times` are in microseconds."""
+
+    def __init__(self, name: str, exchange: Exchange, is_bot: bool, busy: Sequence[str] = ()) -> None:
+        self.name = name
+        self.exchange = exchange
+        self.times: list[float] = []
+        self.most_requests = 0  # from the fill to the sell, the sell included
+        self._is_bot = is_bot
+        self._busy = busy  # symbols whose bars come with the fill; they never trade
+        self._traded = [symbol for symbol in exchange.symbols if symbol not in set(busy)]
+        self._turn = 0
+
+    async def react(self) -> None:
+        """One round: a buy, its fill, the sell, its fill."""
+        exchange = self.exchange
+        symbol = self._traded[self._turn % len(self._traded)]
+        self._turn += 1
+        buy = await exchange.provoke(symbol) if self._is_bot else exchange.new_order(symbol, "buy")
+        exchange.tell(exchange.update("new", buy))
+        bars = exchange.minute_frames([(other, 50.0) for other in self._busy]) if self._busy else []
+        fill = exchange.update("fill", buy)
+        await asyncio.sleep(PAUSE)
+        before = exchange.requests.total()
+        if bars:
+            exchange.send_bars(bars)
+        told = exchange.tell(fill)
+        sell, arrived = await exchange.order("sell")
+        self.most_requests = max(self.most_requests, exchange.requests.total() - before)
+        self.times.append((arrived - told) / 1000)
+        exchange.tell(exchange.update("new", sell))
+        exchange.tell(exchange.update("fill", sell))
+        await asyncio.sleep(PAUSE + len(bars) / 200)
+
+
+async def measure(rounds: int, peers: Sequence[str], sizes: Sequence[int], busy: int = 0) -> list[Contender]:
+    """`rounds` of the floor, of `peers` and of a bot for each of `sizes`, in turns.
+
+    With `busy`, that many bars of other symbols come along with each fill of the bots.
+    """
+    async with AsyncExitStack() as stack:
+        contenders = []
+        for name in ("floor", *peers):
+            exchange = await stack.enter_async_context(Exchange(symbols(1)).serve())
+            await stack.enter_async_context(Child(python("-m", "benchmarks.clients", name, str(exchange.port))))
+            contenders.append(Contender(name, exchange, is_bot=False))
+        for size in sizes:
+            names = symbols(size + busy)
+            exchange = await stack.enter_async_context(Exchange(names).serve())
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scalp-benchmark-"))
+            await stack.enter_async_context(bot(exchange, names, Path(folder)))
+            name = f"bot, {size} symbols" if not busy else f"bot, {busy} bars come with the fill"
+            contenders.append(Contender(name, exchange, is_bot=True, busy=names[size:]))
+        for contender in contenders:
+            await contender.exchange.listening()
+            await contender.react()  # the first one is not counted: connections and caches are made
+            contender.times.clear()
+        for _ in range(rounds):
+            for contender in contenders:
+                await contender.react()
+        return contenders
+
+
+def report(title: str, contenders: Sequence[Contender]) -> None:
+    rows = timing_rows({contender.name: contender.times for contender in contenders}, "floor")
+    print_table(
+        f"{title}: fill told -> sell order arrived, us",
+        ["who", "n", "median", "p99", "worst", "median/floor", "most requests"],
+        [[*row, contender.most_requests] for row, contender in zip(rows, contenders, strict=True)],
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reaction", description=__doc__)
+    parser.add_argument("--long", action="store_true", help=f"{LONG} rounds instead of {ROUNDS}")
+    args = parser.parse_args(argv)
+    rounds = LONG if args.long else ROUNDS
+    contenders = run(measure(rounds, PEERS, SIZES))
+    report("Reaction", contenders)
+    report("Reaction while a minute of the whole market comes in", run(measure(rounds // 5, (), (3,), BUSY_BARS)))
+    if any(contender.most_requests != 1 for contender in contenders):
+        print("more than one request between a fill and its sell", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(work: Any) -> Any:
+    """Run a coroutine on uvloop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
