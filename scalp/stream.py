@@ -8,6 +8,7 @@ the network libraries are ever logged: only words written here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -102,6 +103,7 @@ class ReconnectingStream:
         self._stale_limit = stale_after or 0.0
         self._expect_messages = expect_messages
         self._quiet = 0.0
+        self.heard_at: float | None = None  # loop time of the last message, logins apart
         self._up_since: float | None = None
         self._refusals: int | None = None  # None until a login has worked
         self._socket: WebSocket | None = None
@@ -111,6 +113,7 @@ class ReconnectingStream:
         self._told: set[str] = set()
         self._waiting: deque[Any] = deque()  # data messages that wait for their slice
         self._is_slicing = False
+        self._frames: deque[Frame] = deque()  # that came while others wait, not looked at yet
 
     # What a subclass says.
 
@@ -146,7 +149,7 @@ class ReconnectingStream:
             except Exception as error:
                 if isinstance(error, UserError) and not self._may_pass():
                     raise
-                why = self._why or _in_words(error)
+                why = self._why or in_words(error)
                 wait = error.wait if isinstance(error, StreamTrouble) else None
                 if self._up_since is not None and loop.time() - self._up_since >= USEFUL_AFTER:
                     failures = 0
@@ -160,6 +163,18 @@ class ReconnectingStream:
                 wait = self._rng.uniform(step / 2, step)
             self.log.warning("%s: %s; next try in %.1f s", self.name, why, wait)
             await asyncio.sleep(wait)
+
+    async def try_once(self, listen: float) -> None:
+        """One connection: log in, listen for `listen` seconds, close it. Raises whatever ends it before."""
+        socket = await connect(self._url, open_timeout=OPEN_TIMEOUT, max_size=MAX_SIZE)
+        try:
+            await self._login(socket)
+            socket.deliver(self._on_message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(listen):
+                    await socket.wait_closed()
+        finally:
+            await socket.close(CLOSE_TIMEOUT)
 
     def reconnect(self, why: str) -> None:
         """Give up the present connection, if there is one, and make a new one after the usual backoff."""
@@ -176,23 +191,27 @@ class ReconnectingStream:
 
     def _hand_over(self, messages: list[Any]) -> None:
         """Deliver data messages in order: a few at once, many in slices, between which the loop sees to others."""
-        if len(messages) <= SLICE and not self._waiting:
+        if len(messages) <= SLICE and not self._is_slicing:
             for message in messages:
                 self._deliver(message)
-        elif messages:
-            self._waiting.extend(messages)
-            if not self._is_slicing:
-                self._next_slice()
+            return
+        self._waiting.extend(messages)
+        if not self._is_slicing:
+            self._turn()
 
-    def _next_slice(self) -> None:
-        for _ in range(min(SLICE, len(self._waiting))):
-            try:
-                self._deliver(self._waiting.popleft())
-            except Exception as error:
-                self._frame_trouble(error)
-        self._is_slicing = bool(self._waiting)
+    def _turn(self) -> None:
+        """One slice, or one frame that came meanwhile; then everybody else's turn."""
+        if self._waiting:
+            for _ in range(min(SLICE, len(self._waiting))):
+                try:
+                    self._deliver(self._waiting.popleft())
+                except Exception as error:
+                    self._frame_trouble(error)
+        elif self._frames:
+            self._handle(self._frames.popleft())
+        self._is_slicing = bool(self._waiting or self._frames)
         if self._is_slicing:
-            asyncio.get_running_loop().call_soon(self._next_slice)
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def _say_once(self, message: str, *args: object) -> None:
         """Warn, but not again with the same words: what a plan lacks is true at every reconnection."""
@@ -241,7 +260,14 @@ class ReconnectingStream:
             await socket.close(CLOSE_TIMEOUT)
 
     def _on_message(self, frame: Frame) -> None:
-        """In the callback of the frame's last byte: whatever comes of it happens at once."""
+        """In the callback of the frame's last byte: whatever comes of it happens at once, or after what came before."""
+        if self._is_slicing:
+            self._frames.append(frame)
+        else:
+            self._handle(frame)
+        self.heard_at = asyncio.get_running_loop().time()  # last of all: no exit waits for it
+
+    def _handle(self, frame: Frame) -> None:
         if self._trouble is not None:
             return  # this connection was given up
         try:
@@ -294,7 +320,7 @@ def websocket_url(url: str) -> str:
     return ("ws" + url[4:] if url.startswith("http") else url).rstrip("/")
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """Why a connection ended, without a word of what the network libraries put into their exceptions."""
     if isinstance(error, ConnectionClosed):
         return f"closed by the server ({error.rcvd.code})" if error.rcvd else "connection lost"

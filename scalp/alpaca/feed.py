@@ -154,6 +154,10 @@ class AlpacaFeed(ReconnectingStream):
             {"action": "auth", "key": endpoints.key_id, "secret": endpoints.secret_key}
         ).decode()
 
+    def streams_bars(self, symbol: str) -> bool:
+        """Whether minute bars of `symbol` come (known once subscribed)."""
+        return self._has("bars", symbol)
+
     def streams_trades(self, symbol: str) -> bool:
         return self._has("trades", symbol)
 
