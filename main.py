@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from scalp import ScalpAlgo
 from scalp.console import ConsoleLog
 from scalp.custom import load_algo
+from scalp.dashboard import open_dashboard
 from scalp.errors import UserError
 from scalp.exchange import demo
 from scalp.loops import JumpingLoop, ScaledLoop
+from scalp.notify import SESSION_OVER, notifications
 from scalp.report import Total, summary
 from scalp.session import TradingSession
 from scalp.settings import Endpoints, Settings, read_settings
@@ -53,6 +55,7 @@ async def trade(
     try:
         if not await session.open():
             return 0
+        dashboard = open_dashboard(session, console) if settings.dashboard else None
         work = (session.feed.run(), session.updates.run(), periodic(), session.watch())
         jobs = [asyncio.ensure_future(endless(job)) for job in work]
         try:
@@ -69,9 +72,14 @@ async def trade(
             code = 1
         finally:
             session.over()
+            if dashboard is not None:
+                dashboard.close()
             for job in jobs:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
+        result = Total()
+        result.add(session.fleet)
+        log.info(SESSION_OVER, result)
         for line in summary(session.fleet):
             log.info("%s", line)
         if total is not None:
@@ -131,8 +139,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = read_settings(argv)
         if settings.algo:
             algo_class = load_algo(settings.algo)
-        secrets = settings.endpoints.secrets if settings.endpoints else ()
-        with ConsoleLog(secrets, settings.debug) as console:
+        with (
+            ConsoleLog(settings.secrets, settings.debug) as console,
+            notifications(settings, lambda: console.now()),
+        ):
             for note in settings.notes:
                 log.info("%s", note)
             try:

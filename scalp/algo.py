@@ -122,6 +122,7 @@ class ScalpAlgo:
         self._is_liquidating = False
         self._followed_version = -1  # of the ledger, that state and order are in line with
         self._is_flattening = False  # liquidate from now on, whatever the time
+        self._is_leaving = False  # liquidate until nothing is held or working here, then go on
         self._said: set[str] = set()  # what is said only once
         self._log: Log = logging.getLogger(f"scalp.{symbol}")
 
@@ -297,6 +298,15 @@ class ScalpAlgo:
         """The last trade in dollars, by exchange timestamp; None before any."""
         return self._last_price
 
+    @property
+    def average(self) -> float | None:
+        """Average of the last `window` closes in dollars, as the built-in signal takes it; None with fewer of them."""
+        closes = self._session_bars.close_micros
+        window = self.window
+        if not isinstance(window, int) or not 0 < window <= len(closes):
+            return None
+        return sum(closes[-window:]) / window / 1e6
+
     def cancel_buys(self, at: int) -> list[Action]:
         """Cancel every working buy: nobody would sell what it fills."""
         if self.ledger.position < 0:
@@ -312,17 +322,32 @@ class ScalpAlgo:
         self._is_flattening = True
         return self._decide(at, "flatten")
 
+    def leave(self, at: int, why: str) -> list[Action]:
+        """Cancel everything, sell what is held at market, and when that is done go on as before."""
+        if self._is_leaving:
+            return []
+        self._is_leaving = True
+        self._log.warning("leaving: %s", why)
+        return self._decide(at, "leave")
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether a `leave` is not done yet."""
+        return self._is_leaving
+
     # -- deciding -----------------------------------------------------------------------------------------------------
 
     def _decide(self, at: int, cause: str, may_sell: bool = True) -> list[Action]:
         """Bring the state in line with the ledger; return what is to be done about it."""
         self._follow(cause)
+        if self._is_leaving and not self.ledger.whole_shares and not self.ledger.open_orders:
+            self._is_leaving = False
         if self.ledger.position < 0:
             self._once("short", logging.WARNING, "short position of %s: hands off", self.ledger.position)
             return []
         if self._is_liquidation(at):
             return self._liquidate(at)
-        self._is_liquidating = False  # the close was moved to later
+        self._is_liquidating = False  # the close was moved to later, or `leave` is done
         if self.state is SELL_SUBMITTED:
             return self._keep_covered(at)
         if self.state is BUY_SUBMITTED:
@@ -508,7 +533,8 @@ class ScalpAlgo:
         self._retry_at = at + wait
 
     def _is_liquidation(self, at: int) -> bool:
-        return self.session is not None and (self._is_flattening or at >= self.session.liquidate_at)
+        session = self.session
+        return session is not None and (self._is_flattening or self._is_leaving or at >= session.liquidate_at)
 
     def _is_quiet(self, at: int) -> bool:
         return self.session is not None and at >= self.session.quiet_at

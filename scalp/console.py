@@ -12,8 +12,10 @@ import os
 import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -22,8 +24,19 @@ from scalp.clock import new_york
 from scalp.errors import UserError
 
 LOG_FILE = Path("console.log")
+LAST_LINES = 20  # of those that went to a screen: they are on the terminal after it
 
 _STYLES = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
+
+
+class Screen(Protocol):
+    """Something that has the terminal for itself for a while, and shows the log in a part of it."""
+
+    def take(self, level: str, text: str) -> None:
+        """One line of the log: exchange time, symbol or part of the bot, text. Called in the log's thread."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
 
 
 class _Stamp(logging.Filter):
@@ -81,13 +94,40 @@ class _Terminal(_Lasting):
     def __init__(self) -> None:
         super().__init__()
         self._console = Console(soft_wrap=True, highlight=False)
+        self.screen: Screen | None = None
+        self._missed: deque[logging.LogRecord] = deque(maxlen=LAST_LINES)
+
+    @property
+    def can_draw(self) -> bool:
+        return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._console.print(self._styled(record))
+            if self.screen is None:
+                self._console.print(self._styled(record))
+            elif not record.getMessage().startswith(("bar ", "heartbeat: ")):  # a screen shows all that anyway
+                self._missed.append(record)
+                self._show(self.screen, record)
         except Exception:
             # As every handler of logging's own does: an exception would end the thread that writes the log.
             self.handleError(record)
+
+    def resume(self) -> None:
+        """The screen is gone: write what it showed last."""
+        self.acquire()
+        try:
+            self.screen = None
+            while self._missed:
+                self.emit(self._missed.popleft())
+        finally:
+            self.release()
+
+    def _show(self, screen: Screen, record: logging.LogRecord) -> None:
+        first, *more = self.format(record).splitlines()
+        # The time without its date, the level as a colour.
+        screen.take(record.levelname, f"{first[11:19]:<8} {first[32:]}")
+        for line in more:
+            screen.take(record.levelname, line)
 
     def _styled(self, record: logging.LogRecord) -> Text:
         text = Text(self.format(record))
@@ -114,6 +154,7 @@ class ConsoleLog:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to fail
         terminal: logging.Handler = _Terminal() if sys.stdout.isatty() else _Plain(sys.stdout)
+        self._terminal = terminal
         for handler in (file, terminal):
             handler.setFormatter(formatter)
         records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
@@ -146,9 +187,29 @@ class ConsoleLog:
             # Nobody reads any more; Python would complain about it once again at the very end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
+    @property
+    def has_screen(self) -> bool:
+        """Whether the output is a terminal that can be drawn on."""
+        return isinstance(self._terminal, _Terminal) and self._terminal.can_draw
+
+    def show(self, screen: Screen | None) -> None:
+        """From now on lines for the terminal go to `screen`; None: to the terminal again, the last ones once more."""
+        if not isinstance(self._terminal, _Terminal):
+            return
+        if screen is not None:
+            self._terminal.screen = screen
+        else:
+            _patiently(self._terminal.resume)
+
     def flush(self) -> None:
         """Write what is waiting, for at most a second (a stopped terminal may never take it); the last call of all."""
+        if isinstance(self._terminal, _Terminal) and self._terminal.screen is not None:
+            self._terminal.screen.close()
         self._is_flushed = True
-        writer = threading.Thread(target=self._listener.stop, daemon=True)
-        writer.start()
-        writer.join(1.0)
+        _patiently(self._listener.stop)
+
+
+def _patiently(write: Callable[[], None]) -> None:
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    writer.join(1.0)

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_SELL, ScalpAlgo
+from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
 from scalp.clock import Session
+from scalp.journal import Journal
 from scalp.ledger import Order
 from scalp.lines import Lines
 from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.rails import Rails
 
 log = logging.getLogger("scalp.fleet")
 
@@ -32,6 +34,10 @@ class Fleet:
     ) -> None:
         self.algos = {algo.symbol: algo for algo in algos}
         self.session: Session | None = None
+        self.journal: Journal | None = None  # is told of everything once the actions are out
+        self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
+        self._is_over = False  # the session's loss was too high, and that was said
+        self.listed_at = 0  # exchange time of the positions the bot started with, ns
         self._lines = Lines()  # what the algos have to say about an event, once its actions are out
         for algo in self.algos.values():
             algo.log_to(self._lines)
@@ -65,12 +71,15 @@ class Fleet:
             return
         if log.isEnabledFor(self._bar_level):
             algo.log_bar(bar, self._bar_level)
+        at = self._now()
         try:
-            actions = algo.on_bar(bar, self._now())
+            actions = algo.on_bar(bar, at)
         except Exception:
             self._trouble(algo)
-            return
-        self._perform(algo, actions)
+        else:
+            self._perform(algo, actions)
+        if self.journal is not None:
+            self.journal.bar(bar, at)
 
     def on_trade(self, trade: Trade) -> None:
         algo = self.algos.get(trade.symbol)
@@ -81,11 +90,16 @@ class Fleet:
             # A print from the future would be the last trade for ever: it counts as made when it came.
             trade = Trade(trade.symbol, now, trade.price, trade.size)
         algo.on_trade(trade)
+        if self.rails is not None and algo.ledger.position:
+            self._watch(algo, self.rails)
 
     def on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         """Fetched bars of before: they never trade."""
         if algo := self.algos.get(symbol):
             algo.on_history(bars)
+            if self.journal is not None:
+                for bar in bars:
+                    self.journal.bar(bar, self._now(), is_history=True)
 
     def on_halt(self, halt: Halt) -> None:
         algo = self.algos.get(halt.symbol)
@@ -117,8 +131,9 @@ class Fleet:
         if self._early is not None:
             self._early.append(report)
             return
+        at, before = self._now(), algo.ledger.position
         try:
-            actions = algo.on_order_update(report, self._now())
+            actions = algo.on_order_update(report, at)
         except Exception:
             self._trouble(algo)
             return
@@ -126,6 +141,9 @@ class Fleet:
             if isinstance(action, SubmitOrder) and report.side == "buy":
                 self._filled_at[action.client_order_id] = arrived
         self._perform(algo, actions)
+        if self.journal is not None:
+            self.journal.update(report, at)
+            self.journal.fill(algo.ledger, report, before, at)
         if report.replaced_by:
             self._reconcile(f"an order of {report.symbol} was replaced")
 
@@ -145,13 +163,20 @@ class Fleet:
         self._unsent.discard(client_order_id)
         self._filled_at.pop(client_order_id, None)
         self._handle(symbol, lambda algo, at: algo.on_submit_refused(client_order_id, why, at))
+        self._journal_rejection(symbol, client_order_id, "refused", why)
 
     def on_submit_lost(self, symbol: str, client_order_id: str) -> None:
         self._handle(symbol, lambda algo, at: algo.on_submit_lost(client_order_id, at))
+        self._journal_rejection(symbol, client_order_id, "lost", "it never arrived")
 
     def on_snapshot(self, symbol: str, orders: Sequence[OrderReport], position: PositionReport, as_of: int) -> None:
         """What the broker listed at the start, asked for at `as_of`."""
+        self.listed_at = as_of
         self._handle(symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at))
+        if self.journal is not None:
+            for report in orders:
+                self.journal.snapshot(report, self._now())
+        self._journal_position(symbol)
 
     @property
     def early_count(self) -> int:
@@ -166,10 +191,12 @@ class Fleet:
     def on_position(self, position: PositionReport, as_of: int) -> None:
         """A listed position, asked for at `as_of`, that no order explains."""
         self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
+        self._journal_position(position.symbol)
 
     def on_order_gone(self, symbol: str, order_id: str) -> None:
         """An order that was working is unknown to the broker, for good."""
         self._handle(symbol, lambda algo, at: algo.on_order_gone(order_id, at))
+        self._journal_rejection(symbol, order_id, "gone", "the broker knows it no more")
 
     def on_sent(self, action: SubmitOrder) -> None:
         """An order is on its way out: from now on it may need a cancel or an exit. Notes how long its cause took."""
@@ -178,6 +205,8 @@ class Fleet:
         arrived = self._filled_at.pop(action.client_order_id, None)
         if arrived is not None:
             self.reactions.setdefault(action.symbol, []).append(time.perf_counter() - arrived)
+        if self.journal is not None:
+            self.journal.sent(action, self._now())
 
     def find_order(self, symbol: str, key: str) -> Order | None:
         algo = self.algos.get(symbol)
@@ -211,6 +240,8 @@ class Fleet:
             self.session = session
             for algo in self.algos.values():
                 algo.begin_session(session)
+            if self.journal is not None:
+                self.journal.session(session)
 
     def see(self, what: str, why_not: str) -> None:
         """The bot sees `what` ("feed", "updates" or "reconciled"), or, with a reason, does not: no buys then."""
@@ -245,7 +276,7 @@ class Fleet:
             return "not watched"
         if self.session is not None and self._now() >= self.session.liquidate_at:
             return "the session is about to end"
-        return algo.no_buys
+        return algo.no_buys or (self.rails.why_no_buy(algo, self._now()) if self.rails is not None else "")
 
     def no_orders(self) -> str:
         """Why no order at all may go out: one sent in the last seconds could be parked for tomorrow's open."""
@@ -276,24 +307,94 @@ class Fleet:
             return
         self._perform(algo, actions)
 
-    def _perform(self, algo: ScalpAlgo, actions: Iterable[Action]) -> None:
+    def _perform(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
+        if self.rails is None:
+            self._carry_out(algo, actions)
+        else:
+            self._carry_out(algo, self._allowed(algo, actions, self.rails))
+            self._watch(algo, self.rails)
+
+    def _carry_out(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
         for action in actions:
             if isinstance(action, SubmitOrder) and action.side == "buy":
                 self._unsent.add(action.client_order_id)
             self._send(action)
         self._reckon(algo)
+        if self.journal is not None:
+            for action in actions:
+                self.journal.action(action, self._now())
         self._lines.write()
+
+    def _allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rails: Rails) -> list[Action]:
+        """`actions` without the buys that a rail forbids: those are refused, as the broker might have."""
+        allowed = []
+        for action in actions:
+            if isinstance(action, SubmitOrder) and action.side == "buy":
+                at = self._now()
+                rails.look(algo, at)
+                if why := rails.why_no_buy(algo, at):
+                    allowed += algo.on_submit_refused(action.client_order_id, why, at)
+                    self._journal_rejection(algo.symbol, action.client_order_id, "rail", why)
+                    continue
+            allowed.append(action)
+        return allowed
+
+    def _watch(self, algo: ScalpAlgo, rails: Rails) -> None:
+        """Something happened to `algo`: leave its symbol if a rail says so, or all at once."""
+        at = self._now()
+        rails.look(algo, at)
+        if rails.is_over and not self._is_over:
+            self.obey(rails)
+        elif (why := rails.why_leave(algo, at)) and not algo.is_leaving:
+            self._leave(algo, why)
+
+    def obey(self, rails: Rails) -> None:
+        """Leave every symbol that a rail calls for."""
+        if rails.is_over and not self._is_over:
+            self._is_over = True
+            self.forbid_buys("rails", rails.verdict)
+            log.error("%s: everything is sold and nothing is bought any more; the bot stays up", rails.verdict)
+        for algo in self.algos.values():
+            if (why := rails.why_leave(algo, self._now())) and not algo.is_leaving:
+                self._leave(algo, why)
+
+    def _leave(self, algo: ScalpAlgo, why: str) -> None:
+        try:
+            actions = algo.leave(self._now(), why)
+        except Exception:
+            self._trouble(algo)
+            return
+        self._carry_out(algo, actions)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether any symbol is being left."""
+        return self.rails is not None and any(algo.is_leaving for algo in self.algos.values())
+
+    def _journal_position(self, symbol: str) -> None:
+        algo = self.algos.get(symbol)
+        if self.journal is not None and algo is not None:
+            self.journal.position(algo.ledger, self._now())
+
+    def _journal_rejection(self, symbol: str, key: str, kind: str, why: str) -> None:
+        if self.journal is not None:
+            self.journal.rejection(symbol, key, kind, why, self._now())
 
     def _reckon(self, algo: ScalpAlgo) -> None:
         """Note how many requests the exits and cancels of `algo` may take: two for a buy that works."""
         order = algo.order
+        if order is None and algo.state is TO_BUY and algo.symbol not in self._needs:
+            return
         needed = 0
         if algo.state is TO_SELL or (algo.state is SELL_SUBMITTED and order is not None and not order.id):
             needed = 1
         elif algo.state is BUY_SUBMITTED and order is not None and order.client_order_id not in self._unsent:
             needed = 2
         self.needed_requests += needed - self._needs.get(algo.symbol, 0)
-        self._needs[algo.symbol] = needed
+        if needed:
+            self._needs[algo.symbol] = needed
+        else:
+            self._needs.pop(algo.symbol, None)
 
     def _trouble(self, algo: ScalpAlgo) -> None:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""

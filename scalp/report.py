@@ -55,3 +55,12 @@ def _row(name: str, trades: int, shares: Decimal, profit: Decimal, held: Decimal
         f"{statistics.median(reactions) * 1000:.2f} ms" if reactions else "-",
         f"{max(reactions) * 1000:.2f} ms" if reactions else "-",
     )
+
+
+if __name__ == "__main__":
+    # `python -m scalp.report`, whose part needs the backtest; main.py needs only what is above.
+    import sys
+
+    from scalp.review import main
+
+    sys.exit(main())

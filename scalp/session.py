@@ -14,13 +14,17 @@ from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
+from scalp.alpaca.fills import fills_since
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock
 from scalp.alpaca.updates import OrderUpdates
 from scalp.clock import MarketClock, Session, nanoseconds, new_york
 from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
 from scalp.fleet import Fleet
+from scalp.heartbeat import Heartbeat
+from scalp.journaling import Journaling
 from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade
 from scalp.polygon.feed import PolygonFeed
+from scalp.rails import Rails
 from scalp.reconcile import BELIEVE_AFTER, Reconciler
 from scalp.settings import Endpoints, Settings
 
@@ -49,6 +53,7 @@ ON_EXIT = {
 }
 LOUD_NAMES = 20  # up to as many symbols are listed in one line
 SLOW_ANSWER = 1.0  # seconds; an answer of the clock that took longer is too vague to set it by again
+EARLIEST_FILL = 6 * 3600 * SECOND  # before the open: nothing of the day before is so late
 GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
 
 
@@ -74,6 +79,7 @@ class TradingSession:
         self._clock_asked_at = self._looked_at = float("-inf")  # loop time
         self._is_over = False
         self._calendar_close = 0  # ns
+        self._journaling = Journaling(settings, endpoints, self.now)
         # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
         self.on_bar: Callable[[Bar], None]
         self.on_trade: Callable[[Trade], None]
@@ -83,6 +89,8 @@ class TradingSession:
         self.feed: AlpacaFeed | PolygonFeed
         self.updates: OrderUpdates
         self.reconciler: Reconciler
+        self.budget: RequestBudget
+        self._heartbeat: Heartbeat
 
     def now(self) -> int | None:
         """Exchange time (ns), None before it is known."""
@@ -109,7 +117,9 @@ class TradingSession:
         self.on_bar, self.on_trade, self.on_halt = self.fleet.on_bar, self.fleet.on_trade, self.fleet.on_halt
         budget = RequestBudget(self.clock.now, lambda: self.fleet.needed_requests)
         self.rest.on_rate_limit = budget.on_rate_limit
+        self.budget = budget
         session = await self._patiently(lambda: self._todays_session(clock))
+        self._journaling.begin(self.fleet, self._algo_class, run, session)
         self.fleet.begin_session(session)
         marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
         log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
@@ -123,12 +133,19 @@ class TradingSession:
             self.feed = AlpacaFeed(self._endpoints, symbols, self, rng, self._expect_bars, self.rest)
         self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
         self.reconciler = Reconciler(self.fleet, self.broker, self.rest, self.clock)
+        self._heartbeat = Heartbeat(self.fleet, (self.feed, self.updates), budget, self._loop.time)
         self.fleet.connect(self.reconciler.request, self.updates.reconnect)
         self.fleet.forbid_buys("history", "today's bars are not here yet")
         names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
         self.rest.open_lane()
         self._start(self.reconciler.run())
+        if self.settings.rails:
+            needs_past = self.settings.rails.needs_todays_fills
+            self.fleet.rails = rails = Rails(self.settings.rails, knows_today=not needs_past)
+            log.info("risk rails: %s", self.settings.rails)
+            if needs_past:
+                self._start(self._recall(rails, session))
         self._clock_asked_at = self._looked_at = self._loop.time()
         return True
 
@@ -306,6 +323,23 @@ class TradingSession:
         counts = [algo.minutes for algo in self.fleet.algos.values()]
         log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
 
+    async def _recall(self, rails: Rails, session: Session) -> None:
+        """Tell the rails what was traded today before the positions that the bot started with were listed."""
+        wait, longest = HISTORY_RETRY
+        while not self.reconciler.is_started:
+            await asyncio.sleep(0.05)
+        while True:
+            try:
+                fills = await fills_since(self.rest, session.open - EARLIEST_FILL, self.broker.counted)
+                break
+            except (Unreachable, OutcomeUnknown, Refused) as error:
+                log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", error, wait)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, longest)
+        fleet = self.fleet
+        rails.recall([fill for fill in fills if fill.symbol in fleet.algos and fill.at <= fleet.listed_at])
+        fleet.obey(rails)
+
     def _expect_bars(self) -> bool:
         session = self.fleet.session
         return session is not None and session.open + 120 * SECOND <= self.clock.now() < session.close
@@ -334,6 +368,8 @@ class TradingSession:
         now = self.clock.now()
         near = session.close - END_IS_NEAR
         wait = CHECKUP_EVERY if now < near else LATE_LOOK_EVERY if now < session.liquidate_at else LIQUIDATION_EVERY
+        if self.fleet.is_leaving:
+            wait = LIQUIDATION_EVERY
         for mark in (near, session.liquidate_at, session.quiet_at, session.close):
             if mark > now:
                 wait = min(wait, (mark - now) / SECOND)
@@ -347,6 +383,7 @@ class TradingSession:
         if at >= session.close:
             return False
         self.fleet.checkup()
+        self._heartbeat.look(at)
         now = self._loop.time() + 0.5
         if now - self._clock_asked_at >= (LATE_LOOK_EVERY if at >= session.close - END_IS_NEAR else CHECKUP_EVERY):
             self._clock_asked_at = self._loop.time()
@@ -458,6 +495,7 @@ class TradingSession:
         if hasattr(self, "feed") and isinstance(self.feed, PolygonFeed):
             await self.feed.close()
         await self.rest.close()
+        self._journaling.end()
 
     def tell_leftovers(self) -> bool:
         """Say what is held or working; True if anything is."""

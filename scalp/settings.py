@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from scalp.errors import UserError
+from scalp.journal import default_path
+from scalp.limits import Limits, add_arguments, read_limits
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -25,6 +27,9 @@ POLYGON_STREAM_URL = "wss://socket.massive.com/stocks"
 
 HIGHEST_LOT = 10**9  # dollars
 ON_EXIT = ("keep", "cancel-buys", "flatten")
+NO_LIMITS = Limits()
+ADDRESS = re.compile(r"[\w+.-]+:/\S+")
+LONG_PART = 12  # characters: as long a part of the address of a service may be a token
 KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
 
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
@@ -62,18 +67,29 @@ class Settings:
     wait: bool = False
     on_exit: str = "cancel-buys"  # or "keep" or "flatten"
     debug: bool = False
+    dashboard: bool = False
+    notify: tuple[str, ...] = field(default=(), repr=False)  # addresses of services, with their tokens
     algo: str = ""
     speed: float | None = None
     seed: int = 1
     session: dt.date | None = None
     replay: tuple[Path, ...] = ()
+    journal: Path | None = None  # None: no journal
+    rails: Limits = NO_LIMITS
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in any output."""
+        keys = self.endpoints.secrets if self.endpoints is not None else ()
+        return (*keys, *(secret for url in self.notify for secret in _secrets_of(url)))
 
 
 class LineParser(argparse.ArgumentParser):
     """Tells a mistake as a UserError: one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see --help)")
+        # An option with a typing error in it must not show the token that came after it.
+        raise UserError(f"{ADDRESS.sub('...', message)} (see --help)")
 
 
 def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -96,7 +112,14 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--on-exit", choices=ON_EXIT, default="cancel-buys",
                         help="when stopped early: keep every order, cancel working buys (default), or cancel "
                         "everything and sell what is held at market")  # fmt: skip
+    parser.add_argument("--journal", default="", metavar="PATH|off",
+                        help="where the session is written down (default: in your state folder)")  # fmt: skip
+    parser.add_argument("--dashboard", action="store_true", help="a live view instead of the log on the terminal")
+    parser.add_argument("--notify", action="append", default=[], metavar="URL",
+                        help="tell this service of fills and trouble, as apprise writes it (tgram://...); may be "
+                        "repeated; also in SCALP_NOTIFY")  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="log more")
+    add_arguments(parser)
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
     simulated.add_argument("--speed", type=_speed, help="market minutes that pass in a real one (default: all it can)")
     simulated.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
@@ -121,12 +144,30 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         wait=args.wait,
         on_exit=args.on_exit,
         debug=args.debug,
+        dashboard=args.dashboard,
+        notify=(*args.notify, *environ.get("SCALP_NOTIFY", "").split()),
         algo=args.algo,
         speed=args.speed if endpoints is None else _scalp_speed(environ, endpoints),
         seed=1 if args.seed is None else args.seed,
         session=args.session,
         replay=tuple(args.replay),
+        journal=read_journal(args.journal, environ),
+        rails=read_limits(args),
     )
+
+
+def _secrets_of(url: str) -> list[str]:
+    """The address, and its parts that are long enough for a token."""
+    rest = url.partition("://")[2]
+    parts = [part for part in re.split(r"[/:@?&=,]", rest) if len(part) >= LONG_PART]
+    return [text for text in dict.fromkeys([url, rest, *parts, *map(unquote, parts)]) if text]
+
+
+def read_journal(text: str, environ: Mapping[str, str]) -> Path | None:
+    """`--journal PATH|off`; nothing said: the journal of this user."""
+    if text == "off":
+        return None
+    return Path(text) if text else default_path(environ)
 
 
 def read_symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -138,7 +179,8 @@ def read_symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
     for text in given:
         symbol = text.upper()
         if not SYMBOL.fullmatch(symbol):
-            raise UserError(f"{text!r} is not a stock symbol (classes are written with a dot: BRK.B)")
+            shown = ADDRESS.sub("...", text)
+            raise UserError(f"{shown!r} is not a stock symbol (classes are written with a dot: BRK.B)")
         if symbol in symbols:
             notes.append(f"{symbol} is named twice: once is enough")
         else:

@@ -173,7 +173,7 @@ def test_true_is_yes(yes: object) -> None:
     assert flat(algo_class=Yes).bar(101.0) == BOUGHT
 
 
-ODD = [False, None, float("nan"), np.nan, np.False_, "yes", "True", 2, -1, [], [1], {"buy": True}, object(), pd.NaT]
+ODD = [False, None, float("nan"), np.nan, np.False_, "yes", "True", 2, -1, [], [1], {"buy": True}, ..., pd.NaT]
 
 
 @pytest.mark.parametrize("odd", [*ODD, pd.NA, pd.Series([True, True]), np.array([True, False])], ids=repr)

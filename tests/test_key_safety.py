@@ -201,9 +201,15 @@ def prepared(folder: Path) -> Path:
     return folder
 
 
+def journaled(folder: Path) -> str:
+    """Whatever of the journal is text."""
+    return "".join(file.read_bytes().decode(errors="replace") for file in folder.rglob("journal.sqlite*"))
+
+
 async def run_bot(folder: Path, environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:
     """The exit code of the whole bot at --debug, and everything it printed or wrote."""
-    base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONASYNCIODEBUG": "1"}
+    base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONASYNCIODEBUG": "1",
+            "XDG_STATE_HOME": str(folder)}  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "default", str(MAIN), "--debug", "--algo", "custom.py:Custom", *arguments,
         cwd=folder, env={**base, "SCALP_SPEED": f"{SPEED:g}", **environment},
@@ -218,7 +224,7 @@ async def run_bot(folder: Path, environment: Mapping[str, str], *arguments: str)
             await process.wait()
     log = folder / "console.log"
     text = out.decode() + err.decode() + (log.read_text() if log.exists() else "")
-    assert_no_key(text)
+    assert_no_key(text + journaled(folder))
     for line in text.splitlines():
         # The last barrier was needed for what others said only: the server's own words, and the custom signal's.
         assert "***" not in line or "ECHO" in line, line

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from scalp.errors import UserError
+from scalp.journal import default_path
 from scalp.settings import DATA_URL, LIVE_URL, PAPER_URL, Settings, read_settings
 
 KEY, SECRET = "PKSOMEKEY", "some/secret+0"
@@ -20,7 +21,7 @@ def read(line: str, **environ: str) -> Settings:
 
 def test_without_keys_it_trades_at_the_built_in_exchange() -> None:
     settings = read("--lot=2000 TSLA FB AAPL")
-    assert settings == Settings(symbols=("TSLA", "FB", "AAPL"), lot=Decimal(2000))
+    assert settings == Settings(symbols=("TSLA", "FB", "AAPL"), lot=Decimal(2000), journal=default_path({}))
     assert read("TSLA").lot == 2000
 
 

@@ -54,7 +54,14 @@ def run(argv: Sequence[str] | None) -> None:
     algo_class = load_algo(settings.algo) if settings.algo else ScalpAlgo
     for note in settings.notes:
         print(note, file=sys.stderr)
-    results = backtest(settings, algo_class)
+    if settings.html is None:
+        results = backtest(settings, algo_class)
+    else:
+        # Imported here: a page needs the plotting library, and keeps all the bars.
+        from scalp.backtest.html import backtest_with_bars, write_report
+
+        results, bars_of = backtest_with_bars(settings, algo_class)
+        write_report(results, bars_of, settings, algo_class, settings.html)
     if settings.csv is not None:
         try:
             with settings.csv.open("w", newline="") as file:

@@ -20,12 +20,15 @@ from scalp.errors import Refused
 from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
 from scalp.exchange.matching import MILLISECOND, Engine, Latency
 from scalp.exchange.orders import Order, OrderRequest, Update
-from scalp.exchange.path import FIRST_PRINT
+from scalp.exchange.path import FIRST_PRINT, trade_path
+from scalp.limits import Limits
 from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.rails import Rails
 from scalp.session import CHECKUP_EVERY, END_IS_NEAR, LATE_LOOK_EVERY, LIQUIDATION_EVERY
 from scalp.trades import Fill
 
 BAR_DELAY = 300 * MILLISECOND
+NO_LIMITS = Limits()
 
 MODELS = {
     "pessimistic": PESSIMISTIC,
@@ -68,9 +71,10 @@ def play(
     market: Mapping[str, Sequence[Bar]],
     fills: FillModel,
     latency: Latency,
+    limits: Limits = NO_LIMITS,
 ) -> list[SymbolDay]:
     """One day of all symbols, which share an account; `market` holds bars of the regular session only."""
-    return _Day(algo_class, lot, session, market, fills, latency).play()
+    return _Day(algo_class, lot, session, market, fills, latency, limits).play()
 
 
 class _Day:
@@ -82,6 +86,7 @@ class _Day:
         market: Mapping[str, Sequence[Bar]],
         fills: FillModel,
         latency: Latency,
+        limits: Limits,
     ) -> None:
         self._session = session
         self._market = market
@@ -92,6 +97,9 @@ class _Day:
         self._fills: dict[str, list[Fill]] = {symbol: [] for symbol in market}
         self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
         self._algos = self._fleet.algos
+        if limits:
+            self._fleet.rails = Rails(limits)
+        self._watches_prices = limits.watches_prices
         self._minutes: dict[int, list[Bar]] = {}
         for bars in market.values():
             for bar in bars:
@@ -107,8 +115,12 @@ class _Day:
             engine.advance(minute + BAR_DELAY)
             self._hand_over(finished, begun)
             every = _checkup_every(session, minute)
-            for at in range(minute + every, minute + MINUTE, every):
-                self._check_up(at)
+            checkups = range(minute + every, minute + MINUTE, every)
+            for at in sorted({*checkups, *self._prints(begun)}):
+                if at in checkups:
+                    self._check_up(at)
+                else:
+                    self._look(at)
             finished = begun
         engine.advance(session.close + BAR_DELAY)
         self._hand_over(finished, [])
@@ -116,6 +128,18 @@ class _Day:
         return [
             symbol_day(self._algos[symbol], session, bars, self._fills[symbol]) for symbol, bars in self._market.items()
         ]
+
+    def _prints(self, begun: Sequence[Bar]) -> set[int]:
+        """When this minute's prints are made, where a rail may have something to say to them."""
+        return {made.at for bar in begun for made in trade_path(bar)[1:]} if self._watches_prices else set()
+
+    def _look(self, at: int) -> None:
+        """A print was made: show it to those that hold something."""
+        self._engine.advance(at)
+        for symbol, algo in self._algos.items():
+            if algo.ledger.position:
+                self._see_last_trade(symbol)
+        self._perform()
 
     def _check_up(self, at: int) -> None:
         self._engine.advance(at)

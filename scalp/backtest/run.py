@@ -29,4 +29,4 @@ def play(
             yield bar_rules.play(algo_class, symbol, settings.lot, session, bars, settings.slippage)
         return
     model = engine_rules.fill_model(settings.fills, settings.slippage)
-    yield from engine_rules.play(algo_class, settings.lot, session, inside, model, latency(settings))
+    yield from engine_rules.play(algo_class, settings.lot, session, inside, model, latency(settings), settings.rails)

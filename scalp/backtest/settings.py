@@ -12,9 +12,11 @@ from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
 from scalp.errors import UserError
+from scalp.limits import Limits, add_arguments, read_limits
 from scalp.messages import SECOND
 from scalp.settings import Endpoints, LineParser, _date, _lot, read_endpoints, read_symbols
 
+NO_LIMITS = Limits()
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
 EXAMPLE = ("TSLA", "FB", "AAPL")
 LONGEST_LATENCY = 60_000.0  # ms
@@ -37,8 +39,10 @@ class BacktestSettings:
     latency: int | None = None  # ns from sending an order or a cancel to its taking effect; None: that of the fills
     json: bool = False
     csv: Path | None = None
+    html: Path | None = None
     endpoints: Endpoints | None = None  # where to ask for history; None: files, or the synthetic market
     requests: int | None = None  # a minute, at most, while asking for history
+    rails: Limits = NO_LIMITS
 
 
 def read_settings(
@@ -73,6 +77,8 @@ def read_settings(
                         help="milliseconds until an order or a cancel takes effect (default 5)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write the trades to this file as well")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page with charts to this file as well")
+    add_arguments(parser)
     args = parser.parse_intermixed_args(argv)
     symbols: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -86,6 +92,9 @@ def read_settings(
         raise UserError(f"--from {args.first} is after --to {args.last}")
     if args.fills == "bar" and args.latency is not None:
         raise UserError("--fills bar knows no latency: leave out --latency")
+    rails = read_limits(args)
+    if args.fills == "bar" and rails:
+        raise UserError(f"--fills bar knows no risk rails ({rails}): leave them out, or take another --fills")
     endpoints = None if args.bars or args.seed is not None else _history_endpoints(environ, args.feed)
     if endpoints is not None and not (args.symbols and args.first):
         raise UserError("history needs SYMBOLS and --from DATE; --seed 1 plays the synthetic market instead")
@@ -105,8 +114,10 @@ def read_settings(
         latency=args.latency,
         json=args.json,
         csv=args.csv,
+        html=args.html,
         endpoints=endpoints,
         requests=args.requests,
+        rails=rails,
     )
 
 

@@ -82,6 +82,7 @@ class Bot:
                 "TZ": "Asia/Tokyo",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONUNBUFFERED": "1",
+                "XDG_STATE_HOME": str(self.folder / "state"),
                 **self.environment,
             },
             stdin=asyncio.subprocess.DEVNULL,
@@ -106,6 +107,8 @@ class Bot:
             error.add_note(f"--- the bot said\n{self.text}\n--- it was asked for\n{orders}")
         log = self.folder / "console.log"
         written = log.read_text() if log.exists() else ""
+        for journal in (self.folder / "state").rglob("journal.sqlite*"):
+            written += journal.read_bytes().decode(errors="replace")
         if self._own_folder:
             self._own_folder.cleanup()
         if error is None:

@@ -18,7 +18,8 @@ class BotProcess:
     def __init__(self, folder: Path, environment: Mapping[str, str], arguments: tuple[str, ...]) -> None:
         self._folder = folder
         self._arguments = ("--algo", f"{EAGER}:Eager", *arguments)
-        self._environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "XDG_STATE_HOME": str(folder)}
+        self._environment = {**base, **environment}
         self._process: asyncio.subprocess.Process | None = None
         self.printed = ""  # of all runs; the log is in it too
 

@@ -1,6 +1,7 @@
 """What must always hold, seen from the exchange's side: its books don't depend on what the bot believes.
 
-Numbers are those of the design's list. A person's trades and the trouble of the plan excuse what they cause, no more.
+Numbers 1 to 6 are those of the design's list, 7 is about the risk rails. A person's trades and the trouble of the plan
+excuse what they cause, no more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from scalp.exchange.orders import Order, OrderRequest
 from scalp.fleet import Fleet
 from scalp.messages import SECOND
+from tests.simulation.rails import RailInvariants
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -37,6 +39,7 @@ class Invariants:
         self._world = world
         self._bare_since: dict[str, float] = {}  # symbol -> since when held shares have had no sell
         self._blind_since = 0.0
+        self.rails = RailInvariants(world, world.limits, self._fail)
         self.violation: Violation | None = None
         self.violated = asyncio.Event()
 
@@ -59,6 +62,7 @@ class Invariants:
                     self._fail(1, f"{symbol}: bought for {cost}, more than a lot")
             self._check_covered(symbol, held, orders)
             self._check_age(own)
+        self.rails.check()
 
     def _trouble(self) -> float:
         """Until when something was wrong; the first minute of a process counts as well."""
@@ -92,8 +96,9 @@ class Invariants:
                 self._fail(2, f"{order.symbol}: a buy has worked for {age:.0f} s")
 
     def check_submit(self, request: OrderRequest) -> None:
-        """No buy goes out while the bot is blind."""
+        """No buy goes out while the bot is blind, or against a rail."""
         world = self._world
+        self.rails.check_submit(request)
         if request.side == "buy" and not any(s.listening for s in world.order_sessions):
             blind = world.elapsed - world.deaf_since
             if blind > BLIND_FOR and world.rng_late < world.elapsed - BLIND_FOR:

@@ -48,6 +48,7 @@ from scalp.loops import JumpingLoop
 from scalp.messages import MINUTE, SECOND, Bar
 from scalp.reconcile import Reconciler
 from scalp.settings import Endpoints, Settings
+from tests.simulation import rails
 from tests.simulation.faults import Plan
 from tests.simulation.invariants import Invariants
 
@@ -129,6 +130,7 @@ class World(Listener):
         self.deaf_since = 0.0  # since when no order stream is listening
         self.rng_late = float("-inf")  # when the last request went out that arrives late
         self.longest_backoff = 0.0
+        self.limits = rails.draw(seed, start, self.minutes)
         self.invariants = Invariants(self)
         emit, submit = self.engine._emit, self.engine.submit
 
@@ -198,6 +200,7 @@ class World(Listener):
     def on_print(self, symbol: str, made: Print) -> None:
         for session in self.data_sessions:
             session.on_print(symbol, made)
+        self.invariants.rails.on_print(symbol, made.price)
 
     def on_bar(self, bar: Bar, corrected: bool) -> None:
         for session in self.data_sessions:
@@ -374,7 +377,7 @@ class World(Listener):
         self.pump()
         self.schedule_events()
         kills = self.plan.times("process killed")
-        settings = Settings(symbols=self.symbols, lot=LOT, seed=1)
+        settings = Settings(symbols=self.symbols, lot=LOT, seed=1, rails=self.limits)
         url = "http://127.0.0.1"
         endpoints = Endpoints(url, url, "ws://127.0.0.1", "KEY", "SECRET", feed="sip")
         while self.now() < self.session.close:

@@ -1,0 +1,141 @@
+"""Results as one HTML page, those of a backtest and any other that come as `Results`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+
+from scalp.algo import ScalpAlgo
+from scalp.backtest.days import SymbolDay, regular
+from scalp.backtest.history import days
+from scalp.backtest.output import _span, assumptions
+from scalp.backtest.results import Numbers, Results
+from scalp.backtest.run import play
+from scalp.backtest.settings import BacktestSettings
+from scalp.errors import UserError
+from scalp.html import Cell, OrderEnd, Report, Table, write_html
+from scalp.ledger import Order
+from scalp.messages import Bar
+from scalp.versions import versions
+
+BarsOf = dict[str, list[Bar]]  # by symbol, oldest first
+
+
+def backtest_with_bars(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> tuple[Results, BarsOf]:
+    """The whole backtest, and the regular session's bars it was played on, which `Results` don't keep."""
+    bars_of: BarsOf = {}
+
+    def played() -> Iterator[SymbolDay]:
+        for session, market in days(settings):
+            for symbol, bars in market.items():
+                bars_of.setdefault(symbol, []).extend(regular(bars, session))
+            yield from play(settings, algo_class, session, market)
+
+    return Results(played()), bars_of
+
+
+def write_report(
+    results: Results, bars_of: BarsOf, settings: BacktestSettings, algo_class: type[ScalpAlgo], path: Path
+) -> None:
+    """The page of a backtest, in the file `path`. Raises UserError where that cannot be written."""
+    told = assumptions(settings, algo_class)
+    dates = sorted({day.session.date for day in results.days})
+    title = f"Backtest of {algo_class.__qualname__}"
+    span = " to ".join(str(date) for date in dict.fromkeys((*dates[:1], *dates[-1:])))
+    subtitle = (
+        f"{span or 'no bars'}, {_counted(len(dates), 'day')}, {_counted(len(bars_of), 'symbol')}; "
+        f"${settings.lot:f} a lot; --fills {told['fills']}, slippage {told['slippage']}; {told['data']}"
+    )
+    report = report_of(results, bars_of, title, subtitle, told, versions())
+    try:
+        with path.open("w", encoding="utf-8", newline="\n") as out:
+            write_html(report, out)
+    except OSError as error:
+        raise UserError(f"--html {path}: cannot be written ({error.strerror})") from None
+
+
+def report_of(
+    results: Results,
+    bars_of: Mapping[str, Sequence[Bar]],
+    title: str,
+    subtitle: str,
+    assumptions: Mapping[str, object],
+    versions: Mapping[str, str],
+) -> Report:
+    """What the page shows of `results`."""
+    total, by_symbol, by_day = results.total(), results.by_symbol(), results.by_day()
+    tables = [_table("Per symbol", "symbol", by_symbol)]
+    if len(by_day) > 1:
+        tables.append(_table("Per day", "day", by_day))
+    return Report(
+        title=title,
+        subtitle=subtitle,
+        bars=bars_of,
+        trades=results.trades,
+        held=[held.holding for held in results.held],
+        orders=[
+            OrderEnd(order.symbol, order.side, order.status, _end_of(order, day), order.limit_price)
+            for day in results.days
+            for order in day.orders
+            if order.has_ended and order.status != "filled"
+        ],
+        equity=results.equity(),
+        numbers=[(name, cell(total).text) for name, cell in COLUMNS],
+        tables=tables,
+        notes=[
+            f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
+            f"{held.pnl:+.2f} $ in the profit."
+            for held in results.held
+        ],
+        assumptions=assumptions,
+        versions={**versions, "plotly": version("plotly")},
+    )
+
+
+def _end_of(order: Order, day: SymbolDay) -> int:
+    """When an unfilled order ended: the ledger keeps no time of it, but it follows from how."""
+    if order.status == "expired":
+        return day.session.close
+    return order.cancel_sent_at or order.submitted_at
+
+
+def _table(title: str, first: str, rows: Mapping[str, Numbers]) -> Table:
+    return Table(
+        title,
+        (first, *(name for name, _ in COLUMNS)),
+        [(name, *(cell(numbers) for _, cell in COLUMNS)) for name, numbers in rows.items()],
+    )
+
+
+def _percent(share: float | None, digits: int) -> Cell:
+    return Cell("-") if share is None else Cell(f"{share:.{digits}%}", share)
+
+
+def _dollars(amount: Decimal | None, sign: str = "+") -> Cell:
+    return Cell("-") if amount is None else Cell(f"{amount:{sign}.2f}", float(amount))
+
+
+def _count(number: int) -> Cell:
+    return Cell(str(number), number)
+
+
+COLUMNS: tuple[tuple[str, Callable[[Numbers], Cell]], ...] = (
+    ("trades", lambda n: _count(n.trades)),
+    ("win rate", lambda n: _percent(n.win_rate, 0)),
+    ("P/L $", lambda n: _dollars(n.pnl)),
+    ("average $", lambda n: _dollars(n.average)),
+    ("worst $", lambda n: _dollars(n.worst)),
+    ("hold", lambda n: Cell("-") if n.hold_seconds is None else Cell(_span(n.hold_seconds), n.hold_seconds)),
+    ("exposed", lambda n: _percent(n.exposure, 1)),
+    ("drawdown $", lambda n: _dollars(n.drawdown, "")),
+    ("buys", lambda n: _count(n.buys)),
+    ("unfilled", lambda n: _count(n.unfilled_buys)),
+    ("liquidated", lambda n: _count(n.liquidations)),
+    ("held", lambda n: _count(n.held)),
+)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

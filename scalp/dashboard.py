@@ -1,0 +1,219 @@
+"""`--dashboard`: hands the live view (screen.py, a process of its own) a picture of the bot four times a second.
+
+A picture is taken in the loop, between two events (2 us a symbol, reading only); encoding, sending and waiting happen
+in a thread, drawing in the other process. The view is shut, and the plain log goes on, when the session ends, when the
+bot is stopped, and when the view itself fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from scalp import screen
+from scalp.algo import ScalpAlgo
+from scalp.clock import new_york
+from scalp.console import ConsoleLog
+from scalp.messages import SECOND
+from scalp.screen import Frame, Row, Stream
+from scalp.session import TradingSession
+from scalp.settings import is_loopback
+
+log = logging.getLogger("scalp.main")
+
+PERIOD = 0.25  # seconds of the wall clock between two pictures
+SLICE = 50  # symbols looked at in one turn of the loop: an order update never waits for a whole market
+PATIENCE = 1.0  # seconds the view has to restore the terminal
+RESTORE = "\x1b[?1049l\x1b[?25h"  # leave the alternate screen, show the cursor
+
+
+class Dashboard:
+    """The live view of a session that was opened; runs until `close`. Made by `open_dashboard`."""
+
+    def __init__(self, session: TradingSession, console: ConsoleLog) -> None:
+        """Raises OSError when the view's process cannot be started."""
+        self._session = session
+        self._console = console
+        self._loop = asyncio.get_running_loop()
+        self._lines: deque[tuple[str, str]] = deque(maxlen=screen.MOST_LOG_LINES)
+        self._rows: list[Row] = []
+        self._reactions_seen: dict[str, int] = {}
+        self._frames: SimpleQueue[Frame | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._last_words = ""  # of a view that failed
+        # In a session of its own Ctrl+C does not reach it; it needs no key.
+        self._view = subprocess.Popen(
+            [sys.executable, "-P", str(Path(screen.__file__).resolve())],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith(("APCA_", "POLYGON_"))},
+        )
+        self._pump = threading.Thread(target=self._send, name="dashboard", daemon=True)
+        self._pump.start()
+        console.show(self)
+
+    def take(self, level: str, text: str) -> None:
+        """A line of the log, in its thread."""
+        self._lines.append((level, text))
+
+    def close(self) -> None:
+        """Shut the view: the terminal is as it was before, and the log goes there again. May be called again."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._frames.put(None)
+        self._pump.join(PATIENCE)
+        if self._pump.is_alive():
+            self._view.kill()  # it takes nothing any more: the terminal is stopped
+        try:
+            code = self._view.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._view.kill()
+            code = self._view.wait()
+        self._pump.join(PATIENCE)
+        with cast(BinaryIO, self._view.stderr) as pipe:
+            words = pipe.read().decode(errors="replace").split("\n")
+        self._last_words = next((line for line in reversed(words) if line.strip()), "killed")
+        if code:
+            sys.stdout.write(RESTORE)
+            sys.stdout.flush()
+        self._console.show(None)
+
+    # In the thread.
+
+    def _send(self) -> None:
+        encode = msgspec.json.Encoder().encode
+        try:
+            with cast(BinaryIO, self._view.stdin) as pipe:
+                while not self._closing.wait(PERIOD):
+                    self._loop.call_soon_threadsafe(self._look)
+                    frame = self._frames.get()
+                    if frame is None:
+                        break
+                    rest = memoryview(encode(frame) + b"\n")
+                    while rest:
+                        rest = rest[pipe.write(rest) :]
+        except OSError:
+            # The view is gone, or was killed by close() because the terminal takes nothing.
+            if not self._closing.is_set():
+                self._loop.call_soon_threadsafe(self._fail)
+
+    # In the loop.
+
+    def _look(self) -> None:
+        self._rows.clear()
+        self._look_on()
+
+    def _look_on(self) -> None:
+        if self._closing.is_set():
+            return
+        try:
+            algos = self._session.fleet.algos.values()
+            at = self._session.clock.now()
+            self._rows += [_row(algo, at) for algo in islice(algos, len(self._rows), len(self._rows) + SLICE)]
+            if len(self._rows) < len(algos):
+                self._loop.call_soon(self._look_on)
+            else:
+                self._frames.put(self._frame(at))
+        except Exception:
+            # A mistake in here must not take the trading down with it.
+            log.exception("the dashboard failed: plain log from here on")
+            self.close()
+
+    def _fail(self) -> None:
+        self.close()
+        log.warning("the dashboard ended by itself (%s): plain log from here on", self._last_words)
+
+    def _frame(self, at: int) -> Frame:
+        session, fleet, now = self._session, self._session.fleet, self._loop.time()
+        reactions: list[float] = []
+        for symbol, all_of_them in fleet.reactions.items():
+            reactions += all_of_them[self._reactions_seen.get(symbol, 0) :]
+            self._reactions_seen[symbol] = len(all_of_them)
+        budget = session.budget
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        return Frame(
+            venue=_venue(session),
+            clock=f"{new_york(at):%Y-%m-%d %H:%M:%S}",
+            phase=_phase(session, at),
+            rows=self._rows.copy(),
+            streams=[
+                Stream(name, stream.is_up, None if stream.heard_at is None else now - stream.heard_at)
+                for name, stream in (("bars", session.feed), ("orders", session.updates))
+            ],
+            # Asked for in a new minute, the budget would begin to count from here.
+            requests_left=budget.remaining if budget.resets_in else budget.limit,
+            requests_limit=budget.limit,
+            reactions=reactions,
+            lines=lines,
+        )
+
+
+def open_dashboard(session: TradingSession, console: ConsoleLog) -> Dashboard | None:
+    """The live view on the terminal; None, and the plain log goes on, where there is none that can show it."""
+    if not console.has_screen:
+        log.warning("--dashboard needs a terminal: plain log instead")
+        return None
+    try:
+        return Dashboard(session, console)
+    except OSError as error:
+        log.warning("no dashboard (%s): plain log instead", error.strerror)
+        return None
+
+
+def _venue(session: TradingSession) -> str:
+    endpoints = session.settings.endpoints
+    if endpoints is None or is_loopback(urlsplit(endpoints.trading_url).hostname or ""):
+        return "SIMULATED"
+    return "REAL MONEY" if session.settings.is_live else "paper"
+
+
+def _phase(session: TradingSession, at: int) -> str:
+    today = session.fleet.session
+    assert today is not None
+    if at >= today.close:
+        return "closed"
+    left = (today.close - at) // SECOND
+    word = "LIQUIDATING, closes" if at >= today.liquidate_at else "closes"
+    return f"{word} in {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+
+
+def _row(algo: ScalpAlgo, at: int) -> Row:
+    ledger, order, last = algo.ledger, algo.order, algo.last_price
+    row = Row(
+        symbol=algo.symbol,
+        state=algo.state.value,
+        last=last,
+        average=algo.average,
+        minutes=algo.minutes,
+        warmup=algo.warmup_bars,
+        held=float(ledger.position),
+        realised=float(ledger.realised),
+        trades=ledger.round_trips,
+        no_buys=algo.no_buys,
+    )
+    if ledger.position and ledger.entry_price is not None:
+        row.entry = float(ledger.entry_price)
+        if last is not None:
+            row.unrealised = row.held * (last - row.entry)
+    if order is not None:
+        row.side = order.side
+        row.remaining = None if order.remaining is None else float(order.remaining)
+        row.limit = None if order.limit_price is None else float(order.limit_price)
+        row.age = (at - order.submitted_at) / SECOND
+        row.more_orders = max(len(ledger.open_orders) - 1, 0)
+    return row

@@ -1,0 +1,93 @@
+"""Signs of life: a line every 5 minutes, and a warning about a stream that has been down for more than a minute.
+
+Looked at with every checkup, in exchange time. Nothing here is asked for while an event is handled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from scalp.fleet import Fleet
+from scalp.messages import MINUTE, SECOND
+
+log = logging.getLogger("scalp.main")
+
+HEARTBEAT_EVERY = 5 * MINUTE
+DOWN_TOO_LONG = MINUTE
+LOUD_POSITIONS = 10  # up to as many are listed in one line
+
+# What --notify looks for.
+STREAM_DOWN = "%s: down for %d s"
+STREAM_BACK = "%s: up again, after %d s"
+
+
+class Stream(Protocol):
+    """What a stream says of its health. `heard_at` is loop time (s) of the last message, None before the first."""
+
+    name: str
+    heard_at: float | None
+
+    @property
+    def is_up(self) -> bool: ...
+
+
+class Requests(Protocol):
+    """The request limit of this minute."""
+
+    limit: int
+
+    @property
+    def remaining(self) -> int: ...
+
+
+class Heartbeat:
+    """Tells of `fleet` and `streams` in the log. `loop_time` (s) is what `heard_at` is told in."""
+
+    def __init__(
+        self, fleet: Fleet, streams: Sequence[Stream], requests: Requests, loop_time: Callable[[], float]
+    ) -> None:
+        self._fleet = fleet
+        self._streams = streams
+        self._requests = requests
+        self._loop_time = loop_time
+        self._told_at: int | None = None
+        self._down_since: dict[str, int] = {}  # ns, by the name of the stream
+        self._told_down: set[str] = set()
+
+    def look(self, at: int) -> None:
+        """A checkup, at `at` (exchange time, ns)."""
+        for stream in self._streams:
+            self._look_at(stream, at)
+        if self._told_at is None:
+            self._told_at = at  # the start has said all this already
+        elif at - self._told_at >= HEARTBEAT_EVERY - SECOND:  # checkups come a little early or late
+            self._told_at = at
+            log.info("heartbeat: %s", "; ".join(self._parts()))
+
+    def _look_at(self, stream: Stream, at: int) -> None:
+        if stream.is_up:
+            since = self._down_since.pop(stream.name, at)
+            if stream.name in self._told_down:
+                self._told_down.discard(stream.name)
+                log.info(STREAM_BACK, stream.name, (at - since) // SECOND)
+            return
+        since = self._down_since.setdefault(stream.name, at)
+        if at - since > DOWN_TOO_LONG and stream.name not in self._told_down:
+            self._told_down.add(stream.name)
+            log.warning(STREAM_DOWN, stream.name, (at - since) // SECOND)
+
+    def _parts(self) -> Iterator[str]:
+        now = self._loop_time()
+        for stream in self._streams:
+            heard = "no message yet" if stream.heard_at is None else f"last message {now - stream.heard_at:.0f} s ago"
+            yield f"{stream.name} {'up' if stream.is_up else 'DOWN'}, {heard}"
+        ledgers = [algo.ledger for algo in self._fleet.algos.values()]
+        held = [f"{ledger.symbol} {ledger.position.normalize():f}" for ledger in ledgers if ledger.position]
+        listed = ", ".join(held) if len(held) <= LOUD_POSITIONS else f"{len(held)} symbols"
+        yield f"holding {listed or 'nothing'}"
+        orders = [order for ledger in ledgers for order in ledger.open_orders]
+        sides = (f"{sum(order.side == side for order in orders)} {side}s" for side in ("buy", "sell"))
+        yield f"working: {', '.join(sides)}" if orders else "no order working"
+        yield f"{self._requests.remaining} of {self._requests.limit} requests left"

@@ -1,0 +1,61 @@
+"""What a report shows, wherever it comes from. Every text is data: the page escapes all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from scalp.messages import Bar
+from scalp.trades import Holding, RoundTrip
+
+
+class OrderEnd(Struct, frozen=True):
+    """An order that ended without having filled whole, at `at` (ns UTC); `price` is its limit, None for market orders.
+
+    `status` says how: "canceled", "expired", "rejected", "refused" or whatever else the broker calls it.
+    """
+
+    symbol: str
+    side: str
+    status: str
+    at: int
+    price: Decimal | None = None
+
+
+class Cell(Struct, frozen=True):
+    """A number in a table: as it is written, and what it is sorted by (None: after all others)."""
+
+    text: str
+    value: float | None = None
+
+
+class Table(Struct, frozen=True):
+    """A small table of results; its first column names the row."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+
+
+class Report(Struct, frozen=True):
+    """All that one page shows. Times are ns UTC; the page writes them as New York's.
+
+    `bars` hold any number of days of each symbol, oldest first; the chart shows one symbol and day at a time.
+    `equity` is the profit of all symbols together, as (ns, millionths of a dollar since the beginning), oldest first;
+    where there is none it is made of the trades, a step at each exit. `assumptions` are texts, numbers or lists.
+    """
+
+    title: str
+    subtitle: str
+    bars: Mapping[str, Sequence[Bar]]
+    trades: Sequence[RoundTrip]
+    held: Sequence[Holding] = ()
+    orders: Sequence[OrderEnd] = ()
+    equity: Sequence[tuple[int, int]] = ()
+    numbers: Sequence[tuple[str, str]] = ()  # name and value, for the top of the page
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()  # sentences that must not be overlooked
+    assumptions: Mapping[str, object] = {}
+    versions: Mapping[str, str] = {}

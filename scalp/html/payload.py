@@ -1,0 +1,150 @@
+"""The data of a report as compact JSON: bars become small differences, which compress to a few bytes each.
+
+Times are New York's wall clock as milliseconds since 1970 ("as if UTC"), so the page needs no time zones.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+from scalp.clock import new_york
+from scalp.html.contents import Report
+from scalp.messages import MINUTE, SECOND, Bar
+from scalp.prices import micros
+from scalp.trades import RoundTrip
+
+MILLISECOND = SECOND // 1000
+HOUR = 60 * MINUTE
+DAY_MS = 24 * HOUR // MILLISECOND
+MOST_POINTS = 6000  # of the equity curve: more than a screen has columns, for each of three kinds of points
+
+# Units a dollar is divided into: the coarsest that holds all prices of a day exactly, to a millionth.
+UNITS = (100, 10_000, 1_000_000)
+
+
+def payload(report: Report) -> dict[str, Any]:
+    """What report.js reads; it says there what each part means."""
+    days_of = {symbol: _by_day(bars) for symbol, bars in report.bars.items()}
+    symbols = list(
+        dict.fromkeys([*days_of, *(trade.symbol for trade in report.trades), *(held.symbol for held in report.held),
+                       *(order.symbol for order in report.orders)])
+    )  # fmt: skip
+    times = [
+        *(trade.entry_time for trade in report.trades),
+        *(held.entry_time for held in report.held),
+        *(order.at for order in report.orders),
+        *(at for at, _ in report.equity),
+    ]
+    days = sorted({day for by_day in days_of.values() for day in by_day} | {wall(at) // DAY_MS for at in times})
+    place = {symbol: number for number, symbol in enumerate(symbols)}
+    day_place = {day: number for number, day in enumerate(days)}
+    return {
+        "symbols": symbols,
+        "days": [(dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat() for day in days],
+        "bars": [
+            [place[symbol], day_place[day], *_columns(bars)]
+            for symbol, by_day in days_of.items()
+            for day, bars in by_day.items()
+        ],
+        "trades": [
+            [place[trade.symbol], day_place[wall(trade.entry_time) // DAY_MS], float(trade.qty),
+             wall(trade.entry_time), _dollars(trade.entry_price), wall(trade.exit_time), _dollars(trade.exit_price),
+             _dollars(trade.pnl), trade.reason]
+            for trade in report.trades
+        ],
+        "held": [
+            [place[held.symbol], day_place[wall(held.entry_time) // DAY_MS], float(held.held),
+             wall(held.entry_time), _dollars(held.entry_price)]
+            for held in report.held
+        ],
+        "orders": [
+            [place[order.symbol], day_place[wall(order.at) // DAY_MS], order.side, order.status, wall(order.at),
+             None if order.price is None else _dollars(order.price)]
+            for order in report.orders
+        ],
+        "equity": _curve(report.equity or _steps(report.trades)),
+    }  # fmt: skip
+
+
+def wall(at: int) -> int:
+    """`at` (ns UTC) on New York's wall clock, in ms since 1970 there."""
+    return at // MILLISECOND + _offset_ms(at // HOUR)
+
+
+@lru_cache(maxsize=4096)
+def _offset_ms(hour: int) -> int:
+    # The clocks change on the hour.
+    offset = new_york(hour * HOUR).utcoffset()
+    assert offset is not None
+    return offset // dt.timedelta(milliseconds=1)
+
+
+def _by_day(bars: Iterable[Bar]) -> dict[int, list[Bar]]:
+    return {day: list(those) for day, those in groupby(bars, lambda bar: wall(bar.start) // DAY_MS)}
+
+
+def _columns(bars: Sequence[Bar]) -> tuple[int, list[int], list[int], list[int], list[int], list[int]]:
+    """Unit, minutes, opens, closes, highs and lows.
+
+    Minutes and closes are differences to the bar before, opens to the close before; highs and lows are how far they
+    lie beyond open and close.
+    """
+    prices = [(micros(bar.open), micros(bar.high), micros(bar.low), micros(bar.close)) for bar in bars]
+    unit = next(unit for unit in UNITS if unit == UNITS[-1] or _all_fit(prices, UNITS[-1] // unit))
+    step = UNITS[-1] // unit
+    minutes, opens, closes, highs, lows = [], [], [], [], []
+    minute = close = 0
+    for bar, row in zip(bars, prices, strict=True):
+        new_minute = wall(bar.start) * MILLISECOND // MINUTE
+        new_open, high, low, new_close = (price // step for price in row)
+        minutes.append(new_minute - minute)
+        opens.append(new_open - close)
+        closes.append(new_close - close)
+        highs.append(high - max(new_open, new_close))
+        lows.append(min(new_open, new_close) - low)
+        minute, close = new_minute, new_close
+    return unit, minutes, opens, closes, highs, lows
+
+
+def _all_fit(rows: Iterable[Sequence[int]], step: int) -> bool:
+    return all(price % step == 0 for row in rows for price in row)
+
+
+def _steps(trades: Iterable[RoundTrip]) -> list[tuple[int, int]]:
+    """The profit after each trade."""
+    total, points = 0, []
+    for trade in sorted(trades, key=lambda trade: trade.exit_time):
+        total += micros(float(trade.pnl))
+        points.append((trade.exit_time, total))
+    return points
+
+
+def _curve(points: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Times, profits and drawdowns in millionths of a dollar; of long curves the turning points that a screen shows."""
+    peak, rows = 0, []
+    for at, total in points:
+        peak = max(peak, total)
+        rows.append((wall(at), total, total - peak))
+    if len(rows) > MOST_POINTS:
+        # The highest, the lowest, the deepest in drawdown and the last of each stretch: thinning moves no extreme.
+        length = -(-len(rows) * 4 // MOST_POINTS)
+        kept: set[int] = set()
+        for start in range(0, len(rows), length):
+            stretch = range(start, min(start + length, len(rows)))
+            kept |= {
+                max(stretch, key=lambda n: rows[n][1]),
+                min(stretch, key=lambda n: rows[n][1]),
+                min(stretch, key=lambda n: rows[n][2]),
+                stretch[-1],
+            }
+        rows = [rows[n] for n in sorted(kept)]
+    return [[row[column] for row in rows] for column in range(3)]
+
+
+def _dollars(amount: Any) -> float:
+    # An average over partial fills has no end; a millionth of a dollar is finer than any price.
+    return round(float(amount), 6) + 0.0  # no minus zero

@@ -1,0 +1,336 @@
+"""The journal: what a session saw, decided and did, in SQLite.
+
+The loop only puts a row into a queue, after the actions of an event are out; a thread of its own writes the rows, a
+few times a second, all that are waiting in one transaction. In WAL mode a reader never waits for the bot nor the bot
+for a reader, and what is committed survives the end of the process, whatever ends it.
+
+Times are exchange time in ns since the epoch, UTC; `at` is when the bot learned or decided something. Prices and
+quantities of orders are exact, as text. No key is ever in here. scalp/journaled.py reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from scalp.clock import Session
+from scalp.ledger import Ledger
+from scalp.messages import Action, Bar, CancelOrder, OrderReport, SubmitOrder
+
+log = logging.getLogger("scalp.journal")
+
+SCHEMA_VERSION = 1
+MOST_WAITING = 250_000  # rows; more are dropped rather than kept in memory
+BATCH = 2_000  # rows a transaction
+LINGER = 0.1  # seconds that rows may wait for others: what a killed process loses
+CLOSE_PATIENCE = 5.0  # seconds for the last rows at the end
+OPEN_PATIENCE = 2.0  # seconds for another process's transaction while opening: the session waits for that
+LOCK_PATIENCE = 60.0  # the same while writing: only the thread waits
+
+UPDATE_FIELDS = OrderReport.__struct_fields__
+# "at" is the journal's own word for when the bot learned of it.
+UPDATE_COLUMNS = tuple("happened_at" if name == "at" else name for name in UPDATE_FIELDS)
+
+SCHEMA = f"""
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,          -- in the client order ids of this run
+    venue TEXT NOT NULL,        -- simulated, paper or live
+    host TEXT NOT NULL,
+    date TEXT NOT NULL,         -- of the session, in New York
+    open INTEGER NOT NULL,
+    close INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at INTEGER,           -- NULL: it runs, or was killed
+    symbols TEXT NOT NULL,      -- JSON
+    lot TEXT NOT NULL,
+    algo TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    options TEXT NOT NULL,      -- JSON
+    versions TEXT NOT NULL,     -- JSON
+    lost INTEGER NOT NULL DEFAULT 0  -- rows that found no room
+);
+CREATE TABLE bars (
+    run INTEGER NOT NULL, at INTEGER NOT NULL, is_history INTEGER NOT NULL, symbol TEXT NOT NULL,
+    start INTEGER NOT NULL, open REAL, high REAL, low REAL, close REAL, volume REAL
+);
+CREATE TABLE decisions (
+    run INTEGER NOT NULL, at INTEGER, who TEXT NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL
+);
+CREATE TABLE orders (
+    run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, action TEXT NOT NULL,  -- submit, sent, cancel
+    client_order_id TEXT NOT NULL, id TEXT, side TEXT, qty TEXT, type TEXT, limit_price TEXT
+);
+CREATE TABLE updates (
+    run INTEGER NOT NULL, at INTEGER NOT NULL, {", ".join(UPDATE_COLUMNS)}
+);
+CREATE TABLE fills (
+    run INTEGER NOT NULL, at INTEGER NOT NULL, happened_at INTEGER, symbol TEXT NOT NULL, side TEXT NOT NULL,
+    qty TEXT NOT NULL, price TEXT NOT NULL, type TEXT NOT NULL, id TEXT, client_order_id TEXT,
+    position TEXT NOT NULL      -- after it
+);
+CREATE TABLE positions (
+    run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, qty TEXT NOT NULL, entry_price TEXT
+);
+CREATE TABLE rejections (
+    run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, why TEXT
+);
+CREATE INDEX bars_run ON bars (run);
+CREATE INDEX decisions_run ON decisions (run);
+CREATE INDEX orders_run ON orders (run);
+CREATE INDEX updates_run ON updates (run);
+CREATE INDEX fills_run ON fills (run);
+CREATE INDEX positions_run ON positions (run);
+CREATE INDEX rejections_run ON rejections (run);
+"""
+
+
+def _insert(table: str, count: int) -> str:
+    return f"INSERT INTO {table} VALUES ({', '.join('?' * count)})"
+
+
+_BAR = _insert("bars", 10)
+_DECISION = _insert("decisions", 5)
+_ORDER = _insert("orders", 10)
+_UPDATE = _insert("updates", 2 + len(UPDATE_FIELDS))
+_FILL = _insert("fills", 11)
+_POSITION = _insert("positions", 5)
+_REJECTION = _insert("rejections", 6)
+
+
+Row = tuple[str, Sequence[Any]]  # a statement and its values
+
+
+class JournalError(Exception):
+    """The file cannot be a journal; the text says why."""
+
+
+def default_path(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path | None:
+    """The journal in this user's folder for what programs keep; None where there is no such folder."""
+    try:
+        if platform == "win32" and environ.get("LOCALAPPDATA"):
+            folder = Path(environ["LOCALAPPDATA"])
+        elif platform == "darwin":
+            folder = Path.home() / "Library" / "Application Support"
+        else:
+            state = Path(environ.get("XDG_STATE_HOME", ""))
+            folder = state if state.is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
+    return folder / "scalp" / "journal.sqlite"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the journal at `path`, made if there is none. Raises JournalError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=OPEN_PATIENCE, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(str(error)) from None
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        connection.close()
+        raise JournalError(str(error)) from None
+    if version not in (0, SCHEMA_VERSION):
+        connection.close()
+        raise JournalError(f"it has the form of another version of this program ({version})")
+    return connection
+
+
+class Journal:
+    """One run. Every method returns at once and never raises; `close` waits until the last row is on disk."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any], secrets: Iterable[str] = ()) -> None:
+        """`facts` are columns of `runs`; `secrets` must not appear in any text. Raises JournalError."""
+        self._connection = connect(path)
+        try:
+            columns, marks = ", ".join(facts), ", ".join("?" * len(facts))
+            values = [_plain(value) for value in facts.values()]
+            cursor = self._connection.execute(f"INSERT INTO runs ({columns}) VALUES ({marks})", values)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise JournalError(str(error)) from None
+        assert cursor.lastrowid is not None
+        self._connection.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE * 1000:.0f}")
+        self._run = cursor.lastrowid
+        self._secrets = tuple(secrets)
+        self._filled: dict[str, tuple[Decimal, Decimal | None]] = {}  # order id -> its totals so far
+        self._rows: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
+        self._lost = 0
+        self._is_closing = threading.Event()
+        self._is_broken = False
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+
+    # -- what is told -------------------------------------------------------------------------------------------------
+
+    def bar(self, bar: Bar, at: int, *, is_history: bool = False) -> None:
+        self._put(_BAR, (self._run, at, is_history, bar.symbol, bar.start,
+                         bar.open, bar.high, bar.low, bar.close, bar.volume))  # fmt: skip
+
+    def session(self, session: Session) -> None:
+        """The session, or a change of it."""
+        self._put("UPDATE runs SET open = ?, close = ? WHERE id = ?", (session.open, session.close, self._run))
+
+    def said(self, at: int | None, who: str, level: str, text: str) -> None:
+        """A line of the log: every change of state with its cause, every signal that bought nothing and why."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        self._put(_DECISION, (self._run, at, who, level, text))
+
+    def action(self, action: Action, at: int) -> None:
+        """What was decided at `at`; an order may have to wait until it is `sent`."""
+        if isinstance(action, SubmitOrder):
+            self._submit("submit", action, at)
+        elif isinstance(action, CancelOrder):
+            self._put(_ORDER, (self._run, at, action.symbol, "cancel", action.client_order_id, action.id,
+                               None, None, None, None))  # fmt: skip
+
+    def sent(self, action: SubmitOrder, at: int) -> None:
+        self._submit("sent", action, at)
+
+    def update(self, report: OrderReport, at: int) -> None:
+        """A report of an order, whatever it changed."""
+        self._put(_UPDATE, (self._run, at, *(getattr(report, name) for name in UPDATE_FIELDS)))
+
+    def snapshot(self, report: OrderReport, at: int) -> None:
+        """An order that was listed at the start: what it filled so far is in the position already."""
+        self.update(report, at)
+        if report.filled_qty:
+            self._filled[report.id] = (report.filled_qty, report.filled_avg_price)
+
+    def fill(self, ledger: Ledger, report: OrderReport, before: Decimal, at: int) -> None:
+        """Take down what `report` moved, if anything; the position was `before`."""
+        order = ledger.find(report.id) or ledger.find(report.client_order_id)
+        if order is None or not order.filled_qty:
+            return
+        known = self._filled.get(order.id)
+        if known is not None and known[0] == order.filled_qty:
+            return
+        self._filled[order.id] = (order.filled_qty, order.filled_avg_price)
+        qty = abs(ledger.position - before)
+        if not qty:
+            return  # it was in the position already
+        price = report.price
+        if (price is None or report.execution_qty != qty) and order.filled_avg_price is not None:
+            old_qty, old_price = known or (Decimal(0), None)
+            spent = order.filled_qty * order.filled_avg_price - old_qty * (old_price or Decimal(0))
+            price = spent / qty if order.filled_qty - old_qty == qty else order.filled_avg_price
+        self._put(_FILL, (self._run, at, report.at, ledger.symbol, order.side, qty, price or order.limit_price or 0,
+                          order.type, order.id, order.client_order_id, ledger.position))  # fmt: skip
+
+    def position(self, ledger: Ledger, at: int) -> None:
+        """The position, after something else than a fill moved it."""
+        self._put(_POSITION, (self._run, at, ledger.symbol, ledger.position, ledger.entry_price))
+
+    def rejection(self, symbol: str, key: str, kind: str, why: str, at: int) -> None:
+        """An order that came to nothing: "refused" by the broker or on the way there, "lost", "gone", ..."""
+        for secret in self._secrets:
+            why = why.replace(secret, "***")
+        self._put(_REJECTION, (self._run, at, symbol, key, kind, why))
+
+    def close(self, at: int | None) -> None:
+        """The run is over at `at`; waits for the writing of what is left, for at most 5 s."""
+        self._put("UPDATE runs SET ended_at = ?, lost = ? WHERE id = ?", (at, self._lost, self._run))
+        self._rows.put(None)
+        self._is_closing.set()
+        self._thread.join(CLOSE_PATIENCE)
+        if self._thread.is_alive():
+            log.warning("the journal's last entries are not on disk: it takes too long")
+        if self._lost:
+            log.warning("the journal lacks %d entries", self._lost)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _submit(self, what: str, action: SubmitOrder, at: int) -> None:
+        self._put(_ORDER, (self._run, at, action.symbol, what, action.client_order_id, None, action.side, action.qty,
+                           action.type, action.limit_price))  # fmt: skip
+
+    def _put(self, sql: str, values: Sequence[Any]) -> None:
+        if self._is_broken:
+            return
+        if self._rows.qsize() >= MOST_WAITING:
+            self._lost += 1
+            if self._lost == 1:
+                log.warning("the journal cannot keep up: entries are dropped")
+            return
+        self._rows.put((sql, values))
+
+    def _write(self) -> None:
+        """The thread: everything that is waiting, a transaction at a time, until told that nothing more comes."""
+        is_over = False
+        try:
+            while not is_over:
+                batch = [self._rows.get()]
+                if self._rows.qsize() < BATCH:
+                    self._is_closing.wait(LINGER)
+                with contextlib.suppress(queue.Empty):
+                    while len(batch) < BATCH:
+                        batch.append(self._rows.get_nowait())
+                is_over = batch[-1] is None
+                self._write_rows(row for row in batch if row is not None)
+        except sqlite3.Error as error:
+            # A full disk, a file taken away: the bot trades on.
+            self._is_broken = True
+            log.warning("the journal cannot be written any more: %s", error)
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+
+    def _write_rows(self, rows: Iterable[Row]) -> None:
+        self._connection.execute("BEGIN")
+        for sql, values in rows:
+            try:
+                self._connection.execute(sql, [_plain(value) for value in values])
+            except (OverflowError, ValueError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+                self._lost += 1  # a broker's nonsense that no column takes: a time beyond all years, half a character
+        self._connection.execute("COMMIT")
+
+
+class JournalHandler(logging.Handler):
+    """Takes what the bot says, bars apart, into its journal. `now` is exchange time (ns), None before it is known."""
+
+    def __init__(self, journal: Journal, now: Callable[[], int | None]) -> None:
+        super().__init__(logging.INFO)
+        self._journal = journal
+        self._now = now
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith("bar "):
+            return  # journaled as such
+        try:
+            text = record.getMessage()
+            if record.exc_info and record.exc_info[1] is not None:
+                text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+        except Exception:
+            self.handleError(record)
+            return
+        self._journal.said(self._now(), record.name.removeprefix("scalp."), record.levelname, text)
+
+
+def _plain(value: Any) -> Any:
+    """What SQLite takes."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, Mapping | tuple | list):
+        return json.dumps(value)
+    return value

@@ -1,0 +1,75 @@
+"""Keeping the journal of one session: the facts it begins with, and who tells it what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scalp.algo import ScalpAlgo
+from scalp.clock import Session
+from scalp.fleet import Fleet
+from scalp.journal import Journal, JournalError, JournalHandler
+from scalp.settings import Endpoints, Settings, is_loopback
+from scalp.versions import versions
+
+log = logging.getLogger("scalp.journal")
+
+
+class Journaling:
+    """`now` is exchange time (ns), None before it is known. Without a journal the bot trades all the same."""
+
+    def __init__(self, settings: Settings, endpoints: Endpoints, now: Callable[[], int | None]) -> None:
+        self._settings = settings
+        self._endpoints = endpoints
+        self._now = now
+        self._journal: Journal | None = None
+        self._handler: JournalHandler | None = None
+
+    def begin(self, fleet: Fleet, algo_class: type[ScalpAlgo], run: str, session: Session) -> None:
+        """Open the journal, if there is to be one, and let `fleet` and the log tell it everything from now on."""
+        settings = self._settings
+        if settings.journal is None:
+            return
+        url = urlsplit(self._endpoints.trading_url)
+        is_simulated = is_loopback(url.hostname or "")
+        facts = {
+            "run": run,
+            "venue": "simulated" if is_simulated else "live" if settings.is_live else "paper",
+            "host": url.netloc,
+            "date": session.date.isoformat(),
+            "open": session.open,
+            "close": session.close,
+            "started_at": self._now(),
+            "symbols": settings.symbols,
+            "lot": settings.lot,
+            "algo": _algo_name(settings.algo, algo_class),
+            "feed": self._endpoints.feed,
+            "options": {"on_exit": settings.on_exit, "wait": settings.wait, "speed": settings.speed},
+            "versions": versions(),
+        }
+        try:
+            secrets = (*self._endpoints.secrets, *settings.secrets)
+            self._journal = fleet.journal = Journal(settings.journal, facts, secrets)
+        except JournalError as error:
+            log.warning("no journal: %s: %s", settings.journal, error)
+            return
+        self._handler = JournalHandler(self._journal, self._now)
+        logging.getLogger("scalp").addHandler(self._handler)
+
+    def end(self) -> None:
+        """Everything is on disk after this, or said to be not."""
+        if self._journal is None or self._handler is None:
+            return
+        logging.getLogger("scalp").removeHandler(self._handler)
+        self._journal.close(self._now())
+
+
+def _algo_name(spec: str, algo_class: type[ScalpAlgo]) -> str:
+    """The class as `--algo` takes it, from whatever folder."""
+    where, _, name = spec.rpartition(":")
+    if where.endswith(".py"):
+        return f"{Path(where).resolve()}:{name}"
+    module = algo_class.__module__
+    return spec or f"{'main' if module == '__main__' else module}:{algo_class.__qualname__}"

@@ -1,0 +1,201 @@
+"""`--notify URL`: fills, refusals, rails, outages and the session's result, to a phone or a chat, through apprise.
+
+What is told is taken from the log: a record whose text is one of `TOLD` is copied into a queue, and a thread for each
+service sends what has gathered. A service that is slow or dead costs its own messages and nothing else. Its address
+counts as a secret: it holds the token that lets anybody write there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from scalp.clock import new_york
+from scalp.errors import UserError
+from scalp.heartbeat import STREAM_BACK, STREAM_DOWN
+from scalp.settings import Settings
+
+log = logging.getLogger("scalp.main")
+
+SESSION_OVER = "session over: %s"
+ENDED = "%s %s, %s of %s filled"  # any end of an order; only a rejection is told
+BUY_REFUSED = "buy of %s refused: %s"  # told once a symbol and reason: a rail refuses every buy for hours
+
+# The texts, as they are logged, of what is told besides every error.
+TOLD = frozenset(
+    {
+        "%s %s at %s%s",  # a fill
+        BUY_REFUSED,
+        "sell of %s refused: %s; again in %.0f s",
+        ENDED,
+        "leaving: %s",  # a rail struck
+        "liquidating: %s held, %d orders open",
+        "%s: %s held at %s, working: %s",  # left at the end
+        STREAM_DOWN,
+        STREAM_BACK,
+        SESSION_OVER,
+    }
+)
+
+GATHER = 1.0  # seconds from the first line to sending: one message for what belongs together, and none amid an exit
+MOST_WAITING = 200  # lines a service may be behind by
+MOST_LINES = 20  # in one message
+CLOSE_PATIENCE = 5.0  # seconds at the end for what still waits
+DIGITS = re.compile(r"\d+")
+
+# Their messages name addresses.
+LIBRARIES = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")
+
+
+class _Service:
+    """One address, its queue and its thread."""
+
+    def __init__(self, number: int, url: str, title: str) -> None:
+        """Raises UserError when apprise does not understand the address."""
+        import apprise  # a fifth of a second that only those wait for who use it
+
+        plugin = apprise.Apprise.instantiate(url)
+        if plugin is None:
+            raise UserError(f"--notify: apprise knows no service for address {number}")
+        self.name = f"{number} ({plugin.service_name})"
+        self.waiting: SimpleQueue[str | None] = SimpleQueue()
+        self.lost = 0
+        self._plugin: Any = plugin
+        self._title = title
+        self._is_closing = threading.Event()
+        self._is_given_up = False  # nobody listens any more to what this thread has to say
+        # A daemon: nobody waits at the exit for a server that never answers.
+        self._thread = threading.Thread(target=self._run, name=f"notify-{number}", daemon=True)
+        self._thread.start()
+
+    def put(self, line: str) -> None:
+        if self.waiting.qsize() < MOST_WAITING:
+            self.waiting.put(line)
+        else:
+            self.lost += 1
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self.waiting.put(None)
+        self._is_closing.set()
+
+    def join(self, patience: float) -> None:
+        """Wait for the rest, at most `patience` seconds; say what did not arrive."""
+        self._thread.join(patience)
+        lost = self.lost + self.waiting.qsize()
+        if self._thread.is_alive():
+            self._is_given_up = True
+            log.warning("notifications: service %s was not done in time", self.name)
+        elif lost:
+            log.warning("notifications: %d lines did not reach service %s", lost, self.name)
+
+    def _run(self) -> None:
+        has_failed = False
+        while lines := self._gathered():
+            if self._send(lines):
+                has_failed = False
+                continue
+            self.lost += len(lines)
+            if not has_failed and not self._is_given_up:
+                has_failed = True
+                log.warning("notifications: service %s does not take them; trading goes on", self.name)
+
+    def _gathered(self) -> list[str]:
+        """The lines of the next message, waited for; none when it is over."""
+        line = self.waiting.get()
+        lines: list[str] = []
+        if line is not None:
+            self._is_closing.wait(GATHER)
+        with contextlib.suppress(Empty):
+            while line is not None:
+                lines.append(line)
+                if len(lines) == MOST_LINES:
+                    return lines
+                line = self.waiting.get_nowait()
+        if line is None and lines:
+            self.waiting.put(None)  # the end, which is to be met once more
+        return lines
+
+    def _send(self, lines: Sequence[str]) -> bool:
+        try:
+            return bool(self._plugin.notify(body="\n".join(lines), title=self._title))
+        except Exception:
+            # Whatever a service's own code does wrong: its words may hold the address.
+            return False
+
+
+class Notifier(logging.Handler):
+    """Copies what is to be told from the log to the services. `now` is exchange time (ns), None before it is known."""
+
+    def __init__(self, urls: Sequence[str], title: str, now: Callable[[], int | None]) -> None:
+        """Raises UserError."""
+        super().__init__(logging.INFO)
+        for name in LIBRARIES:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        self._now = now
+        self._told: set[str] = set()  # kinds of refusals
+        self._services = [_Service(number, url, title) for number, url in enumerate(urls, 1)]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR and not _is_told(record):
+            return
+        try:
+            if record.msg == BUY_REFUSED and not self._is_new(record):
+                return
+            line = self._line(record)
+        except Exception:
+            self.handleError(record)
+            return
+        for service in self._services:
+            service.put(line)
+
+    def _line(self, record: logging.LogRecord) -> str:
+        at = self._now()
+        when = "" if at is None else f"{new_york(at):%H:%M:%S} "
+        who = record.name.removeprefix("scalp.")
+        return f"{when}{'' if who in ('main', 'fleet') else who + ' '}{record.getMessage()}"
+
+    def _is_new(self, record: logging.LogRecord) -> bool:
+        """Whether nothing like it was told before; numbers are quantities, dollars and seconds, and don't count."""
+        kind = f"{record.name} {DIGITS.sub('', record.getMessage())}"
+        if kind in self._told:
+            return False
+        self._told.add(kind)
+        return True
+
+    def end(self) -> None:
+        """Wait for what is still to be sent, at most 5 seconds altogether."""
+        for service in self._services:
+            service.close()
+        deadline = time.monotonic() + CLOSE_PATIENCE
+        for service in self._services:
+            service.join(max(0.0, deadline - time.monotonic()))
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    if record.msg not in TOLD:
+        return False
+    return record.msg != ENDED or (isinstance(record.args, tuple) and record.args[1] == "rejected")
+
+
+@contextlib.contextmanager
+def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator[None]:
+    """Tell the services of `settings` while inside. Raises UserError for an address that apprise does not know."""
+    if not settings.notify:
+        yield
+        return
+    money = "simulated" if settings.endpoints is None else "REAL MONEY" if settings.is_live else "paper"
+    notifier = Notifier(settings.notify, f"scalp, {money}", now)
+    logger = logging.getLogger("scalp")
+    logger.addHandler(notifier)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notifier)
+        notifier.end()

@@ -1,0 +1,178 @@
+"""Risk rails: what forbids a buy, and what calls for an exit at once.
+
+The fleet keeps one `Rails` for all symbols, or none. It lets it look at a symbol after everything that happened there,
+asks it before a buy leaves, and afterwards whether the symbol is to be left. Nothing here acts, waits or talks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from scalp.algo import ScalpAlgo
+from scalp.clock import new_york
+from scalp.ledger import ZERO, Ledger
+from scalp.limits import Limits
+from scalp.messages import SECOND
+from scalp.prices import Written, exact
+from scalp.trades import Fill
+
+A_LOSS = Decimal("-0.005")  # dollars; anything smaller is the rounding of an average price
+
+
+@dataclass(slots=True)
+class _Book:
+    """What the rails know of one symbol."""
+
+    version: int = -1  # of its ledger, that this is in line with
+    used: Decimal = ZERO  # dollars held, and those that working buys may still spend
+    is_taken: bool = False  # anything held or being bought
+    held_since: int = 0  # exchange time, ns; 0: nothing is held
+    base: Decimal = ZERO  # of the ledger's realised profit: what was there before the position held now
+    lost_at: int = 0  # when a position was last closed at a loss
+    result: Decimal = ZERO  # dollars since the process began, realised and open
+    stop_at: Decimal = ZERO  # a last trade at or under this price is a stop loss
+
+
+class Rails:
+    """`limits` over one session of a fleet.
+
+    With `knows_today` False nothing is bought until `recall` has told what was traded before the process began.
+    """
+
+    def __init__(self, limits: Limits, knows_today: bool = True) -> None:
+        self.limits = limits
+        self.used = ZERO  # dollars held and being bought for, over the fleet
+        self.taken = 0  # symbols held or being bought
+        self.result = ZERO  # dollars of the session, realised and open
+        self.is_over = False  # max_loss was reached: for good
+        self._knows_today = knows_today
+        self._books: dict[str, _Book] = {}
+
+    def look(self, algo: ScalpAlgo, at: int) -> None:
+        """Take in what happened in this symbol, by `at`."""
+        book = self._books.get(algo.symbol)
+        if book is None:
+            book = self._books[algo.symbol] = _Book()
+        ledger, last = algo.ledger, algo.last_price
+        if book.version != ledger.version:
+            book.version = ledger.version
+            self._count(book, ledger, at, last)
+        if self.limits.max_loss is not None:
+            result = ledger.realised
+            if ledger.position and ledger.entry_price is not None and last is not None:
+                result += ledger.position * (exact(last) - ledger.entry_price)
+            self.result += result - book.result
+            book.result = result
+            self._judge()
+
+    def why_no_buy(self, algo: ScalpAlgo, at: int) -> str:
+        """Why the buy that `algo` is about to send, or wants to, must not leave; "" if it may."""
+        limits = self.limits
+        if self.is_over:
+            return self.verdict
+        if not self._knows_today:
+            return "what was traded earlier today is not known yet"
+        if limits.no_buy_after is not None and new_york(at).time() >= limits.no_buy_after:
+            return f"it is later than {limits.no_buy_after:%H:%M}"
+        if limits.cooldown is not None:
+            book = self._books.get(algo.symbol)
+            if book is not None and book.lost_at and at < book.lost_at + limits.cooldown:
+                return f"cooling down after a loss until {new_york(book.lost_at + limits.cooldown):%H:%M:%S}"
+        # The buy in question is in both numbers already.
+        if limits.max_positions is not None and self.taken > limits.max_positions:
+            return f"{limits.max_positions} positions are the most"
+        if limits.budget is not None and self.used > limits.budget:
+            return f"it would take more than the budget of ${limits.budget}"
+        return ""
+
+    def why_leave(self, algo: ScalpAlgo, at: int) -> str:
+        """Why everything in this symbol must be sold at market now; "" if it may stay."""
+        limits, held = self.limits, algo.ledger.whole_shares
+        if self.is_over:
+            return self.verdict if held or algo.ledger.open_orders else ""
+        if not held:
+            return ""
+        book, last, entry = self._books.get(algo.symbol), algo.last_price, algo.ledger.entry_price
+        if book is None:
+            return ""
+        if book.stop_at and last is not None and entry is not None and exact(last) <= book.stop_at:
+            return f"stop loss, the last trade is {last}, the entry was {Written(entry)}"
+        if limits.max_hold is not None and at - book.held_since >= limits.max_hold:
+            return f"held for {(at - book.held_since) // SECOND} s"
+        return ""
+
+    @property
+    def verdict(self) -> str:
+        """What `is_over` means, in words."""
+        return f"the session's loss has reached ${self.limits.max_loss}"
+
+    def recall(self, fills: Iterable[Fill]) -> None:
+        """What was executed in watched symbols today before the positions were listed, in time order."""
+        days: dict[str, _Past] = {}
+        for fill in fills:
+            days.setdefault(fill.symbol, _Past()).add(fill)
+        for symbol, past in days.items():
+            book = self._books.setdefault(symbol, _Book())
+            book.lost_at = max(book.lost_at, past.lost_at)
+            if book.held_since and past.held:
+                book.held_since = min(book.held_since, past.held_since)
+                book.base -= past.realised - past.base
+            self.result += past.realised
+        self._knows_today = True
+        self._judge()
+
+    def _count(self, book: _Book, ledger: Ledger, at: int, last: float | None) -> None:
+        used = abs(ledger.position) * (ledger.entry_price or ZERO)
+        is_taken = is_held = abs(ledger.position) >= 1
+        for order in ledger.open_orders:
+            if order.side == "buy":
+                is_taken = True
+                price = order.limit_price if order.limit_price is not None else exact(last or 0.0)
+                used += (order.remaining or ZERO) * price
+        self.used += used - book.used
+        self.taken += is_taken - book.is_taken
+        book.used, book.is_taken = used, is_taken
+        if not is_held and book.held_since:
+            if ledger.realised - book.base < A_LOSS:
+                book.lost_at = at
+            book.held_since, book.base = 0, ledger.realised
+        elif is_held and not book.held_since:
+            book.held_since = at
+        if self.limits.stop_loss is not None:
+            book.stop_at = (ledger.entry_price or ZERO) * (1 - self.limits.stop_loss)
+
+    def _judge(self) -> None:
+        limit = self.limits.max_loss
+        if limit is not None and self._knows_today and self.result <= -limit:
+            self.is_over = True
+
+
+@dataclass(slots=True)
+class _Past:
+    """One symbol's fills of today so far. Shares held since before today count for nothing when they are sold."""
+
+    held: Decimal = ZERO
+    cost: Decimal = ZERO
+    held_since: int = 0
+    realised: Decimal = ZERO
+    base: Decimal = ZERO  # of `realised`: what was there before the position held now
+    lost_at: int = 0
+
+    def add(self, fill: Fill) -> None:
+        if fill.side == "buy":
+            if not self.held:
+                self.held_since, self.base = fill.at, self.realised
+            self.held += fill.qty
+            self.cost += fill.qty * fill.price
+            return
+        closed = min(fill.qty, self.held)
+        if not closed:
+            return
+        cost = self.cost * closed / self.held
+        self.realised += closed * fill.price - cost
+        self.held -= closed
+        self.cost -= cost
+        if not self.held and self.realised - self.base < A_LOSS:
+            self.lost_at = fill.at

@@ -1,0 +1,192 @@
+"""The command line of `python -m scalp.report`: a day from the journal, or that day beside its backtest."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scalp.backtest.html import report_of
+from scalp.backtest.output import numbers_table, outcome
+from scalp.backtest.results import Results
+from scalp.clock import new_york
+from scalp.custom import load_algo
+from scalp.diff import differences, plain, replayed
+from scalp.errors import UserError
+from scalp.html import write_html
+from scalp.journal import default_path
+from scalp.journaled import JournaledDay, Run, open_journal, read_day
+from scalp.settings import LineParser, _date, read_symbols
+
+VENUES = ("simulated", "paper", "live")
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Exit code 0; 2: an error of the user's, in one line."""
+    # What the algo says of the backtest is not what it said in the session.
+    logging.getLogger("scalp").addHandler(logging.NullHandler())
+    try:
+        run(argv, environ)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing more can be said there, not even at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:
+    """The whole command. Raises UserError with one clear line."""
+    args = _parser().parse_intermixed_args(argv)
+    symbols = read_symbols(args.symbols)[0] if args.symbols else ()
+    path = args.journal or default_path(environ)
+    if path is None:
+        raise UserError("there is no home folder to look for the journal in: name it with --journal PATH")
+    with contextlib.closing(open_journal(path)) as connection:
+        day = read_day(connection, args.date, symbols, args.venue)
+        results = Results(day.days())
+        if args.html is not None:
+            _write_page(day, results, args.html)
+        if args.diff:
+            lines, answer = _diff(day, results, args.algo)
+        else:
+            lines, answer = _report(day, results), {**_facts(day), **outcome(results), "notes": day.notes}
+        if args.json:
+            json.dump(answer, sys.stdout, indent=1)
+            print()
+        else:
+            for line in lines:
+                print(line)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = LineParser(
+        prog="python -m scalp.report",
+        description="Tells a session from the journal that main.py writes: the newest one, or that of a date.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="only these; none: all of the session")
+    parser.add_argument("--date", type=_date, metavar="DATE", help="the session's day, YYYY-MM-DD (the newest)")
+    parser.add_argument("--venue", choices=VENUES, default="", help="only sessions that traded there")
+    parser.add_argument("--journal", type=Path, metavar="PATH", help="where the journal is (in your state folder)")
+    parser.add_argument("--diff", action="store_true", help="set the session beside its backtest over the same bars")
+    parser.add_argument("--algo", default="", metavar="MODULE:CLASS",
+                        help="with --diff: the algo to play (the session's own)")  # fmt: skip
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page with charts to this file as well")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    return parser
+
+
+def _report(day: JournaledDay, results: Results) -> Iterator[str]:
+    yield _title(day)
+    yield ""
+    yield from numbers_table(results)
+    yield ""
+    yield from _runs(day)
+    for rejection in day.rejections:
+        what = f"{rejection.symbol}: order {rejection.key} ({rejection.kind}): {rejection.why}"
+        yield f"{new_york(rejection.at):%H:%M:%S} {what}"
+    for note in day.notes:
+        yield f"note: {note}"
+
+
+def _diff(day: JournaledDay, results: Results, algo: str) -> tuple[Iterator[str], dict[str, Any]]:
+    name = algo or day.facts.algo
+    try:
+        algo_class = load_algo(name)
+    except UserError as error:
+        raise UserError(f"the session's algo is not to be had ({error}): name it with --algo MODULE:CLASS") from None
+    backtest = Results(replayed(day, algo_class))
+    found = differences(day, backtest.days)
+    sums = {"session": _sums(results), "backtest": _sums(backtest)}
+
+    def lines() -> Iterator[str]:
+        yield f"{_title(day)}, beside its backtest"
+        yield "(--fills pessimistic, the bars as the bot saw them, buys only while it ran)"
+        yield ""
+        for one in found:
+            yield f"{new_york(one.at):%H:%M:%S} {one.symbol}: {one.what}"
+            yield f"         why: {one.why or 'not known'}"
+        yield f"{len(found)} differences, {sum(not one.why for one in found)} of them unexplained"
+        for name, of in sums.items():
+            yield f"{name}: {of['orders']} orders, {of['trades']} trades, P/L $ {of['pnl']:+.2f}"
+        for note in day.notes:
+            yield f"note: {note}"
+
+    answer = {
+        **_facts(day),
+        "differences": [plain(one) for one in found],
+        "totals": sums,
+        "notes": day.notes,
+    }
+    return lines(), answer
+
+
+def _write_page(day: JournaledDay, results: Results, path: Path) -> None:
+    bars = {symbol: day.bars(symbol) for symbol in day.symbols}
+    spans = [f"{new_york(run.started_at):%H:%M:%S} {_end(run)}" for run in day.runs]
+    subtitle, notes = "ran from " + ", ".join(spans), {"notes": day.notes}
+    page = report_of(results, bars, _title(day), subtitle, notes, day.facts.versions)
+    try:
+        with path.open("w", encoding="utf-8", newline="\n") as out:
+            write_html(page, out)
+    except OSError as error:
+        raise UserError(f"--html {path}: cannot be written ({error.strerror})") from None
+
+
+def _sums(results: Results) -> dict[str, Any]:
+    orders = sum(len(day.orders) for day in results.days)
+    return {"orders": orders, "trades": len(results.trades), "pnl": float(results.total().pnl)}
+
+
+def _title(day: JournaledDay) -> str:
+    facts = day.facts
+    word = {"simulated": "SIMULATED session", "paper": "paper session", "live": "session, REAL MONEY,"}[facts.venue]
+    return f"{word} of {facts.date} at {facts.host}: lot ${facts.lot:f}, {facts.algo}, bars of {facts.feed}"
+
+
+def _runs(day: JournaledDay) -> Iterator[str]:
+    for run in day.runs:
+        yield f"ran from {new_york(run.started_at):%H:%M:%S} {_end(run)}"
+
+
+def _end(run: Run) -> str:
+    return f"to {new_york(run.ended_at):%H:%M:%S}" if run.ended_at else "and runs still, or was killed"
+
+
+def _facts(day: JournaledDay) -> dict[str, Any]:
+    facts = day.facts
+    return {
+        "session": {
+            "date": facts.date.isoformat(),
+            "venue": facts.venue,
+            "host": facts.host,
+            "symbols": list(day.symbols),
+            "lot": float(facts.lot),
+            "algo": facts.algo,
+            "feed": facts.feed,
+            "runs": [
+                {
+                    "run": run.run,
+                    "started": new_york(run.started_at).isoformat(),
+                    "ended": new_york(run.ended_at).isoformat() if run.ended_at else None,
+                }
+                for run in day.runs
+            ],
+        },
+        "rejections": [
+            {"symbol": one.symbol, "time": new_york(one.at).isoformat(), "kind": one.kind, "why": one.why}
+            for one in day.rejections
+        ],
+        "versions": facts.versions,
+    }

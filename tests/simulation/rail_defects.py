@@ -1,0 +1,76 @@
+"""Deliberate defects of the risk rails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from unittest.mock import patch
+
+from scalp.algo import ScalpAlgo
+from scalp.fleet import Fleet
+from scalp.ledger import Ledger
+from scalp.messages import MINUTE, Action, Trade
+from scalp.rails import Rails
+from tests.simulation.defects import defect
+
+
+@defect("the budget and the positions forget buys that are still working")
+def _working_buys_forgotten() -> Iterator[None]:
+    whole = Rails._count
+
+    def count(self: Rails, book: object, ledger: Ledger, at: int, last: float | None) -> None:
+        with patch.object(Ledger, "open_orders", []):
+            whole(self, book, ledger, at, last)  # type: ignore[arg-type]
+
+    with patch.object(Rails, "_count", count):
+        yield
+
+
+@defect("what is to be left is only cancelled")
+def _left_at_limit() -> Iterator[None]:
+    def leave(self: ScalpAlgo, at: int, why: str) -> list[Action]:
+        return self.cancel_all(at)
+
+    with patch.object(ScalpAlgo, "leave", leave):
+        yield
+
+
+@defect("a restart forgets the losses of the day")
+def _losses_forgotten() -> Iterator[None]:
+    whole = Rails.recall
+    with patch.object(Rails, "recall", lambda self, fills: whole(self, [])):
+        yield
+
+
+@defect("the session's loss stops buys, and leaves what is held")
+def _loss_only_stops_buys() -> Iterator[None]:
+    whole = Rails.why_leave
+
+    def why_leave(self: Rails, algo: ScalpAlgo, at: int) -> str:
+        return "" if self.is_over else whole(self, algo, at)
+
+    with patch.object(Rails, "why_leave", why_leave):
+        yield
+
+
+@defect("a rail is asked only about buys that have left already")
+def _asked_too_late() -> Iterator[None]:
+    with patch.object(Fleet, "_allowed", lambda self, algo, actions, rails: list(actions)), patch.object(
+        Fleet, "no_buys", lambda self, symbol: self.algos[symbol].no_buys
+    ):
+        yield
+
+
+@defect("the time of the last buy is an hour off")
+def _an_hour_off() -> Iterator[None]:
+    whole = Rails.why_no_buy
+    with patch.object(Rails, "why_no_buy", lambda self, algo, at: whole(self, algo, at - 60 * MINUTE)):
+        yield
+
+
+@defect("the stop loss looks at bars and checkups alone")
+def _prints_not_watched() -> Iterator[None]:
+    def on_trade(self: Fleet, trade: Trade) -> None:
+        self.algos[trade.symbol].on_trade(trade)
+
+    with patch.object(Fleet, "on_trade", on_trade):
+        yield

@@ -1,0 +1,186 @@
+"""The risk rails of some seeds, and what they promise, seen from the exchange's side.
+
+This is invariant 7. A person's trades excuse what they cause. An exit is promised while nothing is wrong; that a buy
+stays at home, always.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from scalp.clock import new_york
+from scalp.exchange.orders import OrderRequest
+from scalp.limits import Limits
+from scalp.messages import MINUTE, SECOND
+from scalp.prices import exact
+from scalp.trades import Fill, RoundTrips
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+WITH_RAILS = 0.4  # of the seeds
+PROMPT = 3.0  # seconds from a cause to the market sell at work
+CHECKUP = 30.0
+CALM = 60.0
+CLOCKS = 2.0  # seconds by which the bot's idea of the time may be off
+LATEST = 8.0  # seconds from the decision to buy until the order arrives
+PENNY = Decimal("0.01")
+
+
+def draw(seed: int, start: int, minutes: int) -> Limits:
+    """The rails of this seed; of most seeds none."""
+    rng = random.Random(f"rails {seed}")
+    if rng.random() >= WITH_RAILS:
+        return Limits()
+    ends = new_york(start + int(minutes * rng.uniform(0.3, 0.8)) * MINUTE).time().replace(second=0, microsecond=0)
+    return Limits(
+        stop_loss=_maybe(rng, Decimal("0.001"), Decimal("0.003")),
+        max_hold=_maybe(rng, 120 * SECOND, 300 * SECOND, 600 * SECOND),
+        max_loss=_maybe(rng, Decimal(3), Decimal(10), None),
+        cooldown=_maybe(rng, 120 * SECOND, 900 * SECOND),
+        max_positions=_maybe(rng, 1, 2),
+        budget=_maybe(rng, Decimal(1500), Decimal(2500), Decimal(4500)),
+        no_buy_after=_maybe(rng, ends, None),
+    )
+
+
+def _maybe(rng: random.Random, *values: Any) -> Any:
+    return rng.choice((*values, *[None] * len(values)))
+
+
+class RailInvariants:
+    def __init__(self, world: World, limits: Limits, fail: Callable[[int, str], None]) -> None:
+        self._world = world
+        self._limits = limits
+        self._fail = fail
+        self._seen = 0  # executions
+        self._trips = RoundTrips()
+        self._counted = 0  # round trips
+        self._realised = Decimal(0)
+        self._lost_at: dict[str, int] = {}
+        self._last: dict[str, Decimal] = {}  # the last print that was published
+        self._since: defaultdict[str, dict[str, float]] = defaultdict(dict)  # kind of trouble -> symbol -> when
+
+    def on_print(self, symbol: str, price: float) -> None:
+        self._last[symbol] = exact(price)
+        self.check()
+
+    def check(self) -> None:
+        """After every event and every print."""
+        if not self._limits:
+            return
+        self._read_executions()
+        if not self._world.by_hand:
+            self._check_use()
+            self._check_loss()
+        for symbol in self._world.symbols:
+            self._check_exit(symbol)
+
+    def check_submit(self, request: OrderRequest) -> None:
+        """What must not be bought."""
+        limits, world = self._limits, self._world
+        if not limits or request.side != "buy":
+            return
+        self._read_executions()
+        now = world.now()
+        if limits.no_buy_after is not None:
+            day = new_york(now)
+            ends = dt.datetime.combine(day.date(), limits.no_buy_after, day.tzinfo)
+            if (day - ends).total_seconds() > LATEST:
+                self._fail(7, f"{request.symbol}: bought at {day:%H:%M:%S}, after {limits.no_buy_after}")
+        lost_at = self._lost_at.get(request.symbol)
+        if limits.cooldown is not None and lost_at is not None and request.symbol not in world.by_hand:
+            past = (now - lost_at) / SECOND
+            if past < limits.cooldown / SECOND - CLOCKS:
+                self._fail(7, f"{request.symbol}: bought {past:.0f} s after a loss")
+        if self._is_lasting("loss", "", CHECKUP) and not world.by_hand:
+            self._fail(7, f"{request.symbol}: bought after the session's loss had reached its limit")
+
+    def _read_executions(self) -> None:
+        executions = self._world.engine.executions
+        for done in executions[self._seen :]:
+            self._trips.add(Fill(done.symbol, done.side, done.qty, done.price, done.at))
+        self._seen = len(executions)
+        for trip in self._trips.trades[self._counted :]:
+            self._realised += trip.pnl
+            if trip.pnl < -PENNY:
+                self._lost_at[trip.symbol] = trip.exit_time
+        self._counted = len(self._trips.trades)
+
+    def _check_use(self) -> None:
+        """Never more dollars, never more symbols."""
+        engine, limits = self._world.engine, self._limits
+        dollars, taken = Decimal(0), []
+        for symbol in self._world.symbols:
+            position = engine.account.positions.get(symbol)
+            own = [o for o in engine.open_orders(symbol) if o.client_order_id.startswith("scalp-")]
+            buys = [o for o in own if o.side == "buy"]
+            dollars += abs(position.cost) if position is not None else 0
+            dollars += sum(o.leaves * (o.limit_price or 0) for o in buys)
+            if buys or position is not None:
+                taken.append(symbol)
+        if limits.budget is not None and dollars > limits.budget:
+            self._fail(7, f"${dollars:.2f} held and being bought for, more than the budget")
+        if limits.max_positions is not None and len(taken) > limits.max_positions:
+            self._fail(7, f"too many symbols held or being bought: {taken}")
+
+    def _check_loss(self) -> None:
+        """Over the limit for a while, and by more than the bot's and the exchange's last trade may differ."""
+        if self._limits.max_loss is None:
+            return
+        total = self._realised
+        for symbol, holding in self._trips.held.items():
+            last = self._last.get(symbol)
+            total += holding.profit_at(last or holding.entry_price)
+        self._note("loss", "", total < self._limits.max_loss * Decimal("-1.1") - 1)
+
+    def _check_exit(self, symbol: str) -> None:
+        engine, limits = self._world.engine, self._limits
+        position = engine.account.positions.get(symbol)
+        is_leaving = any(o.side == "sell" and o.type == "market" for o in engine.open_orders(symbol))
+        is_bare = position is not None and position.qty >= 1 and not is_leaving and symbol not in self._world.by_hand
+        last = self._last.get(symbol)
+        is_under = False
+        if is_bare and position is not None and limits.stop_loss is not None and last is not None:
+            is_under = last <= position.avg_entry_price * (1 - limits.stop_loss)
+        self._note("stop", symbol, is_under)
+        if self._is_lasting("stop", symbol, PROMPT):
+            self._fail(7, f"{symbol}: under the stop loss and not for sale at market")
+        is_old = False
+        if is_bare and limits.max_hold is not None:
+            # While something was wrong the bot may not have heard of the entry.
+            calm_at = self._world.start + round(self._trouble() * SECOND)
+            is_old = self._world.now() - max(self._trips.held[symbol].entry_time, calm_at) > limits.max_hold
+        self._note("hold", symbol, is_old)
+        if self._is_lasting("hold", symbol, CHECKUP + PROMPT):
+            self._fail(7, f"{symbol}: held for too long and not for sale at market")
+        self._note("flat", symbol, is_bare and self._is_lasting("loss", "", 0.0))
+        if self._is_lasting("flat", symbol, CHECKUP + PROMPT):
+            self._fail(7, f"{symbol}: held although the session's loss had reached its limit")
+
+    def _note(self, kind: str, symbol: str, is_so: bool) -> None:
+        since = self._since[kind]
+        if not is_so:
+            since.pop(symbol, None)
+        elif symbol not in since:
+            since[symbol] = self._world.elapsed
+            for wait in (PROMPT, CHECKUP + PROMPT):
+                self._world.loop.call_later(wait + 0.1, self._world.check)
+
+    def _is_lasting(self, kind: str, symbol: str, seconds: float) -> bool:
+        """Whether it has been so for so long while the bot ran and nothing was wrong."""
+        world, since = self._world, self._since[kind].get(symbol)
+        if since is None or world.bot is None or world.longest_backoff:
+            return False
+        if world.now() > world.session.close - 2 * SECOND:
+            return False
+        return world.elapsed - max(since, self._trouble() + CALM) > seconds
+
+    def _trouble(self) -> float:
+        """Until when something was wrong, or the bot had only just begun; seconds."""
+        return max(self._world.plan.last_at, self._world.bot_since)

@@ -1,0 +1,325 @@
+"""`--notify`: what is told, and that no service, slow or dead, is ever in the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalp import notify
+from scalp.console import ConsoleLog
+from scalp.errors import UserError
+from scalp.messages import SECOND
+from scalp.notify import SESSION_OVER, TOLD, Notifier
+from scalp.settings import read_settings
+from tests.trading import AT_100, FALLING, OPEN, Script, minutes, run, status, trading
+
+# Of apprise, while it looks through its services.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+ROOT = Path(__file__).resolve().parents[1]
+TOKEN = "hook-token-0123456789"
+BUY_FILLS = {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING)}
+
+log = logging.getLogger("scalp.TSLA")
+
+
+class Service:
+    """A web hook on this machine; `messages` holds the (title, lines) it was told. It answers after `delay` seconds."""
+
+    def __init__(self, delay: float = 0.0, code: int = 200) -> None:
+        self.messages: list[tuple[str, list[str]]] = []
+        service = self
+
+        class Hook(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                service.messages.append((body["title"], body["message"].splitlines()))
+                service.left.wait(delay)
+                self.send_response(code)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Not into the output of the tests."""
+
+        self.left = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        self._server.daemon_threads = True
+        self.url = f"json://127.0.0.1:{self._server.server_port}/{TOKEN}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for _, lines in self.messages for line in lines]
+
+    def stop(self) -> None:
+        self.left.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def service(delay: float = 0.0, code: int = 200) -> Iterator[Service]:
+    hook = Service(delay, code)
+    try:
+        yield hook
+    finally:
+        hook.stop()
+
+
+@contextmanager
+def telling(*urls: str, now: Callable[[], int | None] = lambda: None) -> Iterator[Notifier]:
+    """As in a run; ends with everything sent, or given up."""
+    notifier = Notifier(urls, "scalp, test", now)
+    logger = logging.getLogger("scalp")
+    logger.addHandler(notifier)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        yield notifier
+    finally:
+        logger.removeHandler(notifier)
+        notifier.end()
+        logger.setLevel(level)
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """An address where connections are taken and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"json://127.0.0.1:{server.getsockname()[1]}/{TOKEN}"
+
+
+# -- what is told -----------------------------------------------------------------------------------------------------
+
+
+def test_fills_and_refusals_with_time_and_symbol() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("POST /v2/orders", status(403, "insufficient buying power"), symbol="AAPL")
+        market = {symbol: minutes(symbol, AT_100, AT_100, *FALLING) for symbol in ("TSLA", "AAPL")}
+        async with trading(market, script) as bot:
+            clock.append(bot.session.now)
+            await bot.until(200)
+
+    clock: list[Callable[[], int | None]] = []
+    with service() as hook, telling(hook.url, now=lambda: clock[0]() if clock else None):
+        run(story())
+    assert {title for title, _ in hook.messages} == {"scalp, test"}
+    refused, bought = sorted(hook.lines, key=lambda line: "refused" not in line)
+    assert refused.startswith("09:32:")
+    assert refused.endswith("AAPL buy of 10 refused: insufficient buying power")
+    assert bought.endswith("TSLA bought 10 at 99.91")
+
+
+def test_what_belongs_together_is_one_message() -> None:
+    with service() as hook, telling(hook.url):
+        log.info("%s %s at %s%s", "bought", 4, "401.62", "")
+        log.info("%s %s at %s%s", "sold", 4, "401.70", ", profit +0.32")
+    assert hook.messages == [("scalp, test", ["TSLA bought 4 at 401.62", "TSLA sold 4 at 401.70, profit +0.32"])]
+
+
+def test_rails_liquidations_outages_errors_and_the_result() -> None:
+    main = logging.getLogger("scalp.main")
+    with service() as hook, telling(hook.url, now=lambda: OPEN + 90 * SECOND):
+        log.warning("leaving: %s", "stop loss")
+        log.info("liquidating: %s held, %d orders open", 4, 1)
+        log.info("%s %s, %s of %s filled", "sell", "rejected", 0, 4)
+        main.warning("%s: down for %d s", "order updates", 75)
+        main.error("a task died: stopping")
+        main.info(SESSION_OVER, "2 trades")
+    assert hook.lines == [
+        "09:31:30 TSLA leaving: stop loss",
+        "09:31:30 TSLA liquidating: 4 held, 1 orders open",
+        "09:31:30 TSLA sell rejected, 0 of 4 filled",
+        "09:31:30 order updates: down for 75 s",
+        "09:31:30 a task died: stopping",
+        "09:31:30 session over: 2 trades",
+    ]
+
+
+def test_everyday_lines_are_not_told() -> None:
+    with service() as hook, telling(hook.url):
+        log.info("bar %s %s %s %s, volume %.0f", 1, 1, 1, 1, 5)
+        log.info("%s -> %s: %s", "TO_BUY", "BUY_SUBMITTED", "buy 4")
+        log.info("%s %s, %s of %s filled", "buy", "canceled", 0, 4)
+        log.warning("%s: %s; next try in %.1f s", "order updates", "connection lost", 2.0)
+    assert hook.messages == []
+
+
+def test_a_rail_that_refuses_every_buy_is_told_once_a_symbol() -> None:
+    other = logging.getLogger("scalp.AAPL")
+    with service() as hook, telling(hook.url):
+        for left in (540, 480, 420):
+            log.warning("buy of %s refused: %s", 4, f"cooling down after a loss, for {left} s more")
+        other.warning("buy of %s refused: %s", 5, "cooling down after a loss, for 400 s more")
+        log.warning("buy of %s refused: %s", 4, "insufficient buying power")
+        for wait in (30, 60):
+            log.warning("sell of %s refused: %s; again in %.0f s", 4, "halted", wait)
+    assert hook.lines == [
+        "TSLA buy of 4 refused: cooling down after a loss, for 540 s more",
+        "AAPL buy of 5 refused: cooling down after a loss, for 400 s more",
+        "TSLA buy of 4 refused: insufficient buying power",
+        "TSLA sell of 4 refused: halted; again in 30 s",
+        "TSLA sell of 4 refused: halted; again in 60 s",
+    ]
+
+
+def test_each_text_that_is_told_is_one_that_is_logged() -> None:
+    """Whoever rewords a line of the log must reword it in notify.py too."""
+    sources = "".join(path.read_text() for path in (ROOT / "scalp").rglob("*.py") if path.name != "notify.py")
+    assert [text for text in TOLD - {SESSION_OVER} if f'"{text}"' not in sources] == []
+    assert "log.info(SESSION_OVER," in (ROOT / "main.py").read_text()
+
+
+def test_several_services() -> None:
+    with service() as one, service() as other, telling(one.url, other.url):
+        log.error("trouble")
+    assert one.lines == other.lines == ["TSLA trouble"]
+
+
+# -- slow and dead services -------------------------------------------------------------------------------------------
+
+
+def test_a_slow_service_holds_up_neither_the_log_nor_the_others_nor_the_exit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(notify, "CLOSE_PATIENCE", 1.0)
+    monkeypatch.setattr(notify, "GATHER", 0.0)
+    with service(delay=30) as slow, service() as quick:
+        with telling(slow.url, quick.url):
+            began = time.monotonic()
+            for number in range(1000):
+                log.error("line %d", number)
+            took = time.monotonic() - began
+            ends = time.monotonic()
+        assert took < 1.0
+        assert time.monotonic() - ends < 4.0
+        assert len(slow.lines) <= 20
+        assert quick.lines
+    assert "service 1 (JSON) was not done in time" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["refuses the connection", "never answers", "answers with an error"])
+def test_a_dead_service(kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(notify, "CLOSE_PATIENCE", 1.0)
+    monkeypatch.setattr(notify, "GATHER", 0.01)
+    with nobody() as silent, service(code=500) as failing:
+        url = {"refuses the connection": f"json://127.0.0.1:9/{TOKEN}", "never answers": silent}.get(kind, failing.url)
+        with telling(url):
+            began = time.monotonic()
+            log.error("first")
+            time.sleep(0.3)
+            log.error("second")
+        assert time.monotonic() - began < 3.5
+    told = [record.getMessage() for record in caplog.records if "notifications" in record.getMessage()]
+    if kind == "never answers":
+        assert told == ["notifications: service 1 (JSON) was not done in time"]
+    else:
+        assert told == ["notifications: service 1 (JSON) does not take them; trading goes on",
+                        "notifications: 2 lines did not reach service 1 (JSON)"]  # fmt: skip
+    assert TOKEN not in caplog.text
+
+
+def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(notify, "CLOSE_PATIENCE", 0.2)
+    with nobody() as url, telling(url) as notifier:
+        for number in range(5000):
+            log.error("line %d", number)
+        (one,) = notifier._services
+        assert one.waiting.qsize() <= notify.MOST_WAITING
+        assert one.lost >= 5000 - notify.MOST_WAITING - notify.MOST_LINES
+
+
+def test_a_service_whose_own_code_fails(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def notify(self, **what: str) -> bool:
+            raise RuntimeError(TOKEN)
+
+    with telling("json://127.0.0.1:9/x") as notifier:
+        notifier._services[0]._plugin = Broken()
+        log.error("trouble")
+    assert "does not take them" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+# -- addresses are secrets --------------------------------------------------------------------------------------------
+
+
+def test_an_address_that_no_service_has_is_one_line_without_the_address() -> None:
+    with pytest.raises(UserError, match="no service for address 2") as error:
+        Notifier([f"json://127.0.0.1:9/{TOKEN}", f"nosuch://{TOKEN}"], "", lambda: None)
+    assert TOKEN not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [["--notfy", f"json://x/{TOKEN}", "TSLA"], [f"--notfy=json://x/{TOKEN}", "TSLA"],
+                                   ["TSLA", f"tgram://{TOKEN}/1"]])  # fmt: skip
+def test_a_typing_error_does_not_show_the_address(wrong: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        read_settings(wrong, {})
+    assert TOKEN not in str(error.value)
+
+
+def test_settings_take_the_option_again_and_again_and_the_variable() -> None:
+    one, two, three = (f"json://127.0.0.1:{number}/{TOKEN}" for number in (1, 2, 3))
+    settings = read_settings(["TSLA", "--notify", one, f"--notify={two}"], {"SCALP_NOTIFY": f" {three} "})
+    assert settings.notify == (one, two, three)
+    assert TOKEN not in repr(settings)
+    assert {one, two, three, TOKEN} <= set(settings.secrets)
+
+
+def test_no_line_of_the_log_holds_the_address_or_its_token(tmp_path: Path) -> None:
+    url = f"tgram://987654321:{TOKEN}%2Bmore/12345"
+    secrets = read_settings(["TSLA", "--notify", url], {}).secrets
+    with ConsoleLog(secrets, path=tmp_path / "console.log"):
+        log.info("posted to %s", url)
+        log.info("to https://api.telegram.org/bot987654321:%s+more/sendMessage", TOKEN)
+    assert TOKEN not in (tmp_path / "console.log").read_text()
+
+
+# -- the whole bot ----------------------------------------------------------------------------------------------------
+
+
+def bot(folder: Path, *urls: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    options = [word for url in urls for word in ("--notify", url)]
+    began = time.monotonic()
+    answer = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "--lot=2000", "TSLA", *options],
+        cwd=folder, capture_output=True, text=True, timeout=60, env=dict(os.environ),
+    )  # fmt: skip
+    return answer, time.monotonic() - began
+
+
+def test_a_whole_session_is_told(tmp_path: Path) -> None:
+    with service() as hook, nobody() as silent:
+        answer, _ = bot(tmp_path, hook.url, silent)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert {title for title, _ in hook.messages} == {"scalp, simulated"}
+    fills = [line for line in answer.stdout.splitlines() if " bought " in line or " sold " in line]
+    told = [line for line in hook.lines if " bought " in line or " sold " in line]
+    assert fills
+    assert len(told) == len(fills)
+    assert hook.lines[-1].startswith("16:00:00 session over: ")
+    assert "service 2 (JSON) was not done in time" in answer.stdout
+    for text in (answer.stdout, answer.stderr, (tmp_path / "console.log").read_text()):
+        assert TOKEN not in text
+        assert "apprise" not in text
+
+
+def test_a_wrong_address_is_exit_code_2(tmp_path: Path) -> None:
+    answer, _ = bot(tmp_path, f"nosuch://{TOKEN}")
+    assert answer.returncode == 2
+    assert answer.stderr == "error: --notify: apprise knows no service for address 1\n"
+    assert TOKEN not in answer.stdout

@@ -1,0 +1,475 @@
+"""Risk rails: what is not bought, and what is left at once."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo, State
+from scalp.alpaca.fills import PAGE, fills_since
+from scalp.backtest import engine_rules
+from scalp.backtest.days import NO_SLIPPAGE
+from scalp.backtest.settings import read_settings as read_backtest_settings
+from scalp.clock import Session as ClockSession
+from scalp.errors import Unreachable, UserError
+from scalp.exchange.calendar import session_day
+from scalp.exchange.matching import Engine, Latency
+from scalp.exchange.server import ExchangeServer
+from scalp.limits import Limits
+from scalp.messages import MINUTE, SECOND, Action, CancelOrder, OrderType, PositionReport, SubmitOrder, Trade
+from scalp.rails import Rails
+from scalp.session import TradingSession as Session
+from scalp.settings import Endpoints, read_settings
+from scalp.trades import Fill
+from tests.helpers import IN_STATE, Desk
+from tests.test_fleet import World
+from tests.trading import AT_100, OPEN, BuysOnce, Idle, Script, exchange, minutes, run, settings
+from tests.trading import Bot as RunningBot
+
+# -- leaving a symbol, in every state ---------------------------------------------------------------------------------
+
+LEAVE: dict[State, tuple[list[str], State]] = {
+    TO_BUY: ([], TO_BUY),
+    BUY_SUBMITTED: (["cancel #1"], BUY_SUBMITTED),
+    TO_SELL: (["sell 19 market #3"], SELL_SUBMITTED),
+    SELL_SUBMITTED: (["cancel #2"], SELL_SUBMITTED),
+}
+
+
+def leave(desk: Desk) -> list[str]:
+    return desk.words(desk.algo.leave(desk.now, "a reason"))
+
+
+@pytest.mark.parametrize("state", State)
+def test_leaving_in_every_state(state: State) -> None:
+    desk = IN_STATE[state]()
+    assert (leave(desk), desk.state) == LEAVE[state]
+    assert desk.algo.is_leaving is (state is not TO_BUY)
+    assert leave(desk) == []  # once is enough
+
+
+def test_the_working_sell_is_cancelled_then_all_is_sold_at_market_then_buying_goes_on() -> None:
+    desk = IN_STATE[SELL_SUBMITTED]()
+    assert leave(desk) == ["cancel #2"]
+    assert desk.tells(2, "partial_fill", 4) == []
+    assert desk.tells(2, "canceled") == ["sell 15 market #3"]
+    assert desk.at("09:54:04").bar(101.0) == []  # no signal is asked for
+    assert desk.tells(3, "fill", "15", "99") == []
+    assert (desk.state, desk.algo.is_leaving) == (TO_BUY, False)
+    desk.at("09:55:04").bar(99.0)
+    assert desk.at("09:56:04").bar(101.0) == ["buy 19 @ 101.00 #4"]
+
+
+def test_leaving_goes_on_until_it_is_done() -> None:
+    desk = IN_STATE[SELL_SUBMITTED]()
+    assert leave(desk) == ["cancel #2"]
+    assert desk.later(5).checkup() == ["cancel #2"]  # no word of it
+    assert desk.tells(2, "canceled") == ["sell 19 market #3"]
+    assert desk.refuses(3) == []
+    assert desk.later(2).checkup() == ["sell 19 market #4"]
+    assert desk.tells(4, "fill", "19", "99") == []
+    assert not desk.algo.is_leaving
+
+
+def test_a_buy_that_fills_while_it_is_cancelled_is_sold_at_market() -> None:
+    desk = IN_STATE[BUY_SUBMITTED]()
+    assert leave(desk) == ["cancel #1"]
+    assert desk.tells(1, "fill") == ["sell 19 market #2"]
+
+
+# -- each rail --------------------------------------------------------------------------------------------------------
+
+
+def world(*symbols: str, **limits: Any) -> World:
+    """A fleet that buys $1000 of each symbol at every bar, with these rails."""
+    made = World(*symbols)
+    made.fleet.rails = Rails(Limits(**limits))
+    made.see_all()
+    return made
+
+
+def hold(at: World, symbol: str, price: float = 100.0) -> SubmitOrder:
+    """Buy, and be told of the fill; the sell that works then."""
+    at.bar(symbol, price)
+    buy = at.sent[-1]
+    assert isinstance(buy, SubmitOrder)
+    assert buy.side == "buy"
+    at.fleet.on_sent(buy)
+    at.report(buy, "filled", buy.qty)
+    sell = at.sent[-1]
+    assert isinstance(sell, SubmitOrder)
+    at.report(sell, "new")
+    return sell
+
+
+def trade(at: World, symbol: str, price: float) -> None:
+    at.fleet.on_trade(Trade(symbol, at.now, price))
+
+
+def lose(at: World, symbol: str) -> None:
+    """Buy 10 at 100, sell them at 99."""
+    sell = hold(at, symbol)
+    at.report(SubmitOrder(symbol, sell.client_order_id, "sell", 10, "limit", Decimal(99)), "filled", 10)
+    assert at.fleet.algos[symbol].ledger.position == 0
+
+
+def buys(at: World) -> list[str]:
+    return [action.symbol for action in at.sent if isinstance(action, SubmitOrder) and action.side == "buy"]
+
+
+def last(at: World) -> tuple[str, str]:
+    """What was sent last: (symbol, what)."""
+    action = at.sent[-1]
+    if isinstance(action, SubmitOrder):
+        return action.symbol, f"{action.side} {action.type}"
+    assert isinstance(action, CancelOrder)
+    return action.symbol, "cancel"
+
+
+def test_stop_loss() -> None:
+    at = world("TSLA", stop_loss=Decimal("0.005"))
+    sell = hold(at, "TSLA")
+    sent = len(at.sent)
+    trade(at, "TSLA", 99.51)
+    assert len(at.sent) == sent
+    trade(at, "TSLA", 99.5)
+    assert last(at) == ("TSLA", "cancel")
+    trade(at, "TSLA", 99.4)
+    assert len(at.sent) == sent + 1
+    at.report(sell, "canceled")
+    assert last(at) == ("TSLA", "sell market")
+
+
+def test_a_bar_alone_may_strike_the_stop_loss() -> None:
+    at = world("TSLA", stop_loss=Decimal("0.005"))
+    hold(at, "TSLA")
+    at.bar("TSLA", 99.0)
+    assert last(at) == ("TSLA", "cancel")
+
+
+def test_max_hold() -> None:
+    at = world("TSLA", max_hold=15 * MINUTE)
+    hold(at, "TSLA")
+    began = at.now
+    at.now = began + 15 * MINUTE - 1
+    sent = len(at.sent)
+    at.fleet.checkup()
+    assert len(at.sent) == sent
+    at.now += 1
+    at.fleet.checkup()
+    assert last(at) == ("TSLA", "cancel")
+
+
+def test_max_loss_is_realised_and_open_over_the_fleet_and_ends_buying(caplog: pytest.LogCaptureFixture) -> None:
+    at = world("TSLA", "FB", "AAPL", max_loss=Decimal(30))
+    lose(at, "TSLA")  # -10
+    hold(at, "FB")
+    hold(at, "AAPL")
+    trade(at, "FB", 98.1)  # -19
+    assert not at.fleet.rails.is_over  # type: ignore[union-attr]
+    trade(at, "AAPL", 99.9)  # -1
+    assert [action.symbol for action in at.sent[-2:]] == ["FB", "AAPL"]
+    assert all(isinstance(action, CancelOrder) for action in at.sent[-2:])
+    assert "has reached $30" in caplog.text
+    before = buys(at)
+    at.bar("TSLA", 100.0)
+    trade(at, "FB", 120.0)  # it does not matter any more
+    at.bar("TSLA", 100.0)
+    assert buys(at) == before
+    assert at.fleet.algos["TSLA"].state is TO_BUY
+
+
+def test_cooldown_after_a_loss_in_that_symbol_alone() -> None:
+    at = world("TSLA", "FB", cooldown=10 * MINUTE)
+    lose(at, "TSLA")
+    lost_at = at.now
+    at.now = lost_at + 10 * MINUTE - 1
+    at.bar("TSLA")
+    assert buys(at) == ["TSLA"]
+    at.now = lost_at + 10 * MINUTE
+    at.bar("TSLA")
+    at.bar("FB")
+    assert buys(at) == ["TSLA", "TSLA", "FB"]
+
+
+def test_no_cooldown_after_a_trade_that_broke_even() -> None:
+    at = world("TSLA", cooldown=10 * MINUTE)
+    sell = hold(at, "TSLA")
+    at.report(sell, "filled", 10)
+    at.bar("TSLA")
+    assert buys(at) == ["TSLA", "TSLA"]
+
+
+def test_max_positions_counts_buys_that_work() -> None:
+    at = world("TSLA", "FB", "AAPL", max_positions=2)
+    sell = hold(at, "TSLA")
+    at.bar("FB")
+    at.bar("AAPL")
+    assert buys(at) == ["TSLA", "FB"]
+    assert at.fleet.algos["AAPL"].state is TO_BUY
+    at.report(sell, "filled", 10)
+    at.bar("AAPL")
+    assert buys(at) == ["TSLA", "FB", "AAPL"]
+
+
+def test_budget_counts_what_is_held_and_what_buys_may_still_spend() -> None:
+    at = world("TSLA", "FB", "AAPL", "MSFT", budget=Decimal(2500))
+    sell = hold(at, "TSLA")  # 1000
+    at.bar("FB")  # 2000
+    at.bar("AAPL")  # 3000
+    assert buys(at) == ["TSLA", "FB"]
+    at.report(SubmitOrder("TSLA", sell.client_order_id, "sell", 10, "limit", Decimal(100)), "partially_filled", 5)
+    at.bar("AAPL")  # 500 + 1000 + 1000
+    at.bar("MSFT")
+    assert buys(at) == ["TSLA", "FB", "AAPL"]
+
+
+def test_no_buy_after() -> None:
+    at = world("TSLA", "FB", no_buy_after=dt.time(15, 30))
+    at.now = OPEN + 360 * MINUTE - 1
+    at.bar("TSLA")
+    at.now = OPEN + 360 * MINUTE
+    at.bar("FB")
+    assert buys(at) == ["TSLA"]
+    assert at.fleet.no_buys("TSLA") == "it is later than 15:30"  # one that waited for the request limit
+
+
+def test_without_a_rail_nothing_is_asked() -> None:
+    assert not Limits()
+    assert World("TSLA").fleet.rails is None
+
+
+# -- over a restart ---------------------------------------------------------------------------------------------------
+
+
+def bought(symbol: str, price: int, at: int, qty: int = 10) -> Fill:
+    return Fill(symbol, "buy", Decimal(qty), Decimal(price), at)
+
+
+def sold(symbol: str, price: int, at: int, qty: int = 10) -> Fill:
+    return Fill(symbol, "sell", Decimal(qty), Decimal(price), at)
+
+
+def restarted(**limits: Any) -> World:
+    """TSLA is held at 100; what was traded before is not known yet."""
+    at = World("TSLA", "FB")
+    at.now = OPEN + 60 * MINUTE
+    at.fleet.rails = Rails(Limits(**limits), knows_today=False)
+    at.see_all()
+    at.fleet.on_snapshot("TSLA", [], PositionReport("TSLA", Decimal(10), Decimal(100)), at.now)
+    return at
+
+
+def recall(at: World, *fills: Fill) -> None:
+    rails = at.fleet.rails
+    assert rails is not None
+    rails.recall(fills)
+    at.fleet.obey(rails)
+
+
+def test_nothing_is_bought_before_the_past_is_known() -> None:
+    at = restarted(cooldown=10 * MINUTE)
+    at.bar("FB")
+    assert buys(at) == []
+    recall(at)
+    at.bar("FB")
+    assert buys(at) == ["FB"]
+
+
+def test_a_cooldown_holds_over_a_restart() -> None:
+    at = restarted(cooldown=10 * MINUTE)
+    recall(at, bought("FB", 100, at.now - 9 * MINUTE), sold("FB", 99, at.now - 8 * MINUTE))
+    at.bar("FB")
+    assert buys(at) == []
+    at.now += 2 * MINUTE
+    at.bar("FB")
+    assert buys(at) == ["FB"]
+
+
+def test_the_time_of_entry_holds_over_a_restart() -> None:
+    at = restarted(max_hold=15 * MINUTE)
+    entry = at.now - 20 * MINUTE
+    recall(at, bought("TSLA", 90, entry - MINUTE), sold("TSLA", 95, entry - 1), bought("TSLA", 100, entry))
+    assert last(at)[0] == "TSLA"
+    assert at.fleet.algos["TSLA"].is_leaving
+
+
+def test_the_days_loss_holds_over_a_restart() -> None:
+    at = restarted(max_loss=Decimal(30))
+    trade(at, "TSLA", 99.0)  # -10
+    assert not at.fleet.algos["TSLA"].is_leaving
+    recall(at, bought("FB", 100, 1), sold("FB", 98, 2))  # -20
+    assert at.fleet.algos["TSLA"].is_leaving
+    at.bar("FB")
+    assert buys(at) == []
+
+
+def test_a_profit_of_before_counts_too() -> None:
+    at = restarted(max_loss=Decimal(30))
+    trade(at, "TSLA", 96.0)  # -40: no word about it until it is known what else was traded
+    recall(at, bought("FB", 100, 1), sold("FB", 102, 2))  # +20
+    assert not at.fleet.algos["TSLA"].is_leaving
+
+
+def test_shares_from_before_today_are_no_loss() -> None:
+    rails = Rails(Limits(max_loss=Decimal(1), cooldown=MINUTE), knows_today=False)
+    rails.recall([sold("TSLA", 50, 1), bought("TSLA", 100, 2), sold("TSLA", 100, 3, qty=15)])
+    assert (str(rails.result), rails.is_over) == ("0", False)
+
+
+class Pages:
+    """Fills as the broker lists them, a page at a time."""
+
+    def __init__(self, count: int) -> None:
+        self.rows: list[dict[str, Any]] = [
+            {"id": f"{n:04}", "symbol": "TSLA", "side": "buy", "qty": "1", "price": "2.5",
+             "transaction_time": f"2026-11-20T14:{n // 60:02}:{n % 60:02}.5Z"}
+            for n in range(count)
+        ]  # fmt: skip
+        self.asked: list[dict[str, str]] = []
+
+    async def get(self, path: str, query: dict[str, str]) -> Any:
+        assert path == "/account/activities/FILL"
+        self.asked.append(query)
+        token = query.get("page_token", "")
+        return [row for row in self.rows if row["id"] > token][:PAGE]
+
+
+async def _uncounted(request: Any) -> Any:
+    return await request
+
+
+@pytest.mark.parametrize(("count", "pages"), [(0, 1), (99, 1), (100, 2), (250, 3)])
+def test_todays_fills_are_read_page_by_page(count: int, pages: int) -> None:
+    broker = Pages(count)
+    fills = asyncio.run(fills_since(broker, OPEN, _uncounted))  # type: ignore[arg-type]
+    assert (len(fills), len(broker.asked)) == (count, pages)
+    if fills:
+        assert fills[0] == Fill("TSLA", "buy", Decimal(1), Decimal("2.5"), OPEN - 30 * MINUTE + SECOND // 2)
+
+
+@pytest.mark.parametrize("flaw", [{"qty": None}, {"price": "much"}, {"side": "?"}, {"transaction_time": 5}])
+def test_a_fill_that_is_not_understood_is_no_answer(flaw: dict[str, Any]) -> None:
+    broker = Pages(3)
+    broker.rows[1] |= flaw
+    with pytest.raises(Unreachable):
+        asyncio.run(fills_since(broker, OPEN, _uncounted))  # type: ignore[arg-type]
+
+
+# -- in a whole session -----------------------------------------------------------------------------------------------
+
+
+async def _session(
+    bot: type[ScalpAlgo], endpoints: Endpoints, server: ExchangeServer, script: Script, until: float
+) -> None:
+    limits = Limits(max_hold=5 * MINUTE)
+    session = Session(settings("TSLA", rails=limits), endpoints, bot)
+    assert await session.open()
+    running = RunningBot(server, session, script)
+    work = (session.feed.run(), session.updates.run(), running.periodic(), session.watch())
+    jobs = [asyncio.ensure_future(job) for job in work]
+    await running.until(until)
+    session.over()
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
+    await session.close()
+
+
+def test_a_position_is_left_in_time_though_the_bot_was_started_again() -> None:
+    async def story() -> None:
+        script = Script()
+        market = {"TSLA": minutes("TSLA", AT_100, AT_100, *[(99.9, 99.9, 99.8, 99.8)] * 17)}
+        async with exchange(market, script) as (server, endpoints):
+            engine: Engine = server.simulation.engine
+            await _session(BuysOnce, endpoints, server, script, 240)
+            assert engine.account.held("TSLA") == 10
+            await _session(Idle, endpoints, server, script, 470)
+            (exit_,) = script.sent("POST /v2/orders", type="market")
+            assert 420 <= exit_.at < 455  # the entry was 2 minutes after the open
+            assert engine.account.held("TSLA") == 0
+
+    run(story())
+
+
+# -- in a backtest ----------------------------------------------------------------------------------------------------
+
+
+def backtested(limits: Limits) -> list[tuple[str, int, float]]:
+    """Bought at 100 in the third minute; the fifth one falls to 99. (Side, shares, seconds since the open.)"""
+    session = ClockSession(session_day(dt.date(2026, 11, 20)).date, OPEN, OPEN + 390 * MINUTE)
+    prices = [AT_100] * 4 + [(100.0, 100.0, 99.0, 99.0)] + [(99.0, 99.0, 99.0, 99.0)] * 30
+    market = {"TSLA": minutes("TSLA", *prices)}
+    model = engine_rules.fill_model("optimistic", NO_SLIPPAGE)
+    (day,) = engine_rules.play(SlowToSell, Decimal(1000), session, market, model, Latency(), limits)
+    return [(fill.side, int(fill.qty), (fill.at - OPEN) / SECOND) for fill in day.fills]
+
+
+class SlowToSell(BuysOnce):
+    """Its sell waits far above the market."""
+
+    def _sell(self, at: int, order_type: OrderType) -> list[Action]:
+        actions = super()._sell(at, order_type)
+        return [structs.replace(a, limit_price=Decimal(200)) if order_type == "limit" else a for a in actions]
+
+
+def test_a_print_strikes_the_stop_loss_in_a_backtest() -> None:
+    buy, sell = backtested(Limits(stop_loss=Decimal("0.005")))
+    assert (buy[0], sell[:2]) == ("buy", ("sell", 10))
+    assert 4 * 60 <= sell[2] < 5 * 60 + 1
+
+
+def test_max_hold_in_a_backtest() -> None:
+    (_, _, bought_at), (_, _, sold_at) = backtested(Limits(max_hold=10 * MINUTE))
+    assert bought_at + 600 <= sold_at < bought_at + 640
+
+
+def test_a_last_time_to_buy_in_a_backtest() -> None:
+    assert backtested(Limits(no_buy_after=dt.time(9, 31))) == []
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_rails_as_they_are_written() -> None:
+    line = "--stop-loss 0.5% --max-hold 15m --max-loss 300 --cooldown 90s --max-positions 5 --budget 10000 "
+    limits = Limits(Decimal("0.005"), 900 * SECOND, Decimal(300), 90 * SECOND, 5, Decimal(10000), dt.time(15, 30))
+    assert read_settings([*(line + "--no-buy-after 15:30").split(), "TSLA"], {}).rails == limits
+    assert read_backtest_settings([*(line + "--no-buy-after 15:30").split(), "TSLA"], {}).rails == limits
+    assert not read_settings(["TSLA"], {}).rails
+    assert str(limits) == (
+        "stop-loss 0.5%, max-hold 900s, max-loss 300, cooldown 90s, max-positions 5, budget 10000, no-buy-after 15:30"
+    )
+
+
+def _mistakes() -> Iterator[tuple[str, str]]:
+    for option, texts, words in (
+        ("--stop-loss", ("0.5", "0%", "100%", "-1%", "%", "x%", ".%"), "is not a percentage"),
+        ("--max-hold", ("15", "0m", "15d", "-1m", "25h", "m"), "is not a length of time"),
+        ("--cooldown", ("soon", "1.5m"), "is not a length of time"),
+        ("--max-loss", ("0", "-300", "nan", "inf", "much", "1e99"), "is not an amount of dollars"),
+        ("--budget", ("0", "$5"), "is not an amount of dollars"),
+        ("--max-positions", ("0", "-1", "two", "1.5"), "is not a number of symbols"),
+        ("--no-buy-after", ("15", "25:00", "3pm", "15:30:00"), "is not a time of day"),
+    ):
+        for text in texts:
+            yield f"{option}={text}", words
+
+
+@pytest.mark.parametrize(("argument", "words"), list(_mistakes()))
+def test_each_mistake_is_one_clear_line(argument: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        read_settings([argument, "TSLA"], {})
+    assert "\n" not in str(caught.value)
+
+
+def test_bar_fills_know_no_rails() -> None:
+    with pytest.raises(UserError, match="--fills bar knows no risk rails"):
+        read_backtest_settings(["--fills", "bar", "--stop-loss", "1%", "TSLA"], {})
+
