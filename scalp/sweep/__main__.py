@@ -1,0 +1,133 @@
+"""`python -m scalp.sweep`: the same backtest for many sets of parameters."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from scalp.backtest.settings import BacktestSettings
+from scalp.errors import UserError
+from scalp.sweep import run as running
+from scalp.sweep import source
+from scalp.sweep.output import Told
+from scalp.sweep.parameters import Values, read_grid, sets
+from scalp.sweep.results import SweepResults
+from scalp.sweep.settings import SweepSettings, read_settings
+from scalp.sweep.source import DaySpec, specify
+from scalp.sweep.tasks import Batch, Job, Outcome, algo_class_of
+
+LARGEST_BATCH = 16  # sets in a task: they share the reading of the bars, and the cost of a task
+BATCHES_PER_CORE = 32  # at least, while there are enough sets: the last one should not be waited for long
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0; 2: an error of the user's, in one line."""
+    try:
+        sweep(read_settings(argv))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing more can be said there, not even at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def sweep(settings: SweepSettings) -> None:
+    """The whole command. Raises UserError with one clear line."""
+    algo_class = algo_class_of(settings.backtest.algo)
+    grid = read_grid(settings.given, algo_class)
+    if settings.csv is not None:
+        _try_to_write(settings)
+    for note in settings.backtest.notes:
+        print(note, file=sys.stderr)
+    chosen = list(sets(grid))
+    with _progress() as progress:
+        days = specify(settings.backtest, progress)
+        if settings.walk_forward is not None and sum(settings.walk_forward) > len(days):
+            train, test = settings.walk_forward
+            raise UserError(f"--walk-forward needs {train} + {test} trading days, there are {len(days)}")
+        job = Job(_for_workers(settings.backtest), tuple(grid))
+        results = SweepResults(chosen, days)
+        done, of = 0, len(chosen) * len(days)
+        progress("playing", done, of)
+        for outcomes in _outcomes(settings, job, chosen, days):
+            results.take(outcomes)
+            done += len(outcomes)
+            progress("playing", done, of)
+    steps = results.walk_forward(*settings.walk_forward) if settings.walk_forward is not None else []
+    told = Told(tuple(grid), results, steps, settings.backtest, algo_class)
+    if settings.csv is not None:
+        with settings.csv.open("w", newline="") as file:
+            told.write_csv(file)
+    if settings.json:
+        told.write_json(sys.stdout)
+    else:
+        for line in told.lines():
+            print(line)
+
+
+def batches(chosen: Sequence[Values], days: Sequence[DaySpec], cores: int) -> Iterator[Batch]:
+    """The tasks, made as they are asked for, in the order of the days."""
+    size = max(1, min(LARGEST_BATCH, len(chosen) * len(days) // (cores * BATCHES_PER_CORE)))
+    numbered = list(enumerate(chosen))
+    for place, day in enumerate(days):
+        for first in range(0, len(numbered), size):
+            yield Batch(place, day, tuple(numbered[first : first + size]))
+
+
+def _outcomes(
+    settings: SweepSettings, job: Job, chosen: Sequence[Values], days: Sequence[DaySpec]
+) -> Iterator[list[Outcome]]:
+    jobs = settings.jobs
+    if jobs is None and not settings.scheduler:
+        jobs = running.cores()
+        if jobs is None:
+            print(f"on one core; for all of them: {running.INSTALL}", file=sys.stderr)
+    if not settings.scheduler and (jobs is None or jobs == 1):
+        yield from running.alone(job, batches(chosen, days, 1))
+        return
+    processes = min(jobs or 1, len(chosen) * len(days))
+    with running.remote(settings.scheduler) if settings.scheduler else running.local(processes) as cluster:
+        yield from cluster.play(job, batches(chosen, days, cluster.cores))
+
+
+def _for_workers(settings: BacktestSettings) -> BacktestSettings:
+    """What a task needs of the settings: no keys, and nothing long."""
+    return replace(settings, endpoints=None, symbols=(), notes=(), bars=(), csv=None)
+
+
+def _try_to_write(settings: SweepSettings) -> None:
+    """Raises UserError now rather than at the end of a long sweep."""
+    assert settings.csv is not None
+    try:
+        settings.csv.open("a").close()
+    except OSError as error:
+        raise UserError(f"--csv {settings.csv}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def _progress() -> Iterator[source.Progress]:
+    """A bar on a terminal, nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(what: str, done: int, of: int) -> None:
+            bar.update(task, description=what, completed=done, total=of)
+
+        yield tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,394 @@
+"""`python -m scalp.sweep` as a user meets it, and what its tables rest on."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import importlib.util
+import json
+import pickle
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalp import ScalpAlgo
+from scalp.backtest.__main__ import main as backtest
+from scalp.clock import Session
+from scalp.errors import UserError
+from scalp.sweep import run as running
+from scalp.sweep.__main__ import batches, main
+from scalp.sweep.parameters import read_grid
+from scalp.sweep.results import SweepResults
+from scalp.sweep.settings import read_settings
+from scalp.sweep.source import DaySpec, specify
+from scalp.sweep.tasks import Job, Outcome, Part
+
+needs_dask = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason=f"Dask is not installed: {running.INSTALL}"
+)
+
+DAYS = ("--fills", "bar", "--from", "2026-11-20", "--to", "2026-11-24")
+MARKET = (*DAYS, "F", "AAPL")
+
+ALGO = """
+import os, pathlib, signal
+from decimal import Decimal
+from scalp import ScalpAlgo
+
+class Odd(ScalpAlgo):
+    window = 10
+    margin = 0.5
+    eager = False
+    label = "a"
+    step = Decimal("0.01")
+    choices = (1, 2)
+    how = "well"
+
+    def _calculate_buy_signal(self):
+        if self.how == "raises":
+            raise RuntimeError("no such luck")
+        if self.how == "kills" or (self.how == "kills once" and not self.died_before()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._calculate_buy_signal()
+
+    def died_before(self):
+        marker = pathlib.Path(__file__).with_suffix(".died")
+        if marker.exists():
+            return True
+        marker.touch()
+        return False
+"""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> str:
+    (tmp_path / "odd.py").write_text(ALGO)
+    return f"{tmp_path / 'odd.py'}:Odd"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    code, out, err = run(capsys, *arguments, "--json")
+    assert code == 0, err
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_comes_to_what_a_backtest_of_it_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from scalp import ScalpAlgo\nclass Mine(ScalpAlgo):\n    window = 10\n")
+    assert backtest([*MARKET, "--algo", f"{tmp_path / 'mine.py'}:Mine", "--lot", "1000", "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)["summary"]
+    swept = answer(capsys, "--jobs", "1", "--set", "window=20,10", "--set", "lot=2000,1000", *MARKET)["sets"]
+    assert len(swept) == 4
+    found = next(one for one in swept if one["parameters"] == {"window": 10, "lot": 1000.0})
+    for name in ("trades", "win_rate", "pnl", "drawdown", "buys", "held", "bars"):
+        assert found[name] == alone[name], name
+        for symbol in ("F", "AAPL"):
+            assert found["per_symbol"][symbol][name] == alone["per_symbol"][symbol][name]
+    assert found["trades"] > 0 and found["drawdown"] > 0
+
+
+def test_the_table_is_sorted_best_first_and_tells_its_assumptions(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "--jobs", "1", "--set", "window=5,10,20", *MARKET)
+    assert code == 0 and not err
+    lines = out.splitlines()
+    assert lines[0].split() == ["window", "trades", "win", "P/L", "$", "drawdown", "$"]
+    profits = [float(line.split()[3]) for line in lines[1:4]]
+    assert profits == sorted(profits, reverse=True)
+    assert "best for each symbol:" in out and "assumptions: --fills bar" in out
+
+
+def test_csv_has_a_row_per_set_and_symbol(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "sweep.csv"
+    swept = answer(capsys, "--jobs", "1", "--set", "window=10,20", "--csv", str(path), *MARKET)["sets"]
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["symbol"] for row in rows] == ["*", "F", "AAPL"] * 2
+    assert [float(row["pnl"]) for row in rows if row["symbol"] == "*"] == [one["pnl"] for one in swept]
+
+
+def test_recorded_bars_are_played_day_by_day(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for date in ("2014-06-05", "2014-06-06"):
+        opened = dt.datetime.fromisoformat(f"{date} 09:30:00-04:00")
+        rows = [(opened + dt.timedelta(minutes=n), 10 + n * 7 % 11 / 100) for n in range(60)]
+        text = "".join(f"{at},{price},{price},{price},{price},1000\n" for at, price in rows)
+        (tmp_path / f"AB_{date.replace('-', '')}.csv").write_text("timestamp,open,high,low,close,volume\n" + text)
+    bars = ("--bars", str(tmp_path), "--fills", "bar")
+    assert backtest([*bars, "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)["summary"]
+    swept = answer(capsys, "--jobs", "1", "--set", "window=20", *bars)["sets"][0]
+    assert (swept["trades"], swept["pnl"], swept["bars"]) == (alone["trades"], alone["pnl"], 120)
+    code, _, err = run(capsys, "--jobs", "1", "--set", "window=20", *bars, "ABC")
+    assert code == 2 and err == "error: --bars: no minute bars of ABC: there is AB\n"
+
+
+# -- parameters -------------------------------------------------------------------------------------------------------
+
+
+def test_values_have_the_type_of_the_attribute(odd: str) -> None:
+    from scalp.custom import load_algo
+
+    given = ["window=10,20,10", "margin=1,0.5", "eager=true,False", "label=x,y z", "step=0.10", "lot=1e3"]
+    assert read_grid(given, load_algo(odd)) == {
+        "window": (10, 20),
+        "margin": (1.0, 0.5),
+        "eager": (True, False),
+        "label": ("x", "y z"),
+        "step": (Decimal("0.10"),),
+        "lot": (Decimal(1000),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("windw=1", "has no parameter windw: did you mean window?"),
+        ("zzz=1", "has no parameter zzz: there is eager, how, label, lot, margin, step, warmup_bars, window"),
+        ("_warmup_follows=1", "has no parameter _warmup_follows"),
+        ("choices=1", "Odd.choices is a tuple: only numbers, truth values and text can be swept"),
+        ("on_bar=1", "Odd.on_bar is a function"),
+        ("window=1.5", "'1.5' is not a whole number, as window is"),
+        ("window=1,,2", "'' is not a whole number"),
+        ("margin=nan", "'nan' is not a number"),
+        ("eager=yes", "'yes' is not true or false"),
+        ("step=a", "'a' is not a decimal number"),
+        ("label=", "'' is not text"),
+        ("lot=-5", "--lot '-5' must be more than 0"),
+        ("window", "write NAME=v1,v2"),
+    ],
+)
+def test_a_wrong_parameter_is_one_line(odd: str, given: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "--algo", odd, "--set", given, *MARKET)
+    assert code == 2 and not out
+    assert told in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "lot=1,2", "--lot=3"], "keep one of the two"),
+        (["--set", "window=1", "--set", "window=2"], "given twice"),
+        (["--set", "window=1", "--html", "page.html"], "--html belongs to one backtest"),
+        (["--set", "window=2", "--jobs", "0"], "'0' is not a number of processes"),
+        (["--set", "window=2", "--scheduler", "here"], "not a tcp or tls address with a port"),
+        (["--set", "window=2", "--walk-forward", "20,5"], "write train=20d,test=5d"),
+        (["--set", "window=2", "--walk-forward", "train=3d,test=1d"], "needs 3 + 1 trading days, there are 3"),
+        (["--set", "window=2", "--csv", "/nowhere/at/all.csv"], "cannot be written"),
+        ([], "--set"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, *arguments, *MARKET)
+    assert code == 2 and not out
+    assert told in err and err.count("\n") == 1
+
+
+def test_a_bad_set_is_reported_and_ends_nothing(capsys: pytest.CaptureFixture[str], odd: str) -> None:
+    code, out, _ = run(capsys, "--jobs", "1", "--algo", odd, "--set", "how=well,raises", *MARKET)
+    assert code == 0
+    assert out.splitlines()[1].startswith("well")
+    assert "1 of 2 sets have a problem and are not ranked:" in out
+    assert "how=raises: 2026-11-20: F: RuntimeError: no such luck" in out
+
+    swept = answer(capsys, "--jobs", "1", "--set", "window=0,20", "--set", "lot=1,2000", *MARKET)["sets"]
+    problems = {(one["parameters"]["window"], one["parameters"]["lot"]): one["problem"] for one in swept}
+    assert swept[0]["parameters"] == {"window": 20, "lot": 2000.0} and swept[0]["problem"] is None
+    assert "lot of $1 buys no share" in problems[20, 1.0]
+    assert "ScalpAlgo.window must be a whole number of bars" in problems[0, 2000.0]
+
+
+# -- walk-forward -----------------------------------------------------------------------------------------------------
+
+
+def spec(date: dt.date) -> DaySpec:
+    return DaySpec(Session(date, 0, 1), ("A",))
+
+
+def results_of(*profits: tuple[int, ...]) -> SweepResults:
+    """A set per argument, a day per number."""
+    days = [spec(dt.date(2026, 1, 1) + dt.timedelta(n)) for n in range(len(profits[0]))]
+    results = SweepResults([(number,) for number in range(len(profits))], days)
+    for number, of_set in enumerate(profits):
+        for place, pnl in enumerate(of_set):
+            results.take([Outcome(place, number, Part(trades=1, pnl=Decimal(pnl), total=pnl * 1_000_000))])
+    return results
+
+
+def test_each_step_tries_the_set_that_was_best_before() -> None:
+    steps = results_of((1, 1, 9, 0, 0), (2, 2, 0, 0, 5)).walk_forward(2, 2)
+    assert [(s.train.first, s.train.last, s.test.first, s.test.last) for s in steps] == [(0, 1, 2, 3), (2, 3, 4, 4)]
+    assert [(s.chosen, s.inside.pnl, s.outside.pnl) for s in steps] == [((1,), 4, 0), ((0,), 9, 0)]
+
+
+def test_a_choice_knows_nothing_of_the_days_after() -> None:
+    results = results_of((1, 1, 9), (2, 2, 0))
+    before = results.walk_forward(2, 1)[0]
+    results.take([Outcome(2, 1, Part(pnl=Decimal(-99)), problem="later")])
+    after = results.walk_forward(2, 1)[0]
+    assert (after.chosen, after.inside) == (before.chosen, before.inside)
+    assert after.outside.pnl == -99 and after.problem == "2026-01-03: later"
+
+
+def test_a_set_with_a_problem_is_not_chosen() -> None:
+    results = results_of((1, 1, 1), (2, 2, 2))
+    results.take([Outcome(0, 1, Part(pnl=Decimal(50)), problem="bad")])
+    assert results.walk_forward(2, 1)[0].chosen == (0,)
+    results.take([Outcome(1, 0, problem="bad")])
+    assert results.walk_forward(2, 1)[0].chosen is None
+
+
+def test_walk_forward_sets_both_tables_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--jobs", "1", "--set", "window=5,20", "--walk-forward", "train=1d,test=1d", *MARKET)
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0 and out.count("  |  ") == 4  # the head, two steps, and all
+    assert "in-sample" in out and "out-of-sample" in out
+    told = answer(capsys, *arguments)
+    for step in told["walk_forward"]:
+        assert step["in_sample"]["to"] < step["out_of_sample"]["from"]
+    assert told["walk_forward"][1]["out_of_sample"]["to"] == "2026-11-24"
+
+
+def test_the_drawdown_of_days_in_a_row_is_that_of_their_whole_path() -> None:
+    def day(*points: int) -> Part:
+        peak = fall = 0
+        for point in points:
+            peak = max(peak, point)
+            fall = max(fall, peak - point)
+        return Part(total=points[-1], high=max(0, *points), low=min(0, *points), fall=fall)
+
+    paths = [(3, 1, 2), (-4, -1), (2, -6, 5), (-1, -2)]
+    whole, running_total, points = Part(), 0, []
+    for path in paths:
+        whole += day(*path)
+        points += [running_total + point for point in path]
+        running_total += path[-1]
+    assert whole == day(*points)
+
+
+# -- tasks and processes ----------------------------------------------------------------------------------------------
+
+
+def no_progress(what: str, done: int, of: int) -> None:
+    pass
+
+
+def test_a_task_carries_no_bars_and_no_key() -> None:
+    settings = read_settings(["--set", "window=1,2", *MARKET])
+    days = specify(settings.backtest, no_progress)
+    sizes = [len(pickle.dumps(batch)) for batch in batches([(n,) for n in range(100)], days, 2)]
+    assert max(sizes) < 2000
+
+
+def test_without_dask_one_core_works_and_more_say_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    code, out, err = run(capsys, "--set", "window=20", *MARKET)
+    assert code == 0 and out and err == f"on one core; for all of them: {running.INSTALL}\n"
+    for more in (("--jobs", "2"), ("--scheduler", "tcp://127.0.0.1:1")):
+        code, _, err = run(capsys, "--set", "window=20", *more, *MARKET)
+        assert code == 2 and running.INSTALL in err
+
+
+@needs_dask
+def test_two_processes_tell_the_same_as_one(capsys: pytest.CaptureFixture[str], odd: str) -> None:
+    rest = ("--set", "window=5,20", "--walk-forward", "train=1d,test=1d", "--algo", odd, *MARKET)
+    alone = answer(capsys, "--jobs", "1", "--set", "how=well,raises", *rest)
+    both = answer(capsys, "--jobs", "2", "--set", "how=well,raises", *rest)
+    assert both == alone
+
+
+@needs_dask
+def test_a_task_that_dies_is_retried_and_one_that_always_dies_is_reported(
+    capsys: pytest.CaptureFixture[str], odd: str
+) -> None:
+    rest = ("--algo", odd, "--fills", "bar", "--from", "2026-11-20", "--to", "2026-11-23", "F")
+    well = answer(capsys, "--jobs", "1", "--set", "how=well", *rest)["sets"][0]
+    assert well["trades"]
+    told = answer(capsys, "--jobs", "2", "--set", "how=well,kills once,kills", *rest)["sets"]
+    assert [one["parameters"]["how"] for one in told] == ["well", "kills once", "kills"]
+    assert [{**one, "parameters": None} for one in told[:2]] == [{**well, "parameters": None}] * 2
+    assert "its process died again and again" in told[2]["problem"]
+    assert Path(odd.partition(":")[0]).with_suffix(".died").exists()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    distributed = pytest.importorskip("distributed", reason=f"Dask is not installed: {running.INSTALL}")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+def test_a_cluster_that_runs_already(capsys: pytest.CaptureFixture[str], cluster: Any) -> None:
+    arguments = ("--set", "window=5,20", "--set", "lot=1,2000", *MARKET)
+    alone = answer(capsys, "--jobs", "1", *arguments)
+    assert answer(capsys, "--scheduler", cluster.scheduler_address, *arguments) == alone
+
+
+def test_few_tasks_are_on_the_way_at_once(cluster: Any) -> None:
+    settings = read_settings(["--set", "window=5,6", *MARKET]).backtest
+    days = specify(settings, no_progress)
+    made = played = most = 0
+
+    def counted() -> Iterator[Any]:
+        nonlocal made
+        for batch in batches([(n,) for n in range(5, 25)], days, 100):
+            made += 1
+            yield batch
+
+    with running.remote(cluster.scheduler_address) as workers:
+        for _ in workers.play(Job(settings, ("window",)), counted()):
+            most = max(most, made - played)
+            played += 1
+    assert made == played == 60
+    assert most <= running.IN_FLIGHT * 2
+
+
+@needs_dask
+def test_a_scheduler_that_is_not_there_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "ANSWER", 0.3)
+    code, _, err = run(capsys, "--scheduler", "tcp://127.0.0.1:9", "--set", "window=5", *MARKET)
+    assert code == 2 and "no Dask scheduler answers there" in err and err.count("\n") == 1
+
+
+# -- the built-in parameter -------------------------------------------------------------------------------------------
+
+
+def test_warmup_bars_follow_the_window_until_a_class_sets_them() -> None:
+    assert (ScalpAlgo.window, ScalpAlgo.warmup_bars) == (20, 21)
+    short = type("Short", (ScalpAlgo,), {"window": 5})
+    patient = type("Patient", (ScalpAlgo,), {"warmup_bars": 60})
+    assert short.warmup_bars == 6
+    assert type("Shorter", (short,), {"window": 3}).warmup_bars == 4
+    assert type("Both", (ScalpAlgo,), {"window": 5, "warmup_bars": 30}).warmup_bars == 30
+    assert type("Still", (patient,), {"window": 5}).warmup_bars == 60
+    with pytest.raises(ValueError, match="whole number of bars"):
+        type("None", (ScalpAlgo,), {"window": 0})
+    # A signal of one's own may mean something else by it.
+    own = {"_calculate_buy_signal": lambda self: False}
+    assert type("Own", (ScalpAlgo,), {"window": "5min", **own}).warmup_bars == 21
+
+
+def test_the_example_declares_its_parameters() -> None:
+    from scalp.custom import load_algo
+
+    example = load_algo(str(Path(__file__).parents[1] / "examples/sma_window.py") + ":SmaWindow")
+    assert read_grid(["window=5", "margin=0"], example) == {"window": (5,), "margin": (0.0,)}
+    with pytest.raises(UserError, match="did you mean margin"):
+        read_grid(["margins=1"], example)
