@@ -46,7 +46,12 @@ class Journaling:
             "lot": settings.lot,
             "algo": _algo_name(settings.algo, algo_class),
             "feed": self._endpoints.feed,
-            "options": {"on_exit": settings.on_exit, "wait": settings.wait, "speed": settings.speed},
+            "options": {
+                "on_exit": settings.on_exit,
+                "wait": settings.wait,
+                "speed": settings.speed,
+                "rails": str(settings.rails) if settings.rails else "",
+            },
             "versions": versions(),
         }
         try:
