@@ -16,7 +16,7 @@ from scalp.errors import UserError
 from scalp.exchange import demo
 from scalp.loops import JumpingLoop, ScaledLoop
 from scalp.notify import SESSION_OVER, notifications
-from scalp.report import Total, summary
+from scalp.report import Total, summary, times
 from scalp.session import TradingSession
 from scalp.settings import Endpoints, Settings, read_settings
 from scalp.stopping import Stop, endless
@@ -82,6 +82,7 @@ async def trade(
         log.info(SESSION_OVER, result)
         for line in summary(session.fleet):
             log.info("%s", line)
+        log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(session.broker.round_trips))
         if total is not None:
             total.add(session.fleet)
         is_anything_left = session.tell_leftovers()

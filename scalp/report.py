@@ -10,7 +10,7 @@ from scalp.fleet import Fleet
 
 ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in which something happened
 
-_ROW = "{:<8} {:>6} {:>8} {:>12} {:>8} {:>15} {:>14}"
+_ROW = "{:<8} {:>6} {:>8} {:>12} {:>8} {:>15} {:>10} {:>10}"
 
 
 class Total:
@@ -32,7 +32,7 @@ class Total:
 
 def summary(fleet: Fleet) -> Iterator[str]:
     """The lines of the table: per symbol round trips, shares sold, gross profit, shares held, fill -> sell reaction."""
-    yield _ROW.format("symbol", "trades", "shares", "gross P/L $", "held", "reaction median", "reaction worst")
+    yield _ROW.format("symbol", "trades", "shares", "gross P/L $", "held", "reaction median", "p99", "worst")
     total = Total()
     total.add(fleet)
     for symbol, algo in fleet.algos.items():
@@ -52,9 +52,17 @@ def _row(name: str, trades: int, shares: Decimal, profit: Decimal, held: Decimal
         f"{shares.normalize():f}",
         f"{profit:+.2f}",
         f"{held.normalize():f}",
-        f"{statistics.median(reactions) * 1000:.2f} ms" if reactions else "-",
-        f"{max(reactions) * 1000:.2f} ms" if reactions else "-",
+        *times(reactions),
     )
+
+
+def times(seconds: list[float]) -> tuple[str, str, str]:
+    """Median, 99th percentile and worst, as text in milliseconds."""
+    if not seconds:
+        return "-", "-", "-"
+    ordered = sorted(seconds)
+    p99 = ordered[min(len(ordered) * 99 // 100, len(ordered) - 1)]
+    return f"{statistics.median(ordered) * 1000:.2f} ms", f"{p99 * 1000:.2f} ms", f"{ordered[-1] * 1000:.2f} ms"
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def test_a_session_ends_with_its_table_at_the_close() -> None:
     assert played.code == 0
     assert played.ended_at == pytest.approx(1200, abs=1)
     lines = played.text.splitlines()
-    assert re.search(r"total +1 +10 +\+0\.00 +0 +[\d.]+ ms +[\d.]+ ms$", lines[-1])
+    assert re.search(r"total +1 +10 +\+0\.00 +0 +[\d.]+ ms +[\d.]+ ms +[\d.]+ ms$", lines[-1])
     assert "WARNING" not in played.text
 
 

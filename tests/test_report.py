@@ -22,10 +22,10 @@ def test_each_symbol_has_a_row_and_all_together_too() -> None:
     fleet.algos["S1"].ledger.position = Decimal("7")
     fleet.reactions["S0"] = [0.001, 0.003, 0.002]
     assert list(summary(fleet)) == [
-        "symbol   trades   shares  gross P/L $     held reaction median reaction worst",
-        "S0            3      100       -12.34        0         2.00 ms        3.00 ms",
-        "S1            0        0        +0.00        7               -              -",
-        "total         3      100       -12.34        7         2.00 ms        3.00 ms",
+        "symbol   trades   shares  gross P/L $     held reaction median        p99      worst",
+        "S0            3      100       -12.34        0         2.00 ms    3.00 ms    3.00 ms",
+        "S1            0        0        +0.00        7               -          -          -",
+        "total         3      100       -12.34        7         2.00 ms    3.00 ms    3.00 ms",
     ]
 
 

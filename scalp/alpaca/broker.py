@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -64,6 +65,7 @@ class AlpacaBroker:
         self._latest_trade = latest_trade
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
+        self.round_trips: list[float] = []  # seconds from an order's sending to its answer, in this run
         self._cancelling: set[str] = set()  # orders whose cancel has not got through yet
 
     def perform(self, action: Action) -> None:
@@ -144,8 +146,9 @@ class AlpacaBroker:
                 self._desk.on_sent(action)
                 sent = self._rest.submit(action)
             try:
-                answer, sent = sent, None
+                answer, sent, sent_at = sent, None, time.perf_counter()
                 found = await self.counted(answer)
+                self.round_trips.append(time.perf_counter() - sent_at)
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
                 pause = self._pause(limited, wait)
