@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scalp.bars import SessionBars
@@ -187,6 +188,8 @@ class ScalpAlgo:
 
     def on_order_update(self, report: OrderReport, at: int) -> list[Action]:
         """Some source told of an order in this symbol: the stream, a REST answer, a listing."""
+        known = self.ledger.find(report.id) or self.ledger.find(report.client_order_id)
+        was_given_up = known is not None and known.status in (LOST, REFUSED)
         change = self.ledger.merge(report, at)
         if not change.moved:
             return []
@@ -204,7 +207,12 @@ class ScalpAlgo:
                 may_sell = was_wanted or order.status == "filled"
                 if order.status == "rejected" or (order.type == "market" and not may_sell):
                     self._back_off(at)
-        return self._decide(at, f"{order.side} {order.status}", may_sell)
+        actions = self._decide(at, f"{order.side} {order.status}", may_sell)
+        is_stray = was_given_up and order.side == "buy" and order is not self.order and not order.has_ended
+        if is_stray and self.ledger.position >= 0:
+            # It arrived after all, and nobody waits for it any more: one order at work, never two.
+            actions = [*actions, self._cancel(order, at)]
+        return actions
 
     def on_submit_refused(self, client_order_id: str, why: str, at: int) -> list[Action]:
         """The broker, or this side on the way there, refused an order: it never came to be."""
@@ -455,8 +463,9 @@ class ScalpAlgo:
             return []
         try:
             # Not `bool(...)`: NaN, a coroutine or "no" are truthy, and what is odd must not buy.
-            is_signal = bool(self._calculate_buy_signal() == True)  # noqa: E712
-        except Exception:
+            answer = self._calculate_buy_signal()
+            is_signal = isinstance(answer, (bool, np.bool_)) and bool(answer)
+        except (Exception, SystemExit):
             self._log.exception("the buy signal failed: no buy")
             return []
         if not is_signal:

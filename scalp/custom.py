@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +34,21 @@ def load_algo(spec: str) -> type[ScalpAlgo]:
         raise UserError(f"--algo {spec!r}: {where} has no {name}")
     if not isinstance(algo, type) or not issubclass(algo, ScalpAlgo):
         raise UserError(f"--algo {spec!r}: {name} is not a subclass of ScalpAlgo")
+    _try(spec, algo)
     return algo
+
+
+def _try(spec: str, algo: type[ScalpAlgo]) -> None:
+    """Make one and look at it, so that what is wrong with it shows before anything is traded. Raises UserError."""
+    try:
+        made = algo("TEST", Decimal(1), "0")
+        inspect.signature(made._calculate_buy_signal).bind()
+        warmup = made.warmup_bars
+    except Exception as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"--algo {spec!r}: no algo can be made of it: {type(error).__name__}: {line}") from None
+    if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+        raise UserError(f"--algo {spec!r}: warmup_bars must be a whole number of bars, not {warmup!r}")
 
 
 def _from_path(name: str) -> ModuleType:

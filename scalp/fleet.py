@@ -119,6 +119,8 @@ class Fleet:
         self.see("feed", f"no bars: {why}")
 
     def on_last_trade(self, symbol: str, trade: Trade | None) -> None:
+        if trade is not None and trade.at > self._now():
+            trade = Trade(trade.symbol, self._now(), trade.price, trade.size)
         self._handle(symbol, lambda algo, at: algo.on_last_trade(trade, at))
 
     # -- orders -------------------------------------------------------------------------------------------------------
@@ -318,7 +320,10 @@ class Fleet:
         for action in actions:
             if isinstance(action, SubmitOrder) and action.side == "buy":
                 self._unsent.add(action.client_order_id)
-            self._send(action)
+            try:
+                self._send(action)
+            except Exception:
+                self._trouble(algo)  # the other actions go all the same
         self._reckon(algo)
         if self.journal is not None:
             for action in actions:

@@ -14,9 +14,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.messages import FINAL_STATUSES, MINUTE, OrderReport, SubmitOrder
+from scalp.messages import FINAL_STATUSES, MINUTE, SECOND, OrderReport, SubmitOrder
 
 ZERO = Decimal(0)
+RECENT = 15 * SECOND  # after a position was listed: an update that comes later is not from before it
 BELIEVABLE = 5 * MINUTE  # the most by which an execution's time may differ from the present
 
 # Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
@@ -261,7 +262,9 @@ class Ledger:
         Only a time near the present is believed, and never one that would hide a fill of an order sent after that.
         """
         at = report.at
-        if at is None or (now is not None and abs(at - now) > BELIEVABLE):
+        if at is None:
+            return False
+        if now is not None and (abs(at - now) > BELIEVABLE or now - self._position_as_of > RECENT):
             return False
         return at < self._position_as_of and not (order.is_own and order.submitted_at >= self._position_as_of)
 

@@ -41,6 +41,7 @@ DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
 FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold, with --on-exit flatten
 FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
+SECOND_LOOK = 2.0  # seconds
 MOST_SINGLE_ASSETS = 10  # asked for one by one where the listing lacks them
 SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
 LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
@@ -144,6 +145,7 @@ class TradingSession:
             needs_past = self.settings.rails.needs_todays_fills
             self.fleet.rails = rails = Rails(self.settings.rails, knows_today=not needs_past)
             log.info("risk rails: %s", self.settings.rails)
+            self._start(self._press_on())
             if needs_past:
                 self._start(self._recall(rails, session))
         self._clock_asked_at = self._looked_at = self._loop.time()
@@ -323,6 +325,13 @@ class TradingSession:
         counts = [algo.minutes for algo in self.fleet.algos.values()]
         log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
 
+    async def _press_on(self) -> None:
+        """While a symbol is being left, see to it every second: the checkup may be half a minute away."""
+        while True:
+            await asyncio.sleep(LIQUIDATION_EVERY)
+            if self.fleet.is_leaving:
+                self.fleet.checkup()
+
     async def _recall(self, rails: Rails, session: Session) -> None:
         """Tell the rails what was traded today before the positions that the bot started with were listed."""
         wait, longest = HISTORY_RETRY
@@ -397,6 +406,10 @@ class TradingSession:
         """The exchange's clock may change its mind about the close."""
         try:
             clock = await self.broker.counted(self._sync())
+            if not clock.is_open and self.fleet.session is not None and clock.timestamp < self.fleet.session.close:
+                # An unscheduled close ends the day: it has to be said twice.
+                await asyncio.sleep(SECOND_LOOK)
+                clock = await self.broker.counted(self._sync())
         except (Unreachable, OutcomeUnknown, Refused) as error:
             log.warning("the exchange's clock: %s", error)
             return

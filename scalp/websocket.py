@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from websockets.client import ClientConnection
 from websockets.connection import OPEN
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosedError, WebSocketException
 from websockets.frames import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, Frame
 from websockets.http11 import Response
 from websockets.uri import parse_uri
@@ -109,7 +109,7 @@ class WebSocket(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        if self._wire.state is OPEN and not self._wire.reader.buffer and self._wire.cur_size is None:
+        if self._wire.state is OPEN and self._is_between_frames():
             data = self._take_plain(data)
             if not data:
                 return
@@ -126,6 +126,15 @@ class WebSocket(asyncio.Protocol):
         if self._wire.close_expected() and self._transport is not None:
             # The server waits for us in vain to close first: it ends here.
             self._transport.close()
+
+    def _is_between_frames(self) -> bool:
+        """Whether the library waits for the first byte of a message: only then may it be passed by."""
+        if self._wire.reader.buffer or self._wire.cur_size is not None:
+            return False
+        waiting: Any = self._wire.parser
+        while waiting.gi_yieldfrom is not None:
+            waiting = waiting.gi_yieldfrom
+        return bool(waiting.gi_code.co_name == "at_eof")
 
     def _take_plain(self, data: bytes) -> bytes:
         """Handle the whole, unfragmented messages that `data` begins with; returns what the library has to look at.
@@ -201,10 +210,14 @@ class WebSocket(asyncio.Protocol):
         while True:
             await asyncio.sleep(interval)
             sent_at = self._loop.time()
-            self._wire.send_ping(b"")
-            self._flush()
-            await asyncio.sleep(patience)
-            if self._pong_at < sent_at and self._transport is not None:
+            try:
+                self._wire.send_ping(b"")
+                self._flush()
+                await asyncio.sleep(patience)
+                is_alive = self._pong_at >= sent_at
+            except WebSocketException:
+                is_alive = False  # it is closing, and does not come to an end
+            if not is_alive and self._transport is not None:
                 self._transport.abort()
                 return
 

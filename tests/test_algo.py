@@ -433,3 +433,11 @@ def test_the_same_events_give_the_same_actions(state: State) -> None:
         return said
 
     assert play() == play()
+
+
+def test_a_buy_given_up_as_lost_that_turns_up_is_cancelled() -> None:
+    desk = flat()
+    assert desk.bar(101.0) == ["buy 19 @ 101.00 #1"]
+    assert (desk.loses(1), desk.state) == ([], TO_BUY)
+    assert desk.at("09:54:04").bar(99.0) + desk.at("09:55:04").bar(101.0) == ["buy 19 @ 101.00 #2"]
+    assert (desk.tells(1, "new"), desk.state) == (["cancel #1"], BUY_SUBMITTED)

@@ -74,7 +74,12 @@ class AlpacaBroker:
             # An exit is on the wire before this returns, if a connection is warm; an entry has to ask for leave first.
             sent = None
             if action.side == "sell" and not self._desk.no_orders():
-                sent = self._rest.submit_now(action)
+                try:
+                    sent = self._rest.submit_now(action)
+                except Exception:
+                    # Nobody knows what got out: it is asked for, like every order of unknown outcome.
+                    log.exception("%s: the order lane failed", action.symbol)
+                    sent = _unknown()
                 if sent is not None:
                     self._desk.on_sent(action)
             self._start(self._submit(action, sent))
@@ -142,6 +147,11 @@ class AlpacaBroker:
                 why = await self._entry_forbidden(action, deadline) if action.side == "buy" else self._desk.no_orders()
                 if why:
                     self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+                    return
+                order = self._desk.find_order(action.symbol, action.client_order_id)
+                if order is not None and order.cancel_sent_at and not order.id:
+                    # Not wanted any more, and never accepted: what is wanted instead can go at once.
+                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return
                 self._desk.on_sent(action)
                 sent = self._rest.submit(action)
@@ -336,6 +346,10 @@ class AlpacaBroker:
             except (OutcomeUnknown, Unreachable) as error:
                 log.warning("%s: cancel: %s", action.symbol, error)
             return order
+
+
+async def _unknown() -> OrderReport:
+    raise OutcomeUnknown("the order lane failed")
 
 
 def _is_duplicate(refusal: Refused) -> bool:

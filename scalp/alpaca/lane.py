@@ -36,6 +36,7 @@ class _Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self.idle_since = 0.0
+        self._is_given_up = False
 
     def send(self, request: bytes, answer: asyncio.Future[Answer]) -> None:
         assert self._transport is not None
@@ -46,7 +47,13 @@ class _Connection(asyncio.Protocol):
         # Nobody waits for it any more, after a timeout: what still comes must not be taken for the next answer.
         answer.add_done_callback(self._on_done)
 
+    @property
+    def is_usable(self) -> bool:
+        """Open, and not given up."""
+        return not self._is_given_up and self._transport is not None and not self._transport.is_closing()
+
     def abort(self) -> None:
+        self._is_given_up = True
         self._lane.retire(self)
         if self._transport is not None:
             self._transport.abort()
@@ -85,12 +92,15 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         answer, self._answer = self._answer, None
+        if answer is None:
+            self.abort()  # a second answer to one request: what comes next belongs to nobody knows what
+            return
         status = self._parser.get_status_code()
         if status < 200:
             self._answer = answer  # an interim answer: the real one follows
             self._headers, self._body = {}, []
             return
-        if answer is not None and not answer.done():
+        if not answer.done():
             answer.set_result((status, self._headers, b"".join(self._body)))
         if self._parser.should_keep_alive():
             self._lane.free(self)
@@ -124,9 +134,13 @@ class OrderLane:
 
         The answer is (status, headers, body); ConnectionError when it is lost. Cancel it to give it up.
         """
-        if not self._idle:
-            return None
-        connection = self._idle.pop()
+        now = self._loop.time()
+        while True:
+            if not self._idle:
+                return None
+            connection = self._idle.pop()
+            if connection.is_usable and now - connection.idle_since <= KEEP_ALIVE:
+                break
         answer: asyncio.Future[Answer] = self._loop.create_future()
         line = f"{method} {self._path}{path} HTTP/1.1\r\n".encode("latin-1")
         connection.send(b"%b%b%d\r\n\r\n%b" % (line, self._head, len(body), body), answer)
@@ -142,6 +156,8 @@ class OrderLane:
     # What the connections tell.
 
     def free(self, connection: _Connection) -> None:
+        if not connection.is_usable or connection in self._idle:
+            return
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
 
@@ -180,7 +196,7 @@ class OrderLane:
 
     async def _renew(self) -> None:
         now = self._loop.time()
-        for connection in [c for c in self._idle if now - c.idle_since > KEEP_ALIVE]:
+        for connection in [c for c in self._idle if now - c.idle_since > KEEP_ALIVE / 2]:
             await self._connect()  # the new one first: there is always one ready
             if connection in self._idle:  # else an order took it meanwhile
                 connection.abort()

@@ -11,6 +11,7 @@ sent, changed or cancelled and the answer is missing), `Unreachable` (a question
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -168,6 +169,8 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             reset = float(headers["x-ratelimit-reset"])
         except (KeyError, ValueError):
             return
+        if not math.isfinite(reset):
+            return
         self.on_rate_limit(limit, remaining, reset)
 
     # Account, clock, assets.
@@ -215,7 +218,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         answer = self.submit_now(order)
         if answer is not None:
             return await answer
-        return _submitted(await self.post("/orders", _order_body(order)))
+        return _submitted(await self.post("/orders", _order_body(order)), order)
 
     def submit_now(self, order: SubmitOrder) -> Coroutine[Any, Any, OrderReport] | None:
         """Write the order out before this returns; None, and nothing sent, when no connection of the lane is ready.
@@ -225,9 +228,9 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         if self._lane is None:
             return None
         pending = self._lane.send("POST", "/v2/orders", msgspec.json.encode(_order_body(order)))
-        return None if pending is None else self._answer_of(pending)
+        return None if pending is None else self._answer_of(pending, order)
 
-    async def _answer_of(self, pending: asyncio.Future[Answer]) -> OrderReport:
+    async def _answer_of(self, pending: asyncio.Future[Answer], order: SubmitOrder) -> OrderReport:
         async def sent(*_: Any) -> Answer:
             async with asyncio.timeout(self._order_timeout):
                 return await pending
@@ -238,7 +241,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         )
         self._observe(headers)
         check(status, headers, body, what=what, changes=True)
-        return _submitted(decode(body, what=what, changes=True))
+        return _submitted(decode(body, what=what, changes=True), order)
 
     async def cancel(self, order_id: str) -> None:
         """Ask for a cancel: the order is gone only when an update or a listing says so."""
@@ -343,10 +346,12 @@ def _order_body(order: SubmitOrder) -> dict[str, str]:
     return body
 
 
-def _submitted(answer: object) -> OrderReport:
+def _submitted(answer: object, order: SubmitOrder) -> OrderReport:
     report = order_report(answer) if isinstance(answer, dict) else None
     if report is None or not report.id or not report.symbol:
         raise OutcomeUnknown("POST /orders: the answer holds no order")
+    if report.client_order_id not in ("", order.client_order_id):
+        raise OutcomeUnknown("POST /orders: the answer is about another order")
     return report
 
 

@@ -104,8 +104,12 @@ def test_an_order_goes_out_exactly_and_comes_back_as_a_report() -> None:
     async def session() -> None:
         async with alpaca() as (fake, rest):
             for order in (BUY, SubmitOrder("AAPL", "b", "sell", 3, "market")):
-                fake.will_answer(ORDER)
-                assert await rest.submit(order) == REPORT
+                fake.will_answer({**ORDER, "client_order_id": order.client_order_id})
+                assert (await rest.submit(order)).id == REPORT.id
+            fake.will_answer(ORDER)
+            with pytest.raises(OutcomeUnknown, match="another order"):
+                await rest.submit(SubmitOrder("AAPL", "c", "sell", 3, "market"))
+            fake.asked.pop()
             fake.will_answer(ORDER)
             assert await rest.order("c1e9") == REPORT
             fake.will_answer(ORDER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -134,3 +134,31 @@ def test_an_answer_that_never_comes_is_told_as_a_lost_connection() -> None:
                 await answer
 
     run(story())
+
+
+def test_a_second_answer_to_one_request_ends_the_connection_and_is_nobodys() -> None:
+    async def story() -> None:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            one = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nAAAA"
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                await reader.readuntil(b"}")
+                writer.write(one + one)
+                await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        lane = OrderLane(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {})
+        lane.start()
+        await asyncio.sleep(0.1)
+        first = lane.send("POST", "/v2/orders", b"{}")
+        assert first is not None
+        assert (await first)[2] == b"AAAA"
+        await asyncio.sleep(0.05)
+        connections = [c for c in lane._idle]
+        assert len(connections) == len(set(connections))
+        assert all(connection.is_usable for connection in connections)
+        await lane.close()
+        server.close()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(story())
