@@ -104,7 +104,7 @@ CALLS: dict[str, tuple[Call, Any, Callable[[Any], None]]] = {
     "calendar": (lambda rest: rest.calendar(dt.date(2026, 11, 20), dt.date(2026, 11, 20)), real.CALENDAR, anything),
     "asset": (lambda rest: rest.asset("AAPL"), real.ASSET, anything),
     "assets": (lambda rest: rest.assets(), [real.ASSET], anything),
-    "submit": (lambda rest: rest.submit(BUY), real.order(), check_order),
+    "submit": (lambda rest: rest.submit(BUY), real.order() | {"client_order_id": BUY.client_order_id}, check_order),
     "cancel": (lambda rest: rest.cancel("c1e9"), real.ERROR, anything),
     "order": (lambda rest: rest.order("c1e9"), real.order(), check_order),
     "by client id": (lambda rest: rest.order_by_client_id("c1e9"), real.FILLED, check_order),
