@@ -149,8 +149,8 @@ class AlpacaBroker:
                     self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
                     return
                 order = self._desk.find_order(action.symbol, action.client_order_id)
-                if order is not None and order.cancel_sent_at and not order.id:
-                    # Not wanted any more, and never accepted: what is wanted instead can go at once.
+                if wait > FIRST_WAIT and order is not None and order.cancel_sent_at and not order.id:
+                    # Not wanted any more after a 429, and never accepted: what is wanted instead can go at once.
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return
                 self._desk.on_sent(action)
