@@ -208,6 +208,10 @@ def test_a_bad_set_is_reported_and_ends_nothing(capsys: pytest.CaptureFixture[st
     assert "lot of $1 buys no share" in problems[20, 1.0]
     assert "ScalpAlgo.window must be a whole number of bars" in problems[0, 2000.0]
 
+    code, out, _ = run(capsys, "--jobs", "1", "--set", "lot=1,2", *MARKET)
+    assert code == 1
+    assert out.startswith("\n2 of 2 sets have a problem")
+
 
 # -- walk-forward -----------------------------------------------------------------------------------------------------
 

@@ -27,9 +27,9 @@ BATCHES_PER_CORE = 32  # at least, while there are enough sets: the last one sho
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0; 2: an error of the user's, in one line."""
+    """Exit code 0; 1: no set could be played; 2: an error of the user's, in one line."""
     try:
-        sweep(read_settings(argv))
+        return 0 if sweep(read_settings(argv)) else 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -39,11 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has seen enough; nothing more can be said there, not even at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
 
 
-def sweep(settings: SweepSettings) -> None:
-    """The whole command. Raises UserError with one clear line."""
+def sweep(settings: SweepSettings) -> bool:
+    """The whole command; whether a set has a result. Raises UserError with one clear line."""
     algo_class = algo_class_of(settings.backtest.algo)
     grid = read_grid(settings.given, algo_class)
     if settings.csv is not None:
@@ -74,6 +73,7 @@ def sweep(settings: SweepSettings) -> None:
     else:
         for line in told.lines():
             print(line)
+    return told.has_results
 
 
 def batches(chosen: Sequence[Values], days: Sequence[DaySpec], cores: int) -> Iterator[Batch]:

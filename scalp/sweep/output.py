@@ -40,11 +40,17 @@ class Told:
             told["lot"] = "swept"
         self._assumptions = told
 
+    @property
+    def has_results(self) -> bool:
+        """Whether any set could be played."""
+        return any(not one.problem for one in self._ranked)
+
     def lines(self) -> Iterator[str]:
         """For people: the sets, best first; the best of each symbol; walk-forward; the assumptions."""
         head = (*self._names, "trades", "win", "P/L $", "drawdown $")
         sound = [one for one in self._ranked if not one.problem]
-        yield from _table(head, [(*map(_word, one.values), *_cells(one.whole)) for one in sound], len(self._names))
+        if sound:
+            yield from _table(head, [(*map(_word, one.values), *_cells(one.whole)) for one in sound], len(self._names))
         bad = [one for one in self._ranked if one.problem]
         if bad:
             yield ""
