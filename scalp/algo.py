@@ -465,8 +465,14 @@ class ScalpAlgo:
             # Not `bool(...)`: NaN, a coroutine or "no" are truthy, and what is odd must not buy.
             answer = self._calculate_buy_signal()
             is_signal = isinstance(answer, (bool, np.bool_)) and bool(answer)
-        except (Exception, SystemExit):
-            self._log.exception("the buy signal failed: no buy")
+        except (Exception, SystemExit) as error:
+            kind = f"the buy signal failed ({type(error).__name__}): no buy"
+            # It may fail in every minute of the day: where it comes from is said once.
+            if kind in self._said:
+                self._log.log(logging.ERROR, kind)
+            else:
+                self._said.add(kind)
+                self._log.exception(kind)
             return []
         if not is_signal:
             return []

@@ -18,7 +18,7 @@ import pytest
 from scalp import ScalpAlgo
 from scalp.algo import TO_BUY
 from scalp.clock import NEW_YORK, Session, nanoseconds
-from scalp.messages import SECOND, Bar
+from scalp.messages import MINUTE, SECOND, Bar
 from tests.helpers import AAPL, BOUGHT, Desk, bars, flat
 
 REAL_BARS = Path(__file__).parents[2] / "shared" / "data" / "real-minute-bars"
@@ -195,6 +195,10 @@ def test_an_exception_is_logged_and_stops_nothing(caplog: pytest.LogCaptureFixtu
     assert desk.bar(101.0) == []
     (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
     assert record.name == "scalp.AAPL" and "volume was 0" in caplog.text
+    desk.now += MINUTE
+    assert desk.bar(101.0) == []
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == 2 * [record.message]
+    assert caplog.text.count("Traceback") == 1  # it may fail in every minute of the day
     assert desk.lists_position(5, "101") == ["sell 5 @ 101.00 #1"]  # exits go on
 
 
