@@ -99,7 +99,7 @@ async def run(settings: Settings, console: ConsoleLog) -> int:
                 return await trade(settings, settings.endpoints, console, stop)
             return await simulate(settings, console, stop)
         except asyncio.CancelledError:
-            # Stopped before anything was traded.
+            log.info("stopped before anything was sent: orders and positions are as they were")
             return stop.exit_code
 
 

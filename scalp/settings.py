@@ -271,7 +271,7 @@ def _checked(name: str, url: str, scheme: str) -> str:
     except ValueError:
         host = None
     if not host or parts.scheme not in (scheme, scheme + "s") or parts.username:
-        raise UserError(f"{name} is not a {scheme}s:// address")
+        raise UserError(f"{name} must be an address like {scheme}s://host or {scheme}s://host:port")
     if parts.scheme == scheme and not is_loopback(host):
         raise UserError(f"{name}: plain {scheme} to {host} would send the keys in clear: use {scheme}s://")
     return url

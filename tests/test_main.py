@@ -109,6 +109,7 @@ def test_recorded_days_are_traded_one_after_the_other(folder: Path) -> None:
         ("--session 2026-11-28 TSLA", "2026-11-28 is not a trading day"),
         ("--replay missing.csv TSLA", "missing.csv"),
         ("--replay bad_20140605.csv BAD", "bad_20140605.csv:3"),
+        ("--replay early_20140605.csv EARLY", "no bar of 2014-06-05 lies in the regular session"),
         ("--live TSLA", "--live was given"),
     ],
 )
@@ -116,6 +117,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: str, words: str
 ) -> None:
     (folder / "bad_20140605.csv").write_text(bars_of("2014-06-05", count=1) + "2014-06-05T09:31:00,1,2,3\n")
+    (folder / "early_20140605.csv").write_text(bars_of("2014-06-05", count=1).replace("T09:30", "T08:30"))
     assert program.main(arguments.split()) == 2
     shown = capsys.readouterr()
     said = [line for line in (shown.out + shown.err).splitlines() if line.startswith("error: ") or " ERROR " in line]
@@ -267,6 +269,7 @@ def test_stopped_before_anything_was_traded(number: int, code: int) -> None:
     played = play(QUIET, prepare=lambda script: script.on("GET /v2/account", slow(5)), at={2: signalled(number)})
     assert played.code == code
     assert played.ended_at == pytest.approx(2, abs=0.1)
+    assert "stopped before anything was sent" in played.text.splitlines()[-1]
 
 
 def test_shares_left_after_the_close_are_exit_code_1() -> None:
