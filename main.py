@@ -44,7 +44,7 @@ async def trade(
 
     async def periodic() -> None:
         """The background checkup, until the market closes or somebody stops the bot."""
-        while session.checkup():
+        while await session.checkup():
             if await stop.within(session.until_next_checkup()):
                 await session.drain()
                 raise SessionOver(stop.exit_code)

@@ -13,6 +13,7 @@ from scalp.messages import SECOND
 NEW_YORK = ZoneInfo("America/New_York")
 LIQUIDATE_BEFORE_CLOSE = 300 * SECOND  # the original's 3:55 pm on a full day
 QUIET_BEFORE_CLOSE = 2 * SECOND  # an order sent later could be parked for tomorrow's open
+MOST_BACK = SECOND  # by which a later answer may put the time back
 
 
 class Session(Struct, frozen=True):
@@ -37,14 +38,22 @@ class MarketClock:
     def __init__(self, loop_time: Callable[[], float]) -> None:
         self._loop_time = loop_time
         self._offset: int | None = None
+        self._vague = 0  # by how much the answer it was set by may have been off, ns
 
     @property
     def is_set(self) -> bool:
         return self._offset is not None
 
     def set(self, exchange_now: int, asked_at: float, answered_at: float) -> None:
-        """Take over the exchange's time: its answer `exchange_now` (ns) belongs to the middle of the request."""
-        self._offset = exchange_now - round((asked_at + answered_at) / 2 * SECOND)
+        """Take over the exchange's time: its answer `exchange_now` (ns) belongs to the middle of the request.
+
+        Time never runs backwards: an answer from a clock that stands still, or from a cache, is passed over.
+        """
+        offset = exchange_now - round((asked_at + answered_at) / 2 * SECOND)
+        if self._offset is not None and offset < self._offset - self._vague - MOST_BACK:
+            return
+        self._offset = offset
+        self._vague = round((answered_at - asked_at) / 2 * SECOND)
 
     def now(self) -> int:
         """Exchange time, ns."""

@@ -42,6 +42,7 @@ FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold
 FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
 SECOND_LOOK = 2.0  # seconds
+CLOCK_PATIENCE = 3.0  # seconds a checkup waits for the clock: long enough for the second look
 MOST_SINGLE_ASSETS = 10  # asked for one by one where the listing lacks them
 SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
 LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
@@ -384,8 +385,9 @@ class TradingSession:
                 wait = min(wait, (mark - now) / SECOND)
         return wait
 
-    def checkup(self) -> bool:
-        """Every symbol looks after itself; clock and listings follow in their own time. False at the close."""
+    async def checkup(self) -> bool:
+        """The clock is asked, then every symbol looks after itself; listings follow. False at the close."""
+        await self._ask_clock()
         session = self.fleet.session
         assert session is not None
         at = self.clock.now()
@@ -393,14 +395,26 @@ class TradingSession:
             return False
         self.fleet.checkup()
         self._heartbeat.look(at)
-        now = self._loop.time() + 0.5
-        if now - self._clock_asked_at >= (LATE_LOOK_EVERY if at >= session.close - END_IS_NEAR else CHECKUP_EVERY):
-            self._clock_asked_at = self._loop.time()
-            self._start(self._check_clock())
-        if now - self._looked_at >= (LATE_LOOK_EVERY if at >= session.liquidate_at else CHECKUP_EVERY):
+        if self._is_due(self._looked_at, LATE_LOOK_EVERY if at >= session.liquidate_at else CHECKUP_EVERY):
             self._looked_at = self._loop.time()
             self.reconciler.request("checkup")
         return True
+
+    async def _ask_clock(self) -> None:
+        """Every now and then; an answer that takes long is not waited for, nor any in liquidation."""
+        session = self.fleet.session
+        assert session is not None
+        at = self.clock.now()
+        every = LATE_LOOK_EVERY if at >= session.close - END_IS_NEAR else CHECKUP_EVERY
+        if not self._is_due(self._clock_asked_at, every):
+            return
+        self._clock_asked_at = self._loop.time()
+        answer = self._start(self._check_clock())
+        if at < session.liquidate_at:
+            await asyncio.wait({answer}, timeout=CLOCK_PATIENCE)
+
+    def _is_due(self, last: float, every: float) -> bool:
+        return self._loop.time() + 0.5 - last >= every
 
     async def _check_clock(self) -> None:
         """The exchange's clock may change its mind about the close."""

@@ -45,6 +45,27 @@ def test_a_later_answer_corrects_it() -> None:
     assert market.now() == clock("11:00:02")
 
 
+def test_a_clock_that_stands_still_is_passed_over() -> None:
+    loop = Loop(0.0)
+    market = MarketClock(loop.time)
+    market.set(clock("10:00"), 0.0, 0.0)
+    for _ in range(4):
+        loop.now += 30.0
+        market.set(clock("10:00"), loop.now, loop.now)
+    assert market.now() == clock("10:02")
+    market.set(clock("10:01:59.5"), 120.0, 120.0)
+    assert market.now() == clock("10:01:59.5")
+
+
+def test_a_first_answer_that_took_long_is_corrected_either_way() -> None:
+    for better in ("10:00:00.5", "10:00:07.5"):
+        market = MarketClock(Loop(8.0).time)
+        market.set(clock("10:00"), 0.0, 8.0)
+        assert market.now() == clock("10:00:04")
+        market.set(clock(better), 8.0, 8.0)
+        assert market.now() == clock(better)
+
+
 def test_the_machines_clock_and_time_zone_play_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 86400.0)
     zone_before = os.environ.get("TZ")

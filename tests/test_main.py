@@ -321,7 +321,7 @@ def test_a_login_refused_while_trading_winds_up_with_exit_code_2(monkeypatch: py
 def test_a_task_that_dies_winds_up_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     died: list[bool] = []
 
-    def breaks(self: Any) -> bool:
+    async def breaks(self: Any) -> bool:
         if self.fleet.algos["TSLA"].order is not None and not died:
             died.append(True)
             raise ZeroDivisionError

@@ -327,7 +327,7 @@ def test_a_close_that_changes_is_followed(closes: float, caplog: pytest.LogCaptu
             await bot.until(180)
             session = bot.session.fleet.session
             assert session is not None
-            script.on("GET /v2/clock", the_time(180, closes=closes), times=1)
+            script.on("GET /v2/clock", the_time(180, closes=closes), times=3)
             await bot.until(205)
             changed = bot.session.fleet.session
             assert changed is not None

@@ -189,7 +189,7 @@ class Bot:
         return self.engine.account.held(symbol)
 
     async def periodic(self) -> None:
-        while self.session.checkup():
+        while await self.session.checkup():
             await asyncio.sleep(self.session.until_next_checkup())
 
 

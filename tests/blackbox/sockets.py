@@ -44,6 +44,10 @@ class Streams:
         passed = 0.0 if self._began is None else (time.monotonic() - self._began) * self.speed
         return self._starts + passed
 
+    def leap(self, to: str) -> None:
+        """The exchange's clock goes on from `to`."""
+        self._starts += self.minute(to) - self.now
+
     def minute(self, text: str) -> float:
         """A New York minute of the day as epoch seconds."""
         return dt.datetime.fromisoformat(f"{DATE} {text}").replace(tzinfo=NEW_YORK).timestamp()

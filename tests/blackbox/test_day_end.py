@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.blackbox.alpaca import Alpaca, answer
 from tests.blackbox.bot import ALWAYS, Bot, until
+from tests.blackbox.sockets import utc
 
 
 async def test_a_half_day_ends_with_everything_sold() -> None:
@@ -77,6 +78,31 @@ async def test_waiting_for_the_open() -> None:
         assert alpaca.now >= alpaca.minute("09:30")
         await alpaca.bar("AAPL", "09:30", 50.0)
         await bot.order("AAPL", "buy")
+
+
+async def test_a_clock_that_leaps_ahead_is_followed_by_the_next_checkup() -> None:
+    async with Alpaca(at="10:31", speed=10) as alpaca:
+        alpaca.hold("AAPL", 7, "100")
+        async with Bot(alpaca, "AAPL") as bot:
+            await bot.order("AAPL", "sell")
+            alpaca.leap("15:56")
+            exit_ = await bot.order("AAPL", "sell", nth=2)
+            assert exit_["type"] == "market" and alpaca.posted()[-1].when < alpaca.minute("15:56:45")
+            await alpaca.fill(exit_, price="99.50")
+            alpaca.leap("16:00:01")
+            assert await bot.exits(within=10) == 0
+
+
+async def test_a_clock_that_stands_still_stops_no_timer() -> None:
+    async with Alpaca(at="10:31", speed=20) as alpaca:
+        clock = {"timestamp": utc(alpaca.now), "is_open": True, "next_open": utc(alpaca.now + 82740),
+                 "next_close": utc(alpaca.close)}  # fmt: skip
+        alpaca.on("GET", "/v2/clock", answer(200, clock))
+        async with Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
+            await bot.trades()
+            await alpaca.bar("AAPL", "10:30", 50.0)
+            buy = await bot.order("AAPL", "buy")
+            await until(lambda: buy["status"] == "canceled", "the cancel after two minutes")
 
 
 async def test_a_close_that_moves_is_followed() -> None:
