@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.simulation.faults import KINDS
 from tests.simulation.runner import Result, run_seed, shrink, transcript
 
+TOLD_EVERY = 1000  # sessions
 SHOWN = 60  # last lines of a failing seed's transcript
 
 
@@ -29,11 +30,13 @@ def main() -> int:
     struck: Counter[str] = Counter()
     failed: list[Result] = []
     with ProcessPoolExecutor(options.jobs) as pool:
-        for result in pool.map(run_seed, seeds, chunksize=8):
+        for done, result in enumerate(pool.map(run_seed, seeds, chunksize=8), start=1):
             struck.update(result.struck)
             if result.failure:
                 failed.append(result)
                 print(f"seed {result.seed}: {result.failure}", flush=True)
+            if done % TOLD_EVERY == 0 and done < len(seeds):
+                print(f"{done} of {len(seeds)} sessions, {len(failed)} failed", flush=True)
     seconds = time.perf_counter() - started
     print(f"{len(seeds)} sessions in {seconds:.0f} s, {len(seeds) / seconds:.1f} a second; faults injected:")
     for kind in KINDS:
