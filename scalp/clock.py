@@ -13,6 +13,8 @@ from scalp.messages import SECOND
 NEW_YORK = ZoneInfo("America/New_York")
 LIQUIDATE_BEFORE_CLOSE = 300 * SECOND  # the original's 3:55 pm on a full day
 QUIET_BEFORE_CLOSE = 2 * SECOND  # an order sent later could be parked for tomorrow's open
+END_IS_NEAR = 600 * SECOND  # before the close: it may move, so the clock is asked more often
+CHECKUP_EVERY, LATE_LOOK_EVERY, LIQUIDATION_EVERY = 30.0, 10.0, 1.0  # seconds: all day; near the end; liquidating
 MOST_BACK = SECOND  # by which a later answer may put the time back
 
 
@@ -30,6 +32,16 @@ class Session(Struct, frozen=True):
     @property
     def quiet_at(self) -> int:
         return self.close - QUIET_BEFORE_CLOSE
+
+    @property
+    def near_at(self) -> int:
+        return self.close - END_IS_NEAR
+
+    def checkup_every(self, at: int) -> float:
+        """Seconds between two checkups at `at`."""
+        if at >= self.liquidate_at:
+            return LIQUIDATION_EVERY
+        return LATE_LOOK_EVERY if at >= self.near_at else CHECKUP_EVERY
 
 
 class MarketClock:

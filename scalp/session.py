@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from scalp.algo import BUY_SUBMITTED, TO_SELL, ScalpAlgo
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
-from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.fills import fills_since
-from scalp.alpaca.rest import AlpacaREST, Asset, Clock
+from scalp.alpaca.rest import AlpacaREST, Clock
 from scalp.alpaca.updates import OrderUpdates
-from scalp.clock import MarketClock, Session, nanoseconds, new_york
-from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
+from scalp.clock import (
+    CHECKUP_EVERY,
+    LATE_LOOK_EVERY,
+    LIQUIDATION_EVERY,
+    MarketClock,
+    Session,
+    nanoseconds,
+    new_york,
+)
+from scalp.errors import OutcomeUnknown, Refused, Unreachable, UserError
 from scalp.fleet import Fleet
 from scalp.heartbeat import Heartbeat
 from scalp.journaling import Journaling
 from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade
+from scalp.opening import check_account, find_assets, patiently
 from scalp.polygon.feed import PolygonFeed
 from scalp.rails import Rails
 from scalp.reconcile import BELIEVE_AFTER, Reconciler
@@ -32,19 +39,12 @@ T = TypeVar("T")
 
 log = logging.getLogger("scalp.main")
 
-CHECKUP_EVERY = 30.0  # seconds
-LIQUIDATION_EVERY = 1.0
-END_IS_NEAR = 600 * SECOND  # before the close the clock is asked more often: the close may move
-LATE_LOOK_EVERY = 10.0  # seconds between looks at the clock then, and at the listings while liquidating
-START_PATIENCE = 30.0  # seconds of trouble at the start until it is an error
 DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
 FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold, with --on-exit flatten
 FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
 SECOND_LOOK = 2.0  # seconds
 CLOCK_PATIENCE = 3.0  # seconds a checkup waits for the clock: long enough for the second look
-MOST_SINGLE_ASSETS = 10  # asked for one by one where the listing lacks them
-SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
 LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
 LAST_LOOK_PATIENCE = 30.0
 HISTORY_RETRY = (5.0, 60.0)  # seconds: the first, doubling up to the longest
@@ -125,8 +125,8 @@ class TradingSession:
         self.fleet.begin_session(session)
         marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
         log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
-        self._check_account(await self._patiently(self.rest.account))
-        await self._check_assets()
+        await self._look_at_account()
+        await self._look_at_assets()
         rng = random.Random(f"{run}-jitter")
         self.updates = OrderUpdates(self._endpoints, self, rng)
         if self._endpoints.feed == "polygon":
@@ -155,31 +155,6 @@ class TradingSession:
     def _perform(self, action: Action) -> None:
         self.broker.perform(action)
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask at the start: passing trouble is waited out for 30 s, a refusal is the user's to mend."""
-        deadline = self._loop.time() + START_PATIENCE
-        wait = 1.0
-        while True:
-            try:
-                return await ask()
-            except Refused as refusal:
-                if refusal.status in (401, 403):
-                    raise UserError(
-                        f"Alpaca refused the keys ({refusal.status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY, "
-                        f"and that they belong to {'the live' if self.settings.is_live else 'a paper'} account"
-                    ) from None
-                raise UserError(
-                    f"Alpaca refused a request at the start: {refusal.status} {refusal.message} (APCA_API_BASE_URL?)"
-                ) from None
-            except (Unreachable, OutcomeUnknown) as error:
-                if self._loop.time() + wait > deadline:
-                    raise UserError(
-                        f"Alpaca cannot be reached: {error}; check the network and APCA_API_BASE_URL"
-                    ) from None
-                log.warning("%s; again in %.0f s", error, wait)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 8.0)
-
     async def _sync(self) -> Clock:
         """Take over the exchange's time."""
         asked = self._loop.time()
@@ -205,64 +180,23 @@ class TradingSession:
         """The session's close: the clock's, or an earlier one that the calendar has."""
         return min(clock.next_close, self._calendar_close)
 
-    def _check_account(self, account: dict[str, Any]) -> None:
-        """Say what the account can do; a blocked one buys nothing, and what it holds is still managed."""
-        blocks = [
-            name for name in ("trading_blocked", "account_blocked", "trade_suspended_by_user") if account.get(name)
-        ]
-        status = str(account.get("status", "ACTIVE"))
-        if status != "ACTIVE":
-            blocks.append(f"status {status}")
-        log.info("account: %s, equity $%s, buying power $%s, %s", status, account.get("equity", "?"),
-                 account.get("buying_power", "?"), "REAL MONEY" if self.settings.is_live else "paper")  # fmt: skip
-        if blocks:
-            log.warning("the account is blocked (%s): no buys, what is held is managed", ", ".join(blocks))
-            self.fleet.forbid_buys("account", f"the account is blocked ({', '.join(blocks)})")
-        wanted = self.settings.lot * len(self.settings.symbols)
-        power = decimal_or_none(account.get("buying_power"))
-        if power is not None and power < wanted:
-            log.warning("buying power $%s is less than lot x symbols = $%s: some buys will be refused", power, wanted)
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(ask, self.settings.is_live)
 
-    async def _check_assets(self) -> None:
+    async def _look_at_account(self) -> None:
+        """A blocked account buys nothing, and what it holds is still managed."""
+        account = await self._patiently(self.rest.account)
+        is_live, wanted = self.settings.is_live, self.settings.lot * len(self.settings.symbols)
+        if blocks := check_account(account, wanted, is_live):
+            self.fleet.forbid_buys("account", f"the account is blocked ({', '.join(blocks)})")
+
+    async def _look_at_assets(self) -> None:
         """Each symbol's asset by name: a ticker may belong to another company than it did (FB is a fund today)."""
-        symbols = self.settings.symbols
-        assets: dict[str, Asset] = {}
-        if len(symbols) > SINGLE_ASSETS:
-            assets = {asset.symbol: asset for asset in await self._patiently(self.rest.assets)}
-        missing = [symbol for symbol in symbols if symbol not in assets]
-        for symbol in missing[:MOST_SINGLE_ASSETS]:
-            # Few symbols, or some that are not in the listing: asked for one by one.
-            if asset := await self._asset(symbol):
-                assets[symbol] = asset
-        unknown = [symbol for symbol in missing if symbol not in assets]
-        if unknown:
-            known = assets if len(symbols) > SINGLE_ASSETS else await self._known_symbols()
-            raise UserError("; ".join(_unknown(symbol, known) for symbol in unknown))
-        for symbol in symbols:
-            asset = assets[symbol]
+        for symbol, asset in (await find_assets(self.rest, self.settings.symbols, self.settings.is_live)).items():
             log.info("%s is %s (%s)", symbol, asset.name or "without a name", asset.exchange or "?")
             if not asset.tradable or not asset.active:
                 log.warning("%s cannot be traded now: no buys in it", symbol)
                 self.fleet.algos[symbol].forbid_buys("asset", "the asset cannot be traded")
-
-    async def _asset(self, symbol: str) -> Asset | None:
-        """None where there is no such symbol."""
-
-        async def ask() -> Asset | None:
-            try:
-                return await self.rest.asset(symbol)
-            except Refused as refusal:
-                if refusal.status in (404, 422):
-                    return None
-                raise
-
-        return await self._patiently(ask)
-
-    async def _known_symbols(self) -> Iterable[str]:
-        try:
-            return [asset.symbol for asset in await self.rest.assets()]
-        except ScalpError:
-            return []
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 
@@ -376,14 +310,9 @@ class TradingSession:
         session = self.fleet.session
         assert session is not None
         now = self.clock.now()
-        near = session.close - END_IS_NEAR
-        wait = CHECKUP_EVERY if now < near else LATE_LOOK_EVERY if now < session.liquidate_at else LIQUIDATION_EVERY
-        if self.fleet.is_leaving:
-            wait = LIQUIDATION_EVERY
-        for mark in (near, session.liquidate_at, session.quiet_at, session.close):
-            if mark > now:
-                wait = min(wait, (mark - now) / SECOND)
-        return wait
+        wait = LIQUIDATION_EVERY if self.fleet.is_leaving else session.checkup_every(now)
+        marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close)
+        return min(wait, *((mark - now) / SECOND for mark in marks if mark > now))
 
     async def checkup(self) -> bool:
         """The clock is asked, then every symbol looks after itself; listings follow. False at the close."""
@@ -405,7 +334,7 @@ class TradingSession:
         session = self.fleet.session
         assert session is not None
         at = self.clock.now()
-        every = LATE_LOOK_EVERY if at >= session.close - END_IS_NEAR else CHECKUP_EVERY
+        every = LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY
         if not self._is_due(self._clock_asked_at, every):
             return
         self._clock_asked_at = self._loop.time()
@@ -533,8 +462,3 @@ class TradingSession:
             log.warning("%s: %s held at %s, working: %s", symbol, position,
                         self.fleet.algos[symbol].ledger.entry_price or "-", working or "nothing")  # fmt: skip
         return bool(left)
-
-
-def _unknown(symbol: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(symbol, known, n=4, cutoff=0.5)
-    return f"unknown symbol {symbol}" + (f": did you mean {', '.join(near)}?" if near else "")

@@ -24,7 +24,6 @@ from scalp.exchange.path import FIRST_PRINT, trade_path
 from scalp.limits import Limits
 from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
 from scalp.rails import Rails
-from scalp.session import CHECKUP_EVERY, END_IS_NEAR, LATE_LOOK_EVERY, LIQUIDATION_EVERY
 from scalp.trades import Fill
 
 BAR_DELAY = 300 * MILLISECOND
@@ -114,7 +113,7 @@ class _Day:
             self._check_up(minute)
             engine.advance(minute + BAR_DELAY)
             self._hand_over(finished, begun)
-            every = _checkup_every(session, minute)
+            every = round(session.checkup_every(minute) * SECOND)  # the session's marks are whole minutes
             checkups = range(minute + every, minute + MINUTE, every)
             for at in sorted({*checkups, *self._prints(begun)}):
                 if at in checkups:
@@ -208,13 +207,6 @@ class _Day:
             self._engine.cancel(order.id)
         except Refused:  # mostly: filled already. The order itself tells
             self._fleet.on_order_update(_report(order))
-
-
-def _checkup_every(session: Session, minute: int) -> int:
-    """Time between two checkups in this minute, ns; as a live session has it, whose marks are whole minutes."""
-    if minute >= session.liquidate_at:
-        return round(LIQUIDATION_EVERY * SECOND)
-    return round((LATE_LOOK_EVERY if minute >= session.close - END_IS_NEAR else CHECKUP_EVERY) * SECOND)
 
 
 def _report(order: Order, update: Update | None = None) -> OrderReport:
