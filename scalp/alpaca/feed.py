@@ -325,9 +325,9 @@ class AlpacaFeed(ReconnectingStream):
                     # A minute that is still running may be listed too.
                     listed = self._rows(symbol, rows or ())
                     bars.setdefault(symbol, []).extend(bar for bar in listed if bar.start + MINUTE <= end)
+                if not page.next_page_token or page.next_page_token == token:
+                    break  # a server that repeats itself has no more to tell
                 token = page.next_page_token
-                if not token:
-                    break
             for symbol in chunk:
                 yield symbol, bars[symbol]
 

@@ -224,6 +224,7 @@ class PolygonFeed(ReconnectingStream):
         path = f"/v2/aggs/ticker/{quote(symbol, safe='')}/range/1/minute/{start // MILLISECOND}/{end // MILLISECOND}"
         query = {"adjusted": "false", "sort": "asc", "limit": "50000"}
         bars: list[Bar] = []
+        before = None
         while True:
             answer = await self._get_patiently(path, query)
             rows = answer.get("results")
@@ -237,8 +238,9 @@ class PolygonFeed(ReconnectingStream):
                 if bar.start + MINUTE <= end:
                     bars.append(bar)
             further = answer.get("next_url")
-            if not isinstance(further, str) or not further:
-                return bars
+            if not isinstance(further, str) or not further or further == before:
+                return bars  # a server that repeats itself has no more to tell
+            before = further
             # Only path and query are taken from it, so the key goes to no other host.
             try:
                 path, query = urlsplit(further).path, dict(parse_qsl(urlsplit(further).query))

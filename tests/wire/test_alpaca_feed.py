@@ -349,6 +349,11 @@ def test_history_is_paged_and_drops_what_is_unfinished_or_bad() -> None:
                 ("GET", f"{query}&page_token=x=1&&feed=iex", None),
             ]
 
+            # A server that gives the same page again and again.
+            for _ in range(2):
+                fake.will_answer({"bars": {"AAPL": [row(0)]}, "next_page_token": "again"})
+            assert len([pair async for pair in feed.history(["AAPL"], AT_1530, end)]) == 1
+
             # Many symbols: as many requests as the length of a URL asks for.
             fake.asked.clear()
             for _ in range(2):

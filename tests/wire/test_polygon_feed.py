@@ -237,6 +237,10 @@ def test_history_is_one_request_a_symbol_with_the_key_in_a_header_only() -> None
                 path("AAPL"), "/v2/aggs/next?cursor=abc", path("NONE"), path("NONE"), path("NONE"), path("BRK.B"),
             ]  # fmt: skip
             assert {headers["Authorization"] for headers in fake.headers} == {f"Bearer {POLYGON_KEY}"}
+
+            for _ in range(2):  # the same page again and again
+                fake.will_answer({"status": "OK", "results": [row(0)], "next_url": elsewhere})
+            assert len([pair async for pair in feed.history(["AAPL"], START, end)]) == 1
             await feed.close()
 
     run(session())
