@@ -306,13 +306,17 @@ class TradingSession:
         await self._failure
 
     def until_next_checkup(self) -> float:
-        """Seconds until the next checkup is due: 30, fewer near the end, and sharp at the session's marks."""
+        """Seconds until the next checkup is due: every 30 s, more often near the end, sharp at the session's marks.
+
+        Counted from the open, whenever the bot started: a backtest then has its checkups at the same times.
+        """
         session = self.fleet.session
         assert session is not None
         now = self.clock.now()
-        wait = LIQUIDATION_EVERY if self.fleet.is_leaving else session.checkup_every(now)
+        every = round((LIQUIDATION_EVERY if self.fleet.is_leaving else session.checkup_every(now)) * SECOND)
         marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close)
-        return min(wait, *((mark - now) / SECOND for mark in marks if mark > now))
+        waits = [every - (now - session.open) % every, *(mark - now for mark in marks if mark > now)]
+        return min(waits) / SECOND
 
     async def checkup(self) -> bool:
         """The clock is asked, then every symbol looks after itself; listings follow. False at the close."""

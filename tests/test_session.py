@@ -14,7 +14,7 @@ import pytest
 
 import scalp
 from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
-from scalp.clock import new_york
+from scalp.clock import MarketClock, new_york
 from scalp.errors import UserError
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access
@@ -304,6 +304,19 @@ def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_checkups_lie_on_the_sessions_own_grid() -> None:
+    async def story() -> None:
+        async with trading(QUIET, Script(), Idle, length=20.2) as bot:  # closes at 1212, liquidates at 912
+            session, waits = bot.session, []
+            for at in (0, 0.02, 17, 29.99, 30, 611.5, 612, 615, 911.5, 912.25, 1209.75, 1211.9, 1212, 1213.5):
+                session.clock = MarketClock(lambda at=at: float(at))  # type: ignore[misc]
+                session.clock.set(OPEN, 0, 0)
+                waits.append(round(session.until_next_checkup(), 3))
+            assert waits == [30, 29.98, 13, 0.01, 30, 0.5, 8, 5, 0.5, 0.75, 0.25, 0.1, 1, 0.5]
+
+    run(story())
 
 
 def test_liquidation_begins_5_minutes_before_the_close_sharp() -> None:
