@@ -86,7 +86,7 @@ def replayed(day: JournaledDay, algo_class: type[ScalpAlgo]) -> list[SymbolDay]:
         def _may_enter(self, at: int) -> bool:
             return day.was_running(at) and super()._may_enter(at)
 
-    settings = BacktestSettings(symbols=day.symbols, lot=day.facts.lot)
+    settings = BacktestSettings(symbols=day.symbols, lot=day.facts.lot, rails=day.facts.rails)
     market = {symbol: day.bars(symbol) for symbol in day.symbols}
     return list(play(settings, WhileRunning, day.session, market))
 
@@ -125,6 +125,8 @@ class _Comparison:
                 assert live is not None
                 self._only("the session", live, self._why_not_played(live))
             elif live is None:
+                if played.buy is not None and played.buy.order.status == REFUSED and not played.exits:
+                    continue  # a rail forbade it in both: the journal has only what was sent
                 self._only("the backtest", played, self._why_not_live(played))
             else:
                 self._compare(live, played)

@@ -18,6 +18,7 @@ from scalp.clock import Session, new_york
 from scalp.errors import UserError
 from scalp.journal import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
 from scalp.ledger import LOST, REFUSED, Ledger, Order
+from scalp.limits import Limits, limits_from
 from scalp.messages import MINUTE, Bar, OrderReport, SubmitOrder
 from scalp.trades import ZERO, Fill
 
@@ -41,8 +42,13 @@ class Run(Struct, frozen=True):
     lot: Decimal
     algo: str
     feed: str
+    options: dict[str, Any]
     versions: dict[str, str]
     lost: int
+
+    @property
+    def rails(self) -> Limits:
+        return limits_from(str(self.options.get("rails") or ""))
 
 
 class SeenBar(Struct, frozen=True):
@@ -273,6 +279,7 @@ def sessions(connection: sqlite3.Connection) -> list[list[Run]]:
             "date": dt.date.fromisoformat(fields["date"]),
             "symbols": tuple(json.loads(fields["symbols"])),
             "lot": Decimal(fields["lot"]),
+            "options": json.loads(fields["options"]),
             "versions": json.loads(fields["versions"]),
         }))  # fmt: skip
         place = (run.venue, run.host, run.date)

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 
+from scalp.errors import UserError
 from scalp.messages import SECOND
 
 HIGHEST = 10**9  # dollars
@@ -77,6 +78,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def read_limits(args: argparse.Namespace) -> Limits:
     """What was said of the rails."""
     return Limits(**{limit.name: getattr(args, limit.name) for limit in fields(Limits)})
+
+
+def limits_from(text: str) -> Limits:
+    """What `str` wrote, read again. Raises UserError for anything else."""
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    add_arguments(parser)
+    words = [word for part in text.split(", ") if part for word in f"--{part}".split(" ", 1)]
+    try:
+        args, unknown = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"risk rails {text!r}: {error}") from None
+    if unknown:
+        raise UserError(f"risk rails {text!r}: there is no rail {unknown[0]}")
+    return read_limits(args)
 
 
 def _percentage(text: str) -> Decimal:

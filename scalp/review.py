@@ -22,6 +22,7 @@ from scalp.errors import UserError
 from scalp.html import write_html
 from scalp.journal import default_path
 from scalp.journaled import JournaledDay, Run, open_journal, read_day
+from scalp.ledger import REFUSED
 from scalp.settings import LineParser, _date, read_symbols
 
 VENUES = ("simulated", "paper", "live")
@@ -145,7 +146,7 @@ def _write_page(day: JournaledDay, results: Results, path: Path) -> None:
 
 
 def _sums(results: Results) -> dict[str, Any]:
-    orders = sum(len(day.orders) for day in results.days)
+    orders = sum(order.status != REFUSED for day in results.days for order in day.orders)
     return {"orders": orders, "trades": len(results.trades), "pnl": float(results.total().pnl)}
 
 

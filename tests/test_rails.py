@@ -21,7 +21,7 @@ from scalp.errors import Unreachable, UserError
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.server import ExchangeServer
-from scalp.limits import Limits
+from scalp.limits import Limits, limits_from
 from scalp.messages import MINUTE, SECOND, Action, CancelOrder, OrderType, PositionReport, SubmitOrder, Trade
 from scalp.rails import Rails
 from scalp.session import TradingSession as Session
@@ -446,6 +446,11 @@ def test_rails_as_they_are_written() -> None:
     assert str(limits) == (
         "stop-loss 0.5%, max-hold 900s, max-loss 300, cooldown 90s, max-positions 5, budget 10000, no-buy-after 15:30"
     )
+    assert limits_from(str(limits)) == limits
+    assert limits_from("") == Limits()
+    for odd in ("stop-loss much", "stop-loss", "seatbelt 3", "max-hold"):
+        with pytest.raises(UserError, match=f"risk rails '{odd}'"):
+            limits_from(odd)
 
 
 def _mistakes() -> Iterator[tuple[str, str]]:

@@ -212,6 +212,18 @@ def test_a_demo_day_differs_in_nothing_from_its_backtest(demo: Path, capsys: pyt
     assert "0 differences" in told(capsys, demo, "--diff", "FB")
 
 
+def test_a_day_with_rails_is_played_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rails = ("--stop-loss=0.1%", "--max-hold=5m", "--cooldown=10m", "--no-buy-after=15:30")
+    assert program.main(["--journal=journal.sqlite", *rails, *DEMO]) == 0
+    assert "leaving: stop loss" in capsys.readouterr().out
+    found = answer(capsys, tmp_path / "journal.sqlite", "--diff")
+    assert found["differences"] == []
+    assert found["totals"]["session"] == found["totals"]["backtest"]
+
+
 def buy_of(path: Path, nth: int = 2) -> tuple[str, int]:
     """The id and the time of a buy of TSLA."""
     with edited(path) as connection:
