@@ -140,7 +140,7 @@ class TradingSession:
         self.fleet.forbid_buys("history", "today's bars are not here yet")
         names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
-        self.rest.open_lane()
+        self.rest.open_lane().start()
         self._start(self.reconciler.run())
         if self.settings.rails:
             needs_past = self.settings.rails.needs_todays_fills

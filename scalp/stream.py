@@ -169,7 +169,7 @@ class ReconnectingStream:
         socket = await connect(self._url, open_timeout=OPEN_TIMEOUT, max_size=MAX_SIZE)
         try:
             await self._login(socket)
-            socket.deliver(self._on_message)
+            socket.deliver(self.on_message)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(listen):
                     await socket.wait_closed()
@@ -246,7 +246,7 @@ class ReconnectingStream:
             self.log.info("%s: up", self.name)
             self._on_up()
             watchdog = loop.create_task(self._watch())
-            socket.deliver(self._on_message)
+            socket.deliver(self.on_message)
             try:
                 await socket.wait_closed()
             except ConnectionClosed:
@@ -259,7 +259,7 @@ class ReconnectingStream:
                 watchdog.cancel()
             await socket.close(CLOSE_TIMEOUT)
 
-    def _on_message(self, frame: Frame) -> None:
+    def on_message(self, frame: Frame) -> None:
         """In the callback of the frame's last byte: whatever comes of it happens at once, or after what came before."""
         if self._is_slicing:
             self._frames.append(frame)

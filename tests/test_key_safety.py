@@ -332,7 +332,7 @@ async def all_errors(where: Endpoints) -> AsyncIterator[str]:
     order = SubmitOrder("TSLA", "scalp-TSLA-1-1", "buy", 1, "limit", Decimal(1))
 
     async def submit_by_lane() -> None:
-        rest.open_lane()
+        rest.open_lane().start()
         await asyncio.sleep(0.1)
         await rest.submit(order)
 

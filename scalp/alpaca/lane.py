@@ -25,8 +25,8 @@ OPEN_TIMEOUT = 10.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between attempts to open a connection
 
 
-class _Connection(asyncio.Protocol):
-    """One connection, which carries one request at a time. `on_free` and `on_lost` tell the lane of it."""
+class Connection(asyncio.Protocol):
+    """One connection, which carries one request at a time, and tells its lane what becomes of it."""
 
     def __init__(self, lane: OrderLane) -> None:
         self._lane = lane
@@ -60,6 +60,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._lane.gained(self)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
@@ -120,8 +121,8 @@ class OrderLane:
         self._path = parts.path
         lines = [f"Host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
         self._head = ("\r\n".join([*lines, "Content-Type: application/json", "Content-Length: "])).encode("latin-1")
-        self._idle: list[_Connection] = []
-        self._open: set[_Connection] = set()
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._missing = asyncio.Event()
 
@@ -155,18 +156,22 @@ class OrderLane:
 
     # What the connections tell.
 
-    def free(self, connection: _Connection) -> None:
+    def gained(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self.free(connection)
+
+    def free(self, connection: Connection) -> None:
         if not connection.is_usable or connection in self._idle:
             return
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
 
-    def retire(self, connection: _Connection) -> None:
+    def retire(self, connection: Connection) -> None:
         """It is about to close: nothing may be sent on it any more."""
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def lost(self, connection: _Connection) -> None:
+    def lost(self, connection: Connection) -> None:
         self._open.discard(connection)
         self.retire(connection)
         self._missing.set()
@@ -203,8 +208,4 @@ class OrderLane:
 
     async def _connect(self) -> None:
         async with asyncio.timeout(OPEN_TIMEOUT):
-            _, connection = await self._loop.create_connection(
-                lambda: _Connection(self), self._host, self._port, ssl=self._ssl
-            )
-        self._open.add(connection)
-        self.free(connection)
+            await self._loop.create_connection(lambda: Connection(self), self._host, self._port, ssl=self._ssl)

@@ -97,10 +97,10 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             "User-Agent": "scalp",
         }
 
-    def open_lane(self) -> None:
-        """From now on orders have warm connections of their own."""
+    def open_lane(self) -> OrderLane:
+        """From now on orders have connections of their own; `start` the lane to have them opened."""
         self._lane = OrderLane(self._base_url, self._headers)
-        self._lane.start()
+        return self._lane
 
     async def close(self) -> None:
         """Close the connections of the lane and of the default transport."""
