@@ -24,7 +24,7 @@ ROUNDS, LONG = 150, 1000
 PEERS = ("libraries", "alpaca-py")
 SIZES = (3, 500)  # symbols that the bot watches
 BUSY_BARS = 5000
-PAUSE = 0.003  # seconds between the steps of a round: everybody has come to rest
+PAUSE = 0.02  # seconds between the steps of a round: everybody has come to rest, and their caches are cold
 
 
 class Contender:

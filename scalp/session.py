@@ -33,6 +33,7 @@ from scalp.opening import check_account, find_assets, patiently
 from scalp.polygon.feed import PolygonFeed
 from scalp.rails import Rails
 from scalp.reconcile import BELIEVE_AFTER, Reconciler
+from scalp.rehearsal import keep_warm
 from scalp.settings import Endpoints, Settings
 
 T = TypeVar("T")
@@ -142,6 +143,8 @@ class TradingSession:
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
         self.rest.open_lane().start()
         self._start(self.reconciler.run())
+        if self.settings.endpoints is not None and self.settings.speed is None:  # time is real, and so is every wait
+            self._start(keep_warm(lambda: self.fleet.needed_requests))
         if self.settings.rails:
             needs_past = self.settings.rails.needs_todays_fills
             self.fleet.rails = rails = Rails(self.settings.rails, knows_today=not needs_past)

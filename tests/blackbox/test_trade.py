@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -44,6 +45,25 @@ async def test_a_whole_trade() -> None:
             bot.process.terminate()
             assert await bot.exits() == 143
             assert re.search(r"AAPL +1 +19 +\+3\.99 +0", bot.text)
+
+
+async def test_a_trade_in_real_time_after_a_wait() -> None:
+    """As with a real account: on uvloop, with exits rehearsed while the buy is at work."""
+    async with Alpaca() as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS, environment={"SCALP_SPEED": ""}) as bot:
+        await bot.trades()
+        await alpaca.bar("AAPL", "10:30", 50.0)
+        buy = await bot.order("AAPL", "buy")
+        await bot.early_questions(buy)
+        await asyncio.sleep(0.5)
+        await alpaca.fill(buy)
+        sell = await bot.order("AAPL", "sell")
+        assert (sell["qty"], sell["limit_price"]) == ("40", "50.00")
+        await alpaca.fill(sell)
+        await bot.says("SELL_SUBMITTED -> TO_BUY")
+        assert len(alpaca.posted()) == 2
+        bot.process.terminate()
+        assert await bot.exits() == 143
+        assert not bot.errors and "rehears" not in bot.text.lower()
 
 
 async def test_the_exit_is_never_below_the_entry() -> None:

@@ -1,0 +1,65 @@
+"""The rehearsal of an exit: the real way, with nothing behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import warnings
+
+import pytest
+
+from scalp.fleet import Fleet
+from scalp.loops import JumpingLoop
+from scalp.rehearsal import EVERY, Rehearsal, keep_warm
+
+
+def test_the_sell_of_a_fill_comes_out_and_nothing_else_happens(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        rehearsal = Rehearsal()
+        for _ in range(20):
+            head, _, body = rehearsal.play().partition(b"\r\n\r\n")
+            assert head.startswith(b"POST /v2/orders HTTP/1.1\r\n")
+            assert json.loads(body) == {
+                "symbol": "REHEARSAL", "qty": "19", "side": "sell", "type": "limit", "time_in_force": "day",
+                "client_order_id": "scalp-REHEARSAL-0-1", "position_intent": "sell_to_close", "limit_price": "100.25",
+            }  # fmt: skip
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    caplog.set_level(logging.DEBUG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asyncio.run(story())
+        gc.collect()
+    assert [record for record in caplog.records if record.name.startswith("scalp")] == []
+
+
+def test_it_is_played_only_while_something_is_at_stake(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[float] = []
+    monkeypatch.setattr(Rehearsal, "play", lambda self: played.append(asyncio.get_running_loop().time()) or b"sent")
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(keep_warm(lambda: 60 <= loop.time() < 61))
+        await asyncio.sleep(120)
+        task.cancel()
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(story())
+    assert 60 <= played[0] < 60.01 and 60.99 < played[-1] < 61
+    assert len(played) == pytest.approx(1 / EVERY, abs=2)
+
+
+def test_one_that_goes_wrong_is_the_last_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Fleet, "on_order_update", lambda self, report: None)
+
+    async def story() -> None:
+        await asyncio.wait_for(keep_warm(lambda: True), 1.0)  # it ends, and raises nothing
+
+    asyncio.run(story())
+    assert [record.message for record in caplog.records] == [
+        "exits are not rehearsed any more (RuntimeError: no order came of it): they may be slower"
+    ]
