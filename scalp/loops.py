@@ -12,6 +12,11 @@ import selectors
 import time
 
 
+def is_real_time(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a second of `loop` is a second of everybody's."""
+    return not isinstance(loop, (JumpingLoop, ScaledLoop))
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """Polls the sockets, and when they are silent moves the clock instead of waiting."""
 

@@ -25,7 +25,7 @@ from scalp.alpaca.lane import Connection
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.fleet import Fleet
-from scalp.messages import SECOND, OrderReport, PositionReport
+from scalp.messages import SECOND, Action, OrderReport, PositionReport
 from scalp.settings import Endpoints
 from scalp.websocket import WebSocket
 
@@ -57,29 +57,30 @@ class Rehearsal:
     def __init__(self) -> None:
         logging.getLogger(f"scalp.{SYMBOL}").setLevel(logging.CRITICAL + 1)
         self._rest = _Rest(NOWHERE)
-        self._budget = RequestBudget(_now, lambda: 0)
-        self._way_out = _Pipe()
-        self._order_connection = Connection(self._rest.open_lane())
-        self._order_connection.connection_made(self._way_out)
+        self._lane = self._rest.open_lane()
         self._socket = _opened()
         self._socket.deliver(OrderUpdates(NOWHERE, self, random.Random(0)).on_message)
         self._frame = Frame(OP_TEXT, FILL).serialize(mask=False)
-        self._fleet: Fleet
-        self._broker: AlpacaBroker
+        self._fleet = Fleet([], _now, self._perform)
+        self._fleet.take_early()
+        self._broker = _Broker(self._rest, RequestBudget(_now, lambda: 0), self._fleet, _no_trade)
 
     def play(self) -> bytes:
         """One fill of a working buy; returns its sell as it would have gone out. Raises RuntimeError if none did."""
-        algo = ScalpAlgo(SYMBOL, Decimal(2000), "0")
-        self._fleet = Fleet([algo], _now, lambda action: self._broker.perform(action))
-        self._broker = _Broker(self._rest, self._budget, self._fleet, _no_trade)
-        self._fleet.take_early()
+        # Only the algo is new each time, so that hardly anything is left to the garbage collector.
+        self._fleet.algos[SYMBOL] = ScalpAlgo(SYMBOL, Decimal(2000), "0")
         self._fleet.on_snapshot(SYMBOL, [BUY], PositionReport(SYMBOL, Decimal(0), Decimal(0)), NOW - SECOND)
-        self._way_out.written = b""
+        way_out, connection = _Pipe(), Connection(self._lane)  # one that is old would not be trusted with an order
+        connection.connection_made(way_out)
         self._socket.data_received(self._frame)
-        if not self._way_out.written:
+        if not way_out.written:
             raise RuntimeError("no order came of it")
-        self._order_connection.data_received(ANSWER)  # which makes it free again
-        return self._way_out.written
+        connection.data_received(ANSWER)
+        connection.connection_lost(None)
+        return way_out.written
+
+    def _perform(self, action: Action) -> None:
+        self._broker.perform(action)
 
     def on_order_update(self, report: OrderReport) -> None:
         self._broker.on_stream_told(report)

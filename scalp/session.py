@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
@@ -28,6 +29,7 @@ from scalp.errors import OutcomeUnknown, Refused, Unreachable, UserError
 from scalp.fleet import Fleet
 from scalp.heartbeat import Heartbeat
 from scalp.journaling import Journaling
+from scalp.loops import is_real_time
 from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade
 from scalp.opening import check_account, find_assets, patiently
 from scalp.polygon.feed import PolygonFeed
@@ -143,7 +145,9 @@ class TradingSession:
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
         self.rest.open_lane().start()
         self._start(self.reconciler.run())
-        if self.settings.endpoints is not None and self.settings.speed is None:  # time is real, and so is every wait
+        if is_real_time(self._loop):
+            gc.collect()
+            gc.freeze()  # what is here stays: no collection has to look at it while an exit waits
             self._start(keep_warm(lambda: self.fleet.needed_requests))
         if self.settings.rails:
             needs_past = self.settings.rails.needs_todays_fills

@@ -7,6 +7,8 @@ import gc
 import json
 import logging
 import warnings
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -15,22 +17,29 @@ from scalp.loops import JumpingLoop
 from scalp.rehearsal import EVERY, Rehearsal, keep_warm
 
 
+def run(story: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(story)
+
+
 def test_the_sell_of_a_fill_comes_out_and_nothing_else_happens(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         rehearsal = Rehearsal()
         for _ in range(20):
+            await asyncio.sleep(100)  # nothing of it grows too old
             head, _, body = rehearsal.play().partition(b"\r\n\r\n")
             assert head.startswith(b"POST /v2/orders HTTP/1.1\r\n")
             assert json.loads(body) == {
                 "symbol": "REHEARSAL", "qty": "19", "side": "sell", "type": "limit", "time_in_force": "day",
                 "client_order_id": "scalp-REHEARSAL-0-1", "position_intent": "sell_to_close", "limit_price": "100.25",
             }  # fmt: skip
+        assert rehearsal.play() == head + b"\r\n\r\n" + body
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     caplog.set_level(logging.DEBUG)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        asyncio.run(story())
+        run(story())
         gc.collect()
     assert [record for record in caplog.records if record.name.startswith("scalp")] == []
 
@@ -45,8 +54,7 @@ def test_it_is_played_only_while_something_is_at_stake(monkeypatch: pytest.Monke
         await asyncio.sleep(120)
         task.cancel()
 
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        runner.run(story())
+    run(story())
     assert 60 <= played[0] < 60.01 and 60.99 < played[-1] < 61
     assert len(played) == pytest.approx(1 / EVERY, abs=2)
 
@@ -59,7 +67,7 @@ def test_one_that_goes_wrong_is_the_last_and_stops_nothing(
     async def story() -> None:
         await asyncio.wait_for(keep_warm(lambda: True), 1.0)  # it ends, and raises nothing
 
-    asyncio.run(story())
+    run(story())
     assert [record.message for record in caplog.records] == [
         "exits are not rehearsed any more (RuntimeError: no order came of it): they may be slower"
     ]
