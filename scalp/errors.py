@@ -23,10 +23,10 @@ class Unreachable(ScalpError):
 
 
 class Refused(ScalpError):
-    """A definite refusal by the broker: HTTP `status`, its error `code` and `message`."""
+    """A definite refusal by the broker: HTTP `status`, its error `code` (0: none) and `message`."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(f"{status} {code}: {message}")
+        super().__init__(f"{status} {code}: {message}" if code else f"{status}: {message}")
         self.status = status
         self.code = code
         self.message = message

@@ -84,7 +84,7 @@ async def download(
         for symbol, missing in todo.items():
             for first in range(0, len(missing), SPAN):
                 span = missing[first : first + SPAN]
-                bars = await _patiently(feed, endpoints.feed, symbol, span, paced)
+                bars = await _patiently(feed, endpoints.feed, symbol, span)
                 for day in span:
                     inside = [bar for bar in bars if day.open <= bar.start < day.close and bar.volume > 0]
                     _write(file_of(folder, endpoints.feed, symbol, day), inside)
@@ -102,9 +102,7 @@ def _feed(endpoints: Endpoints, symbols: Sequence[str], transport: Transport) ->
     return AlpacaFeed(endpoints, symbols, nobody, rng, lambda: False, AlpacaREST(endpoints, transport))
 
 
-async def _patiently(
-    feed: History, source: str, symbol: str, days: Sequence[SessionDay], paced: _Paced
-) -> list[Bar]:
+async def _patiently(feed: History, source: str, symbol: str, days: Sequence[SessionDay]) -> list[Bar]:
     """The bars of a span of days; passing trouble is waited out."""
     name = "Polygon" if source == "polygon" else "Alpaca"
     for pause in (*RETRIES, None):
@@ -114,8 +112,7 @@ async def _patiently(
                 bars += found
             return bars
         except (Refused, Unreachable) as error:
-            # Polygon's feed makes one error of all; the status tells a refusal from passing trouble.
-            if paced.status in (401, 403):
+            if isinstance(error, Refused) and error.status in (401, 403):
                 raise UserError(f"{name} refused the keys, or the plan has no such history: {error}") from None
             if isinstance(error, Refused):
                 raise UserError(f"{name} refused to give history: {error.message}") from None
@@ -151,7 +148,6 @@ class _Paced:
         self._interval = 60 / per_minute
         self._free_at = 0.0
         self.sent = 0
-        self.status = 0  # of the last answer
 
     async def __call__(
         self,
@@ -168,9 +164,7 @@ class _Paced:
         if wait > 0:
             await asyncio.sleep(wait)
         self.sent += 1
-        answer = await self._transport(method, url, headers, params, json, within)
-        self.status = answer[0]
-        return answer
+        return await self._transport(method, url, headers, params, json, within)
 
 
 class _Nobody:

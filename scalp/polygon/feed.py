@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from scalp.errors import Refused, ScalpError, Unreachable, UserError
+from scalp.errors import Refused, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Trade
 from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
@@ -204,10 +204,10 @@ class PolygonFeed(ReconnectingStream):
     async def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]:
         """Finished minute bars from `start` to `end` (ns), symbol by symbol, oldest first; a symbol without bars too.
 
-        One request a symbol, one after the other. A symbol that cannot be had does not hold up the others: Unreachable,
-        naming those that are missing, is raised at the end.
+        One request a symbol, one after the other. A symbol that cannot be had does not hold up the others: at the end
+        Unreachable, naming those that are missing, is raised, or Refused when it was a definite no for each of them.
         """
-        missing: dict[str, ScalpError] = {}
+        missing: dict[str, Unreachable | Refused] = {}
         # A copy, as the caller may cross off its list what was yielded.
         for symbol in list(symbols):
             try:
@@ -217,8 +217,13 @@ class PolygonFeed(ReconnectingStream):
             else:
                 yield symbol, bars
             await asyncio.sleep(PACE)
-        if missing:
-            raise Unreachable(f"no history of {', '.join(missing)}: {next(iter(missing.values()))}")
+        trouble = [error for error in missing.values() if isinstance(error, Unreachable)]
+        names = ", ".join(missing)
+        if trouble:
+            raise Unreachable(f"no history of {names}: {trouble[0]}")
+        for refusal in missing.values():
+            assert isinstance(refusal, Refused)
+            raise Refused(refusal.status, refusal.code, f"no history of {names}: {refusal.message}")
 
     async def _bars(self, symbol: str, start: int, end: int) -> list[Bar]:
         path = f"/v2/aggs/ticker/{quote(symbol, safe='')}/range/1/minute/{start // MILLISECOND}/{end // MILLISECOND}"

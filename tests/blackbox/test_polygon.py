@@ -6,7 +6,7 @@ import json
 
 from aiohttp import web
 
-from tests.blackbox.alpaca import POLYGON_KEY, Alpaca, Request
+from tests.blackbox.alpaca import POLYGON_KEY, Alpaca, Request, answer
 from tests.blackbox.bot import ALWAYS, Bot, until
 
 
@@ -57,6 +57,16 @@ async def test_a_symbol_trades_once_its_history_is_in() -> None:
             hold = False
             await bot.says("bars of today")
             assert not alpaca.posted("TSLA")
+
+
+async def test_a_plan_without_history_goes_on_with_the_bars_that_come() -> None:
+    async with Alpaca() as alpaca:
+        no = {"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}
+        alpaca.on("GET", "/v2/aggs/ticker/", answer(403, no))
+        async with Bot(alpaca, "AAPL", "TSLA", environment=alpaca.polygon, signal=ALWAYS) as bot:
+            await bot.says("today's bars so far cannot be had (403: no history of AAPL, TSLA: You are not entitled")
+            await alpaca.polygon_bar("AAPL", "10:30", 50.0)
+            await bot.order("AAPL", "buy")
 
 
 async def test_polygon_refuses_the_key() -> None:

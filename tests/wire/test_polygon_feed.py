@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scalp.errors import Unreachable, UserError
+from scalp.errors import Refused, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Trade
-from scalp.polygon.feed import PolygonFeed
+from scalp.polygon.feed import RETRIES, PolygonFeed
 from tests.wire.fakes import POLYGON_KEY, Script, Talk, Told, endpoints, http_fake, run, scripted
 
 START_MS = 1_795_188_600_000
@@ -253,10 +253,19 @@ def test_a_symbol_whose_history_fails_does_not_hold_up_the_others() -> None:
             fake.will_answer({"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}, 403)
             fake.will_answer({"status": "OK", "results": [row(0)]})
             got = []
-            with pytest.raises(Unreachable, match=r"no history of BAD: 403 0: You are not entitled"):
+            with pytest.raises(Refused, match=r"^403: no history of BAD: You are not entitled"):
                 async for pair in feed.history(["BAD", "AAPL"], START, START + MINUTE):
                     got.append(pair)
             assert got == [("AAPL", [one("AAPL", 0)])]
+            # While another symbol may be had later, it is no definite no.
+            fake.will_answer({"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}, 403)
+            fake.will_answer({"status": "OK", "results": [row(0)]})
+            for _ in range(len(RETRIES) + 1):
+                fake.will_answer("<html>", 502)
+            with pytest.raises(Unreachable, match=r"^no history of BAD, WORSE: GET "):
+                async for pair in feed.history(["BAD", "AAPL", "WORSE"], START, START + MINUTE):
+                    got.append(pair)
+            assert got == 2 * [("AAPL", [one("AAPL", 0)])]
             await feed.close()
 
     run(session())
