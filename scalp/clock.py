@@ -50,6 +50,8 @@ class MarketClock:
     def __init__(self, loop_time: Callable[[], float]) -> None:
         self._loop_time = loop_time
         self._offset: int | None = None
+        self._told = 0
+        self.stands_still = False  # the exchange's clock: it told the same twice, and is none
         self._vague = 0  # by how much the answer it was set by may have been off, ns
 
     @property
@@ -61,6 +63,7 @@ class MarketClock:
 
         Time never runs backwards: an answer from a clock that stands still, or from a cache, is passed over.
         """
+        self.stands_still, self._told = exchange_now == self._told, exchange_now
         offset = exchange_now - round((asked_at + answered_at) / 2 * SECOND)
         if self._offset is not None and offset < self._offset - self._vague - MOST_BACK:
             return

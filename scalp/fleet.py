@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
-from scalp.clock import Session
+from scalp.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
+from scalp.clock import Session, new_york
 from scalp.journal import Journal
 from scalp.ledger import Order
 from scalp.lines import Lines
-from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.messages import MINUTE, Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
 from scalp.rails import Rails
 
 log = logging.getLogger("scalp.fleet")
 
+EARLIEST = FRESH - MINUTE  # a bar may be as early as it may be late: clocks differ
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
 
 
@@ -56,22 +57,34 @@ class Fleet:
         }
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
+        self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
+        self._early_told: set[str] = set()  # symbols of which it was said that a bar came before its time
         self._bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
         self.forbid_buys("blind", ", ".join(self._blind.values()))
 
-    def connect(self, reconcile: Callable[[str], None], reconnect_updates: Callable[[str], None]) -> None:
-        """Whom to tell that a reconciliation is due, or that the order-update stream is mute."""
+    def connect(
+        self,
+        reconcile: Callable[[str], None],
+        reconnect_updates: Callable[[str], None],
+        settle_early_bar: Callable[[Bar], None] | None = None,
+    ) -> None:
+        """Whom to tell that a reconciliation is due, that order updates are mute, that a bar came before its time."""
         self._reconcile, self._reconnect_updates = reconcile, reconnect_updates
+        self._settle_early_bar = settle_early_bar or self.refuse_early_bar
 
     # -- market data --------------------------------------------------------------------------------------------------
 
-    def on_bar(self, bar: Bar) -> None:
+    def on_bar(self, bar: Bar, is_settled: bool = False) -> None:
+        """A minute bar. One from long before its time is handed to whom `connect` named, unless it `is_settled`."""
         algo = self.algos.get(bar.symbol)
         if algo is None:
             return
+        at = self._now()
+        if bar.start - at > EARLIEST and not is_settled:
+            self._settle_early_bar(bar)
+            return
         if log.isEnabledFor(self._bar_level):
             algo.log_bar(bar, self._bar_level)
-        at = self._now()
         try:
             actions = algo.on_bar(bar, at)
         except Exception:
@@ -80,6 +93,12 @@ class Fleet:
             self._perform(algo, actions)
         if self.journal is not None:
             self.journal.bar(bar, at)
+
+    def refuse_early_bar(self, bar: Bar) -> None:
+        """Its minute is not over, by far: it would be the newest bar until then, and no signal be asked."""
+        level = logging.DEBUG if bar.symbol in self._early_told else logging.WARNING
+        self._early_told.add(bar.symbol)
+        log.log(level, "%s: a bar of %s came before its time: ignored", bar.symbol, f"{new_york(bar.start):%H:%M}")
 
     def on_trade(self, trade: Trade) -> None:
         algo = self.algos.get(trade.symbol)

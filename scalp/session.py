@@ -26,7 +26,7 @@ from scalp.clock import (
     new_york,
 )
 from scalp.errors import OutcomeUnknown, Refused, Unreachable, UserError
-from scalp.fleet import Fleet
+from scalp.fleet import EARLIEST, Fleet
 from scalp.heartbeat import Heartbeat
 from scalp.journaling import Journaling
 from scalp.loops import is_real_time
@@ -82,6 +82,7 @@ class TradingSession:
         self._history: asyncio.Task[None] | None = None
         self._feed_lost_at = 0
         self._clock_asked_at = self._looked_at = float("-inf")  # loop time
+        self._early_bars: list[Bar] = []  # they wait for the clock
         self._is_over = False
         self._calendar_close = 0  # ns
         self._journaling = Journaling(settings, endpoints, self.now)
@@ -139,7 +140,7 @@ class TradingSession:
         self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
         self.reconciler = Reconciler(self.fleet, self.broker, self.rest, self.clock)
         self._heartbeat = Heartbeat(self.fleet, (self.feed, self.updates), budget, self._loop.time)
-        self.fleet.connect(self.reconciler.request, self.updates.reconnect)
+        self.fleet.connect(self.reconciler.request, self.updates.reconnect, self._on_early_bar)
         self.fleet.forbid_buys("history", "today's bars are not here yet")
         names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
@@ -376,6 +377,23 @@ class TradingSession:
         elif not clock.is_open and clock.timestamp < session.close:
             log.warning("the market has closed early")
             self.fleet.begin_session(Session(session.date, session.open, clock.timestamp))
+
+    def _on_early_bar(self, bar: Bar) -> None:
+        """Either the bar is wrong, or the time has leapt ahead since it was last asked for."""
+        self._early_bars.append(bar)
+        if len(self._early_bars) == 1:
+            self._start(self._settle_early_bars())
+
+    async def _settle_early_bars(self) -> None:
+        if self._is_due(self._clock_asked_at, CLOCK_PATIENCE):
+            self._clock_asked_at = self._loop.time()
+            await self._check_clock()
+        bars, self._early_bars = self._early_bars, []
+        for bar in bars:
+            if bar.start - self.clock.now() > EARLIEST and not self.clock.stands_still:
+                self.fleet.refuse_early_bar(bar)
+            else:
+                self.fleet.on_bar(bar, is_settled=True)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,25 @@ class World:
         return action
 
 
+def test_a_bar_that_is_far_too_early_is_ignored_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World("TSLA", "FB")
+    world.see_all()
+    for symbol, minutes in (("TSLA", 60), ("TSLA", 61), ("FB", 1)):
+        start = world.now + minutes * MINUTE
+        world.fleet.on_bar(Bar(symbol, start, 100.0, 100.0, 100.0, 100.0, 1e4))
+    assert world.sent == []
+    early = [record.message for record in caplog.records if "before its time" in record.message]
+    assert early == [
+        "TSLA: a bar of 10:31 came before its time: ignored",
+        "FB: a bar of 09:32 came before its time: ignored",
+    ]
+    world.bar("TSLA")
+    assert len(world.sent) == 1
+    # Clocks differ: as much too early as one may be too late is as good.
+    world.fleet.on_bar(Bar("FB", world.now + 30 * SECOND, 100.0, 100.0, 100.0, 100.0, 1e4))
+    assert len(world.sent) == 2
+
+
 def test_no_buy_goes_out_while_anything_is_not_seen() -> None:
     world = World("TSLA")
     for what in ("feed", "updates", "reconciled"):

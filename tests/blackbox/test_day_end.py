@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.blackbox.alpaca import Alpaca, answer
 from tests.blackbox.bot import ALWAYS, Bot, until
 from tests.blackbox.sockets import utc
@@ -93,6 +95,19 @@ async def test_a_clock_that_leaps_ahead_is_followed_by_the_next_checkup() -> Non
             assert await bot.exits(within=10) == 0
 
 
+async def test_bars_may_run_ahead_of_the_time_that_was_asked_for_last() -> None:
+    async with Alpaca(at="10:31:02") as alpaca, Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
+        await bot.trades()
+        await alpaca.bar("AAPL", "12:00", 50.0)  # wrong: it is 10:31
+        await bot.says("AAPL: a bar of 12:00 came before its time: ignored")
+        await alpaca.bar("AAPL", "10:30", 51.0)
+        assert (await bot.order("AAPL", "buy"))["limit_price"] == "51.00"
+        await asyncio.sleep(3)
+        alpaca.leap("14:00:01")
+        await alpaca.bar("TSLA", "13:59", 50.0)  # right: it is 14:00, which the bot does not know yet
+        await bot.order("TSLA", "buy")
+
+
 async def test_a_clock_that_stands_still_stops_no_timer() -> None:
     async with Alpaca(at="10:31", speed=20) as alpaca:
         clock = {"timestamp": utc(alpaca.now), "is_open": True, "next_open": utc(alpaca.now + 82740),
@@ -103,6 +118,8 @@ async def test_a_clock_that_stands_still_stops_no_timer() -> None:
             await alpaca.bar("AAPL", "10:30", 50.0)
             buy = await bot.order("AAPL", "buy")
             await until(lambda: buy["status"] == "canceled", "the cancel after two minutes")
+            await alpaca.bar("AAPL", "10:55", 60.0)  # the bars go on without it
+            assert (await bot.order("AAPL", "buy", nth=2))["limit_price"] == "60.00"
 
 
 async def test_a_close_that_moves_is_followed() -> None:
