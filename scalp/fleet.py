@@ -279,9 +279,17 @@ class Fleet:
             for algo in self.algos.values():
                 algo.allow_buys("blind")
         if was and not self._blind:
-            log.info("streams are up, orders and positions reconciled: buying is on")
+            log.info("streams are up, orders and positions reconciled: buying is on%s", self._but())
         elif self._blind and not was:
             log.warning("no buys: %s", ", ".join(self._blind.values()))
+
+    def _but(self) -> str:
+        """Where nothing is bought for reasons of its own all the same."""
+        waiting = [algo for algo in self.algos.values() if algo.no_buys]
+        if not waiting:
+            return ""
+        named = ", ".join(algo.symbol for algo in waiting) if len(waiting) <= 5 else f"{len(waiting)} symbols"
+        return f", except in {named}: {waiting[0].no_buys}"
 
     @property
     def is_blind(self) -> bool:

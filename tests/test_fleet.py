@@ -238,3 +238,16 @@ def test_flatten_and_the_cancels_after_the_close_reach_every_symbol() -> None:
         world.fleet.on_order_gone(action.symbol, f"id-{action.client_order_id}")
     assert not world.fleet.has_open_orders
     assert world.fleet.leftovers() == {}
+
+
+def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world = World("TSLA", "FB")
+    world.fleet.algos["FB"].forbid_buys("history", "today's bars are not here yet")
+    world.see_all()
+    told = "streams are up, orders and positions reconciled: buying is on"
+    assert caplog.messages[-1] == f"{told}, except in FB: today's bars are not here yet"
+    world.fleet.algos["FB"].allow_buys("history")
+    world.fleet.see("feed", "lost")
+    world.fleet.on_feed_up()
+    assert caplog.messages[-1] == told
