@@ -5,6 +5,7 @@ The loop only formats a line; a thread of its own writes it, so that nothing wai
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import logging.handlers
@@ -79,7 +80,8 @@ class _Lasting(logging.Handler):
             super().handleError(record)
         elif not self._has_failed:
             self._has_failed = True
-            print(f"the log can no longer be written: {error.strerror}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # nobody may be there to read that either
+                print(f"the log can no longer be written: {error.strerror}", file=sys.stderr, flush=True)
 
 
 class _File(_Lasting, logging.FileHandler):
@@ -153,7 +155,11 @@ class ConsoleLog:
             raise UserError(f"{path} cannot be written here ({error.strerror}): run in a folder of your own") from None
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to fail
-        terminal: logging.Handler = _Terminal() if sys.stdout.isatty() else _Plain(sys.stdout)
+        terminal: logging.Handler
+        if sys.stdout is None:
+            terminal = logging.NullHandler()  # started without any output
+        else:
+            terminal = _Terminal() if sys.stdout.isatty() else _Plain(sys.stdout)
         self._terminal = terminal
         for handler in (file, terminal):
             handler.setFormatter(formatter)
@@ -180,12 +186,15 @@ class ConsoleLog:
         if not self._is_flushed:
             self._listener.stop()
         for handler in self._handlers:
-            handler.close()
-        try:
-            sys.stdout.flush()
-        except OSError:
-            # Nobody reads any more; Python would complain about it once again at the very end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with contextlib.suppress(OSError):  # of a full disk it was said before
+                handler.close()
+        for output in (sys.stdout, sys.stderr):
+            try:
+                if output is not None:
+                    output.flush()
+            except OSError:
+                # Nobody reads any more; Python would complain about it once again at the very end.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
     @property
     def has_screen(self) -> bool:

@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,54 @@ def test_a_pipe_that_closes_ends_neither_the_file_nor_the_run(tmp_path: Path) ->
         assert process.wait(20) == 0
     assert len((tmp_path / "console.log").read_text().splitlines()) == 300
     assert errors.splitlines() in ([], ["the log can no longer be written: Broken pipe"])
+
+
+WRITES = """
+import logging, pathlib, signal, sys, time
+from scalp.console import ConsoleLog
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with ConsoleLog(path=pathlib.Path(sys.argv[1])):
+    for number in range(100):
+        logging.getLogger('scalp.x').info('line %d %s', number, 'x' * 1000)
+        if number == 10:
+            sys.stdin.readline()
+"""
+
+
+def writing(folder: Path, log: str, **streams: Any) -> subprocess.Popen[bytes]:
+    """A process that writes 100 lines to `log`, and waits for a line from us after the first ones."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", WRITES, log], cwd=folder, env=environ, stdin=subprocess.PIPE,
+                            start_new_session=True, **streams)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_nobody_reads_any_more_neither_output_nor_errors(tmp_path: Path, kind: str) -> None:
+    """As in `python main.py ... 2>&1 | head -1`, and as after a connection to the machine is lost."""
+    ours, theirs = os.pipe() if kind == "pipe" else pty.openpty()
+    with writing(tmp_path, "console.log", stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        os.read(ours, 100)
+        os.close(ours)
+        process.communicate(b"\n")
+        assert process.returncode == 0
+    assert len((tmp_path / "console.log").read_text().splitlines()) == 100
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full, which is a full disk")
+def test_a_full_disk_is_one_line_and_stops_nothing(tmp_path: Path) -> None:
+    with writing(tmp_path, "/dev/full", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        shown, errors = process.communicate(b"\n")
+        assert process.returncode == 0
+    assert len(shown.splitlines()) == 100
+    assert errors == b"the log can no longer be written: No space left on device\n"
+
+
+def test_started_without_any_output(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-', sys.executable, "-c", WRITES, "console.log"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=environ, input=b"\n", check=True)
+    assert len((tmp_path / "console.log").read_text().splitlines()) == 100
 
 
 def test_a_terminal_gets_colours_and_the_file_none(tmp_path: Path) -> None:
