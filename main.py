@@ -19,7 +19,7 @@ from scalp.notify import SESSION_OVER, notifications
 from scalp.report import Total, summary, times
 from scalp.session import TradingSession
 from scalp.settings import Endpoints, Settings, read_settings
-from scalp.stopping import Stop, endless
+from scalp.stopping import Stop, endless, stopping_signals
 
 # Put your own subclass of ScalpAlgo here (or name it with --algo).
 algo_class = ScalpAlgo
@@ -164,6 +164,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     exit_code = main()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stopping_signals():
         signal.signal(number, signal.SIG_IGN)  # it is leaving already, and its exit code is known
     sys.exit(exit_code)

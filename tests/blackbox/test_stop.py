@@ -10,7 +10,9 @@ from tests.blackbox.alpaca import Alpaca, slowly
 from tests.blackbox.bot import ALWAYS, Bot, until
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["int", "term", "hup"]
+)
 async def test_a_stop_cancels_buys_and_leaves_sells(number: signal.Signals, code: int) -> None:
     async with Alpaca() as alpaca:
         alpaca.hold("TSLA", 7, "100")
