@@ -177,7 +177,7 @@ class Flattener:
     def _trouble(self, what: str, error: ScalpError) -> None:
         if isinstance(error, RateLimited):
             self._pause = max(self._pause, error.retry_after or SURE_AFTER)
-        self._say(f"{what}: {error}; looking again")
+        self._once(f"{what}: {error}; looking again until {PATIENCE:.0f} s are over")
 
     def _once(self, line: str) -> None:
         if line not in self._told:
