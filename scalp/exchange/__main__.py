@@ -25,6 +25,7 @@ from scalp.exchange.server import ExchangeServer
 from scalp.exchange.simulation import NEW_YORK, new_york
 from scalp.loops import ScaledLoop
 from scalp.messages import MINUTE, SECOND, Bar
+from scalp.settings import read_symbols
 
 Market = Mapping[str, Sequence[Bar]]
 
@@ -85,7 +86,7 @@ def _day(text: str) -> date:
 
 
 def _prepare(options: argparse.Namespace) -> tuple[SessionDay, Market, int, Faults]:
-    symbols = list(dict.fromkeys(options.symbols))
+    symbols = list(read_symbols(options.symbols)[0]) if options.symbols else []
     if options.replay:
         days = load(options.replay, symbols or None)
         wanted = options.session or min(days, default=None)

@@ -26,6 +26,7 @@ from scalp.messages import MINUTE
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _TOO_MUCH = Decimal(10) ** 9
+_CHANGEABLE = ("qty", "limit_price", "stop_price", "time_in_force", "client_order_id")
 _DATA = re.compile(r"/v2/stocks/")
 _POLYGON = re.compile(r"/v2/(aggs|last)/")
 
@@ -149,7 +150,10 @@ class Rest:
             except Refusal as refusal:
                 answer = reply({"code": refusal.code, "message": refusal.message} | refusal.extra, refusal.status)
             except wire.BadTime as bad:
-                answer = reply({"code": 40010001, "message": str(bad)}, 400 if kind != "trading" else 422)
+                if kind == "polygon":
+                    answer = reply({"status": "ERROR", "request_id": self._request_id(), "error": str(bad)}, 400)
+                else:
+                    answer = reply({"code": 40010001, "message": str(bad)}, 400 if kind == "data" else 422)
         return Response(answer.status, answer.headers | more, answer.body)
 
     def _answer(self, kind: str, method: str, path: str, query: Mapping[str, str], body: bytes) -> Response:
@@ -225,7 +229,7 @@ class Rest:
             and (until is None or fill.at <= until)
             and query.get("order_id", fill.order_id) == fill.order_id
         ]
-        if query.get("direction", "desc") == "desc":
+        if _direction(query) == "desc":
             rows.reverse()
         if token := query.get("page_token"):
             ids = [row["id"] for row in rows]
@@ -284,6 +288,9 @@ class Rest:
         for name in ("trail_price", "trail_percent"):
             if fields.get(name) is not None:
                 raise rules.parameter("trailing stops are not simulated")
+        for name in ("take_profit", "stop_loss", "legs"):
+            if fields.get(name) is not None:
+                raise rules.parameter(f"{name} belongs to complex orders, which are not simulated")
         request = OrderRequest(
             symbol=by_id,
             side=_word(fields, "side"),
@@ -321,7 +328,7 @@ class Rest:
             and (later is None or of.number > later)
             and (earlier is None or of.number < earlier)
         ]
-        if query.get("direction", "desc") == "desc":
+        if _direction(query) == "desc":
             found.reverse()
         return reply([self._told(of) for of in found[: _integer(query, "limit", 50, 500)]])
 
@@ -336,6 +343,10 @@ class Rest:
         qty = _decimal(fields, "qty")
         if qty is not None and qty % 1 != 0:
             raise rules.unprocessable("qty must be a whole number")
+        if fields.get("trail") is not None:
+            raise rules.parameter("trailing stops are not simulated")
+        if not any(fields.get(name) is not None for name in _CHANGEABLE):
+            raise rules.unprocessable("order parameters are not changed")
         new = self._engine.replace(
             _uuid(order_id),
             qty=qty,
@@ -447,6 +458,13 @@ def _integer(query: Mapping[str, str], name: str, default: int, most: int) -> in
     if not _DIGITS.fullmatch(value) or not 0 < int(value) <= most:
         raise rules.unprocessable(f"invalid {name}: {value}")
     return int(value)
+
+
+def _direction(query: Mapping[str, str]) -> str:
+    value = query.get("direction") or "desc"
+    if value not in ("asc", "desc"):
+        raise rules.unprocessable(f"invalid direction: {value}")
+    return value
 
 
 def _uuid(order_id: str) -> str:

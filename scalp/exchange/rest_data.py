@@ -18,6 +18,8 @@ from scalp.messages import MINUTE, SECOND, Bar
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _TIMEFRAME = re.compile(r"([0-9]{1,9})(Min|T|Hour|H|Day|D)")
+_LONGEST = {"Min": 59, "T": 59, "Hour": 23, "H": 23, "Day": 1, "D": 1}
+_FEEDS = ("sip", "iex", "delayed_sip", "otc")
 _SPANS = {"Min": MINUTE, "T": MINUTE, "Hour": 60 * MINUTE, "H": 60 * MINUTE, "Day": 1440 * MINUTE, "D": 1440 * MINUTE}
 _RECENT = 15 * MINUTE
 _MILLISECOND = 1_000_000
@@ -69,6 +71,9 @@ class DataApi:
             raise Refusal(400, 40010001, f"invalid limit: {limit}")
         if int(limit) > 10_000:
             raise Refusal(400, 40010001, "invalid limit: larger than the allowed maximum of 10000")
+        for name, known in (("feed", _FEEDS), ("sort", ("asc", "desc"))):
+            if query.get(name) and query[name] not in known:
+                raise Refusal(400, 40010001, f"invalid {name}: {query[name]}")
         today = new_york(now).date().isoformat()
         start = wire.parse_time(query.get("start") or today)
         recent = not self._sip and query.get("feed", "sip" if self._sip else "iex") == "sip"
@@ -125,11 +130,11 @@ class DataApi:
         names = {"minute": "Min", "hour": "Hour", "day": "Day"}
         count, unit = timeframe
         limit = query.get("limit") or "5000"
-        are_numbers = _DIGITS.fullmatch(count) and _DIGITS.fullmatch(limit)
+        are_numbers = _DIGITS.fullmatch(count) and int(count) > 0 and _DIGITS.fullmatch(limit)
         if unit not in names or not are_numbers or not 0 < int(limit) <= 50_000:
             return 400, {"status": "ERROR", "request_id": request_id, "error": "invalid request"}
         first, last = _polygon_time(start, False), _polygon_time(end, True)
-        merged = merge(self._published(symbol), _span(f"{count}{names[unit]}"))
+        merged = merge(self._published(symbol), int(count) * _SPANS[names[unit]])
         bars = [bar for bar in merged if first <= bar.start <= last]
         if query.get("sort", "asc") == "desc":
             bars.reverse()
@@ -198,7 +203,7 @@ def _symbols(query: Mapping[str, str]) -> list[str]:
 
 def _span(timeframe: str) -> int:
     found = _TIMEFRAME.fullmatch(timeframe)
-    if found is None or int(found[1]) < 1:
+    if found is None or not 1 <= int(found[1]) <= _LONGEST[found[2]]:
         raise Refusal(400, 40010001, f"invalid timeframe: {timeframe}")
     return int(found[1]) * _SPANS[found[2]]
 

@@ -65,8 +65,12 @@ def check_parameters(request: OrderRequest) -> None:
         raise parameter("market orders require no stop or limit price")
     if request.type == "limit" and request.limit_price is None:
         raise parameter("limit orders require a limit price")
+    if request.type == "limit" and request.stop_price is not None:
+        raise parameter("limit orders require no stop price")
     if request.type == "stop" and request.stop_price is None:
         raise parameter("stop orders require a stop price")
+    if request.type == "stop" and request.limit_price is not None:
+        raise parameter("stop orders require no limit price")
     if request.type == "stop_limit" and (request.stop_price is None or request.limit_price is None):
         raise parameter("stop limit orders require both stop and limit price")
     if len(request.client_order_id) > 128:

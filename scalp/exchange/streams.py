@@ -21,6 +21,7 @@ from scalp.messages import Bar
 Send = Callable[[str | bytes], None]
 
 _CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
+_NEVER_SENT = ("dailyBars", "lulds")  # not simulated; some clients name every channel, with an empty list
 _FOLLOWS_TRADES = ("corrections", "cancelErrors")
 
 
@@ -153,7 +154,8 @@ class DataSession(Session):
                    for symbols in changes.values()):  # fmt: skip
             self._error(400, "invalid syntax")
             return
-        if any(channel not in _CHANNELS for channel in changes):
+        is_unknown = any(channel not in _CHANNELS for channel in changes)
+        if is_unknown or (adding and any(changes.get(channel) for channel in _NEVER_SENT)):
             self._error(410, "invalid subscribe action for this feed")
             return
         wanted = {channel: list(symbols) for channel, symbols in self._wanted.items()}

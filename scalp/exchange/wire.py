@@ -5,6 +5,7 @@ Trading numbers are strings, data numbers are numbers, as at Alpaca.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -23,6 +24,8 @@ from scalp.exchange.simulation import NEW_YORK, new_york
 from scalp.messages import MINUTE, SECOND, Bar
 
 Json = dict[str, Any]
+
+_FRACTION = re.compile(r"\.(\d{1,9})")
 
 
 class BadTime(ScalpError):
@@ -61,7 +64,8 @@ def parse_time(value: str, *, end_of_day: bool = False) -> int:
         raise BadTime(f"invalid time: {value}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.replace(microsecond=0).timestamp()) * SECOND + moment.microsecond * 1000
+    fraction = _FRACTION.search(value)  # a datetime knows microseconds, orders are told to the nanosecond
+    return int(moment.replace(microsecond=0).timestamp()) * SECOND + (int(fraction[1].ljust(9, "0")) if fraction else 0)
 
 
 def _time(ns: int | None) -> str | None:
@@ -164,7 +168,7 @@ def asset(of: Asset) -> Json:
 
 
 def position(engine: Engine, symbol: str) -> Json:
-    """A position. The day before is unknown here: today's change is told against the first known price."""
+    """A position. The day before is unknown here: it is told to have closed at the present price."""
     held = engine.account.positions[symbol]
     price = engine.last_price(symbol) or held.avg_entry_price
     value = held.qty * price

@@ -136,6 +136,22 @@ def test_listing_orders() -> None:
         422,
         {"code": 40010001, "message": "invalid time: yesterday"},
     )
+    assert client.ask("GET /v2/orders", direction="up") == (
+        422,
+        {"code": 42210000, "message": "invalid direction: up"},
+    )
+
+
+def test_paging_by_the_time_of_the_last_order_comes_to_an_end() -> None:
+    client = Client()
+    for n in range(5):
+        client.order("buy", "1", limit="90", client_order_id=f"n{n}")
+        client.wait(0.123456789)
+    names, after = [], "2026-11-20"
+    while page := client.ask("GET /v2/orders", status="all", direction="asc", limit="2", after=after)[1]:
+        names += [order["client_order_id"] for order in page]
+        after = page[-1]["submitted_at"]
+    assert names == ["n0", "n1", "n2", "n3", "n4"]
 
 
 def test_replacing() -> None:
@@ -144,6 +160,14 @@ def test_replacing() -> None:
     early = client.ask(f"PATCH /v2/orders/{old['id']}", {"limit_price": "91"})
     assert early == (422, {"code": 42210000, "message": "unable to replace order, order is pending_new"})
     client.wait(1)
+    for change, why in (
+        ({"stop_price": "3"}, "limit orders require no stop price"),
+        ({"trail": "3"}, "trailing stops are not simulated"),
+        ({}, "order parameters are not changed"),
+        ({"bogus": 1}, "order parameters are not changed"),
+    ):
+        status, refusal = client.ask(f"PATCH /v2/orders/{old['id']}", change)
+        assert (status, refusal["message"]) == (422, why)
     status, new = client.ask(f"PATCH /v2/orders/{old['id']}", {"limit_price": 91, "qty": "4"})
     assert (status, new["replaces"], new["limit_price"], new["qty"]) == (200, old["id"], "91", "4")
     client.wait(1)
@@ -157,6 +181,23 @@ def test_replacing() -> None:
 def test_numbers_may_be_strings_or_numbers_and_are_read_exactly(price: object, status: int) -> None:
     order = {"symbol": "AAPL", "side": "buy", "qty": 1, "type": "limit", "time_in_force": "day", "limit_price": price}
     assert Client().ask("POST /v2/orders", order)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"take_profit": {"limit_price": "110"}}, "take_profit belongs to complex orders, which are not simulated"),
+        ({"stop_loss": {"stop_price": "90"}}, "stop_loss belongs to complex orders, which are not simulated"),
+        ({"order_class": "bracket"}, "order_class bracket is not simulated"),
+        ({"trail_percent": "1"}, "trailing stops are not simulated"),
+        ({"stop_price": "90"}, "limit orders require no stop price"),
+        ({"type": "stop", "stop_price": "90"}, "stop orders require no limit price"),
+    ],
+)
+def test_what_is_not_simulated_is_refused_and_not_left_out(more: dict, why: str) -> None:
+    order = {"symbol": "AAPL", "side": "buy", "qty": 1, "type": "limit", "time_in_force": "day", "limit_price": "100"}
+    status, refusal = Client().ask("POST /v2/orders", order | more)
+    assert (status, refusal["message"]) == (422, why)
 
 
 def test_a_body_that_is_no_order() -> None:
@@ -278,7 +319,10 @@ def test_start_and_end_are_inclusive() -> None:
 def test_what_is_wrong_with_a_data_request() -> None:
     client = Client(access=Access(sip=False))
     assert client.ask("GET /v2/stocks/bars")[0] == 400
-    assert client.ask("GET /v2/stocks/bars", symbols="AAPL", timeframe="1Century")[0] == 400
+    for wrong in ("1Century", "60Min", "24Hour", "2Day", "0Min"):
+        assert client.ask("GET /v2/stocks/bars", symbols="AAPL", timeframe=wrong)[0] == 400
+    assert client.ask("GET /v2/stocks/bars", symbols="AAPL", feed="zzz")[1]["message"] == "invalid feed: zzz"
+    assert client.ask("GET /v2/stocks/bars", symbols="AAPL", sort="zz")[1]["message"] == "invalid sort: zz"
     assert client.ask("GET /v2/stocks/bars", symbols="AAPL", limit="10001")[1]["message"] == (
         "invalid limit: larger than the allowed maximum of 10000"
     )
@@ -321,6 +365,9 @@ def test_polygon_aggregates() -> None:
     assert len(rest["results"]) == 4 and "next_url" not in rest
     _, nothing = client.ask("GET /v2/aggs/ticker/NOPE/range/1/minute/1795185000000/1795185060000")
     assert "results" not in nothing and nothing["status"] == "OK"
+    assert client.ask(path.replace("/1/minute", "/90/minute"))[1]["resultsCount"] == 1
+    status, wrong = client.ask("GET /v2/aggs/ticker/AAPL/range/1/minute/someday/2026-11-20")
+    assert (status, wrong["status"], wrong["error"]) == (400, "ERROR", "invalid time: someday")
 
 
 def test_polygon_last_trade_in_nanoseconds() -> None:
