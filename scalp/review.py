@@ -23,7 +23,7 @@ from scalp.html import write_html
 from scalp.journal import default_path
 from scalp.journaled import JournaledDay, Run, open_journal, read_day
 from scalp.ledger import REFUSED
-from scalp.settings import LineParser, _date, read_symbols
+from scalp.settings import LineParser, named, read_date, read_symbols
 
 VENUES = ("simulated", "paper", "live")
 
@@ -59,7 +59,7 @@ def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:
         if args.html is not None:
             _write_page(day, results, args.html)
         if args.diff:
-            lines, answer = _diff(day, results, args.algo)
+            lines, answer = _diff(day, results, args.algo or "")
         else:
             lines, answer = _report(day, results), {**_facts(day), **outcome(results), "notes": day.notes}
         if args.json:
@@ -77,11 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="only these; none: all of the session")
-    parser.add_argument("--date", type=_date, metavar="DATE", help="the session's day, YYYY-MM-DD (the newest)")
+    parser.add_argument("--date", type=read_date, metavar="DATE", help="the session's day, YYYY-MM-DD (the newest)")
     parser.add_argument("--venue", choices=VENUES, default="", help="only sessions that traded there")
     parser.add_argument("--journal", type=Path, metavar="PATH", help="where the journal is (in your state folder)")
     parser.add_argument("--diff", action="store_true", help="set the session beside its backtest over the same bars")
-    parser.add_argument("--algo", default="", metavar="MODULE:CLASS",
+    parser.add_argument("--algo", type=named, metavar="MODULE:CLASS",
                         help="with --diff: the algo to play (the session's own)")  # fmt: skip
     parser.add_argument("--html", type=Path, metavar="PATH", help="write a page with charts to this file as well")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")

@@ -103,7 +103,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade, as many as you like")
     parser.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
     parser.add_argument(
-        "--algo", default="", metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
+        "--algo", type=named, metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
     )
     parser.add_argument("--feed", choices=("polygon", "iex", "sip"), help="where bars come from (default: polygon with "
                         "POLYGON_API_KEY, else iex)")  # fmt: skip
@@ -112,7 +112,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--on-exit", choices=ON_EXIT, default="cancel-buys",
                         help="when stopped early: keep every order, cancel working buys (default), or cancel "
                         "everything and sell what is held at market")  # fmt: skip
-    parser.add_argument("--journal", default="", metavar="PATH|off",
+    parser.add_argument("--journal", type=named, metavar="PATH|off",
                         help="where the session is written down (default: in your state folder)")  # fmt: skip
     parser.add_argument("--dashboard", action="store_true", help="a live view instead of the log on the terminal")
     parser.add_argument("--notify", action="append", default=[], metavar="URL",
@@ -123,7 +123,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
     simulated.add_argument("--speed", type=_speed, help="market minutes that pass in a real one (default: all it can)")
     simulated.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
-    simulated.add_argument("--session", type=_date, metavar="DATE", help="trading day to simulate, YYYY-MM-DD")
+    simulated.add_argument("--session", type=read_date, metavar="DATE", help="trading day to simulate, YYYY-MM-DD")
     simulated.add_argument("--replay", type=Path, action="append", default=[], metavar="PATH",
                            help="trade recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
     args = parser.parse_intermixed_args(argv)
@@ -137,7 +137,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         raise UserError(f"--feed {args.feed} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY")
     return Settings(
         symbols=symbols,
-        lot=_lot(args.lot),
+        lot=read_lot(args.lot),
         notes=notes,
         endpoints=endpoints,
         is_live=args.live,
@@ -146,12 +146,12 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         debug=args.debug,
         dashboard=args.dashboard,
         notify=(*args.notify, *environ.get("SCALP_NOTIFY", "").split()),
-        algo=args.algo,
+        algo=args.algo or "",
         speed=args.speed if endpoints is None else _scalp_speed(environ, endpoints),
         seed=1 if args.seed is None else args.seed,
         session=args.session,
         replay=tuple(args.replay),
-        journal=read_journal(args.journal, environ),
+        journal=read_journal(args.journal or "", environ),
         rails=read_limits(args),
     )
 
@@ -190,7 +190,8 @@ def read_symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
     return tuple(symbols), tuple(notes)
 
 
-def _lot(text: str) -> Decimal:
+def read_lot(text: str) -> Decimal:
+    """`--lot` in dollars. Raises UserError."""
     try:
         lot = Decimal(text)
     except InvalidOperation:
@@ -198,6 +199,13 @@ def _lot(text: str) -> Decimal:
     if not lot.is_finite() or not 0 < lot <= HIGHEST_LOT:
         raise UserError(f"--lot {text!r} must be more than 0 dollars and at most a billion")
     return lot
+
+
+def named(text: str) -> str:
+    """What an option names; a variable of the shell that is not set names nothing."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it names nothing: leave the option out, or say what is meant")
+    return text
 
 
 def _speed(text: str) -> float:
@@ -210,7 +218,8 @@ def _speed(text: str) -> float:
     return speed
 
 
-def _date(text: str) -> dt.date:
+def read_date(text: str) -> dt.date:
+    """A date as an option has it. Raises ArgumentTypeError."""
     try:
         return dt.date.fromisoformat(text)
     except ValueError:

@@ -109,6 +109,8 @@ def test_no_representation_shows_a_key() -> None:
         ("--lot", {}, "--lot"),
         ("--nonsense TSLA", {}, "--nonsense"),
         ("--liv TSLA", {}, "unrecognized arguments: --liv"),
+        ("TSLA --algo=", {}, "--algo: it names nothing"),
+        ("TSLA --journal=", {}, "--journal: it names nothing"),
         ("--seed x TSLA", {}, "--seed"),
         ("--speed 0 TSLA", {}, "'0' is not a speed"),
         ("--session yesterday TSLA", {}, "'yesterday' is not a date"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from scalp.algo import ScalpAlgo
 from scalp.backtest.days import SymbolDay, regular
 from scalp.backtest.history import days
-from scalp.backtest.output import _span, assumptions
+from scalp.backtest.output import assumptions, hold_time
 from scalp.backtest.results import Numbers, Results
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
@@ -127,7 +127,7 @@ COLUMNS: tuple[tuple[str, Callable[[Numbers], Cell]], ...] = (
     ("P/L $", lambda n: _dollars(n.pnl)),
     ("average $", lambda n: _dollars(n.average)),
     ("worst $", lambda n: _dollars(n.worst)),
-    ("hold", lambda n: Cell("-") if n.hold_seconds is None else Cell(_span(n.hold_seconds), n.hold_seconds)),
+    ("hold", lambda n: Cell("-") if n.hold_seconds is None else Cell(hold_time(n.hold_seconds), n.hold_seconds)),
     ("exposed", lambda n: _percent(n.exposure, 1)),
     ("drawdown $", lambda n: _dollars(n.drawdown, "")),
     ("buys", lambda n: _count(n.buys)),

@@ -226,7 +226,7 @@ def _line(name: str, numbers: Numbers) -> str:
         f"{numbers.pnl:+.2f}",
         "-" if numbers.average is None else f"{numbers.average:+.2f}",
         "-" if numbers.worst is None else f"{numbers.worst:+.2f}",
-        "-" if numbers.hold_seconds is None else _span(numbers.hold_seconds),
+        "-" if numbers.hold_seconds is None else hold_time(numbers.hold_seconds),
         f"{numbers.exposure:.1%}",
         f"{numbers.drawdown:.2f}",
         numbers.buys,
@@ -236,7 +236,7 @@ def _line(name: str, numbers: Numbers) -> str:
     )
 
 
-def _span(seconds: float) -> str:
+def hold_time(seconds: float) -> str:
     """Minutes and seconds."""
     whole = round(seconds)
     return f"{whole // 60}:{whole % 60:02}"

@@ -14,7 +14,7 @@ from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
 from scalp.errors import UserError
 from scalp.limits import Limits, add_arguments, read_limits
 from scalp.messages import SECOND
-from scalp.settings import Endpoints, LineParser, _date, _lot, read_endpoints, read_symbols
+from scalp.settings import Endpoints, LineParser, named, read_date, read_endpoints, read_lot, read_symbols
 
 NO_LIMITS = Limits()
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
@@ -45,9 +45,7 @@ class BacktestSettings:
     rails: Limits = NO_LIMITS
 
 
-def read_settings(
-    argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ
-) -> BacktestSettings:
+def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> BacktestSettings:
     """Raises UserError with one clear line."""
     parser = LineParser(
         prog="python -m scalp.backtest",
@@ -58,13 +56,13 @@ def read_settings(
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade; none: all in the files of bars")
     parser.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
     parser.add_argument(
-        "--algo", default="", metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
+        "--algo", type=named, metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
     )
     parser.add_argument("--bars", type=Path, action="append", default=[], metavar="PATH",
                         help="recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
     parser.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
-    parser.add_argument("--from", dest="first", type=_date, metavar="DATE", help="first day, YYYY-MM-DD")
-    parser.add_argument("--to", dest="last", type=_date, metavar="DATE", help="last day, included")
+    parser.add_argument("--from", dest="first", type=read_date, metavar="DATE", help="first day, YYYY-MM-DD")
+    parser.add_argument("--to", dest="last", type=read_date, metavar="DATE", help="last day, included")
     parser.add_argument("--feed", choices=("polygon", "iex", "sip"),
                         help="whose history (default: polygon with POLYGON_API_KEY, else sip)")  # fmt: skip
     parser.add_argument("--requests", type=_requests, metavar="N",
@@ -102,9 +100,9 @@ def read_settings(
         raise UserError("--feed and --requests belong to history: set the keys, and leave out --bars and --seed")
     return BacktestSettings(
         symbols=symbols,
-        lot=_lot(args.lot),
+        lot=read_lot(args.lot),
         notes=notes,
-        algo=args.algo,
+        algo=args.algo or "",
         bars=tuple(args.bars),
         seed=1 if args.seed is None else args.seed,
         first=args.first,

@@ -35,7 +35,7 @@ def load(paths: Sequence[Path], symbols: Sequence[str] | None = None) -> Days:
     without volume are left out, as a feed sends no bar for a minute in which nothing traded. Raises UserError with
     file, line, fault and remedy for whatever cannot be read or trusted.
     """
-    files = _files(paths)
+    files = files_in(paths)
     wanted = None if symbols is None else {symbol.upper() for symbol in symbols}
     days: Days = {}
     sources: dict[tuple[date, str], Path] = {}
@@ -52,7 +52,8 @@ def load(paths: Sequence[Path], symbols: Sequence[str] | None = None) -> Days:
     return {day: days[day] for day in sorted(days)}
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def files_in(paths: Sequence[Path]) -> list[Path]:
+    """The files of bars that `paths` name or hold, each once. Raises UserError."""
     files: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():

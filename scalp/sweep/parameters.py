@@ -10,7 +10,7 @@ from typing import Any
 
 from scalp.algo import ScalpAlgo
 from scalp.errors import UserError
-from scalp.settings import _lot
+from scalp.settings import read_lot
 
 LOT = "lot"
 TYPES = {
@@ -79,7 +79,7 @@ def _unknown(name: str, algo_class: type[ScalpAlgo], kinds: dict[str, type]) -> 
 
 def _value(name: str, text: str, kind: type) -> Any:
     if name == LOT:
-        return _lot(text)
+        return read_lot(text)
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]

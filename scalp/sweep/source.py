@@ -18,7 +18,7 @@ from scalp.errors import UserError
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day
-from scalp.exchange.replay import Days, _files, load
+from scalp.exchange.replay import Days, files_in, load
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -65,7 +65,7 @@ def _made(symbols: tuple[str, ...], session: Session, seed: int) -> Market:
 
 def _recorded(settings: BacktestSettings, progress: Progress) -> list[DaySpec]:
     found: dict[dt.date, dict[str, Path]] = {}
-    files = _files(settings.bars)
+    files = files_in(settings.bars)
     for number, file in enumerate(files):
         progress("reading", number, len(files))
         for date, market in load([file]).items():
