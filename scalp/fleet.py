@@ -15,12 +15,11 @@ from scalp.clock import Session, new_york
 from scalp.journal import Journal
 from scalp.ledger import Order
 from scalp.lines import Lines
-from scalp.messages import MINUTE, Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
 from scalp.rails import Rails
 
 log = logging.getLogger("scalp.fleet")
 
-EARLIEST = FRESH - MINUTE  # a bar may be as early as it may be late: clocks differ
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
 
 
@@ -58,6 +57,7 @@ class Fleet:
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
+        self._newest = 0  # start of the newest minute of which there is a bar in any symbol
         self._early_told: set[str] = set()  # symbols of which it was said that a bar came before its time
         self._bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
         self.forbid_buys("blind", ", ".join(self._blind.values()))
@@ -75,14 +75,19 @@ class Fleet:
     # -- market data --------------------------------------------------------------------------------------------------
 
     def on_bar(self, bar: Bar, is_settled: bool = False) -> None:
-        """A minute bar. One from long before its time is handed to whom `connect` named, unless it `is_settled`."""
+        """A minute bar. One from long before its time is handed to whom `connect` named, unless it `is_settled`.
+
+        Its time has not come when it is far ahead of the clock and of all bars so far.
+        """
         algo = self.algos.get(bar.symbol)
         if algo is None:
             return
         at = self._now()
-        if bar.start - at > EARLIEST and not is_settled:
-            self._settle_early_bar(bar)
-            return
+        if bar.start > self._newest:
+            if bar.start - max(at, self._newest) > FRESH and not is_settled:
+                self._settle_early_bar(bar)
+                return
+            self._newest = bar.start
         if log.isEnabledFor(self._bar_level):
             algo.log_bar(bar, self._bar_level)
         try:
@@ -116,6 +121,7 @@ class Fleet:
         """Fetched bars of before: they never trade."""
         if algo := self.algos.get(symbol):
             algo.on_history(bars)
+            self._newest = max([self._newest, *(bar.start for bar in bars)])
             if self.journal is not None:
                 for bar in bars:
                     self.journal.bar(bar, self._now(), is_history=True)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from scalp.algo import BUY_SUBMITTED, TO_SELL, ScalpAlgo
+from scalp.algo import BUY_SUBMITTED, FRESH, TO_SELL, ScalpAlgo
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.feed import AlpacaFeed
@@ -26,7 +26,7 @@ from scalp.clock import (
     new_york,
 )
 from scalp.errors import OutcomeUnknown, Refused, Unreachable, UserError
-from scalp.fleet import EARLIEST, Fleet
+from scalp.fleet import Fleet
 from scalp.heartbeat import Heartbeat
 from scalp.journaling import Journaling
 from scalp.loops import is_real_time
@@ -390,7 +390,7 @@ class TradingSession:
             await self._check_clock()
         bars, self._early_bars = self._early_bars, []
         for bar in bars:
-            if bar.start - self.clock.now() > EARLIEST and not self.clock.stands_still:
+            if bar.start - self.clock.now() > FRESH and not self.clock.stands_still:
                 self.fleet.refuse_early_bar(bar)
             else:
                 self.fleet.on_bar(bar, is_settled=True)
