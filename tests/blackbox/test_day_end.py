@@ -10,7 +10,7 @@ from tests.blackbox.sockets import utc
 
 
 async def test_a_half_day_ends_with_everything_sold() -> None:
-    async with Alpaca(at="12:54:20", close="13:00", speed=30) as alpaca:
+    async with Alpaca(at="12:54:20", close="13:00", speed=50) as alpaca:
         alpaca.hold("AAPL", 7, "100")
         sell = alpaca.place("AAPL", "sell", 7, "103.00")
         buy = alpaca.place("TSLA", "buy", 3, "50.00")

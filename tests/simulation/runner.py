@@ -35,6 +35,17 @@ def run_seed(
             return Result(seed, f"{type(error).__name__}: {error}")
 
 
+def caught_in(name: str, first: int, within: int) -> int | None:
+    """How many seeds from `first` on it takes until the defect `name` shows; None: more than `within`."""
+    from tests.simulation import rail_defects  # noqa: F401  (they enter themselves into DEFECTS)
+    from tests.simulation.defects import DEFECTS
+
+    for seed in range(first, first + within):
+        if run_seed(seed, defect=DEFECTS[name]()).failure:
+            return seed - first + 1
+    return None
+
+
 def shrink(seed: int) -> frozenset[str]:
     """Kinds of trouble the failure of `seed` does without."""
     struck = run_seed(seed).struck
