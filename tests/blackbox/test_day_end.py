@@ -109,7 +109,7 @@ async def test_bars_may_run_ahead_of_the_time_that_was_asked_for_last() -> None:
 
 
 async def test_a_clock_that_stands_still_stops_no_timer() -> None:
-    async with Alpaca(at="10:31", speed=20) as alpaca:
+    async with Alpaca(at="10:31", speed=40) as alpaca:
         clock = {"timestamp": utc(alpaca.now), "is_open": True, "next_open": utc(alpaca.now + 82740),
                  "next_close": utc(alpaca.close)}  # fmt: skip
         alpaca.on("GET", "/v2/clock", answer(200, clock))
