@@ -135,6 +135,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                 raise UserError(f"--{name} belongs to the built-in exchange: unset the APCA_* variables to use it")
     elif args.feed is not None:
         raise UserError(f"--feed {args.feed} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY")
+    elif environ.get("POLYGON_API_KEY", "").strip():
+        notes += ("POLYGON_API_KEY is not used: without Alpaca's keys there is nothing to trade on its bars",)
     return Settings(
         symbols=symbols,
         lot=read_lot(args.lot),
