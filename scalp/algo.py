@@ -39,6 +39,7 @@ from scalp.messages import (
     PositionReport,
     SubmitOrder,
     Trade,
+    TradeGone,
 )
 from scalp.prices import Written, exact, round_down, round_up
 
@@ -173,6 +174,17 @@ class ScalpAlgo:
     def on_trade(self, trade: Trade) -> None:
         """A print that counts as last sale."""
         self._see_price(trade.at, trade.price)
+
+    def on_trade_gone(self, gone: TradeGone) -> None:
+        """A print was wrong: if it is the last trade, its right price is, or else the last close."""
+        if gone.price != self._last_price:
+            return
+        self._last_price = None
+        if gone.instead is not None:
+            self._see_price(self._last_price_at, gone.instead)
+        elif len(self._session_bars):
+            self._last_price_at = self._session_bars.last_start + MINUTE - 1
+            self._see_price(self._last_price_at, self._session_bars.last_close)
 
     def on_last_trade(self, trade: Trade | None, at: int) -> list[Action]:
         """The answer to AskLastTrade; None: there is none to be had, the last close serves."""

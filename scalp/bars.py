@@ -14,6 +14,7 @@ from scalp.prices import micros
 
 NEW_YORK = "America/New_York"
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
+CLOSE = 3
 
 
 class SessionBars:
@@ -50,6 +51,12 @@ class SessionBars:
     def last_start(self) -> int:
         """Start of the newest minute, ns; 0 while there is none."""
         return self._starts[-1] if self._starts else 0
+
+    @property
+    def last_close(self) -> float:
+        """Close of the newest minute, dollars. Raises IndexError while there is none."""
+        close: float = self._columns[CLOSE][-1]
+        return close
 
     def add(self, bar: Bar) -> bool:
         """Put `bar` in its place; True when its minute is newer than all before.

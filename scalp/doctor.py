@@ -30,7 +30,7 @@ from scalp.alpaca.rest import AlpacaREST, Asset, Clock
 from scalp.alpaca.updates import OrderUpdates
 from scalp.clock import new_york
 from scalp.errors import Refused, ScalpError, Unreachable, UserError
-from scalp.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade
+from scalp.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.polygon.feed import PolygonFeed
 from scalp.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
 from scalp.stream import ReconnectingStream, in_words
@@ -73,6 +73,9 @@ class _Ear:
 
     def on_trade(self, trade: Trade) -> None:
         self.messages += 1
+
+    def on_trade_gone(self, gone: TradeGone) -> None:
+        """Of no interest here."""
 
     def on_halt(self, halt: Halt) -> None:
         """Of no interest here."""

@@ -15,7 +15,7 @@ from scalp.clock import Session, new_york
 from scalp.journal import Journal
 from scalp.ledger import Order
 from scalp.lines import Lines
-from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
 from scalp.rails import Rails
 
 log = logging.getLogger("scalp.fleet")
@@ -116,6 +116,10 @@ class Fleet:
         algo.on_trade(trade)
         if self.rails is not None and algo.ledger.position:
             self._watch(algo, self.rails)
+
+    def on_trade_gone(self, gone: TradeGone) -> None:
+        if algo := self.algos.get(gone.symbol):
+            algo.on_trade_gone(gone)
 
     def on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         """Fetched bars of before: they never trade."""

@@ -44,6 +44,14 @@ class Trade(Struct, frozen=True, gc=False):
     size: float = 0.0
 
 
+class TradeGone(Struct, frozen=True, gc=False):
+    """A print at `price` that was told of is no trade any more; `instead` is its right price, None if it never was."""
+
+    symbol: str
+    price: float
+    instead: float | None = None
+
+
 class Halt(Struct, frozen=True, gc=False):
     """Trading in `symbol` was halted (`halted`) or goes on (not `halted`)."""
 

@@ -30,7 +30,7 @@ from scalp.fleet import Fleet
 from scalp.heartbeat import Heartbeat
 from scalp.journaling import Journaling
 from scalp.loops import is_real_time
-from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade
+from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.opening import check_account, find_assets, patiently
 from scalp.polygon.feed import PolygonFeed
 from scalp.rails import Rails
@@ -89,6 +89,7 @@ class TradingSession:
         # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
         self.on_bar: Callable[[Bar], None]
         self.on_trade: Callable[[Trade], None]
+        self.on_trade_gone: Callable[[TradeGone], None]
         self.on_halt: Callable[[Halt], None]
         self.fleet: Fleet
         self.broker: AlpacaBroker
@@ -120,7 +121,8 @@ class TradingSession:
         symbols = self.settings.symbols
         algos = [self._algo_class(symbol, self.settings.lot, run) for symbol in symbols]
         self.fleet = Fleet(algos, self.clock.now, self._perform)
-        self.on_bar, self.on_trade, self.on_halt = self.fleet.on_bar, self.fleet.on_trade, self.fleet.on_halt
+        self.on_bar, self.on_trade = self.fleet.on_bar, self.fleet.on_trade
+        self.on_trade_gone, self.on_halt = self.fleet.on_trade_gone, self.fleet.on_halt
         budget = RequestBudget(self.clock.now, lambda: self.fleet.needed_requests)
         self.rest.on_rate_limit = budget.on_rate_limit
         self.budget = budget

@@ -12,7 +12,7 @@ import msgspec
 from scalp.alpaca.decode import format_time_ns, parse_time_ns
 from scalp.alpaca.rest import HIGHEST_PRICE, LONGEST_LIST, AlpacaREST, list_length
 from scalp.errors import Refused, Unreachable, UserError
-from scalp.messages import MINUTE, Bar, Halt, Trade
+from scalp.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.transport import UNDECODABLE
@@ -75,11 +75,16 @@ class _Status(msgspec.Struct, tag_field="T", tag="s"):
 
 
 class _Correction(msgspec.Struct, tag_field="T", tag="c"):
-    """Comes along with trades; a price that was wrong for a moment is not worth undoing."""
+    """Comes along with trades, as does the next: an original print, and what it should have been."""
+
+    S: str = ""
+    op: float = 0.0
+    cp: float = 0.0
 
 
 class _CancelError(msgspec.Struct, tag_field="T", tag="x"):
-    pass
+    S: str = ""
+    p: float = 0.0
 
 
 class _Success(msgspec.Struct, tag_field="T", tag="success"):
@@ -286,6 +291,12 @@ class AlpacaFeed(ReconnectingStream):
                         # The word that trading goes on was lost with a connection; a minute that traded tells as much.
                         self._take_halt(Halt(bar.symbol, bar.start, False, ""))
                     self._sink.on_bar(bar)
+            elif isinstance(message, _Correction):
+                if message.S in self._watched and message.op != message.cp and 0 < message.cp < HIGHEST_PRICE:
+                    self._sink.on_trade_gone(TradeGone(message.S, message.op, message.cp))
+            elif isinstance(message, _CancelError):
+                if message.S in self._watched:
+                    self._sink.on_trade_gone(TradeGone(message.S, message.p))
             elif (
                 isinstance(message, _Status)
                 and message.S in self._watched

@@ -20,7 +20,7 @@ from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.fleet import Fleet
-from scalp.messages import MINUTE, SECOND, Action, CancelOrder, Halt, OrderReport, SubmitOrder, Trade
+from scalp.messages import MINUTE, SECOND, Action, CancelOrder, Halt, OrderReport, SubmitOrder, Trade, TradeGone
 from scalp.polygon.feed import PolygonFeed
 from scalp.prices import tick
 from tests.fuzz import messages as real
@@ -71,6 +71,9 @@ class Bot:
 
     def on_trade(self, trade: Trade) -> None:
         self.fleet.on_trade(trade)
+
+    def on_trade_gone(self, gone: TradeGone) -> None:
+        self.fleet.on_trade_gone(gone)
 
     def on_halt(self, halt: Halt) -> None:
         self.fleet.on_halt(halt)

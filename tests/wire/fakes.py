@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.legacy.server import WebSocketServerProtocol, serve
 
 from scalp.loops import JumpingLoop
-from scalp.messages import Bar, Halt, OrderReport, Trade
+from scalp.messages import Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.settings import Endpoints
 from scalp.stream import ReconnectingStream
 
@@ -134,6 +134,9 @@ class Told:
 
     def on_trade(self, trade: Trade) -> None:
         self.all.append(trade)
+
+    def on_trade_gone(self, gone: TradeGone) -> None:
+        self.all.append(gone)
 
     def on_halt(self, halt: Halt) -> None:
         self.all.append(halt)

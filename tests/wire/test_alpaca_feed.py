@@ -13,7 +13,7 @@ import pytest
 from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
 from scalp.alpaca.rest import AlpacaREST
 from scalp.errors import Refused, Unreachable, UserError
-from scalp.messages import MINUTE, Bar, Halt, Trade
+from scalp.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from tests.wire.fakes import KEY, SECRET, Script, Talk, Told, endpoints, http_fake, run, scripted
 
 AT_1530 = 1_795_188_600_000_000_000  # 2026-11-20T15:30:00Z
@@ -102,7 +102,12 @@ def test_bars_corrections_of_bars_trades_and_halts() -> None:
         await talk.says([AAPL_BAR, {**AAPL_BAR, "S": "TSLA", "c": 402, "v": 0.5}])
         await talk.says([{**AAPL_BAR, "T": "u", "v": 21900}])
         await talk.says([PRINT, {**PRINT, "c": ["@", "I"]}, {**PRINT, "c": None, "p": 178.43}])
-        await talk.says([{"T": "c", "S": "AAPL", "oi": 1}, {"T": "x", "S": "AAPL"}, {**AAPL_BAR, "S": "NOTMINE"}])
+        await talk.says([{"T": "c", "S": "AAPL", "oi": 1}, {"T": "x"}, {**AAPL_BAR, "S": "NOTMINE"}])
+        # What was told of a print was wrong: another price; the same one, of fewer shares; it never was.
+        wrong = {"T": "c", "S": "AAPL", "x": "V", "oi": 1, "op": 178.43, "os": 100, "oc": ["@"], "ci": 2, "cs": 10,
+                 "cc": ["@"], "z": "C", "t": "2026-11-20T15:30:59.980113447Z"}  # fmt: skip
+        await talk.says([{**wrong, "cp": 178.4}, {**wrong, "cp": 178.43}])
+        await talk.says([{"T": "x", "S": "TSLA", "i": 1, "x": "V", "p": 402.0, "s": 9, "a": "C", "z": "C", "t": "?"}])
         halt = {"T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rc": "LUDP", "rm": "Volatility Trading Pause",
                 "z": "C", "t": "2026-11-20T15:30:00.1Z"}  # fmt: skip
         await talk.says([halt, {**halt, "sc": "Q"}, {**halt, "sc": "T", "rm": None}, {**halt, "sc": "E"}])
@@ -118,6 +123,8 @@ def test_bars_corrections_of_bars_trades_and_halts() -> None:
         Bar("AAPL", AT_1530, 178.31, 178.47, 178.3, 178.42, 21900),
         LAST,
         Trade("AAPL", LAST.at, 178.43, 100),
+        TradeGone("AAPL", 178.43, 178.4),
+        TradeGone("TSLA", 402.0),
         Halt("AAPL", AT_1530 + 100_000_000, True, "Volatility Trading Pause"),
         Halt("AAPL", AT_1530 + 100_000_000, False, "LUDP"),
         Halt("TSLA", AT_1530 + 100_000_000, True, ""),
