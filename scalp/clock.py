@@ -52,6 +52,7 @@ class MarketClock:
         self._offset: int | None = None
         self._told = 0
         self.stands_still = False  # the exchange's clock: it told the same twice, and is none
+        self._doubted: int | None = None  # the offset of the answer that was passed over last
         self._vague = 0  # by how much the answer it was set by may have been off, ns
 
     @property
@@ -61,13 +62,16 @@ class MarketClock:
     def set(self, exchange_now: int, asked_at: float, answered_at: float) -> None:
         """Take over the exchange's time: its answer `exchange_now` (ns) belongs to the middle of the request.
 
-        Time never runs backwards: an answer from a clock that stands still, or from a cache, is passed over.
+        Time does not run backwards: an answer from a clock that stands still, or from a cache, is passed over, unless
+        the next one agrees with it.
         """
         self.stands_still, self._told = exchange_now == self._told, exchange_now
         offset = exchange_now - round((asked_at + answered_at) / 2 * SECOND)
         if self._offset is not None and offset < self._offset - self._vague - MOST_BACK:
-            return
-        self._offset = offset
+            before, self._doubted = self._doubted, offset
+            if before is None or abs(offset - before) > MOST_BACK:
+                return
+        self._offset, self._doubted = offset, None
         self._vague = round((answered_at - asked_at) / 2 * SECOND)
 
     def now(self) -> int:

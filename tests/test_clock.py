@@ -57,6 +57,18 @@ def test_a_clock_that_stands_still_is_passed_over() -> None:
     assert market.now() == clock("10:01:59.5")
 
 
+def test_a_clock_that_was_put_back_is_believed_when_it_says_so_twice() -> None:
+    loop = Loop(0.0)
+    market = MarketClock(loop.time)
+    market.set(clock("10:00"), 0.0, 0.0)
+    loop.now = 30.0
+    market.set(clock("09:59"), 30.0, 30.0)
+    assert market.now() == clock("10:00:30")
+    loop.now = 60.0
+    market.set(clock("09:59:30.2"), 60.0, 60.0)
+    assert market.now() == clock("09:59:30.2")
+
+
 def test_a_first_answer_that_took_long_is_corrected_either_way() -> None:
     for better in ("10:00:00.5", "10:00:07.5"):
         market = MarketClock(Loop(8.0).time)
