@@ -28,6 +28,7 @@ class Streams:
         self.refuses_updates = 0  # so many handshakes of the order-update stream are answered with 429
         self.login_delay = 0.0  # of the order-update stream, seconds
         self.login_answer = "authorized"
+        self.is_listened_to = False  # somebody has subscribed to order updates
         self.feed_errors: dict[str, int] = {}  # "login" or a channel -> error code
         self.polygon_refuses = False
         self.channels: dict[str, list[str]] = {}
@@ -149,6 +150,7 @@ class Streams:
             text = json.dumps({"stream": "authorization", "data": body})
         else:
             text = json.dumps({"stream": "listening", "data": {"streams": message["data"]["streams"]}})
+            self.is_listened_to = True
         await (socket.send_bytes(text.encode()) if self.binary_frames else socket.send_str(text))
 
     async def _serve_feed(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ async def test_no_buy_before_a_listing_that_is_newer_than_the_order_stream() -> 
         alpaca.login_delay = 1.2  # 4.8 s: what is held is looked for without waiting that long
 
         async def listing(request: Request) -> web.Response | None:
-            if "order updates: up" not in bot.text:
+            if not alpaca.is_listened_to:
                 return None
             alpaca.hold("AAPL", 5, "50")
             return await slowly(1.5)(request)
