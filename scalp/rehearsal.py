@@ -58,6 +58,9 @@ class Rehearsal:
         logging.getLogger(f"scalp.{SYMBOL}").setLevel(logging.CRITICAL + 1)
         self._rest = _Rest(NOWHERE)
         self._lane = self._rest.open_lane()
+        self._way_out = _Pipe()
+        self._order_connection = Connection(self._lane)
+        self._order_connection.connection_made(self._way_out)
         self._socket = _opened()
         self._socket.deliver(OrderUpdates(NOWHERE, self, random.Random(0)).on_message)
         self._frame = Frame(OP_TEXT, FILL).serialize(mask=False)
@@ -70,14 +73,14 @@ class Rehearsal:
         # Only the algo is new each time, so that hardly anything is left to the garbage collector.
         self._fleet.algos[SYMBOL] = ScalpAlgo(SYMBOL, Decimal(2000), "0")
         self._fleet.on_snapshot(SYMBOL, [BUY], PositionReport(SYMBOL, Decimal(0), Decimal(0)), NOW - SECOND)
-        way_out, connection = _Pipe(), Connection(self._lane)  # one that is old would not be trusted with an order
-        connection.connection_made(way_out)
+        self._lane.retire(self._order_connection)
+        self._lane.free(self._order_connection)  # as if just used: one that is old is not trusted with an order
+        self._way_out.written = b""
         self._socket.data_received(self._frame)
-        if not way_out.written:
+        if not self._way_out.written:
             raise RuntimeError("no order came of it")
-        connection.data_received(ANSWER)
-        connection.connection_lost(None)
-        return way_out.written
+        self._order_connection.data_received(ANSWER)
+        return self._way_out.written
 
     def _perform(self, action: Action) -> None:
         self._broker.perform(action)
@@ -97,6 +100,8 @@ async def keep_warm(is_at_stake: Callable[[], object]) -> None:
     """Rehearse while `is_at_stake()`. A rehearsal that goes wrong is the last one, and stops nothing else."""
     try:
         rehearsal = Rehearsal()
+        rehearsal.play()
+        log.debug("exits are rehearsed while something is at stake")
         while True:
             if is_at_stake():
                 rehearsal.play()

@@ -49,7 +49,10 @@ async def test_a_whole_trade() -> None:
 
 async def test_a_trade_in_real_time_after_a_wait() -> None:
     """As with a real account: on uvloop, with exits rehearsed while the buy is at work."""
-    async with Alpaca() as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS, environment={"SCALP_SPEED": ""}) as bot:
+    async with Alpaca() as alpaca, Bot(
+        alpaca, "AAPL", "--debug", signal=ALWAYS, environment={"SCALP_SPEED": ""}
+    ) as bot:
+        await bot.says("exits are rehearsed")
         await bot.trades()
         await alpaca.bar("AAPL", "10:30", 50.0)
         buy = await bot.order("AAPL", "buy")
@@ -63,7 +66,7 @@ async def test_a_trade_in_real_time_after_a_wait() -> None:
         assert len(alpaca.posted()) == 2
         bot.process.terminate()
         assert await bot.exits() == 143
-        assert not bot.errors and "rehears" not in bot.text.lower()
+        assert not bot.errors and "REHEARSAL" not in bot.text and "not rehearsed" not in bot.text
 
 
 async def test_the_exit_is_never_below_the_entry() -> None:
