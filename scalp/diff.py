@@ -125,7 +125,8 @@ class _Comparison:
                 assert live is not None
                 self._only("the session", live, self._why_not_played(live))
             elif live is None:
-                if played.buy is not None and played.buy.order.status == REFUSED and not played.exits:
+                is_refused = played.buy is not None and played.buy.order.status == REFUSED and not played.exits
+                if is_refused and self._day.facts.rails:
                     continue  # a rail forbade it in both: the journal has only what was sent
                 self._only("the backtest", played, self._why_not_live(played))
             else:

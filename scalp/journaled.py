@@ -112,6 +112,8 @@ class JournaledDay:
         for run in runs:
             if run.lost:
                 self.notes.append(f"the journal lacks {run.lost} entries of run {run.run}")
+        if len({run.rails for run in runs}) > 1:
+            self.notes.append("its runs had different risk rails: a backtest of it has those of the last one")
 
     @property
     def facts(self) -> Run:

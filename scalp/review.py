@@ -59,7 +59,8 @@ def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:
         if args.html is not None:
             _write_page(day, results, args.html)
         if args.diff:
-            lines, answer = _diff(day, results, args.algo or "")
+            whole = read_day(connection, args.date, venue=args.venue) if day.facts.rails else day
+            lines, answer = _diff(day, whole, results, args.algo or "")
         else:
             lines, answer = _report(day, results), {**_facts(day), **outcome(results), "notes": day.notes}
         if args.json:
@@ -101,13 +102,17 @@ def _report(day: JournaledDay, results: Results) -> Iterator[str]:
         yield f"note: {note}"
 
 
-def _diff(day: JournaledDay, results: Results, algo: str) -> tuple[Iterator[str], dict[str, Any]]:
+def _diff(
+    day: JournaledDay, whole: JournaledDay, results: Results, algo: str
+) -> tuple[Iterator[str], dict[str, Any]]:
+    """`whole` has all symbols of the session: some rails look at all of them, though only those of `day` are told."""
     name = algo or day.facts.algo
     try:
         algo_class = load_algo(name)
     except UserError as error:
         raise UserError(f"the session's algo is not to be had ({error}): name it with --algo MODULE:CLASS") from None
-    backtest = Results(replayed(day, algo_class))
+    played = {one.symbol: one for one in replayed(whole, algo_class)}
+    backtest = Results(played[symbol] for symbol in day.symbols)
     found = differences(day, backtest.days)
     sums = {"session": _sums(results), "backtest": _sums(backtest)}
 

@@ -216,12 +216,14 @@ def test_a_day_with_rails_is_played_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rails = ("--stop-loss=0.1%", "--max-hold=5m", "--cooldown=10m", "--no-buy-after=15:30")
+    rails = ("--stop-loss=0.1%", "--max-hold=5m", "--cooldown=10m", "--no-buy-after=15:30", "--max-positions=1")
     assert program.main(["--journal=journal.sqlite", *rails, *DEMO]) == 0
     assert "leaving: stop loss" in capsys.readouterr().out
     found = answer(capsys, tmp_path / "journal.sqlite", "--diff")
     assert found["differences"] == []
     assert found["totals"]["session"] == found["totals"]["backtest"]
+    # The positions in other symbols count, also where one symbol is asked for.
+    assert answer(capsys, tmp_path / "journal.sqlite", "--diff", "FB")["differences"] == []
 
 
 def buy_of(path: Path, nth: int = 2) -> tuple[str, int]:
