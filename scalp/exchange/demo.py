@@ -32,16 +32,16 @@ def days(settings: Settings) -> Iterator[tuple[SessionDay, Market]]:
     if settings.session is not None and settings.session not in recorded:
         dates = ", ".join(str(date) for date in recorded)
         raise UserError(f"no bars of {settings.session} for {', '.join(settings.symbols)}: there are {dates}")
-    for date, market in recorded.items():
-        if settings.session in (None, date):
-            day = session_day(date)
-            if not any(day.open <= bar.start < day.close for bars in market.values() for bar in bars):
-                raise UserError(
-                    f"no bar of {date} lies in the regular session (09:30 to 16:00 in New York): give times with their "
-                    "offset, like 2014-06-05 13:30:00+00:00"
-                )
-            # A symbol without bars that day can still be asked for; nothing trades in it.
-            yield day, {symbol: market.get(symbol, []) for symbol in settings.symbols}
+    chosen = [(session_day(date), market) for date, market in recorded.items() if settings.session in (None, date)]
+    for day, market in chosen:
+        if not any(day.open <= bar.start < day.close for bars in market.values() for bar in bars):
+            raise UserError(
+                f"no bar of {day.date} lies in the regular session (09:30 to 16:00 in New York): give times with their "
+                "offset, like 2014-06-05 13:30:00+00:00"
+            )
+    for day, market in chosen:
+        # A symbol without bars that day can still be asked for; nothing trades in it.
+        yield day, {symbol: market.get(symbol, []) for symbol in settings.symbols}
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from scalp.messages import MINUTE, SECOND, Bar
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _TIMEFRAME = re.compile(r"([0-9]{1,9})(Min|T|Hour|H|Day|D)")
 _LONGEST = {"Min": 59, "T": 59, "Hour": 23, "H": 23, "Day": 1, "D": 1}
-_FEEDS = ("sip", "iex", "delayed_sip", "otc")
+_FEEDS = ("sip", "iex", "boats", "otc", "delayed_sip")
 _SPANS = {"Min": MINUTE, "T": MINUTE, "Hour": 60 * MINUTE, "H": 60 * MINUTE, "Day": 1440 * MINUTE, "D": 1440 * MINUTE}
 _RECENT = 15 * MINUTE
 _MILLISECOND = 1_000_000

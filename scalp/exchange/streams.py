@@ -154,8 +154,11 @@ class DataSession(Session):
                    for symbols in changes.values()):  # fmt: skip
             self._error(400, "invalid syntax")
             return
-        is_unknown = any(channel not in _CHANNELS for channel in changes)
-        if is_unknown or (adding and any(changes.get(channel) for channel in _NEVER_SENT)):
+        if adding and any(changes.get(channel) for channel in _NEVER_SENT):
+            # The rest of the message is as good as any.
+            self._error(410, "invalid subscribe action for this feed")
+            changes = {channel: symbols for channel, symbols in changes.items() if channel not in _NEVER_SENT}
+        if any(channel not in _CHANNELS for channel in changes):
             self._error(410, "invalid subscribe action for this feed")
             return
         wanted = {channel: list(symbols) for channel, symbols in self._wanted.items()}

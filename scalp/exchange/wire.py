@@ -25,7 +25,7 @@ from scalp.messages import MINUTE, SECOND, Bar
 
 Json = dict[str, Any]
 
-_FRACTION = re.compile(r"\.(\d{1,9})")
+_FRACTION = re.compile(r"[.,](\d{1,9})")
 
 
 class BadTime(ScalpError):
