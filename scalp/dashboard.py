@@ -8,6 +8,7 @@ bot is stopped, and when the view itself fails.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import subprocess
@@ -89,8 +90,9 @@ class Dashboard:
             words = pipe.read().decode(errors="replace").split("\n")
         self._last_words = next((line for line in reversed(words) if line.strip()), "killed")
         if code:
-            sys.stdout.write(RESTORE)
-            sys.stdout.flush()
+            with contextlib.suppress(OSError):  # the terminal may be what went away
+                sys.stdout.write(RESTORE)
+                sys.stdout.flush()
         self._console.show(None)
 
     # In the thread.
