@@ -17,7 +17,7 @@ from scalp.exchange import demo
 from scalp.loops import JumpingLoop, ScaledLoop
 from scalp.notify import SESSION_OVER, notifications
 from scalp.report import Total, summary, times
-from scalp.session import TradingSession
+from scalp.session import CLOCK_PATIENCE, TradingSession
 from scalp.settings import Endpoints, Settings, read_settings
 from scalp.stopping import Stop, endless, stopping_signals
 
@@ -42,12 +42,20 @@ async def trade(
     session = TradingSession(settings, endpoints, algo_class)
     console.now = session.now
 
+    async def wait(seconds: float, unless: asyncio.Task[bool] | None = None) -> None:
+        if await stop.within(seconds, unless):
+            await session.drain()
+            raise SessionOver(stop.exit_code)
+
     async def periodic() -> None:
         """The background checkup, until the market closes or somebody stops the bot."""
-        while await session.checkup():
-            if await stop.within(session.until_next_checkup()):
-                await session.drain()
-                raise SessionOver(stop.exit_code)
+        while True:
+            answer = session.ask_clock()
+            if answer is not None:
+                await wait(CLOCK_PATIENCE, unless=answer)
+            if not session.checkup():
+                break
+            await wait(session.until_next_checkup())
         log.info("the market has closed")
         await session.finish()
         raise SessionOver(0)

@@ -15,7 +15,9 @@ LIQUIDATE_BEFORE_CLOSE = 300 * SECOND  # the original's 3:55 pm on a full day
 QUIET_BEFORE_CLOSE = 2 * SECOND  # an order sent later could be parked for tomorrow's open
 END_IS_NEAR = 600 * SECOND  # before the close: it may move, so the clock is asked more often
 CHECKUP_EVERY, LATE_LOOK_EVERY, LIQUIDATION_EVERY = 30.0, 10.0, 1.0  # seconds: all day; near the end; liquidating
-MOST_BACK = SECOND  # by which a later answer may put the time back
+MOST_BACK = SECOND  # by which an answer may put the time back at once
+LEAP = 120 * SECOND  # by which it may put it ahead at once
+VAGUE = SECOND // 2  # an answer may be off by half of the time it took: beyond this it is too vague to go by
 
 
 class Session(Struct, frozen=True):
@@ -62,17 +64,31 @@ class MarketClock:
     def set(self, exchange_now: int, asked_at: float, answered_at: float) -> None:
         """Take over the exchange's time: its answer `exchange_now` (ns) belongs to the middle of the request.
 
-        Time does not run backwards: an answer from a clock that stands still, or from a cache, is passed over, unless
-        the next one agrees with it.
+        An answer that took long and agrees with what is believed tells nothing new. One that puts the time back, or far
+        ahead, is doubted (see `is_doubted`) until the next one says so too; a clock that stands still, or a cache,
+        never puts it back.
         """
-        self.stands_still, self._told = exchange_now == self._told, exchange_now
         offset = exchange_now - round((asked_at + answered_at) / 2 * SECOND)
-        if self._offset is not None and offset < self._offset - self._vague - MOST_BACK:
-            before, self._doubted = self._doubted, offset
-            if before is None or abs(offset - before) > MOST_BACK:
+        vague = round((answered_at - asked_at) / 2 * SECOND)
+        self.stands_still, self._told = exchange_now == self._told, exchange_now
+        before, self._doubted = self._doubted, None
+        if self._offset is not None:
+            ahead, doubt = offset - self._offset, vague + self._vague
+            if vague > VAGUE and abs(ahead) <= doubt:
                 return
-        self._offset, self._doubted = offset, None
-        self._vague = round((answered_at - asked_at) / 2 * SECOND)
+            if ahead > LEAP + doubt and (before is None or before < self._offset):
+                self._doubted = offset
+                return
+            is_repeated = before is not None and abs(offset - before) <= MOST_BACK + vague
+            if ahead < -MOST_BACK - doubt and (self.stands_still or not is_repeated):
+                self._doubted = offset
+                return
+        self._offset, self._vague = offset, vague
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the last answer was passed over."""
+        return self._doubted is not None
 
     def now(self) -> int:
         """Exchange time, ns."""

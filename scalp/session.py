@@ -48,6 +48,7 @@ FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listing
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
 SECOND_LOOK = 2.0  # seconds
 CLOCK_PATIENCE = 3.0  # seconds a checkup waits for the clock: long enough for the second look
+EARLY_BAR_TRIES = 3  # to ask the clock about a bar from before its time
 LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
 LAST_LOOK_PATIENCE = 30.0
 HISTORY_RETRY = (5.0, 60.0)  # seconds: the first, doubling up to the longest
@@ -57,7 +58,6 @@ ON_EXIT = {
     "flatten": "everything is cancelled and sold at market",
 }
 LOUD_NAMES = 20  # up to as many symbols are listed in one line
-SLOW_ANSWER = 1.0  # seconds; an answer of the clock that took longer is too vague to set it by again
 EARLIEST_FILL = 6 * 3600 * SECOND  # before the open: nothing of the day before is so late
 GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
 
@@ -65,8 +65,8 @@ GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
 class TradingSession:
     """Everything one session needs, put together around a fleet of `algo_class`.
 
-    Use: `open()`; then `feed.run()`, `updates.run()`, `watch()` and `checkup()` every `until_next_checkup()` seconds;
-    `drain()` when stopped early, else `finish()`; `close()`.
+    Use: `open()`; then `feed.run()`, `updates.run()`, `watch()`, and every `until_next_checkup()` seconds `ask_clock()`
+    and `checkup()`; `drain()` when stopped early, else `finish()`; `close()`.
     """
 
     def __init__(self, settings: Settings, endpoints: Endpoints, algo_class: type[ScalpAlgo]) -> None:
@@ -76,13 +76,14 @@ class TradingSession:
         self._algo_class = algo_class
         self._endpoints = endpoints
         self.rest = AlpacaREST(endpoints)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[None] = self._loop.create_future()
         self._missing: dict[str, int] = {}  # symbol -> since when its bars are missing, ns
         self._history: asyncio.Task[None] | None = None
         self._feed_lost_at = 0
         self._clock_asked_at = self._looked_at = float("-inf")  # loop time
         self._early_bars: list[Bar] = []  # they wait for the clock
+        self._settled_at = float("-inf")  # loop time
         self._is_over = False
         self._calendar_close = 0  # ns
         self._journaling = Journaling(settings, endpoints, self.now)
@@ -169,9 +170,7 @@ class TradingSession:
         """Take over the exchange's time."""
         asked = self._loop.time()
         clock = await self.rest.clock()
-        answered = self._loop.time()
-        if answered - asked <= SLOW_ANSWER or not self.clock.is_set:
-            self.clock.set(clock.timestamp, asked, answered)
+        self.clock.set(clock.timestamp, asked, self._loop.time())
         return clock
 
     async def _todays_session(self, clock: Clock) -> Session:
@@ -245,6 +244,10 @@ class TradingSession:
     async def _fetch_history(self) -> None:
         """Today's bars so far, or those of a gap: they fill the day and never trade."""
         wait, longest = HISTORY_RETRY
+        if self._is_due(self._clock_asked_at, CLOCK_PATIENCE):
+            # After a machine has slept its streams are the first to know, and the gap ends later than it thinks.
+            self._clock_asked_at = self._loop.time()
+            await self._check_clock()
         while self._missing:
             try:
                 since = min(self._missing.values())
@@ -256,7 +259,7 @@ class TradingSession:
                     break
                 why = f"nothing came of {', '.join(self._missing)}"
             except (UserError, Refused) as error:
-                # A definite no: the signal then has only the bars from now on, and waits until they are enough.
+                # A definite no: the signal has the bars that came and come, and waits until they are enough.
                 log.warning("today's bars so far cannot be had (%s): going on with those that come", error)
                 for symbol in self._missing:
                     self.fleet.algos[symbol].allow_buys("history")
@@ -298,13 +301,13 @@ class TradingSession:
         session = self.fleet.session
         return session is not None and session.open + 120 * SECOND <= self.clock.now() < session.close
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
@@ -328,9 +331,20 @@ class TradingSession:
         waits = [every - (now - session.open) % every, *(mark - now for mark in marks if mark > now)]
         return min(waits) / SECOND
 
-    async def checkup(self) -> bool:
-        """The clock is asked, then every symbol looks after itself; listings follow. False at the close."""
-        await self._ask_clock()
+    def ask_clock(self) -> asyncio.Task[bool] | None:
+        """Ask for the exchange's time if that is due; the answer is worth waiting for, except while liquidating."""
+        session = self.fleet.session
+        assert session is not None
+        at = self.clock.now()
+        every = LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY
+        if not self._is_due(self._clock_asked_at, every):
+            return None
+        self._clock_asked_at = self._loop.time()
+        answer = self._start(self._check_clock())
+        return answer if at < session.liquidate_at else None
+
+    def checkup(self) -> bool:
+        """Every symbol looks after itself; listings follow in their own time. False at the close."""
         session = self.fleet.session
         assert session is not None
         at = self.clock.now()
@@ -343,42 +357,38 @@ class TradingSession:
             self.reconciler.request("checkup")
         return True
 
-    async def _ask_clock(self) -> None:
-        """Every now and then; an answer that takes long is not waited for, nor any in liquidation."""
-        session = self.fleet.session
-        assert session is not None
-        at = self.clock.now()
-        every = LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY
-        if not self._is_due(self._clock_asked_at, every):
-            return
-        self._clock_asked_at = self._loop.time()
-        answer = self._start(self._check_clock())
-        if at < session.liquidate_at:
-            await asyncio.wait({answer}, timeout=CLOCK_PATIENCE)
-
     def _is_due(self, last: float, every: float) -> bool:
         return self._loop.time() + 0.5 - last >= every
 
-    async def _check_clock(self) -> None:
-        """The exchange's clock may change its mind about the close."""
+    async def _check_clock(self) -> bool:
+        """The exchange's clock may change its mind about time and close; what is odd has to be said twice.
+
+        False when it could not be asked.
+        """
+        session = self.fleet.session
+        assert session is not None
+
+        def closes_early(clock: Clock) -> bool:
+            return not clock.is_open and session.open <= clock.timestamp < session.close
+
         try:
             clock = await self.broker.counted(self._sync())
-            if not clock.is_open and self.fleet.session is not None and clock.timestamp < self.fleet.session.close:
-                # An unscheduled close ends the day: it has to be said twice.
+            if closes_early(clock) or (self.clock.is_doubted and not self.clock.stands_still):
                 await asyncio.sleep(SECOND_LOOK)
                 clock = await self.broker.counted(self._sync())
         except (Unreachable, OutcomeUnknown, Refused) as error:
             log.warning("the exchange's clock: %s", error)
-            return
-        session = self.fleet.session
-        assert session is not None
-        if clock.is_open and self._close_by(clock) != session.close:
+            return False
+        if closes_early(clock):
+            log.warning("the market has closed early")
+            self.fleet.begin_session(Session(session.date, session.open, clock.timestamp))
+        elif self.clock.is_doubted and not self.clock.stands_still:
+            log.warning("the exchange's clock said %s: not believed", f"{new_york(clock.timestamp):%H:%M:%S}")
+        elif clock.is_open and self._close_by(clock) != session.close:
             log.warning("the session closes at %s", f"{new_york(self._close_by(clock)):%H:%M:%S}")
             self.fleet.begin_session(Session(session.date, session.open, self._close_by(clock)))
             self.fleet.checkup()  # it may be time to liquidate
-        elif not clock.is_open and clock.timestamp < session.close:
-            log.warning("the market has closed early")
-            self.fleet.begin_session(Session(session.date, session.open, clock.timestamp))
+        return True
 
     def _on_early_bar(self, bar: Bar) -> None:
         """Either the bar is wrong, or the time has leapt ahead since it was last asked for."""
@@ -387,9 +397,12 @@ class TradingSession:
             self._start(self._settle_early_bars())
 
     async def _settle_early_bars(self) -> None:
-        if self._is_due(self._clock_asked_at, CLOCK_PATIENCE):
-            self._clock_asked_at = self._loop.time()
-            await self._check_clock()
+        """Ask the clock anew, but not in a storm: the bars can wait."""
+        for _ in range(EARLY_BAR_TRIES):
+            await asyncio.sleep(max(self._settled_at + CLOCK_PATIENCE - self._loop.time(), 0.0))
+            self._settled_at = self._loop.time()
+            if await self._check_clock():
+                break
         bars, self._early_bars = self._early_bars, []
         for bar in bars:
             if bar.start - self.clock.now() > FRESH and not self.clock.stands_still:

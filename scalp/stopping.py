@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+SIGHUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on every system
+
 
 async def endless(work: Coroutine[Any, Any, None]) -> None:
     """Run a job that never ends by itself: should it return, or let out a cancellation nobody asked for, it died."""
@@ -26,8 +28,8 @@ async def endless(work: Coroutine[Any, Any, None]) -> None:
 def stopping_signals() -> list[int]:
     """The signals that ask for the end; nohup's choice to ignore the closing of the terminal stands."""
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    if SIGHUP is not None and signal.getsignal(SIGHUP) is not signal.SIG_IGN:
+        numbers.append(SIGHUP)
     return [int(number) for number in numbers]
 
 
@@ -52,6 +54,8 @@ class Stop:
     def __exit__(self, *exc: object) -> None:
         for number in self._handled:
             self._loop.remove_signal_handler(number)
+            if number == SIGHUP and self._asked.is_set():
+                signal.signal(number, signal.SIG_IGN)  # what is left to do is done without a terminal
 
     @property
     def is_set(self) -> bool:
@@ -62,19 +66,18 @@ class Stop:
         """130 after Ctrl+C, 143 after SIGTERM, 129 after SIGHUP."""
         return 128 + self._signal
 
-    async def within(self, seconds: float) -> bool:
-        """Wait until the bot is asked to stop, at most `seconds`; whether it was."""
+    async def within(self, seconds: float, unless: asyncio.Future[Any] | None = None) -> bool:
+        """Wait until the bot is asked to stop, at most `seconds` and no longer than for `unless`; whether it was."""
         self._is_awaited = True
-        try:
-            async with asyncio.timeout(seconds):
-                await self._asked.wait()
-        except TimeoutError:
-            pass
+        asked = self._loop.create_task(self._asked.wait())
+        await asyncio.wait({asked} if unless is None else {asked, unless}, timeout=seconds,
+                           return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+        asked.cancel()
         return self._asked.is_set()
 
     def _on_signal(self, number: int, *_: Any) -> None:
         if self._asked.is_set():
-            if number == getattr(signal, "SIGHUP", None):
+            if number == SIGHUP:
                 return  # a terminal that closes may tell of it twice: from the kernel and from the shell
             self._before_leaving()
             with contextlib.suppress(OSError):

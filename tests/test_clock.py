@@ -57,6 +57,38 @@ def test_a_clock_that_stands_still_is_passed_over() -> None:
     assert market.now() == clock("10:01:59.5")
 
 
+def test_a_leap_is_believed_when_it_is_said_twice() -> None:
+    loop = Loop(0.0)
+    market = MarketClock(loop.time)
+    market.set(clock("10:00"), 0.0, 0.0)
+    market.set(clock("10:02"), 0.0, 0.0)  # no leap yet: this machine slept a while
+    assert (market.now(), market.is_doubted) == (clock("10:02"), False)
+    market.set(clock("10:10"), 0.0, 0.0)
+    assert (market.now(), market.is_doubted) == (clock("10:02"), True)
+    loop.now = 2.0
+    market.set(clock("10:02:02"), 2.0, 2.0)  # a slip
+    market.set(clock("10:10:02"), 2.0, 2.0)
+    assert market.now() == clock("10:02:02")
+    market.set(clock("10:10:02"), 2.0, 2.0)  # also of a clock that stands still
+    assert (market.now(), market.is_doubted) == (clock("10:10:02"), False)
+    market.set(clock("10:09"), 2.0, 2.0)
+    market.set(clock("10:09"), 2.5, 2.5)  # one that stands still never puts it back
+    assert (market.now(), market.is_doubted) == (clock("10:10:02"), True)
+
+
+def test_a_slow_answer_mends_what_is_worse_than_its_slowness() -> None:
+    loop = Loop(10.0)
+    market = MarketClock(loop.time)
+    market.set(clock("10:00"), 10.0, 10.0)
+    loop.now = 20.0
+    market.set(clock("10:00:04.5"), 16.0, 20.0)  # the middle is at 18 s: 3.5 s behind, give or take 2
+    assert market.now() == clock("10:00:10")
+    for _ in range(2):
+        loop.now += 4.0
+        market.set(clock("10:08") + round(loop.now * SECOND), loop.now - 4.0, loop.now)
+    assert market.now() == clock("10:08") + 30 * SECOND
+
+
 def test_a_clock_that_was_put_back_is_believed_when_it_says_so_twice() -> None:
     loop = Loop(0.0)
     market = MarketClock(loop.time)

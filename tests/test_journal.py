@@ -396,7 +396,7 @@ def test_a_restart_and_a_refusal_are_in_it(path: Path) -> None:
                 assert await session.open()
                 jobs = [asyncio.ensure_future(job) for job in (session.feed.run(), session.updates.run())]
                 while script.now() < until:
-                    await session.checkup()
+                    session.checkup()
                     await asyncio.sleep(5)
                 session.over()
                 for job in jobs:

@@ -264,6 +264,19 @@ def test_a_task_of_the_session_that_dies_ends_the_bot_with_exit_code_1(monkeypat
     assert played.ended_at < 10
 
 
+def test_stopped_while_a_checkup_waits_for_the_clock() -> None:
+    scripts: list[Script] = []
+
+    def gets_slow(_: object) -> None:
+        scripts[0].on("GET /v2/clock", slow(9), times=9)
+
+    # The checkup of 120 s asks; the bar that would be bought on comes 0.3 s later.
+    played = play(NOTHING_FILLS, prepare=scripts.append, at={100: gets_slow, 120.2: signalled(signal.SIGINT)})
+    assert played.code == 130
+    assert played.ended_at < 121
+    assert played.script.orders("buy") == []
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_before_anything_was_traded(number: int, code: int) -> None:
     played = play(QUIET, prepare=lambda script: script.on("GET /v2/account", slow(5)), at={2: signalled(number)})
@@ -321,7 +334,7 @@ def test_a_login_refused_while_trading_winds_up_with_exit_code_2(monkeypatch: py
 def test_a_task_that_dies_winds_up_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     died: list[bool] = []
 
-    async def breaks(self: Any) -> bool:
+    def breaks(self: Any) -> bool:
         if self.fleet.algos["TSLA"].order is not None and not died:
             died.append(True)
             raise ZeroDivisionError

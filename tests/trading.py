@@ -19,7 +19,7 @@ from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
 from scalp.loops import JumpingLoop
 from scalp.messages import MINUTE, SECOND, Bar, Trade
-from scalp.session import TradingSession
+from scalp.session import CLOCK_PATIENCE, TradingSession
 from scalp.settings import Endpoints, Settings
 
 DAY = session_day(dt.date(2026, 11, 20))
@@ -189,7 +189,11 @@ class Bot:
         return self.engine.account.held(symbol)
 
     async def periodic(self) -> None:
-        while await self.session.checkup():
+        while True:
+            if answer := self.session.ask_clock():
+                await asyncio.wait({answer}, timeout=CLOCK_PATIENCE)
+            if not self.session.checkup():
+                break
             await asyncio.sleep(self.session.until_next_checkup())
 
 
