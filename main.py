@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from scalp import ScalpAlgo
-from scalp.console import ConsoleLog
+from scalp.console import ConsoleLog, occupy_standard_files
 from scalp.custom import load_algo
 from scalp.dashboard import open_dashboard
 from scalp.errors import UserError
@@ -144,6 +144,7 @@ def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the bot; returns the exit code."""
     global algo_class
+    occupy_standard_files()
     try:
         settings = read_settings(argv)
         if settings.algo:

@@ -30,6 +30,15 @@ LAST_LINES = 20  # of those that went to a screen: they are on the terminal afte
 _STYLES = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
 
 
+def occupy_standard_files() -> None:
+    """Where input, output or errors are closed, let nothing else have their numbers: the event loop aborts on that."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest free number
+
+
 class Screen(Protocol):
     """Something that has the terminal for itself for a while, and shows the log in a part of it."""
 

@@ -139,6 +139,20 @@ def test_started_without_any_output(tmp_path: Path) -> None:
     assert len((tmp_path / "console.log").read_text().splitlines()) == 100
 
 
+def test_the_numbers_of_closed_files_are_taken_by_nothing_else(tmp_path: Path) -> None:
+    script = (
+        "import os\n"
+        "from scalp.console import occupy_standard_files\n"
+        "for number in (0, 1, 2): os.close(number)\n"
+        "occupy_standard_files()\n"
+        "number = os.open('number', os.O_CREAT | os.O_WRONLY)\n"
+        "os.write(number, str(number).encode())\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environ, check=True)
+    assert int((tmp_path / "number").read_text()) > 2
+
+
 def test_a_terminal_gets_colours_and_the_file_none(tmp_path: Path) -> None:
     script = (
         "import logging, pathlib\n"
