@@ -83,7 +83,7 @@ class TradingSession:
         self._feed_lost_at = 0
         self._clock_asked_at = self._looked_at = float("-inf")  # loop time
         self._early_bars: list[Bar] = []  # they wait for the clock
-        self._settled_at = float("-inf")  # loop time
+        self._settled_at = self._clock_heard_at = float("-inf")  # loop time
         self._is_over = False
         self._calendar_close = 0  # ns
         self._journaling = Journaling(settings, endpoints, self.now)
@@ -160,7 +160,9 @@ class TradingSession:
             self._start(self._press_on())
             if needs_past:
                 self._start(self._recall(rails, session))
-        self._clock_asked_at = self._looked_at = self._loop.time()
+        # However near the next checkup is: it asks and looks again.
+        since = (self.clock.now() - session.open) / SECOND % CHECKUP_EVERY
+        self._clock_asked_at = self._looked_at = self._loop.time() - since
         return True
 
     def _perform(self, action: Action) -> None:
@@ -170,7 +172,8 @@ class TradingSession:
         """Take over the exchange's time."""
         asked = self._loop.time()
         clock = await self.rest.clock()
-        self.clock.set(clock.timestamp, asked, self._loop.time())
+        self._clock_heard_at = self._loop.time()
+        self.clock.set(clock.timestamp, asked, self._clock_heard_at)
         return clock
 
     async def _todays_session(self, clock: Clock) -> Session:
@@ -244,9 +247,8 @@ class TradingSession:
     async def _fetch_history(self) -> None:
         """Today's bars so far, or those of a gap: they fill the day and never trade."""
         wait, longest = HISTORY_RETRY
-        if self._is_due(self._clock_asked_at, CLOCK_PATIENCE):
+        if self._is_due(self._clock_heard_at, CLOCK_PATIENCE):
             # After a machine has slept its streams are the first to know, and the gap ends later than it thinks.
-            self._clock_asked_at = self._loop.time()
             await self._check_clock()
         while self._missing:
             try:

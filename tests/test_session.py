@@ -319,6 +319,20 @@ def test_checkups_lie_on_the_sessions_own_grid() -> None:
     run(story())
 
 
+def test_the_first_checkup_after_a_start_in_mid_minute_asks_and_looks() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle, start=17) as bot:
+            await bot.until(12)
+            before = [request.what for request in script.requests]
+            await bot.until(14)  # 31 s after the open
+            after = [request.what for request in script.requests[len(before) :]]
+            asked = {what.partition("?")[0] for what in after}
+            assert asked == {"GET /v2/clock", "GET /v2/orders", "GET /v2/positions"}
+
+    run(story())
+
+
 def test_liquidation_begins_5_minutes_before_the_close_sharp() -> None:
     async def story() -> None:
         script = Script()

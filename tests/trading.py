@@ -227,12 +227,13 @@ async def trading(
     algo: type[ScalpAlgo] = BuysOnce,
     *,
     length: float = 20,
+    start: int = 0,
     access: Access | None = None,
     before: Callable[[Engine], None] = lambda engine: None,
     on_exit: str = "cancel-buys",
 ) -> AsyncIterator[Bot]:
     """A session in all its parts, ready to let time pass."""
-    async with exchange(market, script, length, access=access) as (server, endpoints):
+    async with exchange(market, script, length, start, access) as (server, endpoints):
         before(server.simulation.engine)
         session = TradingSession(settings(*market, on_exit=on_exit), endpoints, algo)
         assert await session.open()
