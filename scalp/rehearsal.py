@@ -31,7 +31,7 @@ from scalp.websocket import WebSocket
 
 log = logging.getLogger("scalp.main")
 
-EVERY = 0.002  # seconds, while something is at work that may need an exit: about 3 % of a core
+EVERY = 0.002  # seconds, while something is at work that may need an exit: about 6 % of a core
 LOOK_EVERY = 0.005  # seconds between looks for that
 
 SYMBOL = "REHEARSAL"
