@@ -122,6 +122,10 @@ class Invariants:
             if believed != real:
                 self._fail(3, f"{symbol}: orders {sorted(believed)} believed open, {sorted(real)} are")
 
+    def no_part_may_die(self) -> None:
+        """5: whatever happens out there, the bot itself goes on: it ended with exit code 1 before the close."""
+        self._fail(5, "a part of the bot died")
+
     def check_end(self) -> None:
         """4: after the close nothing is held or at work, or the exit code says so."""
         world, engine = self._world, self._world.engine

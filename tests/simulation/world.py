@@ -414,6 +414,9 @@ class World(Listener):
                 self.exit_code = 2
             self.bot = None
             log.info("PROCESS ended with %s", self.exit_code)
+            if self.exit_code == 1 and self.now() < self.session.close:
+                self.invariants.no_part_may_die()
+                break
             await asyncio.sleep(10.0)
         while self.elapsed < (self.session.close - self.start) / SECOND + AFTER_CLOSE:
             await asyncio.sleep(1.0)
@@ -422,7 +425,10 @@ class World(Listener):
         if self.invariants.violation is not None:
             raise self.invariants.violation
 
-    async def _never(self, seconds: float) -> bool:
+    async def _never(self, seconds: float, unless: asyncio.Future[Any] | None = None) -> bool:
+        if unless is not None:
+            await asyncio.wait({unless}, timeout=seconds)
+            return False
         await asyncio.sleep(seconds)
         self.check()
         if self.bot is not None and self.fleet is not None:
