@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,11 @@ async def until(is_so: Callable[[], Any], what: str = "", within: float = PATIEN
             raise AssertionError(f"did not happen within {within:g} s: {what or is_so}")
         await asyncio.sleep(0.01)
     return found
+
+
+def _in_a_terminal() -> None:
+    """Whoever runs the tests may have chosen to ignore the closing of a terminal; the bot's user has not."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Bot:
@@ -88,6 +94,7 @@ class Bot:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=_in_a_terminal,
         )
         self._reader = asyncio.create_task(self._read())
         return self
