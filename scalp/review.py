@@ -16,6 +16,7 @@ from scalp.backtest.html import report_of
 from scalp.backtest.output import numbers_table, outcome
 from scalp.backtest.results import Results
 from scalp.clock import new_york
+from scalp.command import exit_code
 from scalp.custom import load_algo
 from scalp.diff import differences, plain, replayed
 from scalp.errors import UserError
@@ -32,18 +33,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     """Exit code 0; 2: an error of the user's, in one line."""
     # What the algo says of the backtest is not what it said in the session.
     logging.getLogger("scalp").addHandler(logging.NullHandler())
-    try:
-        run(argv, environ)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing more can be said there, not even at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
+    return exit_code(lambda: run(argv, environ))
 
 
 def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from scalp.algo import ScalpAlgo
 from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
+from scalp.command import exit_code
 from scalp.custom import load_algo
 from scalp.errors import UserError
 
@@ -33,19 +33,8 @@ class _Once(logging.Filter):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0; 2: an error of the user's, in one line."""
-    try:
-        with _warnings_to_stderr():
-            run(argv)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing more can be said there, not even at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
+    with _warnings_to_stderr():
+        return exit_code(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalp.backtest.settings import BacktestSettings
+from scalp.command import exit_code
 from scalp.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep import source
@@ -28,17 +28,7 @@ BATCHES_PER_CORE = 32  # at least, while there are enough sets: the last one sho
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0; 1: no set could be played; 2: an error of the user's, in one line."""
-    try:
-        return 0 if sweep(read_settings(argv)) else 1
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing more can be said there, not even at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return exit_code(lambda: 0 if sweep(read_settings(argv)) else 1)
 
 
 def sweep(settings: SweepSettings) -> bool:
