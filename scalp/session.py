@@ -386,7 +386,7 @@ class TradingSession:
             self.fleet.begin_session(Session(session.date, session.open, clock.timestamp))
         elif self.clock.is_doubted and not self.clock.stands_still:
             log.warning("the exchange's clock said %s: not believed", f"{new_york(clock.timestamp):%H:%M:%S}")
-        elif clock.is_open and self._close_by(clock) != session.close:
+        elif clock.is_open and self.clock.now() < clock.next_close and self._close_by(clock) != session.close:
             log.warning("the session closes at %s", f"{new_york(self._close_by(clock)):%H:%M:%S}")
             self.fleet.begin_session(Session(session.date, session.open, self._close_by(clock)))
             self.fleet.checkup()  # it may be time to liquidate

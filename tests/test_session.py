@@ -365,6 +365,19 @@ def test_a_close_that_changes_is_followed(closes: float, caplog: pytest.LogCaptu
     assert "the session closes at" in caplog.text
 
 
+def test_a_close_that_is_past_already_is_an_answer_of_yesterday() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script, length=20) as bot:
+            await bot.until(180)
+            script.on("GET /v2/clock", the_time(180, closes=100), times=4)
+            await bot.until(250)
+            session = bot.session.fleet.session
+            assert session is not None and session.close == OPEN + 1200 * SECOND
+
+    run(story())
+
+
 def test_an_early_close_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         script = Script()
