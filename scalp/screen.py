@@ -7,6 +7,7 @@ it starts at once, this file is run by its path and imports nothing of the bot.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 from collections import deque
@@ -252,6 +253,8 @@ def _log_line(level: str, text: str) -> Text:
 
 def main() -> None:
     """Draw what comes on standard input, a frame of JSON a line, until it ends."""
+    for frozen in ("COLUMNS", "LINES"):  # where a shell exports them, they tell the size of before a resize
+        os.environ.pop(frozen, None)
     console, screen = Console(highlight=False), Screen()
     decoder = msgspec.json.Decoder(Frame)
     with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:

@@ -398,7 +398,7 @@ class Run:
         self.folder = folder
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "80"}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "main.py"), "--dashboard", *arguments, "TSLA", "AAPL"],
             cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs,
