@@ -40,11 +40,11 @@ def ask(env: dict[str, str], path: str) -> Book:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Book, Book, str]:
-    """The last 50 minutes of a day: the journal, the exchange's orders and fills, and what the bot printed."""
+    """The last 30 minutes of a day: the journal, the exchange's orders and fills, and what the bot printed."""
     folder = tmp_path_factory.mktemp("processes")
     journal = folder / "journal.sqlite"
     base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "XDG_STATE_HOME": str(folder)}
-    market = ("--speed", SPEED, "--session", "2026-11-20", "--seed", "3", "--from", "15:10")
+    market = ("--speed", SPEED, "--session", "2026-11-20", "--seed", "3", "--from", "15:30")
     orders: Book = []
     fills: Book = []
     with exchange(*market, *SYMBOLS) as env, (folder / "printed").open("w+") as printed:
