@@ -146,13 +146,13 @@ class ScalpAlgo:
         Anything but True means no; an exception is logged and means no. The rule here: the close crosses the average of
         `window` bars upwards, compared exactly in millionths of a dollar.
         """
-        window = self.window
-        closes = self._session_bars.close_micros[-window - 1 :]
-        if len(closes) <= window:
+        window, sums = self.window, self._session_bars.close_sums
+        if len(sums) < window + 2:
             return False
-        inner = sum(closes[1:-1])
-        before, now = closes[-2], closes[-1]
-        return window * before < inner + closes[0] and window * now > inner + now
+        last, before, at_first = sums[-1], sums[-2], sums[-window - 1]
+        if window * (last - before) <= last - at_first:
+            return False
+        return window * (before - sums[-3]) < before - sums[-window - 2]
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -321,11 +321,10 @@ class ScalpAlgo:
     @property
     def average(self) -> float | None:
         """Average of the last `window` closes in dollars, as the built-in signal takes it; None with fewer of them."""
-        closes = self._session_bars.close_micros
-        window = self.window
-        if not isinstance(window, int) or not 0 < window <= len(closes):
+        window, sums = self.window, self._session_bars.close_sums
+        if not isinstance(window, int) or not 0 < window < len(sums):
             return None
-        return sum(closes[-window:]) / window / 1e6
+        return (sums[-1] - sums[-window - 1]) / window / 1e6
 
     def cancel_buys(self, at: int) -> list[Action]:
         """Cancel every working buy: nobody would sell what it fills."""

@@ -29,19 +29,21 @@ class SessionBars:
         self._close_at = 2**62
         self._starts = array("q")
         self._columns = tuple(array("d") for _ in COLUMNS)
-        # The closes once more in millionths of a dollar, so that the signal compares integers: in floats a close that
-        # equals its average falls to either side.
-        self.close_micros = array("q")
+        # Sums of the closes in millionths of a dollar: rows [a, b) add up to close_sums[b] - close_sums[a]. The signal
+        # compares these integers: in floats a close that equals its average falls to either side.
+        self.close_sums = array("q", [0])
         self._frame: pd.DataFrame | None = None
 
     def limit_to(self, open_at: int, close_at: int) -> None:
         """Count only bars that start in [open_at, close_at), in ns; drops what lies outside."""
         self._open_at, self._close_at = open_at, close_at
         first, last = bisect_left(self._starts, open_at), bisect_left(self._starts, close_at)
-        columns: tuple[array[Any], ...] = (self._starts, self.close_micros, *self._columns)
+        columns: tuple[array[Any], ...] = (self._starts, *self._columns)
         for column in columns:
             del column[last:]
             del column[:first]
+        del self.close_sums[last + 1 :]
+        del self.close_sums[:first]
         self._frame = None
 
     def __len__(self) -> int:
@@ -67,12 +69,12 @@ class SessionBars:
         start = bar.start
         if not self._open_at <= start < self._close_at:
             return False
-        close_micros = micros(bar.close)  # raises for what is no number, before any column has grown
+        close, starts, sums = micros(bar.close), self._starts, self.close_sums
         self._frame = None
-        starts = self._starts
+        # The sums come first: they raise what they raise before any column has grown.
         if not starts or start > starts[-1]:
+            sums.append(sums[-1] + close)
             starts.append(start)
-            self.close_micros.append(close_micros)
             opens, highs, lows, closes, volumes = self._columns
             opens.append(bar.open)
             highs.append(bar.high)
@@ -83,12 +85,13 @@ class SessionBars:
         values = (bar.open, bar.high, bar.low, bar.close, bar.volume)
         row = bisect_left(starts, start)
         if starts[row] == start:
-            self.close_micros[row] = close_micros
+            change = close - (sums[row + 1] - sums[row])
+            sums[row + 1 :] = array("q", [total + change for total in sums[row + 1 :]])
             for column, value in zip(self._columns, values, strict=True):
                 column[row] = value
         else:
+            sums[row + 1 :] = array("q", [total + close for total in sums[row:]])
             starts.insert(row, start)
-            self.close_micros.insert(row, close_micros)
             for column, value in zip(self._columns, values, strict=True):
                 column.insert(row, value)
         return False
