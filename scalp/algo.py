@@ -15,6 +15,7 @@ import enum
 import inspect
 import logging
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from decimal import Decimal
@@ -111,6 +112,7 @@ class ScalpAlgo:
         self.ledger = Ledger(symbol)
         self.order: Order | None = None  # the working order that is followed; None: there is none
         self.session: Session | None = None  # None until the calendar was read: then nothing is bought or liquidated
+        self._liquidate_at = sys.maxsize  # the session's, ns
         self.asks_last_trade = False  # no trades stream in: fetch the last one before a buy
         self._run = run
         self._orders_sent = 0
@@ -123,6 +125,7 @@ class ScalpAlgo:
         self._refusals = 0  # of sells, in a row
         self._is_liquidating = False
         self._followed_version = -1  # of the ledger, that state and order are in line with
+        self._covered_version = -1  # of the ledger, in which every share is on offer
         self._is_flattening = False  # liquidate from now on, whatever the time
         self._is_leaving = False  # liquidate until nothing is held or working here, then go on
         self._said: set[str] = set()  # what is said only once
@@ -294,6 +297,7 @@ class ScalpAlgo:
     def begin_session(self, session: Session) -> None:
         """Today's session, or a change of it."""
         self.session = session
+        self._liquidate_at = session.liquidate_at
         self._session_bars.limit_to(session.open, session.close)
 
     def forbid_buys(self, kind: str, why: str) -> None:
@@ -422,6 +426,8 @@ class ScalpAlgo:
 
     def _keep_covered(self, at: int) -> list[Action]:
         """While a sell works: every share held is on offer, and not one more; else cancel it and sell anew."""
+        if self.ledger.version == self._covered_version:
+            return []
         offered = Decimal(0)
         for sell in (o for o in self.ledger.open_orders if o.side == "sell"):
             if sell.remaining is None:
@@ -429,7 +435,10 @@ class ScalpAlgo:
             offered += sell.remaining
         order = self.order
         assert order is not None
-        if abs(self.ledger.position - offered) < 1 or at - order.cancel_sent_at < FIRST_RETRY:
+        if abs(self.ledger.position - offered) < 1:
+            self._covered_version = self.ledger.version
+            return []
+        if at - order.cancel_sent_at < FIRST_RETRY:
             return []
         self._log.info("holding %s, %s on offer: cancelling the sell to offer all", self.ledger.position, offered)
         return [self._cancel(order, at)]
@@ -559,8 +568,7 @@ class ScalpAlgo:
         self._retry_at = at + wait
 
     def _is_liquidation(self, at: int) -> bool:
-        session = self.session
-        return session is not None and (self._is_flattening or self._is_leaving or at >= session.liquidate_at)
+        return at >= self._liquidate_at or ((self._is_flattening or self._is_leaving) and self.session is not None)
 
     def _is_quiet(self, at: int) -> bool:
         return self.session is not None and at >= self.session.quiet_at
@@ -571,7 +579,8 @@ class ScalpAlgo:
 
     def _see_close(self, bar: Bar, at: int) -> None:
         # Its last print was made before the next minute began; a trade at the turn of the minute is newer.
-        self._see_price(min(bar.start + MINUTE - 1, at), bar.close)
+        last_made_at = bar.start + MINUTE - 1
+        self._see_price(last_made_at if last_made_at < at else at, bar.close)
 
     def _see_price(self, made_at: int, price: float) -> None:
         """The newest print by exchange time is the last trade, in whatever order they arrive.
