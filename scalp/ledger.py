@@ -85,6 +85,7 @@ class Ledger:
         self._open: list[Order] = []  # the open ones, as of a version
         self._open_as_of = 0
         self._orders: list[Order] = []  # in the order they became known
+        self._unsettled: list[Order] = []  # those the broker has not ended, as of the same version; and newer ones
         self._by_id: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._position_as_of = 0  # exchange time of the last adopted position
@@ -102,7 +103,9 @@ class Ledger:
     def open_orders(self) -> list[Order]:
         """Orders that may still fill, the oldest first; those whose outcome is unknown among them. Don't change it."""
         if self._open_as_of != self.version:
-            self._open = sorted((o for o in self._orders if not o.has_ended), key=lambda o: (o.submitted_at, o.id))
+            # What the broker ended stays ended; what only we believe to be refused or lost may yet turn up.
+            self._unsettled = [o for o in self._unsettled if o.status not in FINAL_STATUSES]
+            self._open = sorted((o for o in self._unsettled if not o.has_ended), key=lambda o: (o.submitted_at, o.id))
             self._open_as_of = self.version
         return self._open
 
@@ -186,6 +189,7 @@ class Ledger:
 
     def _enter(self, order: Order) -> None:
         self._orders.append(order)
+        self._unsettled.append(order)
         if order.id:
             self._by_id[order.id] = order
         if order.client_order_id:
