@@ -38,9 +38,10 @@ class Fleet:
         self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
         self._is_over = False  # the session's loss was too high, and that was said
         self.listed_at = 0  # exchange time of the positions the bot started with, ns
-        self._lines = Lines()  # what the algos have to say about an event, once its actions are out
+        self.lines = Lines()  # what the algos have to say about an event, once its actions are out
+        self._log = self.lines.logger(log.name)
         for algo in self.algos.values():
-            algo.log_to(self._lines)
+            algo.log_to(self.lines)
         self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
         self._now = now
         self._send = send
@@ -103,7 +104,7 @@ class Fleet:
         """Its minute is not over, by far: it would be the newest bar until then, and no signal be asked."""
         level = logging.DEBUG if bar.symbol in self._early_told else logging.WARNING
         self._early_told.add(bar.symbol)
-        log.log(level, "%s: a bar of %s came before its time: ignored", bar.symbol, f"{new_york(bar.start):%H:%M}")
+        self._say(level, "%s: a bar of %s came before its time: ignored", bar.symbol, f"{new_york(bar.start):%H:%M}")
 
     def on_trade(self, trade: Trade) -> None:
         algo = self.algos.get(trade.symbol)
@@ -135,10 +136,10 @@ class Fleet:
         if algo is None:
             return
         if halt.halted:
-            log.warning("%s: trading is halted (%s): no buys", halt.symbol, halt.reason)
+            self._say(logging.WARNING, "%s: trading is halted (%s): no buys", halt.symbol, halt.reason)
             algo.forbid_buys("halt", f"trading is halted ({halt.reason})")
         else:
-            log.info("%s: trading goes on", halt.symbol)
+            self._say(logging.INFO, "%s: trading goes on", halt.symbol)
             algo.allow_buys("halt")
 
     def on_feed_up(self) -> None:
@@ -289,9 +290,9 @@ class Fleet:
             for algo in self.algos.values():
                 algo.allow_buys("blind")
         if was and not self._blind:
-            log.info("streams are up, orders and positions reconciled: buying is on%s", self._but())
+            self._say(logging.INFO, "streams are up, orders and positions reconciled: buying is on%s", self._but())
         elif self._blind and not was:
-            log.warning("no buys: %s", ", ".join(self._blind.values()))
+            self._say(logging.WARNING, "no buys: %s", ", ".join(self._blind.values()))
 
     def _but(self) -> str:
         """Where nothing is bought for reasons of its own all the same."""
@@ -365,7 +366,7 @@ class Fleet:
         if self.journal is not None:
             for action in actions:
                 self.journal.action(action, self._now())
-        self._lines.write()
+        self.lines.settle()
 
     def _allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rails: Rails) -> list[Action]:
         """`actions` without the buys that a rail forbids: those are refused, as the broker might have."""
@@ -395,7 +396,8 @@ class Fleet:
         if rails.is_over and not self._is_over:
             self._is_over = True
             self.forbid_buys("rails", rails.verdict)
-            log.error("%s: everything is sold and nothing is bought any more; the bot stays up", rails.verdict)
+            end = "everything is sold and nothing is bought any more; the bot stays up"
+            self._say(logging.ERROR, "%s: %s", rails.verdict, end)
         for algo in self.algos.values():
             if (why := rails.why_leave(algo, self._now())) and not algo.is_leaving:
                 self._leave(algo, why)
@@ -438,8 +440,13 @@ class Fleet:
         else:
             self._needs.pop(algo.symbol, None)
 
+    def _say(self, level: int, text: str, *args: object) -> None:
+        """In its order among the lines of the algos."""
+        self._log.log(level, text, *args)
+        self.lines.settle()
+
     def _trouble(self, algo: ScalpAlgo) -> None:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""
-        self._lines.write()
+        self.lines.write()
         log.exception("%s: an event could not be handled: no more buys in this symbol", algo.symbol)
         algo.forbid_buys("trouble", "an event could not be handled")

@@ -153,6 +153,7 @@ class TradingSession:
             gc.collect()
             gc.freeze()  # what is here stays: no collection has to look at it while an exit waits
             self._start(keep_warm(lambda: self.fleet.needed_requests))
+            self.fleet.lines.call_later = self._loop.call_later
         if self.settings.rails:
             needs_past = self.settings.rails.needs_todays_fills
             self.fleet.rails = rails = Rails(self.settings.rails, knows_today=not needs_past)
@@ -485,8 +486,10 @@ class TradingSession:
             log.error("no last look at orders and positions: %s", error or "no answer in time")
 
     def over(self) -> None:
-        """From here on the streams go down because they are told to."""
+        """From here on the streams go down because they are told to, and no line waits."""
         self._is_over = True
+        self.fleet.lines.call_later = None
+        self.fleet.lines.write()
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -306,6 +306,21 @@ def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
+def test_no_line_is_left_waiting_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with trading({"AAPL": []}, Script()) as bot:
+            lines = bot.session.fleet.lines
+            assert lines.call_later is None  # this loop's time is its own
+            lines.call_later = asyncio.get_running_loop().call_later
+            lines.logger("scalp.AAPL").warning("the last word")
+            lines.settle()
+            assert "the last word" not in caplog.messages
+            bot.session.over()
+            assert "the last word" in caplog.messages
+
+    run(story())
+
+
 def test_checkups_lie_on_the_sessions_own_grid() -> None:
     async def story() -> None:
         async with trading(QUIET, Script(), Idle, length=20.2) as bot:  # closes at 1212, liquidates at 912
