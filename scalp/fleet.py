@@ -39,7 +39,7 @@ class Fleet:
         self._is_over = False  # the session's loss was too high, and that was said
         self.listed_at = 0  # exchange time of the positions the bot started with, ns
         self.lines = Lines()  # what the algos have to say about an event, once its actions are out
-        self._log = self.lines.logger(log.name)
+        self._log = self.lines.logger(log.name)  # for a line that an order must not wait for
         for algo in self.algos.values():
             algo.log_to(self.lines)
         self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
@@ -397,10 +397,11 @@ class Fleet:
             self._is_over = True
             self.forbid_buys("rails", rails.verdict)
             end = "everything is sold and nothing is bought any more; the bot stays up"
-            self._say(logging.ERROR, "%s: %s", rails.verdict, end)
+            self._log.log(logging.ERROR, "%s: %s", rails.verdict, end)
         for algo in self.algos.values():
             if (why := rails.why_leave(algo, self._now())) and not algo.is_leaving:
                 self._leave(algo, why)
+        self.lines.settle()
 
     def _leave(self, algo: ScalpAlgo, why: str) -> None:
         try:
@@ -441,9 +442,9 @@ class Fleet:
             self._needs.pop(algo.symbol, None)
 
     def _say(self, level: int, text: str, *args: object) -> None:
-        """In its order among the lines of the algos."""
-        self._log.log(level, text, *args)
-        self.lines.settle()
+        """After the lines that wait, and before those of other parts."""
+        self.lines.write()
+        log.log(level, text, *args)
 
     def _trouble(self, algo: ScalpAlgo) -> None:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""

@@ -37,16 +37,18 @@ def test_lines_wait_until_the_exits_of_the_same_instant_are_out(caplog: pytest.L
     world.fleet.lines.call_later = timers.call_later
     for buy in buys:
         world.report(buy, "filled", 10)
-    world.fleet.see("feed", "no bars")
     assert [action.side for action in world.sent[-2:] if hasattr(action, "side")] == ["sell", "sell"]
     assert caplog.messages == []
     (write,) = timers.waiting
     write()
-    assert caplog.messages == [*FILLED, *FILLED, "no buys: no bars"]
-    assert [record.name for record in caplog.records] == ["scalp.TSLA"] * 3 + ["scalp.FB"] * 3 + ["scalp.fleet"]
+    assert caplog.messages == [*FILLED, *FILLED]
+    assert [record.name for record in caplog.records] == ["scalp.TSLA"] * 3 + ["scalp.FB"] * 3
 
-    world.fleet.see("feed", "")  # the next one begins anew
-    assert len(timers.waiting) == 2
+    caplog.clear()
+    world.bar("TSLA")  # the next one begins anew
+    assert len(timers.waiting) == 2 and caplog.messages == []
+    world.fleet.see("feed", "no bars")  # what is said at once follows what waited
+    assert caplog.messages == ["bar 100.0 100.0 100.0 100.0, volume 10000", "no buys: no bars"]
 
 
 def test_without_a_loop_they_are_written_with_their_event(caplog: pytest.LogCaptureFixture) -> None:
