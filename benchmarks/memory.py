@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import csv
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.exchange import Exchange, python, symbols
+from benchmarks.exchange import PATIENCE, Exchange, python, symbols
 from benchmarks.processes import ROOT, bot, own_environment
 from benchmarks.reaction import run
 from benchmarks.table import print_table
@@ -21,7 +23,7 @@ from scalp.exchange.market import synthetic_day
 
 SIZES = (3, 100, 1000, 11_000)
 MINUTES = 390
-BREATH = 20  # minutes at once: a day in a few seconds would pile up
+BREATH = 5  # minutes at once
 WEEK, LONG_WEEK = 5, 20  # trading days in one process
 
 
@@ -46,6 +48,7 @@ async def session(count: int, minutes: int) -> tuple[float, float]:
                 await exchange.bars_sent()
                 if minute % BREATH == BREATH - 1 or minute == minutes - 1:
                     await _trade(exchange)  # everything before it has been taken in
+                    await _journaled(Path(folder), count * (minute + 1))
             return before, resident(child.process.pid)
 
 
@@ -53,6 +56,14 @@ async def _trade(exchange: Exchange) -> None:
     for side in ("buy", "sell"):
         order = await exchange.provoke(exchange.symbols[-1]) if side == "buy" else (await exchange.order("sell"))[0]
         exchange.tell(exchange.update("fill", order))
+
+
+async def _journaled(folder: Path, bars: int) -> None:
+    """Wait until as many bars are on disk: on the wall clock each minute's are, long before the next one's come."""
+    with contextlib.closing(sqlite3.connect(folder / "scalp" / "journal.sqlite")) as journal:
+        async with asyncio.timeout(PATIENCE):
+            while journal.execute("SELECT ifnull(max(rowid), 0) FROM bars").fetchone()[0] < bars:
+                await asyncio.sleep(0.01)
 
 
 async def week(days: int) -> list[float]:
