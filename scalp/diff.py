@@ -212,8 +212,6 @@ class _Comparison:
             ours, theirs = before
             if ours.filled_at and theirs.filled_at and abs(ours.filled_at - theirs.filled_at) > TIME_TOLERANCE / 2:
                 return "it follows from the time of the fill before"
-            if ours.order.status == "canceled" and (ours.order.limit_price, live.order.type) != (None, "market"):
-                return "the order before it was cancelled by a checkup: those come every 30 s, at times of their own"
             waited = (live.at - (ours.filled_at or live.at)) / SECOND
             told_late = f"{waited:.1f} s from the fill to this order" if waited > TIME_TOLERANCE / SECOND else ""
             return self._trouble(live.at) or told_late

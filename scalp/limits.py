@@ -53,9 +53,9 @@ class Limits:
         return not (self.max_hold is None and self.max_loss is None and self.cooldown is None)
 
     @property
-    def watches_prices(self) -> bool:
-        """Whether a print alone may call for an exit."""
-        return not (self.stop_loss is None and self.max_loss is None)
+    def watches_prints(self) -> bool:
+        """Whether an exit may be called for as soon as a print comes, by its price or its time."""
+        return not (self.stop_loss is None and self.max_loss is None and self.max_hold is None)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

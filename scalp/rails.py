@@ -19,6 +19,7 @@ from scalp.prices import Written, exact
 from scalp.trades import Fill
 
 A_LOSS = Decimal("-0.005")  # dollars; anything smaller is the rounding of an average price
+SHARP = SECOND // 10  # a fill is learned of some ms late, and a look on time must not miss it for that
 
 
 @dataclass(slots=True)
@@ -99,8 +100,8 @@ class Rails:
             return ""
         if book.stop_at and last is not None and entry is not None and exact(last) <= book.stop_at:
             return f"stop loss, the last trade is {last}, the entry was {Written(entry)}"
-        if limits.max_hold is not None and at - book.held_since >= limits.max_hold:
-            return f"held for {(at - book.held_since) // SECOND} s"
+        if limits.max_hold is not None and (held_for := at - book.held_since + SHARP) >= limits.max_hold:
+            return f"held for {held_for // SECOND} s"
         return ""
 
     @property

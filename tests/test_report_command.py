@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -212,13 +212,16 @@ def test_a_demo_day_differs_in_nothing_from_its_backtest(demo: Path, capsys: pyt
     assert "0 differences" in told(capsys, demo, "--diff", "FB")
 
 
+@pytest.mark.parametrize(("rails", "why"), [
+    (("--stop-loss=0.1%", "--max-hold=5m", "--cooldown=10m", "--no-buy-after=15:30", "--max-positions=1"), "stop loss"),
+    (("--max-hold=3m",), "held for 180 s"),  # a time that a print tells, of whichever symbol, or a checkup
+])  # fmt: skip
 def test_a_day_with_rails_is_played_with_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rails: Sequence[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rails = ("--stop-loss=0.1%", "--max-hold=5m", "--cooldown=10m", "--no-buy-after=15:30", "--max-positions=1")
     assert program.main(["--journal=journal.sqlite", *rails, *DEMO]) == 0
-    assert "leaving: stop loss" in capsys.readouterr().out
+    assert f"leaving: {why}" in capsys.readouterr().out
     found = answer(capsys, tmp_path / "journal.sqlite", "--diff")
     assert found["differences"] == []
     assert found["totals"]["session"] == found["totals"]["backtest"]

@@ -93,12 +93,13 @@ class _Day:
             session.open, session.close, market, fills=fills, latency=latency, on_update=self._on_update
         )
         self._actions: list[Action] = []  # sent, and not yet performed
+        self._is_performing = False
         self._fills: dict[str, list[Fill]] = {symbol: [] for symbol in market}
         self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
         self._algos = self._fleet.algos
         if limits:
             self._fleet.rails = Rails(limits)
-        self._watches_prices = limits.watches_prices
+        self._watches_prints = limits.watches_prints
         self._minutes: dict[int, list[Bar]] = {}
         for bars in market.values():
             for bar in bars:
@@ -115,11 +116,12 @@ class _Day:
             self._hand_over(finished, begun)
             every = round(session.checkup_every(minute) * SECOND)  # the session's marks are whole minutes
             checkups = range(minute + every, minute + MINUTE, every)
-            for at in sorted({*checkups, *self._prints(begun)}):
+            prints = self._prints(begun)
+            for at in sorted({*checkups, *prints}):
                 if at in checkups:
                     self._check_up(at)
                 else:
-                    self._look(at)
+                    self._look(at, prints[at])
             finished = begun
         engine.advance(session.close + BAR_DELAY)
         self._hand_over(finished, [])
@@ -128,15 +130,19 @@ class _Day:
             symbol_day(self._algos[symbol], session, bars, self._fills[symbol]) for symbol, bars in self._market.items()
         ]
 
-    def _prints(self, begun: Sequence[Bar]) -> set[int]:
-        """When this minute's prints are made, where a rail may have something to say to them."""
-        return {made.at for bar in begun for made in trade_path(bar)[1:]} if self._watches_prices else set()
+    def _prints(self, begun: Sequence[Bar]) -> dict[int, list[str]]:
+        """When this minute's prints are made, and of which symbols, where a rail may have something to say to them."""
+        prints: dict[int, list[str]] = {}
+        for bar in begun if self._watches_prints else ():
+            for made in trade_path(bar)[1:]:
+                prints.setdefault(made.at, []).append(bar.symbol)
+        return prints
 
-    def _look(self, at: int) -> None:
-        """A print was made: show it to those that hold something."""
+    def _look(self, at: int, symbols: Sequence[str]) -> None:
+        """Prints were made: show them to those that hold something."""
         self._engine.advance(at)
-        for symbol, algo in self._algos.items():
-            if algo.ledger.position:
+        for symbol in symbols:
+            if self._algos[symbol].ledger.position:
                 self._see_last_trade(symbol)
         self._perform()
 
@@ -176,12 +182,17 @@ class _Day:
         self._perform()
 
     def _perform(self) -> None:
+        """One after the other: what the engine tells while it takes an order may call for another."""
+        if self._is_performing:
+            return
+        self._is_performing = True
         while self._actions:
             action = self._actions.pop(0)
             if isinstance(action, SubmitOrder):
                 self._submit(action)
             elif isinstance(action, CancelOrder):
                 self._cancel(action)
+        self._is_performing = False
 
     def _submit(self, action: SubmitOrder) -> None:
         self._fleet.on_sent(action)
@@ -202,7 +213,10 @@ class _Day:
         self._fleet.on_order_update(_report(order))
 
     def _cancel(self, action: CancelOrder) -> None:
-        order = self._engine.order_by_client_id(action.client_order_id)
+        try:
+            order = self._engine.order_by_client_id(action.client_order_id)
+        except Refused:
+            return  # it was refused when it was sent, and that was told
         try:
             self._engine.cancel(order.id)
         except Refused:  # mostly: filled already. The order itself tells

@@ -150,3 +150,11 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], said: str, capsys: py
     code, out, err = run(capsys, *arguments)
     assert code == 2 and not out
     assert err.startswith("error: ") and err.count("\n") == 1 and said in err
+
+
+def test_a_stop_while_its_own_sell_is_being_taken_loses_no_exit(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the engine tells while it takes an order may call for that order's cancel: the order comes first."""
+    symbols = ("TSLA", "FB", "AAPL", "F", "NVDA", "AMD", "META")
+    code, _, err = run(capsys, "--seed", "1", "--stop-loss", "0.05%", *symbols)
+    assert code == 0
+    assert "refused" not in err
