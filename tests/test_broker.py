@@ -238,7 +238,7 @@ def test_entries_wait_for_the_request_limit_and_are_dropped_after_30_seconds() -
             budget._remaining, budget._resets_at = 2, OPEN + (SIGNAL + (20 if recovers else 60)) * SECOND
             await bot.until(SIGNAL + 35)
             if recovers:
-                assert [r.at - SIGNAL for r in script.orders("buy")] == [pytest.approx(20.8, abs=0.6)]
+                assert [r.at - SIGNAL for r in script.orders("buy")] == [pytest.approx(20.15, abs=0.15)]
             else:
                 assert script.orders("buy") == []
                 assert bot.algo().state is TO_BUY
@@ -264,7 +264,7 @@ def test_exits_never_wait_for_the_budget() -> None:
         script = Script()
         async with trading({"TSLA": BUY_FILLS}, script) as bot:
             await bot.until(SIGNAL + 0.301)
-            bot.session.broker._budget.exhausted()
+            bot.session.broker._budget.refused(60)
             await bot.until(SIGNAL + 59)
             filled = next(at for at, event in script.updates if event == "fill")
             assert [r.at - filled < 0.001 for r in script.orders("sell")] == [True]

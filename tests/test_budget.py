@@ -41,13 +41,48 @@ def test_requests_under_way_are_not_in_the_count_of_an_answer(budget: RequestBud
 
 
 def test_a_minute_later_all_requests_are_back(budget: RequestBudget, clock: Clock) -> None:
-    budget.sent()
-    budget.exhausted()
+    for _ in range(200):
+        budget.sent()
     assert budget.remaining == 0
     clock.now += MINUTE - SECOND
     assert (budget.remaining, budget.resets_in) == (0, 1)
     clock.now += SECOND
     assert budget.remaining == 200
+
+
+def allowed(budget: RequestBudget) -> tuple[bool, bool, bool, bool]:
+    return budget.allows_question, budget.allows_entry, budget.allows_rest, budget.has_plenty
+
+
+def test_after_a_429_everything_waits_as_long_as_it_said(budget: RequestBudget, clock: Clock) -> None:
+    budget.sent()
+    budget.refused(3)
+    clock.now += 3 * SECOND - 1
+    assert allowed(budget) == (False, False, False, False)
+    clock.now += 1
+    assert allowed(budget) == (True, True, True, True)
+
+
+def test_without_a_word_it_is_a_second_then_two_then_four(budget: RequestBudget, clock: Clock) -> None:
+    for seconds in (1, 2, 4, 8):
+        budget.sent()
+        for _ in range(5):  # several were under way
+            budget.refused(None)
+        clock.now += seconds * SECOND - 1
+        assert not budget.allows_entry
+        clock.now += 1
+        assert budget.allows_entry
+    budget.went_through()
+    budget.refused(0)
+    clock.now += SECOND
+    assert budget.allows_entry
+
+
+def test_no_longer_than_until_the_limit_is_fresh(budget: RequestBudget, clock: Clock) -> None:
+    budget.on_rate_limit(200, 100, NOON / SECOND + 10)
+    budget.refused(1e9)
+    clock.now += 10 * SECOND
+    assert budget.allows_entry
 
 
 def test_a_late_answer_of_the_minute_before_says_nothing_of_this_one(budget: RequestBudget, clock: Clock) -> None:
@@ -88,5 +123,4 @@ def test_questions_go_before_entries_and_entries_before_the_rest(
 ) -> None:  # fmt: skip
     budget.on_rate_limit(200, remaining - 1, NOON / SECOND + 30)
     clock.reserve = reserve
-    allowed = budget.allows_question, budget.allows_entry, budget.allows_rest, budget.has_plenty
-    assert allowed == (question, entry, rest, plenty)
+    assert allowed(budget) == (question, entry, rest, plenty)

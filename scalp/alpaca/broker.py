@@ -29,7 +29,8 @@ NOT_FOUND_FOR = 5.0  # seconds of "not found" until an order is held never to ha
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-After, and questions without an answer
-LONGEST_ROOM_WAIT = 60  # seconds a question waits for the budget: by then the minute is another
+ROOM_EVERY = 0.25  # seconds between looks whether the budget has room
+LONGEST_ROOM_WAIT = 60  # seconds a question waits for that: by then the minute is another
 
 SAME_TIME = 5 * SECOND  # an order with our id was submitted no earlier than so long before we sent ours
 
@@ -105,9 +106,11 @@ class AlpacaBroker:
         """Await one request to the trading API, counted in the budget."""
         self._budget.sent()
         try:
-            return await request
-        except RateLimited:
-            self._budget.exhausted()
+            answer = await request
+            self._budget.went_through()
+            return answer
+        except RateLimited as limited:
+            self._budget.refused(limited.retry_after)
             raise
         finally:
             self._budget.answered()
@@ -119,10 +122,10 @@ class AlpacaBroker:
     @staticmethod
     async def _room(is_allowed: Callable[[], bool]) -> None:
         # Not for ever: what is open may need more than a whole minute has, and a question left unasked would stay so.
-        for _ in range(LONGEST_ROOM_WAIT):
+        for _ in range(round(LONGEST_ROOM_WAIT / ROOM_EVERY)):
             if is_allowed():
                 return
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(ROOM_EVERY)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -200,7 +203,7 @@ class AlpacaBroker:
                 return "the request limit left no room for it"
             if self._budget.allows_entry:
                 return ""
-            await asyncio.sleep(min(1.0, max(deadline - loop.time(), 0.01)))
+            await asyncio.sleep(min(ROOM_EVERY, max(deadline - loop.time(), 0.01)))
 
     async def _settle_duplicate(self, action: SubmitOrder) -> OrderReport | None:
         """The id was used: by this very order, whose answer got lost, unless its terms say otherwise."""

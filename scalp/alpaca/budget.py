@@ -8,6 +8,7 @@ from scalp.messages import MINUTE, SECOND
 
 DEFAULT_LIMIT = 200  # requests a minute and account, as documented; the answers' headers overrule it
 ENTRY = 3  # a buy, its cancel, its exit
+FIRST_PAUSE = SECOND
 
 
 class RequestBudget:
@@ -15,6 +16,7 @@ class RequestBudget:
 
     Exits and cancels never ask here: they always go. Questions about orders of unknown outcome need what exits and
     cancels may need to stay free; entries need their own exit and cancel on top; the rest leaves room for an entry.
+    After a 429 all of these wait, for as long as it said, or for a second, then two, four, ... until one goes through.
     `reserve()` tells how many requests the exits and cancels of what is open now may take.
     """
 
@@ -26,6 +28,8 @@ class RequestBudget:
         self._resets_at = 0  # ns; 0: a window has not begun
         self._told_reset = 0.0
         self._in_flight = 0
+        self._pause = FIRST_PAUSE  # ns, after the next 429 that does not tell
+        self._paused_until = 0
 
     @property
     def remaining(self) -> int:
@@ -60,23 +64,38 @@ class RequestBudget:
             self._remaining = limit
         self._remaining = min(self._remaining, remaining - self._in_flight + 1)
 
-    def exhausted(self) -> None:
-        """The broker said 429."""
-        self._remaining = min(self.remaining, 0)
+    def refused(self, retry_after: float | None) -> None:
+        """The broker said 429, and maybe for how many seconds: no longer than until the limit is fresh."""
+        now = self._now()
+        if retry_after:
+            pause = round(min(retry_after, MINUTE / SECOND) * SECOND)
+        elif now >= self._paused_until:
+            pause, self._pause = self._pause, self._pause * 2
+        else:
+            return  # one of several that were under way
+        self._paused_until = max(self._paused_until, now + min(pause, max(self._resets_at - now, FIRST_PAUSE)))
+
+    def went_through(self) -> None:
+        """The broker took a request: what it told by a 429 is over."""
+        self._pause = FIRST_PAUSE
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._now() < self._paused_until
 
     @property
     def has_plenty(self) -> bool:
         """More than half is left, and more than exits may need: by-id questions after a buy are affordable."""
-        return self.remaining > max(self.limit // 2, self._reserve())
+        return not self._is_paused and self.remaining > max(self.limit // 2, self._reserve())
 
     @property
     def allows_question(self) -> bool:
-        return self.remaining > self._reserve()
+        return not self._is_paused and self.remaining > self._reserve()
 
     @property
     def allows_entry(self) -> bool:
-        return self.remaining >= self._reserve() + ENTRY
+        return not self._is_paused and self.remaining >= self._reserve() + ENTRY
 
     @property
     def allows_rest(self) -> bool:
-        return self.remaining > self._reserve() + ENTRY
+        return not self._is_paused and self.remaining > self._reserve() + ENTRY
