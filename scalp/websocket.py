@@ -15,7 +15,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from websockets.client import ClientConnection
-from websockets.connection import OPEN
+from websockets.connection import CONNECTING, OPEN
 from websockets.exceptions import ConnectionClosedError, WebSocketException
 from websockets.frames import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, Frame
 from websockets.http11 import Response
@@ -156,6 +156,8 @@ class WebSocket(asyncio.Protocol):
         return data
 
     def eof_received(self) -> None:
+        if self._wire.state is CONNECTING:
+            return  # cut off in the handshake: `connection_lost` tells, the library would take it for a bug
         self._wire.receive_eof()
         self._flush()
 

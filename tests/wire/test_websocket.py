@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from websockets.exceptions import WebSocketException
 from websockets.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, OP_TEXT, Close, Frame
 from websockets.server import ServerConnection
 
@@ -135,5 +136,20 @@ def test_a_broken_protocol_or_a_goodbye_ends_the_connection(wrong: bytes) -> Non
         socket.eof_received()
         assert heard == ["before"]
         assert pipe.written[0] == 0x88  # a close frame
+
+    run(story())
+
+
+@pytest.mark.parametrize("answered", [b"", b"HTTP/1.1 101 Switching", b"HTTP/1.1 503 Busy\r\n\r\n"])
+def test_a_handshake_that_is_cut_off_is_one_error(answered: bytes) -> None:
+    async def story() -> None:
+        socket, pipe = WebSocket("ws://127.0.0.1:1/stream", 2**20), Pipe()
+        socket.connection_made(pipe)
+        if answered:
+            socket.data_received(answered)
+        socket.eof_received()
+        socket.connection_lost(None)
+        with pytest.raises((ConnectionError, WebSocketException)):
+            await socket.opened()
 
     run(story())
