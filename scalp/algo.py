@@ -395,14 +395,13 @@ class ScalpAlgo:
         if not held:
             self._refusals = self._retry_at = 0  # the next shares have nothing to do with what was refused
         resting, target, chosen = TO_SELL if held else TO_BUY, None, None
-        for order in self.ledger.open_orders:
+        for order in sorted(self.ledger.open_orders, key=lambda o: o.status == "held"):  # the oldest that works
             if order.side == "sell":
                 resting, target, chosen = TO_SELL, SELL_SUBMITTED, order
                 break
             # Held shares come before a buy, unless that buy bought them and is still working (a restart in mid-buy),
             # or the bot sent it in an earlier run: it has one order at work, never two.
-            is_bots = order.filled_qty > 0 or order.client_order_id.startswith("scalp-")
-            is_filling = is_bots and self.state is TO_BUY and not has_ended
+            is_filling = (order.filled_qty > 0 or order.is_bots) and self.state is TO_BUY and not has_ended
             if target is None and (not held or is_filling):
                 resting, target, chosen = TO_BUY, BUY_SUBMITTED, order
         if self.state is not resting:
@@ -419,7 +418,7 @@ class ScalpAlgo:
         """A buy that works while shares from elsewhere are held is in the way of their exit: cancel it."""
         order = self.order
         assert order is not None
-        if not self.ledger.whole_shares or order.filled_qty or at - order.cancel_sent_at < FIRST_RETRY:
+        if not self.ledger.whole_shares or order.has_moved_shares or at - order.cancel_sent_at < FIRST_RETRY:
             return []
         self._log.info("holding %s from elsewhere: cancelling the buy to sell them", self.ledger.position)
         return [self._cancel(order, at)]
@@ -429,7 +428,9 @@ class ScalpAlgo:
         if self.ledger.version == self._covered_version:
             return []
         offered = Decimal(0)
-        for sell in (o for o in self.ledger.open_orders if o.side == "sell"):
+        sells = [o for o in self.ledger.open_orders if o.side == "sell"]
+        # The leg of an exit made by hand that waits for the other one to end offers no shares of its own.
+        for sell in [o for o in sells if o.status != "held"] or sells:
             if sell.remaining is None:
                 return []
             offered += sell.remaining
@@ -467,7 +468,7 @@ class ScalpAlgo:
     def _is_full_exit(self, order: Order) -> bool:
         """A market sell of ours for all that is held."""
         return (
-            order.is_own
+            order.is_bots
             and order.side == "sell"
             and order.type == "market"
             and order.remaining is not None

@@ -46,8 +46,19 @@ class Order:
     filled_qty: Decimal = ZERO
     filled_avg_price: Decimal | None = None
     replaced_by: str = ""
+    continues_fills: bool = False  # it replaced one that had bought or sold shares
     cancel_sent_at: int = 0  # when a cancel was last asked for; 0: never
     executions: set[str] = field(default_factory=set)
+
+    @property
+    def is_bots(self) -> bool:
+        """Sent by this program, in this run or an earlier one."""
+        return self.is_own or self.client_order_id.startswith("scalp-")
+
+    @property
+    def has_moved_shares(self) -> bool:
+        """It, or an order that it replaced, was filled in part at least."""
+        return self.filled_qty > 0 or self.continues_fills
 
     @property
     def has_ended(self) -> bool:
@@ -137,6 +148,7 @@ class Ledger:
         """The order that replaced `old`, known or entered by its id alone until somebody tells more of it."""
         known = self._by_id.get(order_id)
         if known is not None:
+            known.continues_fills |= old.has_moved_shares
             return known
         order = Order(
             symbol=self.symbol,
@@ -149,6 +161,7 @@ class Ledger:
             limit_price=None,
             submitted_at=old.submitted_at,
             is_own=old.is_own,
+            continues_fills=old.has_moved_shares,
         )
         self._enter(order)
         return order
@@ -236,6 +249,8 @@ class Ledger:
         if report.execution_id is not None and report.execution_qty:
             order.executions.add(report.execution_id)
         total = report.filled_qty
+        if report.event == "fill" and total is not None and total < (report.execution_qty or ZERO):
+            total = order.qty  # the copy of the order is from before this fill, which completes it
         if total is None:
             # The order's totals are missing: one execution, counted once, is all there is to go by.
             total = order.filled_qty + (ZERO if is_repeated else report.execution_qty or ZERO)

@@ -369,6 +369,32 @@ def test_what_an_edited_buy_had_bought_before_is_sold_with_the_rest() -> None:
     assert (desk.tells("new", "canceled"), desk.state) == (["sell 7 @ 101.29 #2"], SELL_SUBMITTED)
 
 
+@pytest.mark.parametrize("replacement_first", [False, True])
+def test_an_edited_buy_that_had_bought_goes_on(replacement_first: bool) -> None:
+    """Its shares are not from elsewhere: they wait for the rest of their buy, as ever."""
+    desk = buying()
+    desk.tells(1, "partial_fill", 6)
+    old = desk.orders[1].report("replaced", replaced_by="new")
+    desk.orders["new"] = BrokerOrder("new", "buy", Decimal(13), Decimal("101.50"), "edited", submitted_at=desk.now)
+    new = desk.orders["new"].report("new")
+    for report in (new, old) if replacement_first else (old, new):
+        assert desk.hears(report) == []
+    assert desk.at("09:53:04").bar(101.0) == []
+    assert desk.checkup() == []
+    assert (desk.tells("new", "fill"), desk.state) == (["sell 19 @ 101.35 #2"], SELL_SUBMITTED)
+
+
+def test_an_exit_of_two_legs_made_by_hand_is_left_as_it_is() -> None:
+    """Of a bracket or an OCO one leg works and the other is held: they offer the same shares."""
+    desk = Desk()
+    stop, limit = desk.by_hand("a-stop", "sell", 5, "90"), desk.by_hand("b-limit", "sell", 5, "110")
+    stop.status = "held"
+    assert desk.snapshot([stop, limit], 5, "100") == []
+    assert desk.algo.order is not None and desk.algo.order.id == "b-limit"
+    assert desk.later(60).checkup() == []
+    assert desk.state is SELL_SUBMITTED
+
+
 def test_gone_flat_by_hand_is_said(caplog: pytest.LogCaptureFixture) -> None:
     desk = in_to_sell()
     assert (desk.lists_position(0), desk.state) == ([], TO_BUY)

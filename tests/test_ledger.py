@@ -93,6 +93,15 @@ def test_an_ending_stays_and_a_fill_after_it_counts(ending: str) -> None:
     assert ledger.open_orders == []
 
 
+def test_a_fill_with_a_copy_of_the_order_from_before_it_is_a_whole_one() -> None:
+    ledger = Ledger(AAPL)
+    order = sent(ledger)
+    stale = replace(order.report("fill", 10, "99.50"), filled_qty=Decimal(0), filled_avg_price=None, status="new")
+    assert ledger.merge(stale).new_qty == 10
+    assert ledger.merge(stale).new_qty == 0
+    assert (ledger.position, ledger.entry_price, ledger.open_orders) == (10, Decimal("99.50"), [])
+
+
 def test_the_kind_of_an_update_is_newer_than_the_copy_of_the_order_in_it() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)

@@ -47,6 +47,15 @@ def test_only_a_market_sell_of_its_own_and_of_everything_is_left_alone() -> None
     assert desk.tells(1, "canceled") == ["sell 10 market #2"]
 
 
+def test_the_market_sell_of_an_earlier_run_is_left_alone() -> None:
+    desk = Desk(starts="15:56")
+    exit_ = desk.by_hand("exit", "sell", 19, None, at="15:55")
+    exit_.client_order_id = "scalp-AAPL-E-2"
+    assert desk.snapshot([exit_], 19, "101") == []
+    assert desk.later(10).checkup() == []
+    assert (desk.tells("exit", "fill"), desk.state) == ([], TO_BUY)
+
+
 def test_any_event_starts_liquidation() -> None:
     assert in_sell_submitted().at("15:55").bar(99.0) == ["cancel #2"]
     desk = buying()
