@@ -271,6 +271,8 @@ class ScalpAlgo:
         self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of)
         if listed.qty != before:
             self._log.warning("position is %s at %s, was %s", listed.qty, listed.avg_entry_price, before)
+        if self._last_price is None and listed.current_price:
+            self._last_price = float(listed.current_price)  # until a bar or a print tells, however old
         return self._decide(at, "position")
 
     def checkup(self, at: int) -> list[Action]:
@@ -357,6 +359,11 @@ class ScalpAlgo:
     def is_leaving(self) -> bool:
         """Whether a `leave` is not done yet."""
         return self._is_leaving
+
+    @property
+    def retry_at(self) -> int:
+        """When a sell that was refused goes again (exchange time, ns); 0: none waits."""
+        return self._retry_at if self.state is TO_SELL else 0
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 

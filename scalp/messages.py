@@ -64,7 +64,7 @@ class Halt(Struct, frozen=True, gc=False):
 class OrderReport(Struct, frozen=True):
     """What some source said of one order: an order update, a REST answer, a row of a listing.
 
-    `filled_qty` and `filled_avg_price` are running totals (None: this source did not say). `price`, `qty` and
+    `filled_qty` and `filled_avg_price` are running totals (None: this source did not say). `price`, `execution_qty` and
     `execution_id` belong to one execution and only updates have them. `event` is the update's kind, or "" for REST.
     """
 
@@ -90,11 +90,15 @@ class OrderReport(Struct, frozen=True):
 
 
 class PositionReport(Struct, frozen=True):
-    """A position as the broker lists it; `qty` is signed, `avg_entry_price` in dollars a share."""
+    """A position as the broker lists it; `qty` is signed, prices in dollars a share.
+
+    `current_price` is that of the last trade, None where the listing does not tell.
+    """
 
     symbol: str
     qty: Decimal
     avg_entry_price: Decimal
+    current_price: Decimal | None = None
 
 
 class SubmitOrder(Struct, frozen=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Mapping
 from decimal import Decimal
 
 from scalp.alpaca.broker import AlpacaBroker
@@ -26,6 +27,7 @@ BELIEVE_AFTER = 5 * SECOND
 GONE_AFTER = 3  # looks, `BELIEVE_AFTER` apart, at which the broker knew nothing of an order that was working
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
+PRICE_PATIENCE = SECOND
 START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
 
 
@@ -107,12 +109,17 @@ class Reconciler:
 
     async def _take_snapshot(self) -> bool:
         """The start. Listings during which the stream told of something are taken again; False if one more is due."""
+        has_waited = False
         for _ in range(SNAPSHOT_TRIES):
             told = self._fleet.early_count
             orders, positions, as_of = await self._list()
-            if self._fleet.early_count == told:
+            if not has_waited and not self._are_priced(positions):
+                has_waited = True
+                await self._wait_for_prices(positions)
+            elif self._fleet.early_count == told:
                 break
-            await asyncio.sleep(SNAPSHOT_PAUSE)
+            else:
+                await asyncio.sleep(SNAPSHOT_PAUSE)
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
         later = []
@@ -128,6 +135,17 @@ class Reconciler:
         for report in later:
             self._fleet.on_order_update(report)
         return not early
+
+    def _are_priced(self, positions: Mapping[str, PositionReport]) -> bool:
+        """Whether a last trade is known of all that is held: an exit is priced by it."""
+        algos = self._fleet.algos
+        return all(p.qty <= 0 or p.current_price or algos[p.symbol].last_price for p in positions.values())
+
+    async def _wait_for_prices(self, positions: Mapping[str, PositionReport]) -> None:
+        """The day's bars tell a last trade, if they come soon."""
+        deadline = self._clock.now() + PRICE_PATIENCE
+        while not self._are_priced(positions) and self._clock.now() < deadline:
+            await asyncio.sleep(0.02)
 
     async def _compare(self) -> bool:
         known = {

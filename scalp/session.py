@@ -324,13 +324,13 @@ class TradingSession:
     def until_next_checkup(self) -> float:
         """Seconds until the next checkup is due: every 30 s, more often near the end, sharp at the session's marks.
 
-        Counted from the open, whenever the bot started: a backtest then has its checkups at the same times.
+        And when a refused sell is due again. Counted from the open, whenever the bot started: a backtest then has its checkups at the same times.
         """
         session = self.fleet.session
         assert session is not None
         now = self.clock.now()
         every = round((LIQUIDATION_EVERY if self.fleet.is_leaving else session.checkup_every(now)) * SECOND)
-        marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close)
+        marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close, self.fleet.next_retry)
         waits = [every - (now - session.open) % every, *(mark - now for mark in marks if mark > now)]
         return min(waits) / SECOND
 

@@ -11,8 +11,9 @@ from decimal import Decimal
 import pytest
 
 from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, State
-from scalp.messages import MINUTE, SubmitOrder
+from scalp.messages import MINUTE, PositionReport, SubmitOrder
 from tests.helpers import (
+    AAPL,
     BOUGHT,
     IN_STATE,
     SOLD,
@@ -367,6 +368,18 @@ def test_what_an_edited_buy_had_bought_before_is_sold_with_the_rest() -> None:
     desk.orders["new"] = BrokerOrder("new", "buy", Decimal(14), Decimal(102))
     assert desk.tells("new", "partial_fill", 2) == []
     assert (desk.tells("new", "canceled"), desk.state) == (["sell 7 @ 101.29 #2"], SELL_SUBMITTED)
+
+
+@pytest.mark.parametrize(("told", "price"), [("104.5", "104.50"), ("99", "101.00"), (None, "101.00")])
+def test_the_listing_tells_the_last_trade_until_somebody_else_does(told: str | None, price: str) -> None:
+    def listed(desk: Desk) -> list[str]:
+        report = PositionReport(AAPL, Decimal(5), Decimal(101), None if told is None else Decimal(told))
+        return desk.words(desk.algo.on_snapshot([], report, desk.now, desk.now))
+
+    assert listed(Desk()) == [f"sell 5 @ {price} #1"]
+    desk = Desk(starts="09:31:04")
+    desk.bar(102.0)
+    assert listed(desk) == ["sell 5 @ 102.00 #1"]
 
 
 @pytest.mark.parametrize("replacement_first", [False, True])

@@ -174,4 +174,5 @@ def position_report(position: Mapping[str, Any]) -> PositionReport:
         raise ValueError("a position without a symbol or a quantity")
     if position.get("side") == "short":
         qty = -abs(qty)
-    return PositionReport(symbol, qty, decimal_or_none(position.get("avg_entry_price")) or Decimal(0))
+    entry_price = decimal_or_none(position.get("avg_entry_price")) or Decimal(0)
+    return PositionReport(symbol, qty, entry_price, amount_or_none(position.get("current_price")))

@@ -90,6 +90,7 @@ class Alpaca(Streams):
         self.latest: dict[str, float] = {}
         self.orders: dict[str, dict[str, Any]] = {}  # by id, oldest first
         self.positions: dict[str, tuple[Decimal, Decimal]] = {}  # symbol -> shares, average price
+        self.current_prices: dict[str, str] = {}  # of those whose position tells it
         self.order_fields: tuple[str, ...] = ()  # of orders; (): all of them
         self.rate_limit_headers = True
         self.obeys_cancels = True  # False: a cancel is taken note of and nothing follows
@@ -406,8 +407,9 @@ class Alpaca(Streams):
 
     def _position(self, symbol: str) -> dict[str, Any]:
         held, entry = self.positions[symbol]
-        return {"asset_id": str(uuid.uuid4()), "symbol": symbol, "qty": str(held), "avg_entry_price": str(entry),
-                "side": "long" if held > 0 else "short", "unknown": None}  # fmt: skip
+        shown = {"asset_id": str(uuid.uuid4()), "symbol": symbol, "qty": str(held), "avg_entry_price": str(entry),
+                 "side": "long" if held > 0 else "short", "unknown": None}  # fmt: skip
+        return shown | ({"current_price": self.current_prices[symbol]} if symbol in self.current_prices else {})
 
     def _bars(self, query: dict[str, str]) -> web.Response:
         found = {}

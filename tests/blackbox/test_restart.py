@@ -40,6 +40,26 @@ async def test_starting_in_every_state() -> None:
             assert not alpaca.asked("DELETE")
 
 
+async def test_the_first_sell_knows_the_last_trade() -> None:
+    """From the listing of positions, or from the day's bars where that does not tell; not for ever if nobody does."""
+    async with Alpaca() as alpaca:
+        for symbol in ("AAPL", "TSLA", "NVDA"):
+            alpaca.hold(symbol, 5, "100")
+        alpaca.current_prices = {"AAPL": "104.5", "NVDA": "99.5"}
+        alpaca.flat_morning("AAPL", "TSLA", price=103.0, last=104.0)
+        alpaca.on("GET", "/v2/stocks/bars", slowly(0.4))
+        async with Bot(alpaca, "AAPL", "TSLA", "NVDA") as bot:
+            told = [float((await bot.order(symbol, "sell"))["limit_price"]) for symbol in ("AAPL", "TSLA", "NVDA")]
+            # The bars, for which TSLA has to wait, tell of AAPL too.
+            assert told in ([104.5, 104, 100], [104, 104, 100])
+        assert len(alpaca.posted()) == 3
+    async with Alpaca() as alpaca:
+        alpaca.hold("AAPL", 5, "100")
+        alpaca.on("GET", "/v2/stocks/bars", slowly(60))
+        async with Bot(alpaca, "AAPL") as bot:
+            assert float((await bot.order("AAPL", "sell"))["limit_price"]) == 100
+
+
 @pytest.mark.parametrize("moment", ["buy unanswered", "buy working", "buy part filled", "held", "sell working"])
 async def test_killed_and_started_again(moment: str) -> None:
     async with Alpaca() as alpaca:
