@@ -306,6 +306,10 @@ class Fleet:
     def is_blind(self) -> bool:
         return bool(self._blind)
 
+    @property
+    def hears_updates(self) -> bool:
+        return "updates" not in self._blind
+
     def forbid_buys(self, kind: str, why: str) -> None:
         for algo in self.algos.values():
             algo.forbid_buys(kind, why)

@@ -1,6 +1,7 @@
 """Reconciliation: the broker's listings of open orders and positions against the ledgers.
 
-Two listings for the whole fleet, at the start, after every (re)connection of the order updates, and at every checkup.
+Two listings for the whole fleet, at the start, after every (re)connection of the order updates, and at every checkup;
+more often while there are no order updates.
 They are not of one instant, and they lag behind fills: a difference is explained by asking for the orders concerned by
 id, and what stays unexplained is believed only when it was seen twice, 5 s apart. A failed listing says nothing.
 """
@@ -8,6 +9,7 @@ id, and what stays unexplained is believed only when it was seen twice, 5 s apar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
@@ -28,6 +30,7 @@ GONE_AFTER = 3  # looks, `BELIEVE_AFTER` apart, at which the broker knew nothing
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
 PRICE_PATIENCE = SECOND
+BLIND_EVERY = 5.0  # seconds between listings while there are no order updates and something may need an exit
 START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
 
 
@@ -59,7 +62,8 @@ class Reconciler:
         wait = RETRY_FIRST
         asyncio.get_running_loop().call_later(START_WITHOUT_UPDATES, self._begin)
         while True:
-            await self._wanted.wait()
+            if not await self._is_due():
+                continue
             self._wanted.clear()
             try:
                 is_settled = await self.reconcile()
@@ -72,6 +76,18 @@ class Reconciler:
             wait = RETRY_FIRST
             if not is_settled:
                 asyncio.get_running_loop().call_later(BELIEVE_AFTER / SECOND, self._wanted.set)
+
+    async def _is_due(self) -> bool:
+        """Wait until somebody asks, or for a while; whether to reconcile then.
+
+        Without order updates the listings are all that tells of a fill: what is at work is looked for more often.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BLIND_EVERY):
+                await self._wanted.wait()
+        return self._wanted.is_set() or (
+            self._is_started and not self._fleet.hears_updates and self._fleet.needed_requests > 0
+        )
 
     def _begin(self) -> None:
         if not self._is_started:

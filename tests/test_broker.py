@@ -420,3 +420,18 @@ def test_an_unfilled_buy_is_cancelled_after_2_minutes() -> None:
             await story(bot, script)
 
     run(with_bot())
+
+
+def test_a_last_trade_that_does_not_come_is_not_waited_for() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/stocks/TSLA/trades/latest", hangs(60))
+        async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
+            await bot.until(SIGNAL)
+            bot.algo().asks_last_trade = True
+            await bot.until(SIGNAL + 10)
+            (buy,) = script.orders("buy")
+            assert buy.at - SIGNAL == pytest.approx(3.3, abs=0.2)
+            assert buy.body["limit_price"] == "100.00"  # its last close
+
+    run(story())

@@ -371,3 +371,22 @@ def test_two_reconciliations_at_once_take_one_snapshot() -> None:
             assert [r.body["qty"] for r in script.orders("sell")] == ["7"]
 
     run(story())
+
+
+def test_without_order_updates_a_fill_is_found_within_seconds() -> None:
+    async def story() -> None:
+        script = Script()
+        market = {"TSLA": minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)}  # the buy fills in the fourth minute
+        async with trading(market, script) as bot:
+            await bot.until(130)
+            script.handshake = lambda kind: kind == "orders"  # type: ignore[method-assign]
+            bot.server.close_streams("orders")
+            await bot.until(240)
+            filled = next(at for at, event in script.updates if event == "fill")
+            (sell,) = script.orders("sell")
+            assert bot.session.fleet.is_blind
+            assert filled < sell.at < filled + 6
+            looks = [r.at for r in script.sent(POSITIONS) if r.at > sell.at]
+            assert len(looks) <= 4  # a sell that works needs no hurry
+
+    run(story())

@@ -32,6 +32,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-Aft
 ROOM_EVERY = 0.25  # seconds between looks whether the budget has room
 LONGEST_ROOM_WAIT = 60  # seconds a question waits for that: by then the minute is another
 
+LAST_TRADE_PATIENCE = 3.0  # seconds: a buy waits for it
 SAME_TIME = 5 * SECOND  # an order with our id was submitted no earlier than so long before we sent ours
 
 
@@ -298,9 +299,10 @@ class AlpacaBroker:
 
     async def _ask_last_trade(self, action: AskLastTrade) -> None:
         try:
-            trade = await self._latest_trade(action.symbol)
-        except (Refused, Unreachable, OutcomeUnknown) as error:
-            log.info("%s: no last trade (%s), its last close serves", action.symbol, error)
+            async with asyncio.timeout(LAST_TRADE_PATIENCE):
+                trade = await self._latest_trade(action.symbol)
+        except (Refused, Unreachable, OutcomeUnknown, TimeoutError) as error:
+            log.info("%s: no last trade (%s), its last close serves", action.symbol, error or "no answer in time")
             trade = None
         self._desk.on_last_trade(action.symbol, trade)
 
