@@ -154,11 +154,10 @@ class Reconciler:
 
     def _are_priced(self, positions: Mapping[str, PositionReport]) -> bool:
         """Whether a last trade is known of all that is held: an exit is priced by it."""
-        algos = self._fleet.algos
-        return all(p.qty <= 0 or p.current_price or algos[p.symbol].last_price for p in positions.values())
+        return all(p.qty <= 0 or self._fleet.algos[p.symbol].last_price for p in positions.values())
 
     async def _wait_for_prices(self, positions: Mapping[str, PositionReport]) -> None:
-        """The day's bars tell a last trade, if they come soon."""
+        """The day's bars tell a last trade, if they come soon; else the listing's price has to do."""
         deadline = self._clock.now() + PRICE_PATIENCE
         while not self._are_priced(positions) and self._clock.now() < deadline:
             await asyncio.sleep(0.02)
