@@ -315,6 +315,11 @@ class ScalpAlgo:
         return ", ".join(self._no_buys.values())
 
     @property
+    def waits_for_history(self) -> bool:
+        """Whether today's bars so far are still being fetched."""
+        return "history" in self._no_buys
+
+    @property
     def minutes(self) -> int:
         """How many minute bars of today's session there are."""
         return len(self._session_bars)

@@ -153,8 +153,9 @@ class Reconciler:
         return not early
 
     def _are_priced(self, positions: Mapping[str, PositionReport]) -> bool:
-        """Whether a last trade is known of all that is held: an exit is priced by it."""
-        return all(p.qty <= 0 or self._fleet.algos[p.symbol].last_price for p in positions.values())
+        """Whether a last trade is known of all that is held, or no bar will tell: an exit is priced by it."""
+        held = [self._fleet.algos[p.symbol] for p in positions.values() if p.qty > 0]
+        return all(algo.last_price or not algo.waits_for_history for algo in held)
 
     async def _wait_for_prices(self, positions: Mapping[str, PositionReport]) -> None:
         """The day's bars tell a last trade, if they come soon; else the listing's price has to do."""

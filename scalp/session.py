@@ -324,7 +324,8 @@ class TradingSession:
     def until_next_checkup(self) -> float:
         """Seconds until the next checkup is due: every 30 s, more often near the end, sharp at the session's marks.
 
-        And when a refused sell is due again. Counted from the open, whenever the bot started: a backtest then has its checkups at the same times.
+        And when a refused sell is to go again. Counted from the open, whenever the bot started: a backtest then has its
+        checkups at the same times.
         """
         session = self.fleet.session
         assert session is not None
