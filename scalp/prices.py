@@ -11,6 +11,7 @@ CENT = Decimal("0.01")
 SUB_DOLLAR_TICK = Decimal("0.0001")
 ONE_DOLLAR = Decimal(1)
 NOISE = Decimal("1e-9")
+HIGHEST_PRICE = 1e9  # dollars; from there on it is no price
 
 
 def tick(price: Decimal) -> Decimal:

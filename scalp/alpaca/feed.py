@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 import msgspec
 
 from scalp.alpaca.decode import format_time_ns, parse_time_ns
-from scalp.alpaca.rest import HIGHEST_PRICE, LONGEST_LIST, AlpacaREST, list_length
+from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
 from scalp.errors import Refused, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Halt, Trade, TradeGone
+from scalp.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.transport import UNDECODABLE

@@ -33,6 +33,7 @@ from scalp.alpaca.decode import (
 from scalp.alpaca.lane import OrderLane
 from scalp.errors import OutcomeUnknown, Unreachable
 from scalp.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
 from scalp.transport import Answer, HttpTransport, RateLimited, Transport, check, decode, exchange
 
@@ -40,7 +41,6 @@ __all__ = ["AlpacaREST", "Asset", "Clock", "RateLimited"]
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGE = 500  # orders in one listing, Alpaca's maximum
-HIGHEST_PRICE = 10**9  # dollars; beyond it is no price
 LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
 
 RateLimitObserver = Callable[[int, int, float], None]
@@ -257,20 +257,14 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
 
     async def open_orders(self, symbols: Sequence[str] | None = None) -> list[OrderReport]:
         """All open orders (of `symbols`), oldest first."""
-        return await self._orders("open", symbols, None)
-
-    async def closed_orders(self, since: int, symbols: Sequence[str] | None = None) -> list[OrderReport]:
-        """Orders that ended, submitted after `since` (ns), oldest first."""
-        return await self._orders("closed", symbols, since)
-
-    async def _orders(self, status: str, symbols: Sequence[str] | None, since: int | None) -> list[OrderReport]:
         # More symbols than a URL holds: list all orders and choose here.
         named = list(symbols) if symbols and list_length(symbols) <= LONGEST_LIST else None
         found: dict[str, OrderReport] = {}
+        since: int | None = None
         while True:
             after = None if since is None else format_time_ns(since)
             rows = _rows(
-                await self.list_orders(status=status, limit=PAGE, after=after, direction="asc", symbols=named), "orders"
+                await self.list_orders(status="open", limit=PAGE, after=after, direction="asc", symbols=named), "orders"
             )
             reports = [_order(row) for row in rows]
             before = len(found)

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 from scalp.errors import UserError
 from scalp.messages import MINUTE, SECOND, Bar
+from scalp.prices import HIGHEST_PRICE
 
 NEW_YORK = ZoneInfo("America/New_York")
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -45,7 +46,7 @@ def load(paths: Sequence[Path], symbols: Sequence[str] | None = None) -> Days:
             with file.open(encoding="utf-8-sig", newline="") as lines:
                 _File(file, lines, wanted, seen).read_into(days, sources)
         except OSError as error:
-            raise UserError(f"{file}: cannot be read ({error.strerror}): check its name and permissions") from None
+            raise _unreadable(file, error) from None
         except UnicodeDecodeError:
             raise UserError(f"{file}: is not a text file: give CSV files of minute bars") from None
     _check_complete(paths, wanted, seen, days)
@@ -56,17 +57,27 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
     """The files of bars that `paths` name or hold, each once. Raises UserError."""
     files: dict[Path, Path] = {}
     for path in paths:
-        if path.is_dir():
-            inside = [file for file in sorted(path.iterdir()) if file.suffix == ".csv" and _holds_bars(file)]
-            if not inside:
-                raise UserError(f"{path}: no file of minute bars in this folder: name them like AAPL_20140605.csv")
-        elif path.exists():
-            inside = [path]
-        else:
-            raise UserError(f"{path}: no such file or folder: check the path")
-        for file in inside:
-            files.setdefault(file.resolve(), file)
+        try:
+            for file in _named_by(path):
+                files.setdefault(file.resolve(), file)
+        except OSError as error:
+            raise _unreadable(path, error) from None
     return list(files.values())
+
+
+def _named_by(path: Path) -> list[Path]:
+    if path.is_dir():
+        inside = [file for file in sorted(path.iterdir()) if file.suffix == ".csv" and _holds_bars(file)]
+        if not inside:
+            raise UserError(f"{path}: no file of minute bars in this folder: name them like AAPL_20140605.csv")
+        return inside
+    if path.exists():
+        return [path]
+    raise UserError(f"{path}: no such file or folder: check the path")
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be read ({error.strerror}): check its name and permissions")
 
 
 def _holds_bars(file: Path) -> bool:
@@ -195,8 +206,8 @@ class _File:
             open_, high, low, close, volume = map(float, texts)
         except ValueError:
             raise self._number_error(texts) from None
-        # Written so that a NaN fails too. inf in the middle fails one of the comparisons with its neighbours.
-        if not (0 < low <= open_ <= high < inf and low <= close <= high and 0 <= volume < inf):
+        # Written so that a NaN fails too.
+        if not (0 < low <= open_ <= high < HIGHEST_PRICE and low <= close <= high and 0 <= volume < inf):
             raise self._range_error(open_, high, low, close, volume)
         return Bar(symbol, start, open_, high, low, close, volume)
 
@@ -210,8 +221,8 @@ class _File:
 
     def _range_error(self, open_: float, high: float, low: float, close: float, volume: float) -> UserError:
         for name, price in zip(COLUMNS[1:5], (open_, high, low, close), strict=True):
-            if not 0 < price < inf:
-                return self._error(f"{name} is {price}: a price must be a number above 0")
+            if not 0 < price < HIGHEST_PRICE:
+                return self._error(f"{name} is {price}: a price is above 0, below {HIGHEST_PRICE:g}")
         if not 0 <= volume < inf:
             return self._error(f"volume is {volume}: it must be a number, 0 or more")
         if high < low:

@@ -12,6 +12,7 @@ import msgspec
 
 from scalp.errors import Refused, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Trade
+from scalp.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
@@ -29,7 +30,6 @@ REST_TIMEOUT = 10.0
 PACE = 0.05  # seconds between two requests for history
 RETRIES = (2.0, 4.0, 8.0, 15.0)  # seconds before asking again
 MILLISECOND = 1_000_000
-HIGHEST_PRICE = 1e9  # dollars; beyond it is no price
 
 DELAYED_HOST = "wss://delayed.massive.com/stocks"
 

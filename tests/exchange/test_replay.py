@@ -1,6 +1,7 @@
 """Reading recorded bars: what comes out, and what is said about each kind of damage."""
 
 import csv
+import errno
 from datetime import date
 from pathlib import Path
 
@@ -123,9 +124,10 @@ def test_minutes_without_volume_are_no_bars(tmp_path: Path) -> None:
                                          "sort by time"),
         (HEADER + FIRST + "2014-06-05 09:31:00,1,x,1,1,1\n", 3, "high is 'x': write a plain number"),
         (HEADER + "2014-06-05 09:31:00,1,1,1,1,\n", 2, "volume is '': write a plain number"),
-        (HEADER + "2014-06-05 09:31:00,1,1,1,nan,1\n", 2, "close is nan: a price must be a number above 0"),
-        (HEADER + "2014-06-05 09:31:00,1,inf,1,1,1\n", 2, "high is inf: a price must be a number above 0"),
-        (HEADER + "2014-06-05 09:31:00,1,1,0,1,1\n", 2, "low is 0.0: a price must be a number above 0"),
+        (HEADER + "2014-06-05 09:31:00,1,1,1,nan,1\n", 2, "close is nan: a price is above 0, below 1e+09"),
+        (HEADER + "2014-06-05 09:31:00,1,inf,1,1,1\n", 2, "high is inf: a price is above 0, below 1e+09"),
+        (HEADER + "2014-06-05 09:31:00,1,1e9,1,1,1\n", 2, "high is 1000000000.0: a price is above 0, below 1e+09"),
+        (HEADER + "2014-06-05 09:31:00,1,1,0,1,1\n", 2, "low is 0.0: a price is above 0, below 1e+09"),
         (HEADER + "2014-06-05 09:31:00,1,1,1,1,-5\n", 2, "volume is -5.0: it must be a number, 0 or more"),
         (HEADER + "2014-06-05 09:31:00,1,1,1,1,nan\n", 2, "volume is nan: it must be a number, 0 or more"),
         (HEADER + "2014-06-05 09:31:00,2,1,3,2,5\n", 2, "high 1.0 is below low 3.0: correct or remove the row"),
@@ -207,3 +209,19 @@ class TestRecordedBars:
             ("2014-06-09", ["AAPL", "TWX"]),
             ("2014-06-23", ["TWX"]),
         ]
+
+
+@pytest.mark.parametrize("call", ["is_dir", "iterdir", "exists"])
+def test_a_folder_that_is_closed_to_us_is_told(tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, call, locked)
+    path = tmp_path / "TSLA_20140605.csv" if call == "exists" else tmp_path
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\): check its name and permissions"):
+        load([path])
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be read \(File name too long\)|no such file or folder"):
+        load([tmp_path / ("x" * 300)])

@@ -109,7 +109,6 @@ CALLS: dict[str, tuple[Call, Any, Callable[[Any], None]]] = {
     "order": (lambda rest: rest.order("c1e9"), real.order(), check_order),
     "by client id": (lambda rest: rest.order_by_client_id("c1e9"), real.FILLED, check_order),
     "open orders": (lambda rest: rest.open_orders(["AAPL"]), [real.order(), real.FILLED], check_orders),
-    "closed orders": (lambda rest: rest.closed_orders(START), [real.FILLED], check_orders),
     "positions": (lambda rest: rest.positions(), [real.POSITION], check_positions),
     "latest trade": (lambda rest: rest.latest_trade("AAPL", "iex"), real.ALPACA_LATEST, check_trade),
 }
