@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct, structs
+from msgspec import Struct, convert, structs
 
 from scalp.backtest.days import SymbolDay, profit_path, regular
 from scalp.clock import Session, new_york
@@ -31,7 +31,7 @@ class Run(Struct, frozen=True):
 
     id: int
     run: str
-    venue: str
+    venue: Literal["simulated", "paper", "live"]
     host: str
     date: dt.date
     open: int
@@ -252,12 +252,14 @@ class JournaledDay:
 
 def open_journal(path: Path) -> sqlite3.Connection:
     """For reading; the bot may go on writing. Raises UserError."""
-    if not path.is_file():
-        raise UserError(f"there is no journal at {path}: main.py writes one, --journal PATH names another")
     try:
+        if not path.is_file():
+            raise UserError(f"there is no journal at {path}: main.py writes one, --journal PATH names another")
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=10)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute("PRAGMA query_only = ON")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check its name and permissions") from None
     except sqlite3.Error as error:
         raise UserError(f"{path} cannot be read as a journal: {error}") from None
     if version != SCHEMA_VERSION:
@@ -270,20 +272,15 @@ def sessions(connection: sqlite3.Connection) -> list[list[Run]]:
     """All sessions, each with its runs, in the order in which they were written.
 
     A run goes on with the session of an earlier one if it is of the same day at the same place and began later, by the
-    exchange's time. A simulated day that is played again begins anew.
+    exchange's time. A simulated day that is played again begins anew. Raises ValueError or TypeError for a run that no
+    bot has written so.
     """
     found: list[list[Run]] = []
     newest: dict[tuple[str, str, dt.date], list[Run]] = {}
     names = [name for name in Run.__struct_fields__]
     for row in connection.execute(f"SELECT {', '.join(names)} FROM runs ORDER BY id"):
         fields = dict(zip(names, row, strict=True))
-        run = Run(**(fields | {
-            "date": dt.date.fromisoformat(fields["date"]),
-            "symbols": tuple(json.loads(fields["symbols"])),
-            "lot": Decimal(fields["lot"]),
-            "options": json.loads(fields["options"]),
-            "versions": json.loads(fields["versions"]),
-        }))  # fmt: skip
+        run = convert(fields | {name: json.loads(fields[name]) for name in ("symbols", "options", "versions")}, Run)
         place = (run.venue, run.host, run.date)
         known = newest.get(place)
         if known is not None and run.started_at > known[-1].started_at:

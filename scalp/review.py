@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from scalp.html import write_html
 from scalp.journal import default_path
 from scalp.journaled import JournaledDay, Run, open_journal, read_day
 from scalp.ledger import REFUSED
-from scalp.settings import LineParser, named, read_date, read_symbols
+from scalp.settings import LineParser, named, named_path, read_date, read_symbols
 
 VENUES = ("simulated", "paper", "live")
 
@@ -44,12 +45,14 @@ def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:
     if path is None:
         raise UserError("there is no home folder to look for the journal in: name it with --journal PATH")
     with contextlib.closing(open_journal(path)) as connection:
-        day = read_day(connection, args.date, symbols, args.venue)
-        results = Results(day.days())
+        with _damage_told(path):
+            day = read_day(connection, args.date, symbols, args.venue)
+            results = Results(day.days())
         if args.html is not None:
             _write_page(day, results, args.html)
         if args.diff:
-            whole = read_day(connection, args.date, venue=args.venue) if day.facts.rails else day
+            with _damage_told(path):
+                whole = read_day(connection, args.date, venue=args.venue) if day.facts.rails else day
             lines, answer = _diff(day, whole, results, args.algo or "")
         else:
             lines, answer = _report(day, results), {**_facts(day), **outcome(results), "notes": day.notes}
@@ -61,6 +64,16 @@ def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:
                 print(line)
 
 
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """What a file holds that no bot has written may break the reading of it anywhere. Raises UserError."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError, KeyError, TypeError, ArithmeticError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path} is damaged ({why}): move it away, main.py begins a new one") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = LineParser(
         prog="python -m scalp.report",
@@ -70,11 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="only these; none: all of the session")
     parser.add_argument("--date", type=read_date, metavar="DATE", help="the session's day, YYYY-MM-DD (the newest)")
     parser.add_argument("--venue", choices=VENUES, default="", help="only sessions that traded there")
-    parser.add_argument("--journal", type=Path, metavar="PATH", help="where the journal is (in your state folder)")
+    parser.add_argument("--journal", type=named_path, metavar="PATH", help="where it is (in your state folder)")
     parser.add_argument("--diff", action="store_true", help="set the session beside its backtest over the same bars")
     parser.add_argument("--algo", type=named, metavar="MODULE:CLASS",
                         help="with --diff: the algo to play (the session's own)")  # fmt: skip
-    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page with charts to this file as well")
+    parser.add_argument("--html", type=named_path, metavar="PATH", help="write a page with charts to this file as well")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -108,6 +109,8 @@ def test_the_page_is_written(demo: Path, tmp_path: Path, capsys: pytest.CaptureF
         ("--venue live", "no such session"),
         ("AAPL", "AAPL did not trade on 2026-11-20: there are TSLA, FB"),
         ("--date tomorrow", "not a date"),
+        ("--journal=", "--journal: it names nothing"),
+        ("--html=", "--html: it names nothing"),
         ("--diff --algo nowhere:Algo", "the session's algo is not to be had"),
     ],
 )
@@ -127,6 +130,50 @@ def test_what_is_no_journal_is_told_in_one_line(tmp_path: Path, capsys: pytest.C
         assert "there is no journal" in capsys.readouterr().err
         assert main(["--journal", str(path)]) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DROP TABLE runs",
+        "UPDATE runs SET symbols = '[\"TSLA'",
+        "UPDATE runs SET symbols = '7'",
+        "UPDATE runs SET date = 'Friday'",
+        "UPDATE runs SET venue = 'moon'",
+        "UPDATE runs SET open = 'early'",
+        "UPDATE fills SET qty = 'abc'",
+        "UPDATE bars SET close = 'abc'",
+        "UPDATE updates SET filled_qty = x'00ff'",
+    ],
+)
+def test_a_damaged_journal_is_told_in_one_line(
+    copy: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with edited(copy) as connection:
+        connection.execute(damage)
+    assert main(["--journal", str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {copy} is damaged") and "move it away" in error and error.count("\n") == 1
+
+
+def test_a_journal_with_pages_overwritten_is_told_in_one_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = copy.read_bytes()
+    copy.write_bytes(content[:8192] + b"\xff" * (len(content) - 16384) + content[-8192:])
+    assert main(["--journal", str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert f"{copy} is damaged" in error and error.count("\n") == 1
+
+
+def test_a_journal_that_cannot_be_looked_at_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def locked(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", locked)
+    assert main(["--journal", str(tmp_path / "journal.sqlite")]) == 2
+    error = capsys.readouterr().err
+    assert "journal.sqlite cannot be read (Permission denied)" in error and error.count("\n") == 1
 
 
 # -- which runs are one session ---------------------------------------------------------------------------------------
