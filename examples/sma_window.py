@@ -1,4 +1,7 @@
-"""Parameters to sweep: `python -m scalp.sweep --algo examples/sma_window.py:SmaWindow --set window=10,20,30 TSLA`."""
+"""Parameters to sweep: over how many bars the average goes, and how far above it the close must be.
+
+python -m scalp.sweep --seed 1 --algo examples/sma_window.py:SmaWindow --set window=10,20,30 TSLA
+"""
 
 from scalp import ScalpAlgo
 

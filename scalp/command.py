@@ -1,12 +1,21 @@
-"""How a command of this package ends, whatever happens in it."""
+"""What all commands of this package do: look at their output files first, and end well whatever happens."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from scalp.errors import UserError
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Raises UserError now rather than at the end of long work."""
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be written ({error.strerror})") from None
 
 
 def exit_code(work: Callable[[], int | None]) -> int:

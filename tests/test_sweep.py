@@ -24,7 +24,7 @@ from scalp.sweep.__main__ import batches, main
 from scalp.sweep.parameters import read_grid
 from scalp.sweep.results import SweepResults
 from scalp.sweep.settings import read_settings
-from scalp.sweep.source import DaySpec, specify
+from scalp.sweep.source import DaySpec, bars_of, specify
 from scalp.sweep.tasks import Job, Outcome, Part
 
 needs_dask = pytest.mark.skipif(
@@ -185,6 +185,9 @@ def test_a_wrong_parameter_is_one_line(odd: str, given: str, told: str, capsys: 
         (["--set", "window=2", "--scheduler", "here"], "not a tcp or tls address with a port"),
         (["--set", "window=2", "--walk-forward", "20,5"], "write train=20d,test=5d"),
         (["--set", "window=2", "--walk-forward", "train=3d,test=1d"], "needs 3 + 1 trading days, there are 3"),
+        (["--set", "warmup_bars=-3,5"], "--set warmup_bars: -3 is below 0"),
+        (["--set", "window=2", "--bars", ""], "--bars: it names nothing"),
+        (["--set", "window=2", "--csv", ""], "--csv: it names nothing"),
         (["--set", "window=2", "--csv", "/nowhere/at/all.csv"], "cannot be written"),
         ([], "--set"),
     ],
@@ -396,3 +399,12 @@ def test_the_example_declares_its_parameters() -> None:
     assert read_grid(["window=5", "margin=0"], example) == {"window": (5,), "margin": (0.0,)}
     with pytest.raises(UserError, match="did you mean margin"):
         read_grid(["margins=1"], example)
+
+
+def test_a_file_that_changes_under_a_sweep_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "F_20240102.csv"
+    path.write_text("timestamp,open,high,low,close,volume\n2024-01-02 09:30:00,5,5,5,5,10\n")
+    (spec,) = specify(read_settings(["--set", "lot=1", "--bars", str(path)], {}).backtest, lambda *state: None)
+    path.write_text("timestamp,open,high,low,close,volume\n2024-01-03 09:30:00,5,5,5,5,10\n")
+    with pytest.raises(UserError, match=r"no bars of F on 2024-01-02 in .* any more"):
+        bars_of(spec)

@@ -11,7 +11,7 @@ from scalp.algo import ScalpAlgo
 from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
-from scalp.command import exit_code
+from scalp.command import check_writable, exit_code
 from scalp.custom import load_algo
 from scalp.errors import UserError
 
@@ -41,6 +41,9 @@ def run(argv: Sequence[str] | None) -> None:
     """The whole command. Raises UserError with one clear line."""
     settings = read_settings(argv)
     algo_class = load_algo(settings.algo) if settings.algo else ScalpAlgo
+    for option, path in (("--csv", settings.csv), ("--html", settings.html)):
+        if path is not None:
+            check_writable(option, path)
     for note in settings.notes:
         print(note, file=sys.stderr)
     if settings.html is None:

@@ -42,9 +42,13 @@ class History(Protocol):
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where this user keeps what can be had again."""
-    base = environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "scalp" / "bars"
+    """Where this user keeps what can be had again. Raises UserError where there is no such folder."""
+    cache = Path(environ.get("XDG_CACHE_HOME", ""))
+    try:
+        folder = cache if cache.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        raise UserError("there is no home folder to keep history in: set XDG_CACHE_HOME to a full path") from None
+    return folder / "scalp" / "bars"
 
 
 def file_of(folder: Path, feed: str, symbol: str, day: SessionDay) -> Path:
@@ -71,7 +75,7 @@ async def download(
     todo = {
         symbol: missing
         for symbol in symbols
-        if (missing := [day for day in days if not file_of(folder, endpoints.feed, symbol, day).exists()])
+        if (missing := [day for day in days if not _is_kept(file_of(folder, endpoints.feed, symbol, day))])
     }
     total = len(symbols) * len(days)
     done = total - sum(map(len, todo.values()))
@@ -123,6 +127,13 @@ async def _patiently(feed: History, source: str, symbol: str, days: Sequence[Ses
             told = error.retry_after if isinstance(error, RateLimited) else None
             await asyncio.sleep(min(told or pause, LONGEST_PAUSE))
     raise AssertionError("the last try returns or raises")
+
+
+def _is_kept(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): check permissions or set XDG_CACHE_HOME") from None
 
 
 def _write(path: Path, bars: Sequence[Bar]) -> None:

@@ -14,10 +14,10 @@ from rich.progress import Progress
 from scalp.backtest.settings import BacktestSettings
 from scalp.clock import Session
 from scalp.errors import UserError
-from scalp.exchange.calendar import session_day, trading_days
+from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day
-from scalp.exchange.replay import Days, load
+from scalp.exchange.replay import COLUMNS, Days, load
 from scalp.messages import Bar
 
 Market = Mapping[str, Sequence[Bar]]
@@ -59,14 +59,10 @@ def _recorded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
 
 def _downloaded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
     # Imported here: whoever plays files or the synthetic market needs no network.
-    from scalp.backtest.download import cache_folder, download, file_of, is_over
+    from scalp.backtest.download import cache_folder, download, file_of
 
-    endpoints, first = settings.endpoints, settings.first
-    assert endpoints is not None and first is not None
-    wanted = [day for day in trading_days(first, settings.last or dt.date.max) if is_over(day)]
-    if not wanted:
-        raise UserError(f"no trading day from {first} to {settings.last or 'now'} is over yet")
-    folder = cache_folder()
+    endpoints, wanted, folder = settings.endpoints, days_that_are_over(settings), cache_folder()
+    assert endpoints is not None
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("history", total=None)
 
@@ -74,20 +70,45 @@ def _downloaded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
             bar.update(task, completed=done, total=total, description=f"history, {requests} requests")
 
         asyncio.run(download(endpoints, settings.symbols, wanted, folder, progress, per_minute=settings.requests))
+    has_bars = False
     for day in wanted:
-        market = {}
-        for symbol in settings.symbols:
-            file = file_of(folder, endpoints.feed, symbol, day)
-            if has_bars(file):
-                market[symbol] = load([file])[day.date][symbol]
-        if market:
+        kept = {s: kept_bars(file_of(folder, endpoints.feed, s, day), s, day.date) for s in settings.symbols}
+        if market := {symbol: bars for symbol, bars in kept.items() if bars}:
+            has_bars = True
             yield Session(day.date, day.open, day.close), market
+    if not has_bars:
+        raise no_bars(settings)
 
 
-def has_bars(file: Path) -> bool:
-    """Whether there is more than a header."""
-    with file.open() as lines:
-        return sum(1 for _ in zip(lines, range(2), strict=False)) == 2
+def days_that_are_over(settings: BacktestSettings) -> list[SessionDay]:
+    """The trading days whose history can be had. Raises UserError where there is none."""
+    from scalp.backtest.download import is_over
+
+    assert settings.first is not None
+    wanted = [day for day in trading_days(settings.first, settings.last or dt.date.max) if is_over(day)]
+    if not wanted:
+        raise UserError(f"no trading day from {settings.first} to {settings.last or 'now'} is over yet")
+    return wanted
+
+
+def kept_bars(file: Path, symbol: str, date: dt.date) -> list[Bar]:
+    """The bars of a file of the cache; none for a header alone: a day without trades. Raises UserError."""
+    try:
+        if file.read_bytes().split() == [",".join(COLUMNS).encode()]:
+            return []
+        found = load([file])
+    except (OSError, UserError):
+        found = {}
+    bars = found.get(date, {}).get(symbol)
+    if not bars or len(found) > 1:
+        raise UserError(f"{file} is damaged: delete it, it is downloaded again")
+    return bars
+
+
+def no_bars(settings: BacktestSettings) -> UserError:
+    """Days without a single bar cannot be played."""
+    span = f"{settings.first} to {settings.last or 'now'}"
+    return UserError(f"no bars of {', '.join(settings.symbols)} from {span}: check the symbols, or try other days")
 
 
 def _synthetic(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:

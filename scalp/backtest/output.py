@@ -68,7 +68,7 @@ def assumptions(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> dict
         turns = (
             "a buy and its sell may fill in the same bar"
             if model.turns_in_a_bar
-            else "a sell never fills in the bar that filled its buy, nor a buy in the bar of its signal"
+            else "a limit sell never fills in the bar that filled its buy, nor a buy in the bar of its signal"
         )
         rules = (
             f"{words}; only prints made after the order arrived count",

@@ -14,7 +14,7 @@ from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
 from scalp.errors import UserError
 from scalp.limits import Limits, add_arguments, read_limits
 from scalp.messages import SECOND
-from scalp.settings import Endpoints, LineParser, named, read_date, read_endpoints, read_lot, read_symbols
+from scalp.settings import Endpoints, LineParser, named, named_path, read_date, read_endpoints, read_lot, read_symbols
 
 NO_LIMITS = Limits()
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
@@ -58,7 +58,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument(
         "--algo", type=named, metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
     )
-    parser.add_argument("--bars", type=Path, action="append", default=[], metavar="PATH",
+    parser.add_argument("--bars", type=named_path, action="append", default=[], metavar="PATH",
                         help="recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
     parser.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
     parser.add_argument("--from", dest="first", type=read_date, metavar="DATE", help="first day, YYYY-MM-DD")
@@ -72,10 +72,10 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--slippage", type=_slippage, default=NO_SLIPPAGE, metavar="AMOUNT",
                         help="how much worse every share trades: dollars (0.01) or basis points (5bps)")  # fmt: skip
     parser.add_argument("--latency", type=_latency, metavar="MS",
-                        help="milliseconds until an order or a cancel takes effect (default 5)")  # fmt: skip
+                        help="ms until an order or a cancel takes effect (default 5; 0 with optimistic)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    parser.add_argument("--csv", type=Path, metavar="PATH", help="write the trades to this file as well")
-    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page with charts to this file as well")
+    parser.add_argument("--csv", type=named_path, metavar="PATH", help="write the trades to this file as well")
+    parser.add_argument("--html", type=named_path, metavar="PATH", help="write a page with charts to this file as well")
     add_arguments(parser)
     args = parser.parse_intermixed_args(argv)
     symbols: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalp.backtest.settings import BacktestSettings
-from scalp.command import exit_code
+from scalp.command import check_writable, exit_code
 from scalp.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep import source
@@ -36,7 +36,7 @@ def sweep(settings: SweepSettings) -> bool:
     algo_class = algo_class_of(settings.backtest.algo)
     grid = read_grid(settings.given, algo_class)
     if settings.csv is not None:
-        _try_to_write(settings)
+        check_writable("--csv", settings.csv)
     for note in settings.backtest.notes:
         print(note, file=sys.stderr)
     chosen = list(sets(grid))
@@ -94,15 +94,6 @@ def _outcomes(
 def _for_workers(settings: BacktestSettings) -> BacktestSettings:
     """What a task needs of the settings: no keys, and nothing long."""
     return replace(settings, endpoints=None, symbols=(), notes=(), bars=(), csv=None)
-
-
-def _try_to_write(settings: SweepSettings) -> None:
-    """Raises UserError now rather than at the end of a long sweep."""
-    assert settings.csv is not None
-    try:
-        settings.csv.open("a").close()
-    except OSError as error:
-        raise UserError(f"--csv {settings.csv}: cannot be written ({error.strerror})") from None
 
 
 @contextmanager

@@ -88,6 +88,8 @@ def _value(name: str, text: str, kind: type) -> Any:
         value = kind(text)
         if kind is not str and value != value:  # NaN
             raise ValueError
-        return value
     except (ValueError, KeyError, InvalidOperation):
         raise UserError(f"--set {name}: {text!r} is not {TYPES[kind]}, as {name} is") from None
+    if name == "warmup_bars" and value < 0:  # which --algo refuses in a class
+        raise UserError(f"--set warmup_bars: {value} is below 0: write how many bars the signal needs")
+    return value

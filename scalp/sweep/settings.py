@@ -12,7 +12,7 @@ from pathlib import Path
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.settings import read_settings as read_backtest
 from scalp.errors import UserError
-from scalp.settings import LineParser
+from scalp.settings import LineParser, named_path
 from scalp.sweep.parameters import LOT
 
 MOST_JOBS = 1024
@@ -53,7 +53,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         help="choose the best set in so many trading days, try it in the following ones, and "
                         "again from there")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
-    parser.add_argument("--csv", type=Path, metavar="PATH",
+    parser.add_argument("--csv", type=named_path, metavar="PATH",
                         help="write a row per set, for all symbols (*) and for each, to this file")  # fmt: skip
     args, others = parser.parse_known_args(argv)
     if any(text.partition("=")[0].strip() == LOT for text in args.set) and _names("--lot", others):

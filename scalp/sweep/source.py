@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from scalp.backtest.history import Market
+from scalp.backtest.history import Market, days_that_are_over, kept_bars, no_bars
 from scalp.backtest.settings import BacktestSettings
 from scalp.clock import Session
 from scalp.errors import UserError
@@ -49,7 +49,10 @@ def bars_of(spec: DaySpec) -> Market:
     """The bars of a day by symbol, all hours. Raises UserError for files that cannot be read any more."""
     if not spec.files:
         return _made(spec.symbols, spec.session, spec.seed)
-    market = _loaded(spec.files, spec.symbols)[spec.session.date]
+    market = _loaded(spec.files, spec.symbols).get(spec.session.date, {})
+    if missing := [symbol for symbol in spec.symbols if symbol not in market]:
+        files = ", ".join(map(str, spec.files))
+        raise UserError(f"no bars of {', '.join(missing)} on {spec.session.date} in {files} any more: sweep again")
     return {symbol: market[symbol] for symbol in spec.symbols}
 
 
@@ -95,27 +98,23 @@ def _recorded(settings: BacktestSettings, progress: Progress) -> list[DaySpec]:
 
 def _downloaded(settings: BacktestSettings, progress: Progress) -> list[DaySpec]:
     # Imported here: whoever plays files or the synthetic market needs no network.
-    from scalp.backtest.download import cache_folder, download, file_of, is_over
-    from scalp.backtest.history import has_bars
+    from scalp.backtest.download import cache_folder, download, file_of
 
-    endpoints, first = settings.endpoints, settings.first
-    assert endpoints is not None and first is not None
-    wanted = [day for day in trading_days(first, settings.last or dt.date.max) if is_over(day)]
-    folder = cache_folder()
+    endpoints, wanted, folder = settings.endpoints, days_that_are_over(settings), cache_folder()
+    assert endpoints is not None
 
     def tell(done: int, total: int, requests: int) -> None:
         progress(f"history, {requests} requests", done, total)
 
-    if wanted:
-        asyncio.run(download(endpoints, settings.symbols, wanted, folder, tell, per_minute=settings.requests))
+    asyncio.run(download(endpoints, settings.symbols, wanted, folder, tell, per_minute=settings.requests))
     specs = []
     for day in wanted:
         files = {symbol: file_of(folder, endpoints.feed, symbol, day) for symbol in settings.symbols}
-        with_bars = {symbol: file for symbol, file in files.items() if has_bars(file)}
+        with_bars = {symbol: file for symbol, file in files.items() if kept_bars(file, symbol, day.date)}
         if with_bars:
             specs.append(_of_files(day, with_bars))
     if not specs:
-        raise UserError(f"no trading day from {first} to {settings.last or 'now'} is over yet and has bars")
+        raise no_bars(settings)
     return specs
 
 

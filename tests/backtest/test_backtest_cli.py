@@ -43,6 +43,14 @@ def test_the_table_says_what_happened_and_what_is_assumed(capsys: pytest.Capture
     assert lines[0].split()[:3] == ["trades", "win", "P/L"]
     assert [line.split()[0] for line in lines[1:3]] == ["TSLA", "AAPL"]
     assert "assumptions: --fills pessimistic, slippage none, latency 5 ms" in out
+    # A rail's market exit may: see README.
+    assert "a limit sell never fills in the bar that filled its buy" in out
+
+
+def test_the_help_tells_each_default_of_the_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "(default 5; 0 with optimistic)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_json_is_one_object_with_the_trades(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +148,9 @@ def test_a_signal_that_fails_is_told_once(capsys: pytest.CaptureFixture[str], tm
         (["--from", "2026-11-21", "--to", "2026-11-22", "AAPL"], "2026-11-21 is not a trading day"),
         (["--from", "yesterday", "AAPL"], "'yesterday' is not a date"),
         (["--bars", "no/such/place"], "no/such/place: no such file or folder"),
+        (["--bars", ""], "--bars: it names nothing"),
+        (["--csv", "", "AAPL"], "--csv: it names nothing"),
+        (["--html", "", "AAPL"], "--html: it names nothing"),
         (["--bars", ".", "--seed", "2"], "--seed belongs to the synthetic market"),
         (["--algo", "nothing", "AAPL"], "write module:Class"),
         (["--csv", "no/such/folder/x.csv", "AAPL"], "cannot be written"),
@@ -150,6 +161,16 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], said: str, capsys: py
     code, out, err = run(capsys, *arguments)
     assert code == 2 and not out
     assert err.startswith("error: ") and err.count("\n") == 1 and said in err
+
+
+@pytest.mark.parametrize("option", ["--csv", "--html"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("scalp.backtest.run.play")
+    monkeypatch.setattr("scalp.backtest.history.synthetic_day", None)
+    code, _, err = run(capsys, option, "no/such/folder/x", "AAPL")
+    assert code == 2 and err == f"error: {option} no/such/folder/x: cannot be written (No such file or directory)\n"
 
 
 def test_a_stop_while_its_own_sell_is_being_taken_loses_no_exit(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Coroutine, Mapping
+import errno
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scalp.backtest import history
 from scalp.backtest.__main__ import main
-from scalp.backtest.download import download, file_of
+from scalp.backtest.download import cache_folder, download, file_of
 from scalp.backtest.settings import read_settings
 from scalp.errors import UserError
 from scalp.exchange.calendar import session_day, trading_days
@@ -23,9 +23,11 @@ from scalp.exchange.server import ExchangeServer
 from scalp.loops import JumpingLoop
 from scalp.messages import MINUTE, SECOND
 from scalp.settings import read_endpoints
+from scalp.sweep.__main__ import main as sweep
 from scalp.transport import Answer
 
 KEYS = {"APCA_API_KEY_ID": "KEY", "APCA_API_SECRET_KEY": "SECRET", "POLYGON_API_KEY": "POLY"}
+HEADER = b"timestamp,open,high,low,close,volume\n"
 DAYS = trading_days(dt.date(2024, 1, 2), dt.date(2024, 3, 1))
 
 
@@ -186,7 +188,72 @@ def test_which_source_is_asked() -> None:
         read_settings((*span, "--requests", "5"), {})
 
 
-def test_a_file_with_a_header_alone_is_a_day_without_trades(tmp_path: Path) -> None:
-    path = tmp_path / "F_20240102.csv"
-    path.write_text("timestamp,open,high,low,close,volume\n")
-    assert not history.has_bars(path)
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder({"XDG_CACHE_HOME": "/somewhere"}) == Path("/somewhere/scalp/bars")
+    # A relative one is to be ignored, as XDG says: it would be another folder wherever the command is given.
+    assert cache_folder({"XDG_CACHE_HOME": "somewhere"}) == Path.home() / ".cache" / "scalp" / "bars"
+
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(UserError, match="no home folder to keep history in: set XDG_CACHE_HOME"):
+        cache_folder({})
+
+
+# -- what is kept and not as it was written ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the cache keeps AAPL's bars of 2024-01-02; nothing is there yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("POLYGON_API_KEY", "POLY")
+    path = file_of(tmp_path / "scalp" / "bars", "polygon", "AAPL", session_day(dt.date(2024, 1, 2)))
+    path.parent.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize("command", [main, lambda arguments: sweep(["--set", "lot=1000", "--jobs=1", *arguments])])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        HEADER + b"\xff\xfe 2024-01-02 09:30:00-05:00,5,5,5,5,10\n",
+        HEADER + b"2024-01-03 09:30:00-05:00,5,5,5,5,10\n",
+        HEADER + b"2024-01-02 09:30:00-05:00,5,5,5,5,10\n2024-01-03 09:30:00-05:00,5,5,5,5,10\n",
+        HEADER + b"2024-01-02 09:30:00-05:00,5,5,5,5,0\n",
+        None,  # a folder
+    ],
+)
+def test_a_damaged_file_is_to_be_deleted(
+    content: bytes | None, command: Callable[[list[str]], int], kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is None:
+        kept.mkdir()
+    else:
+        kept.write_bytes(content)
+    assert command(["--from", "2024-01-02", "--to", "2024-01-02", "AAPL"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: {kept} is damaged: delete it, it is downloaded again\n")
+
+
+@pytest.mark.parametrize("command", [main, lambda arguments: sweep(["--set", "lot=1000", "--jobs=1", *arguments])])
+def test_days_without_a_bar_cannot_be_played(
+    command: Callable[[list[str]], int], kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept.write_bytes(HEADER)
+    assert command(["--from", "2024-01-02", "--to", "2024-01-02", "AAPL"]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: no bars of AAPL from 2024-01-02 to 2024-01-02: ")
+
+
+def test_a_cache_that_is_closed_to_us_is_told(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def locked(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", locked)
+    assert main(["--from", "2024-01-02", "--to", "2024-01-02", "AAPL"]) == 2
+    assert f"{kept}: cannot be read (Permission denied)" in capsys.readouterr().err
