@@ -26,7 +26,7 @@ from rich.text import Text
 
 from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
-from scalp.alpaca.rest import AlpacaREST, Asset, Clock
+from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
 from scalp.alpaca.updates import OrderUpdates
 from scalp.clock import new_york
 from scalp.errors import Refused, ScalpError, Unreachable, UserError
@@ -159,6 +159,11 @@ class Doctor:
             if refusal.status not in (401, 403):
                 raise
             self._tell("keys", BAD, f"{host} refused them ({refusal.status}): {await self._whose()}")
+            return False
+        except RateLimited:
+            raise  # it was reached
+        except Unreachable as error:
+            self._tell("keys", BAD, f"{host} cannot be reached ({error}): check the network and APCA_API_BASE_URL")
             return False
         kind = "live account, REAL MONEY" if self._is_live else "paper account"
         if is_loopback(urlsplit(self._endpoints.trading_url).hostname or ""):

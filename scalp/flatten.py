@@ -1,4 +1,4 @@
-"""`python -m scalp.flatten SYMBOL ...`: cancel every order and sell every share in these symbols, when the bot is dead.
+"""`python -m scalp.flatten SYMBOL ...`: cancel every order and sell every whole share in them, when the bot is dead.
 
 REST only: a bot that hangs may still hold the account's one stream connection. Only the named symbols are touched, and
 no request that changes anything ever concerns the whole account.
@@ -204,14 +204,14 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     """Exit code 0: flat; 1: something is left, which the last lines name; 2: an error of the user's."""
     parser = LineParser(
         prog="python -m scalp.flatten",
-        description="Cancels every order and sells every share in the named symbols, when the bot is dead. "
-        "No other symbol is touched.",
+        description="Cancels every order and sells every whole share in the named symbols, when the bot is "
+        "dead. No other symbol is touched.",
         allow_abbrev=False,
     )
     parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="what to cancel and sell")
     parser.add_argument("--live", action="store_true", help="on a live account: real money")
     try:
-        options = parser.parse_args(argv)
+        options = parser.parse_intermixed_args(argv)
         symbols, notes = read_symbols(options.symbols)
         endpoints = read_endpoints(environ, is_live=options.live)
         if endpoints is None:

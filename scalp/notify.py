@@ -56,13 +56,13 @@ LIBRARIES = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")
 class _Service:
     """One address, its queue and its thread."""
 
-    def __init__(self, number: int, url: str, title: str) -> None:
-        """Raises UserError when apprise does not understand the address."""
+    def __init__(self, number: int, url: str, title: str, given: str) -> None:
+        """`given` says where. Raises UserError when apprise does not understand the address."""
         import apprise  # a fifth of a second that only those wait for who use it
 
         plugin = apprise.Apprise.instantiate(url)
         if plugin is None:
-            raise UserError(f"--notify: apprise knows no service for address {number}")
+            raise UserError(f"apprise knows no service for {given}")
         self.name = f"{number} ({plugin.service_name})"
         self.waiting: SimpleQueue[str | None] = SimpleQueue()
         self.lost = 0
@@ -131,16 +131,22 @@ class _Service:
 
 
 class Notifier(logging.Handler):
-    """Copies what is to be told from the log to the services. `now` is exchange time (ns), None before it is known."""
+    """Copies what is to be told from the log to the services. `now` is exchange time (ns), None before it is known.
 
-    def __init__(self, urls: Sequence[str], title: str, now: Callable[[], int | None]) -> None:
+    Of `urls`, the first `options` were given by --notify, the others by SCALP_NOTIFY.
+    """
+
+    def __init__(self, urls: Sequence[str], title: str, now: Callable[[], int | None], options: int) -> None:
         """Raises UserError."""
         super().__init__(logging.INFO)
         for name in LIBRARIES:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._now = now
         self._told: set[str] = set()  # kinds of refusals
-        self._services = [_Service(number, url, title) for number, url in enumerate(urls, 1)]
+        given = [f"address {number} of --notify" for number in range(1, options + 1)]
+        given += [f"address {number} of SCALP_NOTIFY" for number in range(1, len(urls) - options + 1)]
+        numbered = enumerate(zip(urls, given, strict=True), 1)
+        self._services = [_Service(number, url, title, where) for number, (url, where) in numbered]
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.ERROR and not _is_told(record):
@@ -191,7 +197,7 @@ def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator
         yield
         return
     money = "simulated" if settings.endpoints is None else "REAL MONEY" if settings.is_live else "paper"
-    notifier = Notifier(settings.notify, f"scalp, {money}", now)
+    notifier = Notifier(settings.notify, f"scalp, {money}", now, settings.notify_options)
     logger = logging.getLogger("scalp")
     logger.addHandler(notifier)
     try:

@@ -69,6 +69,7 @@ class Settings:
     debug: bool = False
     dashboard: bool = False
     notify: tuple[str, ...] = field(default=(), repr=False)  # addresses of services, with their tokens
+    notify_options: int = 0  # so many of them are from --notify, the others from SCALP_NOTIFY
     algo: str = ""
     speed: float | None = None
     seed: int = 1
@@ -123,8 +124,9 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
     simulated.add_argument("--speed", type=_speed, help="market minutes that pass in a real one (default: all it can)")
     simulated.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
-    simulated.add_argument("--session", type=read_date, metavar="DATE", help="trading day to simulate, YYYY-MM-DD")
-    simulated.add_argument("--replay", type=Path, action="append", default=[], metavar="PATH",
+    simulated.add_argument("--session", type=read_date, metavar="DATE",
+                           help="trading day to simulate, YYYY-MM-DD (default 2026-11-20)")  # fmt: skip
+    simulated.add_argument("--replay", type=named_path, action="append", default=[], metavar="PATH",
                            help="trade recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
     args = parser.parse_intermixed_args(argv)
     symbols, notes = read_symbols(args.symbols)
@@ -148,6 +150,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         debug=args.debug,
         dashboard=args.dashboard,
         notify=(*args.notify, *environ.get("SCALP_NOTIFY", "").split()),
+        notify_options=len(args.notify),
         algo=args.algo or "",
         speed=args.speed if endpoints is None else _scalp_speed(environ, endpoints),
         seed=1 if args.seed is None else args.seed,
@@ -210,6 +213,11 @@ def named(text: str) -> str:
     return text
 
 
+def named_path(text: str) -> Path:
+    """The same for a path: an empty one would be the current folder."""
+    return Path(named(text))
+
+
 def _speed(text: str) -> float:
     try:
         speed = float(text)
@@ -240,10 +248,8 @@ def read_endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | Non
     missing = [name for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY") if name not in env]
     if missing:
         because = f"{alpaca[0]} is set" if alpaca else "--live was given"
-        raise UserError(
-            f"{because} but not {' and '.join(missing)}: set both keys, or unset all APCA_* variables to trade against "
-            "the built-in exchange"
-        )
+        remedy = "unset all APCA_* variables to trade against the built-in exchange" if alpaca else "leave out --live"
+        raise UserError(f"{because} but not {' and '.join(missing)}: set both keys, or {remedy}")
     for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "POLYGON_API_KEY"):
         if name in env and not KEY.fullmatch(env[name]):
             raise UserError(f"{name} holds characters that no key has: copy it again")

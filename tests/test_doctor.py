@@ -160,6 +160,16 @@ def test_nobody_answers() -> None:
     assert "HTTP 503" in found.text("keys")
 
 
+def test_an_address_where_nobody_listens() -> None:
+    nowhere = Endpoints("http://127.0.0.1:1", "http://127.0.0.1:1", "ws://127.0.0.1:1", KEY_ID, SECRET)
+    checks: list[Check] = []
+    run(Doctor(nowhere, ["TSLA"], checks.append).run())
+    (keys,) = checks
+    assert (keys.name, keys.status) == ("keys", BAD)
+    assert keys.text.startswith("127.0.0.1:1 cannot be reached (GET /account: ")
+    assert keys.text.endswith("): check the network and APCA_API_BASE_URL")
+
+
 def test_a_blocked_account() -> None:
     account = {"id": "1", "status": "ACTIVE", "equity": "5", "buying_power": "5", "trading_blocked": True}
     found = examine("TSLA", script=with_rule("GET /v2/account", says(account)))

@@ -359,6 +359,20 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert "some-secret" not in shown.err
 
 
+def test_symbols_may_stand_before_and_after_options(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    async def flatten(endpoints: object, symbols: Sequence[str], say: object) -> bool:
+        asked.append(symbols)
+        return True
+
+    monkeypatch.setattr(program, "flatten", flatten)
+    assert program.main(["TSLA", "--live", "AAPL"], KEYS) == 0
+    assert asked == [("TSLA", "AAPL")]
+
+
 def test_help_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         program.main(["--help"], {})

@@ -22,7 +22,7 @@ from scalp import notify
 from scalp.console import ConsoleLog
 from scalp.errors import UserError
 from scalp.messages import SECOND
-from scalp.notify import SESSION_OVER, TOLD, Notifier
+from scalp.notify import SESSION_OVER, TOLD, Notifier, notifications
 from scalp.settings import read_settings
 from tests.trading import AT_100, FALLING, OPEN, Script, minutes, run, status, trading
 
@@ -82,7 +82,7 @@ def service(delay: float = 0.0, code: int = 200) -> Iterator[Service]:
 @contextmanager
 def telling(*urls: str, now: Callable[[], int | None] = lambda: None) -> Iterator[Notifier]:
     """As in a run; ends with everything sent, or given up."""
-    notifier = Notifier(urls, "scalp, test", now)
+    notifier = Notifier(urls, "scalp, test", now, len(urls))
     logger = logging.getLogger("scalp")
     logger.addHandler(notifier)
     level = logger.level
@@ -260,8 +260,14 @@ def test_a_service_whose_own_code_fails(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_an_address_that_no_service_has_is_one_line_without_the_address() -> None:
     with pytest.raises(UserError, match="no service for address 2") as error:
-        Notifier([f"json://127.0.0.1:9/{TOKEN}", f"nosuch://{TOKEN}"], "", lambda: None)
+        Notifier([f"json://127.0.0.1:9/{TOKEN}", f"nosuch://{TOKEN}"], "", lambda: None, 2)
     assert TOKEN not in str(error.value)
+
+
+def test_an_address_in_the_variable_is_told_by_the_variables_name() -> None:
+    settings = read_settings(["TSLA", "--notify", "json://127.0.0.1:9"], {"SCALP_NOTIFY": f"nosuch://{TOKEN}"})
+    with pytest.raises(UserError, match="no service for address 1 of SCALP_NOTIFY"), notifications(settings, int):
+        pass
 
 
 @pytest.mark.parametrize("wrong", [["--notfy", f"json://x/{TOKEN}", "TSLA"], [f"--notfy=json://x/{TOKEN}", "TSLA"],
@@ -321,5 +327,5 @@ def test_a_whole_session_is_told(tmp_path: Path) -> None:
 def test_a_wrong_address_is_exit_code_2(tmp_path: Path) -> None:
     answer, _ = bot(tmp_path, f"nosuch://{TOKEN}")
     assert answer.returncode == 2
-    assert answer.stderr == "error: --notify: apprise knows no service for address 1\n"
+    assert answer.stderr == "error: apprise knows no service for address 1 of --notify\n"
     assert TOKEN not in answer.stdout

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from scalp.errors import UserError
+from scalp.exchange.demo import DEFAULT_DAY
 from scalp.journal import default_path
 from scalp.settings import DATA_URL, LIVE_URL, PAPER_URL, Settings, read_settings
 
@@ -124,6 +125,8 @@ def test_no_representation_shows_a_key() -> None:
         ("TSLA", {**KEYS, "APCA_API_KEY_ID": "with space"}, "APCA_API_KEY_ID holds characters"),
         ("TSLA", {**KEYS, "APCA_API_SECRET_KEY": "two\nlines"}, "APCA_API_SECRET_KEY holds characters"),
         ("--live TSLA", {}, "--live was given but not"),
+        ("--live TSLA", {}, "set both keys, or leave out --live"),
+        ("--replay= TSLA", {}, "--replay: it names nothing"),
         ("TSLA", {**KEYS, "APCA_API_BASE_URL": LIVE_URL}, "add --live"),
         ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://API.alpaca.markets.:443/v2"}, "add --live"),
         ("--live TSLA", {**KEYS, "APCA_API_BASE_URL": PAPER_URL}, "--live contradicts"),
@@ -157,3 +160,4 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for option in ("--lot", "--algo", "--feed", "--live", "--wait", "--speed", "--seed", "--session", "--replay"):
         assert option in text
+    assert f"(default {DEFAULT_DAY})" in " ".join(text.split())

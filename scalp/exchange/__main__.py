@@ -11,7 +11,6 @@ import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import NoReturn
 
 from scalp.errors import UserError
@@ -25,7 +24,7 @@ from scalp.exchange.server import ExchangeServer
 from scalp.exchange.simulation import NEW_YORK, new_york
 from scalp.loops import ScaledLoop
 from scalp.messages import MINUTE, SECOND, Bar
-from scalp.settings import read_symbols
+from scalp.settings import named_path, read_symbols
 
 Market = Mapping[str, Sequence[Bar]]
 
@@ -33,7 +32,7 @@ Market = Mapping[str, Sequence[Bar]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the exchange; the exit code: 0, 2 for an error of the user's, 130 after Ctrl+C."""
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_intermixed_args(arguments)
         day, market, start, faults = _prepare(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,16 +53,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m scalp.exchange", description="A simulated exchange on loopback.")
+    parser = _Parser(
+        prog="python -m scalp.exchange", description="A simulated exchange on loopback.", allow_abbrev=False
+    )
     parser.add_argument("symbols", nargs="*", type=str.upper, metavar="SYMBOL", help="what is traded")
     parser.add_argument("--speed", type=_speed, default=1.0, help="times as fast as the wall clock (1)")
     parser.add_argument("--seed", type=int, default=1, help="of the synthetic market (1)")
     parser.add_argument("--session", type=_day, help="trading day, YYYY-MM-DD (the latest one)")
-    parser.add_argument("--replay", type=Path, action="append", help="file or folder of minute bars; may be repeated")
+    parser.add_argument("--replay", type=named_path, action="append", help="file or folder of bars; may be repeated")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (any free one)")
     parser.add_argument("--from", dest="start", metavar="HH:MM", help="New York time (one minute before the open)")
     parser.add_argument("--polygon", action="store_true", help="print a POLYGON_API_KEY too")
-    parser.add_argument("--key", metavar="ID:SECRET", help="admit this key pair only (any pair)")
+    parser.add_argument("--key", type=_key, metavar="ID:SECRET", help="admit this key pair only (any pair)")
     parser.add_argument("--faults", metavar="FILE|JSON", help="what goes wrong, see scalp/exchange/faults.py")
     return parser
 
@@ -76,6 +77,13 @@ def _speed(text: str) -> float:
     if not 0 < speed <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 10000")
     return speed
+
+
+def _key(text: str) -> tuple[str, str]:
+    key_id, _, secret = text.partition(":")
+    if not key_id or not secret:
+        raise argparse.ArgumentTypeError("write ID:SECRET")
+    return key_id, secret
 
 
 def _day(text: str) -> date:
@@ -125,10 +133,7 @@ def _start(day: SessionDay, text: str | None) -> int:
 
 
 async def _serve(options: argparse.Namespace, day: SessionDay, market: Market, start: int, faults: Faults) -> int:
-    keys = None
-    if options.key:
-        key_id, _, secret = options.key.partition(":")
-        keys = {key_id: secret}
+    keys = dict([options.key]) if options.key else None
     engine = Engine(day.open, day.close, market, now=start, seed=options.seed)
     try:
         server = await ExchangeServer.start(market, engine, port=options.port, access=Access(keys), faults=faults)

@@ -224,6 +224,10 @@ def test_halts_and_rejections_can_be_scripted() -> None:
         (["AAPL", "--from", "17:00"], "the market closes at"),
         (["AAPL", "--from", "noon"], "not a time like 09:30"),
         (["AAPL", "--replay", "nowhere.csv"], "nowhere.csv"),
+        (["AAPL", "--replay="], "--replay: it names nothing"),
+        (["AAPL", "--poly"], "unrecognized arguments: --poly"),
+        (["AAPL", "--key", "abc"], "argument --key: write ID:SECRET"),
+        (["AAPL", "--key", "abc:"], "argument --key: write ID:SECRET"),
         (["AAPL", "--port", "99999"], "port 99999 cannot be used"),
         (["AAPL", "--faults", "[{}, 7]"], "--faults"),
     ],
@@ -237,7 +241,7 @@ def test_errors_of_the_user_are_one_line(arguments: list[str], words: str, capsy
 
 def test_the_standalone_exchange_prints_its_environment_and_ends_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["aapl", "--session", str(DEFAULT_DAY), "--from", "15:58", "--speed", "600", "--key", "ID:SECRET"]
-    assert main([*arguments, "--polygon"]) == 0
+    assert main([*arguments, "f", "--polygon"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("export ") for line in lines)
     env = dict(line.removeprefix("export ").split("=") for line in lines)
