@@ -1,9 +1,27 @@
 """`python -m benchmarks`: all of them, one after the other; `--long` for more of everything."""
 
+import argparse
 import sys
+from collections.abc import Sequence
 
 from benchmarks import backtest, bars, learning, memory, reaction, start
 
+PARTS = (reaction, learning, bars, start, memory, backtest)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The worst exit code of all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures what the bot costs, each figure beside a floor or a peer of the same run; takes minutes.",
+        epilog="one by itself:\n" + "\n".join(f"  python -m {part.__name__}" for part in PARTS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--long", action="store_true", help="more of everything: rounds, minutes, symbols, days")
+    arguments = ["--long"] if parser.parse_args(argv).long else []
+    return max([part.main(arguments) for part in PARTS])
+
+
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    sys.exit(max([part.main(arguments) for part in (reaction, learning, bars, start, memory, backtest)]))
+    sys.exit(main())

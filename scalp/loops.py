@@ -1,8 +1,9 @@
 """Event loops whose time is not the wall clock's.
 
-The whole program reads time from `loop.time()` alone, so a loop with another clock is all it takes to run a session
-faster: `ScaledLoop` runs `speed` times as fast as the wall clock, `JumpingLoop` leaps to the next timer whenever no
-socket has anything to say. A client and a server in one process on a `JumpingLoop` give the same run every time.
+Exchange time is read from `loop.time()` alone, all over the program, so a loop with another clock is all it takes to
+run a session faster: `ScaledLoop` runs `speed` times as fast as the wall clock, `JumpingLoop` leaps to the next timer
+whenever no socket has anything to say. A client and a server in one process on a `JumpingLoop` give the same run every
+time.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import backtest, bars, learning, memory, reaction, start
+from benchmarks.__main__ import main as everything
 from benchmarks.table import median, quantile
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the benchmarks need uvloop")
@@ -16,6 +17,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the benchmarks 
 MOST_OF_THE_FLOOR = 8.0
 # Not a share of anything: so long a wait would be a bug, whatever the machine does.
 LONGEST_LEARNING = 190.0  # ms at the median; with the stream alone it is 200
+
+
+def test_the_help_is_of_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        everything(["--help"])
+    out = capsys.readouterr().out
+    assert left.value.code == 0 and "usage: python -m benchmarks [" in out
+    assert "python -m benchmarks.reaction" in out and "python -m benchmarks.memory" in out
 
 
 def test_quantiles_are_measured_values() -> None:
