@@ -407,7 +407,11 @@ class ScalpAlgo:
         if not held:
             self._refusals = self._retry_at = 0  # the next shares have nothing to do with what was refused
         resting, target, chosen = TO_SELL if held else TO_BUY, None, None
-        for order in sorted(self.ledger.open_orders, key=lambda o: o.status == "held"):  # the oldest that works
+        waiting: Order | None = None  # a leg that waits for another order: followed only where there is nothing else
+        for order in self.ledger.open_orders:
+            if order.side == "sell" and order.status == "held":
+                waiting = waiting or order
+                continue
             if order.side == "sell":
                 resting, target, chosen = TO_SELL, SELL_SUBMITTED, order
                 break
@@ -416,6 +420,8 @@ class ScalpAlgo:
             is_filling = (order.filled_qty > 0 or order.is_bots) and self.state is TO_BUY and not has_ended
             if target is None and (not held or is_filling):
                 resting, target, chosen = TO_BUY, BUY_SUBMITTED, order
+        if target is None and waiting is not None:
+            resting, target, chosen = TO_SELL, SELL_SUBMITTED, waiting
         if self.state is not resting:
             if self.state is TO_SELL:
                 self._log.warning("the shares were sold elsewhere")

@@ -351,10 +351,9 @@ class Fleet:
             return
         self._perform(algo, actions)
 
-    @property
-    def next_retry(self) -> int:
-        """When the next sell that was refused may go again (exchange time, ns); 0: none waits."""
-        return min((algo.retry_at for algo in self.algos.values() if algo.retry_at), default=0)
+    def next_retry(self, at: int) -> int:
+        """When, after `at`, the next sell that was refused may go again (exchange time, ns); 0: none waits."""
+        return min((algo.retry_at for algo in self.algos.values() if algo.retry_at > at), default=0)
 
     def _perform(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
         if self.rails is None:

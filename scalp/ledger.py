@@ -248,30 +248,35 @@ class Ledger:
         is_repeated = report.execution_id is not None and report.execution_id in order.executions
         if report.execution_id is not None and report.execution_qty:
             order.executions.add(report.execution_id)
-        total = report.filled_qty
-        if report.event == "fill" and total is not None and total < (report.execution_qty or ZERO):
-            total = order.qty  # the copy of the order is from before this fill, which completes it
+        total, average = report.filled_qty, report.filled_avg_price
+        execution = report.execution_qty or ZERO
+        if report.event == "fill" and execution and total is not None and total + execution == order.qty:
+            # The copy of the order is from before this fill, which completes it.
+            is_reckoned = report.price is not None and (average is not None or not total)
+            spent = total * (average or ZERO) + execution * (report.price or ZERO)
+            total += execution
+            average = spent / total if is_reckoned else None
         if total is None:
             # The order's totals are missing: one execution, counted once, is all there is to go by.
-            total = order.filled_qty + (ZERO if is_repeated else report.execution_qty or ZERO)
+            total = order.filled_qty + (ZERO if is_repeated else execution)
         if order.qty is not None:
             total = min(total, order.qty)  # more than was ordered cannot be bought or sold, whatever is told
         if is_new:
             # Of an order first heard of now, only the execution that is told of can be news.
-            fresh = min(report.execution_qty or ZERO, total)
-            order.filled_qty, order.filled_avg_price = total, report.filled_avg_price
-            return fresh, report.price or report.filled_avg_price or order.limit_price or ZERO
+            fresh = min(execution, total)
+            order.filled_qty, order.filled_avg_price = total, average
+            return fresh, report.price or average or order.limit_price or ZERO
         if total <= order.filled_qty:
             return ZERO, ZERO
         added = total - order.filled_qty
         before = order.filled_qty * (order.filled_avg_price or ZERO)
         if report.price is not None and report.execution_qty == added:
             price = report.price
-        elif report.filled_avg_price is not None:
-            price = (total * report.filled_avg_price - before) / added
+        elif average is not None:
+            price = (total * average - before) / added
         else:
             price = report.price or order.limit_price or ZERO
-        order.filled_avg_price = report.filled_avg_price or (before + added * price) / total
+        order.filled_avg_price = average or (before + added * price) / total
         order.filled_qty = total
         return added, price
 

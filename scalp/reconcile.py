@@ -29,7 +29,7 @@ BELIEVE_AFTER = 5 * SECOND
 GONE_AFTER = 3  # looks, `BELIEVE_AFTER` apart, at which the broker knew nothing of an order that was working
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
-PRICE_PATIENCE = SECOND
+PRICE_PATIENCE = 1.0  # seconds
 BLIND_EVERY = 5.0  # seconds between listings while there are no order updates and something may need an exit
 START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
 
@@ -42,6 +42,7 @@ class Reconciler:
         self._clock = clock
         self._wanted = asyncio.Event()
         self._is_started = False  # the first snapshot was taken
+        self._has_waited = False  # for the prices of what was held then
         # Differences seen but not believed: symbol -> (listed position, ledger's position, first seen at).
         self._doubts: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._gone: dict[str, tuple[int, int]] = {}  # order id -> (looks it was not found at, when it last was not)
@@ -123,19 +124,24 @@ class Reconciler:
         positions = await self._broker.counted(self._rest.positions())
         return orders, {p.symbol: p for p in positions if p.symbol in self._fleet.algos}, as_of
 
-    async def _take_snapshot(self) -> bool:
-        """The start. Listings during which the stream told of something are taken again; False if one more is due."""
-        has_waited = False
+    async def _list_in_peace(self) -> tuple[dict[str, list[OrderReport]], dict[str, PositionReport], int]:
+        """Listings during which the stream told of nothing, if that can be had in a few tries."""
         for _ in range(SNAPSHOT_TRIES):
             told = self._fleet.early_count
-            orders, positions, as_of = await self._list()
-            if not has_waited and not self._are_priced(positions):
-                has_waited = True
-                await self._wait_for_prices(positions)
-            elif self._fleet.early_count == told:
+            listed = await self._list()
+            if self._fleet.early_count == told:
                 break
-            else:
-                await asyncio.sleep(SNAPSHOT_PAUSE)
+            await asyncio.sleep(SNAPSHOT_PAUSE)
+        return listed
+
+    async def _take_snapshot(self) -> bool:
+        """The start. Listings during which the stream told of something are taken again; False if one more is due."""
+        orders, positions, as_of = await self._list_in_peace()
+        if not self._has_waited and not self._are_priced(positions):
+            self._has_waited = True
+            await self._wait_for_prices(positions)
+            with contextlib.suppress(Unreachable, OutcomeUnknown, Refused):  # those from before serve as well
+                orders, positions, as_of = await self._list_in_peace()
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
         later = []
@@ -153,14 +159,18 @@ class Reconciler:
         return not early
 
     def _are_priced(self, positions: Mapping[str, PositionReport]) -> bool:
-        """Whether a last trade is known of all that is held, or no bar will tell: an exit is priced by it."""
+        """Whether a last trade is known of all that is held, or no bar will tell: a limit sell is priced by it."""
+        session = self._fleet.session
+        if session is not None and self._clock.now() >= session.liquidate_at:
+            return True  # by no price at all
         held = [self._fleet.algos[p.symbol] for p in positions.values() if p.qty > 0]
         return all(algo.last_price or not algo.waits_for_history for algo in held)
 
     async def _wait_for_prices(self, positions: Mapping[str, PositionReport]) -> None:
         """The day's bars tell a last trade, if they come soon; else the listing's price has to do."""
-        deadline = self._clock.now() + PRICE_PATIENCE
-        while not self._are_priced(positions) and self._clock.now() < deadline:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PRICE_PATIENCE
+        while not self._are_priced(positions) and loop.time() < deadline:
             await asyncio.sleep(0.02)
 
     async def _compare(self) -> bool:

@@ -324,14 +324,14 @@ class TradingSession:
     def until_next_checkup(self) -> float:
         """Seconds until the next checkup is due: every 30 s, more often near the end, sharp at the session's marks.
 
-        And when a refused sell is to go again. Counted from the open, whenever the bot started: a backtest then has its
-        checkups at the same times.
+        And when a refused sell is to go again. Counted from the open, whenever the bot started: a backtest, where none
+        is refused, then has its checkups at the same times.
         """
         session = self.fleet.session
         assert session is not None
         now = self.clock.now()
         every = round((LIQUIDATION_EVERY if self.fleet.is_leaving else session.checkup_every(now)) * SECOND)
-        marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close, self.fleet.next_retry)
+        marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close, self.fleet.next_retry(now))
         waits = [every - (now - session.open) % every, *(mark - now for mark in marks if mark > now)]
         return min(waits) / SECOND
 
@@ -465,7 +465,7 @@ class TradingSession:
             async with asyncio.timeout(patience):
                 return await self.reconciler.reconcile()
         except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
-            log.warning("no look at orders and positions: %s", error or "no answer in time")
+            log.warning("no look at orders and positions: %s", str(error) or "no answer in time")
         except Exception:
             log.exception("no look at orders and positions")  # whatever is broken: winding up goes on
         return False
@@ -484,7 +484,7 @@ class TradingSession:
                     self.fleet.cancel_parked()
                     await asyncio.sleep(BELIEVE_AFTER / SECOND)
         except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
-            log.error("no last look at orders and positions: %s", error or "no answer in time")
+            log.error("no last look at orders and positions: %s", str(error) or "no answer in time")
 
     def over(self) -> None:
         """From here on the streams go down because they are told to, and no line waits."""

@@ -408,6 +408,15 @@ def test_an_exit_of_two_legs_made_by_hand_is_left_as_it_is() -> None:
     assert desk.state is SELL_SUBMITTED
 
 
+def test_a_bracket_made_by_hand_is_followed_by_its_buy() -> None:
+    desk = Desk()
+    leg, buy = desk.by_hand("a-leg", "sell", 5, "110"), desk.by_hand("b-buy", "buy", 5, "99")
+    leg.status = "held"
+    assert (desk.snapshot([leg, buy]), desk.state) == ([], BUY_SUBMITTED)
+    assert desk.later(60).checkup() == []
+    assert desk.later(120).checkup() == ["cancel #b-buy"]
+
+
 def test_gone_flat_by_hand_is_said(caplog: pytest.LogCaptureFixture) -> None:
     desk = in_to_sell()
     assert (desk.lists_position(0), desk.state) == ([], TO_BUY)

@@ -78,6 +78,16 @@ def test_without_a_word_it_is_a_second_then_two_then_four(budget: RequestBudget,
     assert budget.allows_entry
 
 
+def test_a_clock_that_is_put_back_stops_nothing(budget: RequestBudget, clock: Clock) -> None:
+    budget.sent()
+    clock.now += 61 * SECOND  # that window is over
+    budget.refused(30)
+    clock.now += 29 * SECOND
+    assert not budget.allows_question
+    clock.now -= 120 * SECOND
+    assert budget.allows_question
+
+
 def test_no_longer_than_until_the_limit_is_fresh(budget: RequestBudget, clock: Clock) -> None:
     budget.on_rate_limit(200, 100, NOON / SECOND + 10)
     budget.refused(1e9)

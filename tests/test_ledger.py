@@ -102,6 +102,29 @@ def test_a_fill_with_a_copy_of_the_order_from_before_it_is_a_whole_one() -> None
     assert (ledger.position, ledger.entry_price, ledger.open_orders) == (10, Decimal("99.50"), [])
 
 
+@pytest.mark.parametrize("first_is_lost", [False, True])
+def test_a_stale_copy_in_the_last_fill_after_a_partial_one(first_is_lost: bool) -> None:
+    ledger = Ledger(AAPL)
+    order = sent(ledger)
+    first = order.report("partial_fill", 6, "100.00")
+    if not first_is_lost:
+        ledger.merge(first)
+    stale = replace(order.report("fill", 4, "101.00"), filled_qty=Decimal(6), filled_avg_price=Decimal(100))
+    assert ledger.merge(stale).ended
+    assert ledger.merge(stale).new_qty == 0
+    assert (ledger.position, ledger.entry_price) == (10, Decimal("100.4"))
+
+
+def test_a_fill_of_an_order_of_unknown_size_is_not_counted_again() -> None:
+    ledger = Ledger(AAPL)
+    order = BrokerOrder("n", "buy", Decimal(10), None, "by-hand", "market")
+    whole = replace(order.report("fill", 10, "100.00"), qty=None)
+    ledger.merge(replace(whole, event="", execution_id=None, execution_qty=None, price=None))
+    before = ledger.position
+    ledger.merge(replace(whole, filled_qty=Decimal(0), filled_avg_price=None))
+    assert ledger.position == before
+
+
 def test_the_kind_of_an_update_is_newer_than_the_copy_of_the_order_in_it() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)

@@ -77,6 +77,32 @@ def test_what_is_held_is_offered_though_the_order_updates_cannot_be_had() -> Non
     run(story())
 
 
+def test_a_second_listing_that_fails_holds_up_no_first_sell() -> None:
+    """The bars take too long to tell a last trade, and then the broker lists no more: its first listings serve."""
+
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/stocks/bars", hangs(60))
+        script.on(POSITIONS, late(0))
+        script.on(POSITIONS, status(503), times=20)
+        async with trading(QUIET, script, Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
+            await bot.until(1.5)
+            assert [r.body["limit_price"] for r in script.orders("sell")] == ["100.01"]  # the entry price
+
+    run(story())
+
+
+def test_in_the_liquidation_no_price_is_waited_for() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/stocks/bars", hangs(60))
+        async with trading(QUIET, script, Idle, before=holds(7), length=4) as bot:  # type: ignore[arg-type]
+            await bot.until(0.5)
+            assert [r.body["type"] for r in script.orders("sell")] == ["market"]
+
+    run(story())
+
+
 def test_a_working_order_is_followed_after_a_restart() -> None:
     async def story(side: str, price: str, state: object) -> None:
         script = Script()

@@ -302,7 +302,7 @@ class AlpacaBroker:
             async with asyncio.timeout(LAST_TRADE_PATIENCE):
                 trade = await self._latest_trade(action.symbol)
         except (Refused, Unreachable, OutcomeUnknown, TimeoutError) as error:
-            log.info("%s: no last trade (%s), its last close serves", action.symbol, error or "no answer in time")
+            log.info("%s: no last trade (%s), its last close serves", action.symbol, str(error) or "no answer in time")
             trade = None
         self._desk.on_last_trade(action.symbol, trade)
 

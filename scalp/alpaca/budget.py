@@ -34,9 +34,7 @@ class RequestBudget:
     @property
     def remaining(self) -> int:
         """Requests left in this minute."""
-        if self._now() >= self._resets_at:
-            self._remaining = self.limit
-            self._resets_at = self._now() + MINUTE
+        self._roll()
         return self._remaining
 
     @property
@@ -66,6 +64,7 @@ class RequestBudget:
 
     def refused(self, retry_after: float | None) -> None:
         """The broker said 429, and maybe for how many seconds: no longer than until the limit is fresh."""
+        self._roll()
         now = self._now()
         if retry_after:
             pause = round(min(retry_after, MINUTE / SECOND) * SECOND)
@@ -81,7 +80,14 @@ class RequestBudget:
 
     @property
     def _is_paused(self) -> bool:
-        return self._now() < self._paused_until
+        # Nothing pauses for longer than a minute: what is further ahead is of a clock that was put back.
+        return 0 < self._paused_until - self._now() <= MINUTE
+
+    def _roll(self) -> None:
+        """Begin a new minute when the last one is over."""
+        if self._now() >= self._resets_at:
+            self._remaining = self.limit
+            self._resets_at = self._now() + MINUTE
 
     @property
     def has_plenty(self) -> bool:
