@@ -57,8 +57,7 @@ async def trade(
                 break
             await wait(session.until_next_checkup())
         log.info("the market has closed")
-        await session.finish()
-        raise SessionOver(0)
+        raise SessionOver(0 if await session.finish() else 1)
 
     try:
         if not await session.open():

@@ -17,15 +17,17 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from scalp.bars import SessionBars
 from scalp.clock import Session
+from scalp.exits import CANCEL_AGAIN, ExitPlan, Plan, Sell, cancel
 from scalp.ledger import LOST, REFUSED, Change, Ledger, Order
 from scalp.lines import Lines, Log
 from scalp.messages import (
@@ -44,12 +46,10 @@ from scalp.messages import (
 )
 from scalp.prices import Written, exact, round_down, round_up
 
+LIQUIDATION = "the session is about to end"
 BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes: its signal is not effective any more
 FRESH = 90 * SECOND  # a bar that arrives later after its minute's end is no ground for a buy
 LAST_TRADE_ANSWER = 10 * SECOND  # the same for the answer to AskLastTrade
-RECANCEL_AFTER = 5 * SECOND  # in liquidation; before it the checkup asks again
-FIRST_RETRY, LONGEST_RETRY = 30 * SECOND, 960 * SECOND  # of a sell that keeps being refused: 30 s, 60 s, 120 s, ...
-LIQUIDATION_RETRIES = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)
 
 
 class State(enum.StrEnum):
@@ -121,13 +121,8 @@ class ScalpAlgo:
         self._last_price: float | None = None
         self._last_price_at = 0
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
-        self._retry_at = 0  # no sell before this time: it was refused
-        self._refusals = 0  # of sells, in a row
-        self._is_liquidating = False
+        self.exits = ExitPlan(self.ledger)
         self._followed_version = -1  # of the ledger, that state and order are in line with
-        self._covered_version = -1  # of the ledger, in which every share is on offer
-        self._is_flattening = False  # liquidate from now on, whatever the time
-        self._is_leaving = False  # liquidate until nothing is held or working here, then go on
         self._said: set[str] = set()  # what is said only once
         self._log: Log = logging.getLogger(f"scalp.{symbol}")
 
@@ -205,28 +200,33 @@ class ScalpAlgo:
         """Some source told of an order in this symbol: the stream, a REST answer, a listing."""
         known = self.ledger.find(report.id) or self.ledger.find(report.client_order_id)
         was_given_up = known is not None and known.status in (LOST, REFUSED)
-        change = self.ledger.merge(report, at)
+        change = self.ledger.merge(report)
         if not change.moved:
             return []
         self._tell(change, report)
         order = change.order
         may_sell = order.side == "buy" and (change.new_qty > 0 or change.ended)
-        if order.side == "buy" and change.ended:
-            self._retry_at = 0  # it may be what the sell was refused for: a wash trade
-        if order.side == "sell":
+        if change.new_qty:
+            order.moved_at = at
+        if order.side == "buy":
             if change.new_qty:
-                self._refusals = 0
+                self.exits.on_bought(at)
+            if change.ended:
+                self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
+        else:
+            if change.new_qty:
+                self.exits.on_sold()
             if order is self.order and change.ended:
                 # Cancelled here, to offer another quantity: nothing was refused, the next one goes at once.
                 was_wanted = order.status == "canceled" and order.cancel_sent_at > 0
                 may_sell = was_wanted or order.status == "filled"
                 if order.status == "rejected" or (order.type == "market" and not may_sell):
-                    self._back_off(at)
+                    self.exits.on_refused(order.status, at)
         actions = self._decide(at, f"{order.side} {order.status}", may_sell)
         is_stray = was_given_up and order.side == "buy" and order is not self.order and not order.has_ended
-        if is_stray and self.ledger.position >= 0:
+        if is_stray and self.ledger.position >= 0 and at > order.cancel_sent_at:
             # It arrived after all, and nobody waits for it any more: one order at work, never two.
-            actions = [*actions, self._cancel(order, at)]
+            actions = [*actions, cancel(order, at)]
         return actions
 
     def on_submit_refused(self, client_order_id: str, why: str, at: int) -> list[Action]:
@@ -236,65 +236,103 @@ class ScalpAlgo:
             return []  # an order the broker told of exists: a second try of it was refused
         self.ledger.end(order, REFUSED)
         if order.side == "sell":
-            self._back_off(at)
-            wait = (self._retry_at - at) / SECOND
-            self._log.warning("sell of %s refused: %s; again in %.0f s", order.qty, why, wait)
+            wait = self.exits.on_refused(why, at)
+            self._log.warning("sell of %s refused: %s; again in %s s", order.qty, why, f"{wait / SECOND:g}")
         else:
             self._log.warning("buy of %s refused: %s", order.qty, why)
         return self._decide(at, f"{order.side} refused", may_sell=order.side == "buy")
 
     def on_submit_lost(self, client_order_id: str, at: int) -> list[Action]:
-        """An order of unknown outcome turned out never to have arrived: a sell goes again, a buy is dropped."""
+        """An order of unknown outcome turned out never to have arrived: it is dropped, and what is held goes anew."""
         order = self.ledger.find(client_order_id)
         if order is None or order.has_ended or order.id:
             return []
-        is_wanted = order.type == "market" or not self._is_liquidation(at)
-        if order.side == "sell" and is_wanted and order.qty == self.ledger.whole_shares and not self._is_quiet(at):
-            self._log.warning("sell %s never arrived: sent again", client_order_id)
-            return [self._submit_action(order)]
         self.ledger.end(order, LOST)
         self._log.warning("%s %s never arrived", order.side, client_order_id)
         return self._decide(at, f"{order.side} lost")
 
     def on_order_gone(self, order_id: str, at: int) -> list[Action]:
-        """The broker, asked again and again, knows no such order any more: what it did is in the listed position."""
+        """An order that was working is absent wherever it is asked for, look after look: give it up.
+
+        A sell of which nothing was filled is sent again under its own id: were it there after all, the broker would say
+        so. What was bought or sold without a word the listed position will tell.
+        """
         order = self.ledger.find(order_id)
         if order is None or order.has_ended:
             return []
         self.ledger.end(order, LOST)
         self._log.warning("the broker knows no order %s any more: %s %s given up", order_id, order.side, order.qty)
-        return self._decide(at, f"{order.side} lost", may_sell=False)
+        is_followed = order is self.order
+        actions = self._decide(at, f"{order.side} lost", may_sell=False)
+        is_whole = order.is_own and not order.filled_qty and order.qty == self.ledger.whole_shares
+        if is_followed and order.side == "sell" and is_whole and self.state is TO_SELL and not self._is_liquidation(at):
+            self.ledger.forget_client_id(order)
+            return [*actions, self._submit("sell", self.ledger.whole_shares, "limit", order.limit_price, at,
+                                           order.client_order_id)]  # fmt: skip
+        return actions
 
-    def on_position(self, listed: PositionReport, as_of: int, at: int) -> list[Action]:
-        """The broker listed, asked at `as_of`, a position that fills do not explain: believe it."""
+    def on_position(
+        self, listed: PositionReport, as_of: int, at: int, executions: Iterable[str] = ()
+    ) -> list[Action]:
+        """Take over the position that the broker listed at `as_of`; `executions` are the ids of those it holds."""
         before = self.ledger.position
-        self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of)
+        self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of, executions)
+        return self._on_listed(listed, before, at)
+
+    def on_surplus(self, listed: PositionReport, at: int) -> list[Action]:
+        """More (or no more) is held than executions explain, by a listing alone: it is offered with the next sell."""
+        before = self.ledger.position
+        self.ledger.claim(listed.qty - before, listed.avg_entry_price)
+        return self._on_listed(listed, before, at)
+
+    def _on_listed(self, listed: PositionReport, before: Decimal, at: int) -> list[Action]:
         if listed.qty != before:
             self._log.warning("position is %s at %s, was %s", listed.qty, listed.avg_entry_price, before)
         if self._last_price is None and listed.current_price:
             self._last_price = float(listed.current_price)  # until a bar or a print tells, however old
         return self._decide(at, "position")
 
+    def drive(self, at: int) -> list[Action]:
+        """Go on with the exit plan: see `ExitPlan.due_at`."""
+        return self._decide(at, "exit plan")
+
     def checkup(self, at: int) -> list[Action]:
         """The background look, every 30 seconds (each second in liquidation)."""
         actions = self._decide(at, "checkup")
-        order = self.order
-        if (
-            self.state is BUY_SUBMITTED
-            and not self._is_liquidation(at)
-            and order is not None
-            and self.ledger.position >= 0
-            and at - order.submitted_at >= BUY_LIFETIME
-        ):
-            self._log.info("buy unfilled after %d s: cancelling", (at - order.submitted_at) // SECOND)
-            actions = [*actions, self._cancel(order, at)]
+        if self.exits.plan is not Plan.OFFER or self.ledger.position < 0:
+            return actions
+        for order in self.ledger.open_orders:
+            is_ours = order is self.order or order.is_bots  # also a buy of an earlier run beside shares that are held
+            is_old = order.side == "buy" and at - order.submitted_at >= BUY_LIFETIME
+            if is_ours and is_old and at - order.cancel_sent_at >= CANCEL_AGAIN:
+                self._log.info("buy unfilled after %d s: cancelling", (at - order.submitted_at) // SECOND)
+                actions = [*actions, cancel(order, at)]
         return actions
 
-    def on_snapshot(self, orders: Sequence[OrderReport], position: PositionReport, as_of: int, at: int) -> list[Action]:
-        """What the broker lists at the start: take it over, and offer at once what is held without an order."""
+    def on_snapshot(
+        self,
+        orders: Sequence[OrderReport],
+        position: PositionReport,
+        as_of: int,
+        at: int,
+        executions: Sequence[OrderReport] = (),
+        held_already: int = 0,
+    ) -> list[Action]:
+        """What the broker lists at the start: take it over, and offer at once what is held without an order.
+
+        Of the newest `executions` the first `held_already` are in the listed position; the others come on top.
+        """
         for report in orders:
             self._tell(self.ledger.merge(report), report)
-        return self.on_position(position, as_of, at)
+        for report in executions[:held_already]:
+            if self.ledger.find(report.id):
+                self.ledger.merge(report)
+        ids = [report.execution_id for report in executions[:held_already] if report.execution_id]
+        before = self.ledger.position
+        self.ledger.adopt_position(position.qty, position.avg_entry_price, as_of, ids)
+        for report in executions[held_already:]:
+            self._tell(self.ledger.merge(msgspec.structs.replace(report, at=max(report.at or 0, as_of + 1))), report)
+        return self._on_listed(position, before, at)
 
     def begin_session(self, session: Session) -> None:
         """Today's session, or a change of it."""
@@ -338,58 +376,70 @@ class ScalpAlgo:
         return (sums[-1] - sums[-window - 1]) / window / 1e6
 
     def cancel_buys(self, at: int) -> list[Action]:
-        """Cancel every working buy: nobody would sell what it fills."""
+        """Cancel every working buy, and again while no fact tells of its end: nobody would sell what it fills."""
         if self.ledger.position < 0:
             return []
-        return [self._cancel(order, at) for order in self.ledger.open_orders if order.side == "buy"]
+        buys = [order for order in self.ledger.open_orders if order.side == "buy"]
+        return [cancel(order, at) for order in buys if at - order.cancel_sent_at >= CANCEL_AGAIN]
 
-    def cancel_all(self, at: int) -> list[Action]:
-        """Cancel every working order, except in a symbol that is short: hands off there."""
-        return [self._cancel(order, at) for order in self.ledger.open_orders] if self.ledger.position >= 0 else []
-
-    def flatten(self, at: int) -> list[Action]:
-        """Liquidate from now on, as before the close: cancel everything, sell what is held at market."""
-        self._is_flattening = True
-        return self._decide(at, "flatten")
-
-    def leave(self, at: int, why: str) -> list[Action]:
-        """Cancel everything, sell what is held at market, and when that is done go on as before."""
-        if self._is_leaving:
+    def leave(self, plan: Plan, why: str, at: int) -> list[Action]:
+        """Cancel everything and sell what is held at market; see `Plan` for how long."""
+        if not self.exits.state(plan, why, at):
             return []
-        self._is_leaving = True
-        self._log.warning("leaving: %s", why)
-        return self._decide(at, "leave")
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether a `leave` is not done yet."""
-        return self._is_leaving
-
-    @property
-    def retry_at(self) -> int:
-        """When a sell that was refused goes again (exchange time, ns); 0: none waits."""
-        return self._retry_at if self.state is TO_SELL else 0
+        if plan is Plan.RISK_RULE:
+            self._log.warning("leaving: %s", why)
+        return self._decide(at, why)
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
     def _decide(self, at: int, cause: str, may_sell: bool = True) -> list[Action]:
-        """Bring the state in line with the ledger; return what is to be done about it."""
+        """Bring the state in line with the ledger, and go on with the exit plan."""
         self._follow(cause)
-        if self._is_leaving and not self.ledger.whole_shares and not self.ledger.open_orders:
-            self._is_leaving = False
+        self._plan_by_time(at)
+        exits = self.exits
+        exits.settle()
         if self.ledger.position < 0:
             self._once("short", logging.WARNING, "short position of %s: hands off", self.ledger.position)
             return []
-        if self._is_liquidation(at):
-            return self._liquidate(at)
-        self._is_liquidating = False  # the close was moved to later, or `leave` is done
-        if self.state is SELL_SUBMITTED:
-            return self._keep_covered(at)
-        if self.state is BUY_SUBMITTED:
-            return self._make_way(at)
-        if self.state is TO_SELL and may_sell and at >= self._retry_at:
-            return self._sell(at, "limit")
-        return []
+        if self.state is TO_BUY and not self.ledger.open_orders:
+            return []
+        if exits.plan is Plan.OFFER and self.state is TO_SELL and not may_sell:
+            return []
+        session = self.session
+        closes_at = session.close if session is not None else sys.maxsize
+        actions: list[Action] = []
+        for step in exits.steps(self.order, self._sell_price, self._last_price_at, closes_at, at):
+            if isinstance(step, Sell):
+                if session is not None or step.type == "limit":
+                    actions.append(self._sell(step.type, at))
+            else:
+                actions.append(step)
+                if isinstance(step, CancelOrder) and exits.plan is Plan.OFFER:
+                    self._tell_cancel(step)
+        return actions
+
+    def _plan_by_time(self, at: int) -> None:
+        """Near the close everything is sold at market, and in the last seconds nothing is sent any more."""
+        exits = self.exits
+        if at < self._liquidate_at:
+            if exits.plan in (Plan.LIQUIDATION, Plan.WITHDRAW):
+                exits.lift(exits.plan)  # the close was moved to later
+            return
+        plan = Plan.WITHDRAW if self._is_quiet(at) else Plan.LIQUIDATION
+        if exits.state(plan, LIQUIDATION, at) and plan is Plan.LIQUIDATION:
+            ledger = self.ledger
+            if ledger.open_orders or ledger.position:
+                self._log.info("liquidating: %s held, %d orders open", ledger.position, len(ledger.open_orders))
+
+    def _tell_cancel(self, step: CancelOrder) -> None:
+        """No exit that works, and no buy, is cancelled without a reason that is said."""
+        order = self.ledger.find(step.id or step.client_order_id)
+        offered = order.remaining if order is not None else None
+        if order is not None and order.side == "buy":
+            self._log.info("holding %s from elsewhere: cancelling the buy to sell them", self.ledger.position)
+        else:
+            held = self.ledger.position
+            self._log.info("holding %s, %s on offer: cancelling the sell to offer all", held, offered)
 
     def _follow(self, cause: str) -> None:
         """Choose the order to follow, if the one so far ended, and move the state accordingly."""
@@ -405,7 +455,7 @@ class ScalpAlgo:
             return
         held = self.ledger.whole_shares
         if not held:
-            self._refusals = self._retry_at = 0  # the next shares have nothing to do with what was refused
+            self.exits.forget_refusals()  # the next shares have nothing to do with what was refused
         resting, target, chosen = TO_SELL if held else TO_BUY, None, None
         waiting: Order | None = None  # a leg that waits for another order: followed only where there is nothing else
         for order in self.ledger.open_orders:
@@ -431,67 +481,6 @@ class ScalpAlgo:
             self._transition(target, f"following a {target.value.partition('_')[0].lower()} order")
         elif not held and self.ledger.position > 0:
             self._once("dust", logging.WARNING, "%s of a share stays: only whole ones are sold", self.ledger.position)
-
-    def _make_way(self, at: int) -> list[Action]:
-        """A buy that works while shares from elsewhere are held is in the way of their exit: cancel it."""
-        order = self.order
-        assert order is not None
-        if not self.ledger.whole_shares or order.has_moved_shares or at - order.cancel_sent_at < FIRST_RETRY:
-            return []
-        self._log.info("holding %s from elsewhere: cancelling the buy to sell them", self.ledger.position)
-        return [self._cancel(order, at)]
-
-    def _keep_covered(self, at: int) -> list[Action]:
-        """While a sell works: every share held is on offer, and not one more; else cancel it and sell anew."""
-        if self.ledger.version == self._covered_version:
-            return []
-        offered = Decimal(0)
-        sells = [o for o in self.ledger.open_orders if o.side == "sell"]
-        # The leg of an exit made by hand that waits for the other one to end offers no shares of its own.
-        for sell in [o for o in sells if o.status != "held"] or sells:
-            if sell.remaining is None:
-                return []
-            offered += sell.remaining
-        order = self.order
-        assert order is not None
-        if abs(self.ledger.position - offered) < 1:
-            self._covered_version = self.ledger.version
-            return []
-        if at - order.cancel_sent_at < FIRST_RETRY:
-            return []
-        self._log.info("holding %s, %s on offer: cancelling the sell to offer all", self.ledger.position, offered)
-        return [self._cancel(order, at)]
-
-    def _liquidate(self, at: int) -> list[Action]:
-        """Before the close, or told to flatten: cancel what is no market exit, then sell what is held at market."""
-        session = self.session
-        assert session is not None
-        open_orders = self.ledger.open_orders
-        if not self._is_liquidating:
-            self._is_liquidating = True
-            self._retry_at = self._refusals = 0
-            if open_orders or self.ledger.position:
-                self._log.info("liquidating: %s held, %d orders open", self.ledger.position, len(open_orders))
-        if at >= session.close:
-            return []
-        in_the_way = open_orders
-        if at < session.quiet_at:
-            in_the_way = [o for o in open_orders if not self._is_full_exit(o)]
-        if in_the_way:
-            return [self._cancel(o, at) for o in in_the_way if at - o.cancel_sent_at >= RECANCEL_AFTER]
-        if open_orders or at >= session.quiet_at or at < self._retry_at or self.state is not TO_SELL:
-            return []
-        return self._sell(at, "market")
-
-    def _is_full_exit(self, order: Order) -> bool:
-        """A market sell of ours for all that is held."""
-        return (
-            order.is_bots
-            and order.side == "sell"
-            and order.type == "market"
-            and order.remaining is not None
-            and abs(order.remaining - self.ledger.position) < 1
-        )
 
     def _look_for_entry(self, bar: Bar, at: int) -> list[Action]:
         if len(self._session_bars) < self.warmup_bars or self.session is None:
@@ -534,21 +523,28 @@ class ScalpAlgo:
         self._log.info("signal: buy %d at %s", qty, price)
         return [self._submit("buy", qty, "limit", price, at)]
 
-    def _sell(self, at: int, order_type: OrderType) -> list[Action]:
+    def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
         """Offer every whole share that is held."""
-        qty = self.ledger.whole_shares
-        if order_type == "market":
-            return [self._submit("sell", qty, "market", None, at)]
-        prices = [self.ledger.entry_price or Decimal(0)]
-        if self._last_price is not None:
-            prices.append(exact(self._last_price))
-        return [self._submit("sell", qty, "limit", round_up(max(prices)), at)]
+        price = None if order_type == "market" else self._sell_price()
+        self.ledger.are_offered()
+        return self._submit("sell", self.ledger.whole_shares, order_type, price, at)
 
-    def _submit(self, side: str, qty: int, order_type: OrderType, price: Decimal | None, at: int) -> SubmitOrder:
-        self._orders_sent += 1
+    def _sell_price(self) -> Decimal:
+        """The last trade or the entry, whichever is higher."""
+        price = self.ledger.entry_price or Decimal(0)
+        if self._last_price is not None:
+            price = max(price, exact(self._last_price))
+        return round_up(price)
+
+    def _submit(
+        self, side: str, qty: int, order_type: OrderType, price: Decimal | None, at: int, client_order_id: str = ""
+    ) -> SubmitOrder:
+        if not client_order_id:
+            self._orders_sent += 1
+            client_order_id = f"scalp-{self.symbol}-{self._run}-{self._orders_sent}"
         action = SubmitOrder(
             symbol=self.symbol,
-            client_order_id=f"scalp-{self.symbol}-{self._run}-{self._orders_sent}",
+            client_order_id=client_order_id,
             side="buy" if side == "buy" else "sell",
             qty=qty,
             type=order_type,
@@ -559,35 +555,8 @@ class ScalpAlgo:
         self._transition(BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}")
         return action
 
-    @staticmethod
-    def _submit_action(order: Order) -> SubmitOrder:
-        """The action that sent `order`, once more."""
-        assert order.qty is not None
-        return SubmitOrder(
-            symbol=order.symbol,
-            client_order_id=order.client_order_id,
-            side="buy" if order.side == "buy" else "sell",
-            qty=int(order.qty),
-            type="market" if order.type == "market" else "limit",
-            limit_price=order.limit_price,
-        )
-
-    @staticmethod
-    def _cancel(order: Order, at: int) -> CancelOrder:
-        order.cancel_sent_at = at
-        return CancelOrder(order.symbol, order.client_order_id, order.id)
-
-    def _back_off(self, at: int) -> None:
-        """A sell was refused: none before `_retry_at`, later each time."""
-        if self._is_liquidating:
-            wait = LIQUIDATION_RETRIES[min(self._refusals, len(LIQUIDATION_RETRIES) - 1)]
-        else:
-            wait = min(FIRST_RETRY << min(self._refusals, 10), LONGEST_RETRY)
-        self._refusals += 1
-        self._retry_at = at + wait
-
     def _is_liquidation(self, at: int) -> bool:
-        return at >= self._liquidate_at or ((self._is_flattening or self._is_leaving) and self.session is not None)
+        return at >= self._liquidate_at or self.exits.plan is not Plan.OFFER
 
     def _is_quiet(self, at: int) -> bool:
         return self.session is not None and at >= self.session.quiet_at

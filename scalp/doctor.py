@@ -206,8 +206,8 @@ class Doctor:
         if not self._symbols:
             self._tell("orders", OK, "not looked for: no symbols (for example: python -m scalp.doctor TSLA AAPL)")
             return
-        orders = [o for o in await self._rest.open_orders(self._symbols) if o.symbol in self._symbols]
-        positions = [p for p in await self._rest.positions() if p.symbol in self._symbols and p.qty]
+        orders = [o for o in (await self._rest.open_orders(self._symbols)).rows if o.symbol in self._symbols]
+        positions = [p for p in (await self._rest.positions()).rows if p.symbol in self._symbols and p.qty]
         short = [p.symbol for p in positions if p.qty < 0]
         found = [f"{p.symbol}: {p.qty.normalize():f} held" for p in positions]
         found += [f"{o.symbol}: {o.side} {o.qty} {o.type} {o.limit_price or ''}".rstrip() for o in orders]

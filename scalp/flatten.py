@@ -93,10 +93,10 @@ class Flattener:
     async def _look(self) -> Left:
         """One round: list, cancel, sell. Returns what was still there."""
         orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
-        for order in await self._rest.open_orders(self._symbols):
+        for order in (await self._rest.open_orders(self._symbols)).rows:
             if order.symbol in self._symbols and order.id:
                 orders[order.symbol].append(order)
-        held = {p.symbol: p.qty for p in await self._rest.positions() if p.symbol in self._symbols and p.qty}
+        held = {p.symbol: p.qty for p in (await self._rest.positions()).rows if p.symbol in self._symbols and p.qty}
         left = Left([], [])
         for symbol in self._symbols:
             qty = held.get(symbol, Decimal(0))

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from scalp.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
 from scalp.clock import Session, new_york
+from scalp.exits import Plan
 from scalp.journal import Journal
 from scalp.ledger import Order
 from scalp.lines import Lines
@@ -55,6 +56,8 @@ class Fleet:
             "updates": "no order updates yet",
             "reconciled": "orders and positions are not known yet",
         }
+        self._due: dict[str, int] = {}  # symbol -> when its exit plan wants to be driven, ns
+        self.on_exits_due: Callable[[], None] = lambda: None  # told when one wants that earlier than all before
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
@@ -178,6 +181,8 @@ class Fleet:
             self.journal.fill(algo.ledger, report, before, at)
         if report.replaced_by:
             self._reconcile(f"an order of {report.symbol} was replaced")
+        elif algo.ledger.question:
+            self._reconcile(algo.ledger.question)
 
     def on_updates_up(self) -> None:
         self.see("reconciled", "not reconciled since order updates are up")
@@ -201,10 +206,20 @@ class Fleet:
         self._handle(symbol, lambda algo, at: algo.on_submit_lost(client_order_id, at))
         self._journal_rejection(symbol, client_order_id, "lost", "it never arrived")
 
-    def on_snapshot(self, symbol: str, orders: Sequence[OrderReport], position: PositionReport, as_of: int) -> None:
-        """What the broker listed at the start, asked for at `as_of`."""
+    def on_snapshot(
+        self,
+        symbol: str,
+        orders: Sequence[OrderReport],
+        position: PositionReport,
+        as_of: int,
+        executions: Sequence[OrderReport] = (),
+        held_already: int = 0,
+    ) -> None:
+        """What the broker listed at the start, asked for at `as_of`; see `ScalpAlgo.on_snapshot`."""
         self.listed_at = as_of
-        self._handle(symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at))
+        self._handle(
+            symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at, executions, held_already)
+        )
         if self.journal is not None:
             for report in orders:
                 self.journal.snapshot(report, self._now())
@@ -221,8 +236,13 @@ class Fleet:
         return early
 
     def on_position(self, position: PositionReport, as_of: int) -> None:
-        """A listed position, asked for at `as_of`, that no order explains."""
+        """A position listed at `as_of` that differs, and that something explains."""
         self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
+        self._journal_position(position.symbol)
+
+    def on_surplus(self, position: PositionReport) -> None:
+        """A listed position that differs, that nothing explains, and that has stood."""
+        self._handle(position.symbol, lambda algo, at: algo.on_surplus(position, at))
         self._journal_position(position.symbol)
 
     def on_order_gone(self, symbol: str, order_id: str) -> None:
@@ -260,12 +280,23 @@ class Fleet:
     def flatten(self) -> None:
         """Liquidate everything from now on."""
         for symbol in self.algos:
-            self._handle(symbol, lambda algo, at: algo.flatten(at))
+            self._handle(symbol, lambda algo, at: algo.leave(Plan.FLATTEN, "told to flatten", at))
 
-    def cancel_parked(self) -> None:
-        """After the close: cancel what is still open, lest it fill at the next open."""
-        for symbol in self.algos:
-            self._handle(symbol, lambda algo, at: algo.cancel_all(at))
+    def drive_exits(self) -> None:
+        """Go on with the exit plans that are due."""
+        now = self._now()
+        for symbol in [symbol for symbol, at in self._due.items() if at <= now]:
+            self._handle(symbol, lambda algo, at: algo.drive(at))
+
+    @property
+    def exits_due_at(self) -> int:
+        """When the next exit plan wants to be driven (exchange time, ns); 0: none does."""
+        return min(self._due.values(), default=0)
+
+    @property
+    def exits_under_way(self) -> list[str]:
+        """Symbols whose exit plan is not done."""
+        return [symbol for symbol, algo in self.algos.items() if algo.exits.is_under_way]
 
     def begin_session(self, session: Session) -> None:
         if session != self.session:
@@ -351,10 +382,6 @@ class Fleet:
             return
         self._perform(algo, actions)
 
-    def next_retry(self, at: int) -> int:
-        """When, after `at`, the next sell that was refused may go again (exchange time, ns); 0: none waits."""
-        return min((algo.retry_at for algo in self.algos.values() if algo.retry_at > at), default=0)
-
     def _perform(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
         if self.rails is None:
             self._carry_out(algo, actions)
@@ -396,7 +423,7 @@ class Fleet:
         rails.look(algo, at)
         if rails.is_over and not self._is_over:
             self.obey(rails)
-        elif (why := rails.why_leave(algo, at)) and not algo.is_leaving:
+        elif (why := rails.why_leave(algo, at)) and algo.exits.plan is Plan.OFFER:
             self._leave(algo, why)
 
     def obey(self, rails: Rails) -> None:
@@ -407,13 +434,13 @@ class Fleet:
             end = "everything is sold and nothing is bought any more; the bot stays up"
             self._log.log(logging.ERROR, "%s: %s", rails.verdict, end)
         for algo in self.algos.values():
-            if (why := rails.why_leave(algo, self._now())) and not algo.is_leaving:
+            if (why := rails.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
                 self._leave(algo, why)
         self.lines.settle()
 
     def _leave(self, algo: ScalpAlgo, why: str) -> None:
         try:
-            actions = algo.leave(self._now(), why)
+            actions = algo.leave(Plan.RISK_RULE, why, self._now())
         except Exception:
             self._trouble(algo)
             return
@@ -422,7 +449,9 @@ class Fleet:
     @property
     def is_leaving(self) -> bool:
         """Whether any symbol is being left."""
-        return self.rails is not None and any(algo.is_leaving for algo in self.algos.values())
+        return self.rails is not None and any(
+            algo.exits.plan is Plan.RISK_RULE for algo in self.algos.values()
+        )
 
     def _journal_position(self, symbol: str) -> None:
         algo = self.algos.get(symbol)
@@ -436,8 +465,10 @@ class Fleet:
     def _reckon(self, algo: ScalpAlgo) -> None:
         """Note how many requests the exits and cancels of `algo` may take: two for a buy that works."""
         order = algo.order
-        if order is None and algo.state is TO_BUY and algo.symbol not in self._needs:
+        if order is None and algo.state is TO_BUY and algo.symbol not in self._needs and not algo.ledger.open_orders:
+            self._due.pop(algo.symbol, None)
             return
+        self._note_due(algo)
         needed = 0
         if algo.state is TO_SELL or (algo.state is SELL_SUBMITTED and order is not None and not order.id):
             needed = 1
@@ -448,6 +479,16 @@ class Fleet:
             self._needs[algo.symbol] = needed
         else:
             self._needs.pop(algo.symbol, None)
+
+    def _note_due(self, algo: ScalpAlgo) -> None:
+        due = algo.exits.due_at(self._now())
+        if not due:
+            self._due.pop(algo.symbol, None)
+            return
+        is_next = not self._due or due < min(self._due.values())
+        self._due[algo.symbol] = due
+        if is_next:
+            self.on_exits_due()
 
     def _say(self, level: int, text: str, *args: object) -> None:
         """After the lines that wait, and before those of other parts."""

@@ -196,8 +196,8 @@ class JournaledDay:
             elif ledgers[symbol].find(key) is None:
                 limit = None if price is None else Decimal(price)
                 ledgers[symbol].expect(SubmitOrder(symbol, key, side, int(qty), kind, limit), at)
-        for at, report in updates:
-            ledgers[report.symbol].merge(report, at)
+        for _, report in updates:
+            ledgers[report.symbol].merge(report)
         for rejection in self.rejections:
             order = ledgers[rejection.symbol].find(rejection.key)
             if order is not None and (not order.id or rejection.kind == "gone"):

@@ -1,24 +1,28 @@
 """The order ledger: one symbol's orders, fills and position, merged from everything that is ever told of them.
 
-Order updates, REST answers, rows of listings and answers by id all arrive as `OrderReport` and go through
-`Ledger.merge`; nothing else changes an order. Reports may be lost, repeated, late or out of order, so merging only ever
-moves forward: filled quantities grow (also after an order ended: a fill that lost the race against its cancel is still
-a fill), and an ending the broker told of stays.
+Order updates, REST answers, rows of listings, answers by id and the day's executions all arrive as `OrderReport` and go
+through `Ledger.merge`; nothing else changes an order. Reports may be lost, repeated, late or out of order, so merging
+only ever moves forward: filled quantities grow (also after an order ended: a fill that lost the race against its cancel
+is still a fill), and an ending the broker told of stays.
+
+An execution counts once, by identity. Growth of the filled total of an order that is followed here is always news,
+whatever its time. A position that is adopted from a listing names the executions that explain it, and those never count
+again; only for orders first heard of after that does the time of an execution decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeGuard
 
 from msgspec import Struct
 
-from scalp.messages import FINAL_STATUSES, MINUTE, SECOND, OrderReport, SubmitOrder
+from scalp.messages import FINAL_STATUSES, SECOND, OrderReport, SubmitOrder
 
 ZERO = Decimal(0)
-RECENT = 15 * SECOND  # after a position was listed: an update that comes later is not from before it
-BELIEVABLE = 5 * MINUTE  # the most by which an execution's time may differ from the present
+AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it
 
 # Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
 SENT = "sent"  # on its way, or its outcome is unknown
@@ -48,6 +52,9 @@ class Order:
     replaced_by: str = ""
     continues_fills: bool = False  # it replaced one that had bought or sold shares
     cancel_sent_at: int = 0  # when a cancel was last asked for; 0: never
+    moved_at: int = 0  # when it was last heard that it filled; 0: never
+    assumed: Decimal = ZERO  # so much of `filled_qty` is thought to be in the adopted position
+    is_priced: bool = True  # False: no source told at what price it filled, and another price stands in
     executions: set[str] = field(default_factory=set)
 
     @property
@@ -92,6 +99,7 @@ class Ledger:
         self.realised = ZERO  # gross profit and loss of all closed shares, dollars
         self.shares_sold = ZERO
         self.round_trips = 0  # times a position was closed by fills
+        self.question = ""  # what only asking the broker can answer; whoever has asked clears it
         self.version = 0  # counts every change of an order or of the position
         self._open: list[Order] = []  # the open ones, as of a version
         self._open_as_of = 0
@@ -99,7 +107,13 @@ class Ledger:
         self._unsettled: list[Order] = []  # those the broker has not ended, as of the same version; and newer ones
         self._by_id: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
-        self._position_as_of = 0  # exchange time of the last adopted position
+        self.adopted_at = 0  # as of when that was listed, exchange time, ns
+        self.adopted = ZERO  # shares of the last adopted position
+        self._explained: set[str] = set()  # ids of the executions that are in an adopted position
+        self.claimed = ZERO  # shares of the position that a listing alone claims, beyond what executions explain
+        self.unoffered = ZERO  # those of them that wait for the end of the sell that works
+        self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
+        self.positions_before: set[Decimal] = set()  # what was held at some time since the adoption: a listing may lag
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -144,6 +158,10 @@ class Ledger:
         self._enter(order)
         return order
 
+    def forget_client_id(self, order: Order) -> None:
+        """The order is given up, and another is about to be sent under its client order id."""
+        self._by_client_id.pop(order.client_order_id, None)
+
     def heard_of(self, order_id: str, old: Order) -> Order:
         """The order that replaced `old`, known or entered by its id alone until somebody tells more of it."""
         known = self._by_id.get(order_id)
@@ -166,10 +184,13 @@ class Ledger:
         self._enter(order)
         return order
 
-    def merge(self, report: OrderReport, now: int | None = None) -> Change:
-        """Take in what `report` says, at `now`; see the module's text for the rules."""
+    def merge(self, report: OrderReport) -> Change:
+        """Take in what `report` says; see the module's text for the rules."""
         order = self._by_id.get(report.id) or self._by_client_id.get(report.client_order_id)
         is_new = order is None
+        twin = self._by_client_id.get(report.client_order_id)
+        if order is not None and twin is not None and twin is not order and not twin.id:
+            self.end(twin, REFUSED)  # sent again under the id of an order that was given up, and is there after all
         if order is None:
             order = self._order_from(report)
             if order.side not in ("buy", "sell"):
@@ -177,15 +198,18 @@ class Ledger:
                 return Change(order, False, False, False)
             self._enter(order)
         moved = is_new | self._learn_identity(order, report)
-        new_qty, price = self._new_shares(order, report, is_new)
-        if new_qty and self._is_in_position(order, report, now):
-            new_qty, moved = ZERO, True
+        if is_new and self._is_at_the_turn(report):
+            self.question = "whether an execution is in the listed position"
+        new_qty, price = self._first_shares(order, report) if is_new else self._new_shares(order, report)
         profit = self._book(order, new_qty, price) if new_qty else ZERO
+        if new_qty and report.at is not None and report.at < self.adopted_at:
+            self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
-        moved |= bool(new_qty) | self._move_status(order, report)
+        moved |= bool(new_qty) | self._move_status(order, report) | self._put_price_right(order, report)
         if moved:
             self.version += 1
-        return Change(order, is_new, moved, order.has_ended and (is_new or not had_ended), new_qty, price, profit)
+        ended = order.has_ended and (is_new or not had_ended)
+        return Change(order, is_new, moved, ended, new_qty, price, profit)
 
     def end(self, order: Order, status: str) -> None:
         """Note that an order of our own never came to be (`REFUSED` or `LOST`)."""
@@ -193,12 +217,39 @@ class Ledger:
             order.status = status
             self.version += 1
 
-    def adopt_position(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
-        """Believe the broker's listing of `at`: the position is `qty` shares at `entry_price` on average."""
-        self.position = qty
+    def adopt_position(
+        self, qty: Decimal, entry_price: Decimal | None, at: int, executions: Iterable[str] = ()
+    ) -> None:
+        """Believe the broker's listing of `at`: the position is `qty` shares at `entry_price` on average.
+
+        `executions` are the ids of those known to be in it.
+        """
+        self.position = self.adopted = qty
         self.entry_price = entry_price if qty else None
-        self._position_as_of = at
+        self.claimed = self.unoffered = self.overlap = ZERO
+        self.positions_before.clear()
+        self.adopted_at = at
+        self._explained.update(executions)
+        for order in self._orders:
+            order.assumed = order.filled_qty
         self.version += 1
+
+    def claim(self, qty: Decimal, entry_price: Decimal | None) -> None:
+        """Take in shares (or give up such ones: `qty` below zero) that a listing alone tells of."""
+        before = max(self.position, ZERO)
+        if qty > 0 and entry_price is not None:
+            known = self.entry_price if self.entry_price is not None else entry_price
+            self.entry_price = max(known, entry_price) if before else entry_price
+        self.position += qty
+        self.claimed += qty
+        self.unoffered = max(self.unoffered + qty, ZERO)
+        if not self.position:
+            self.entry_price = None
+        self.version += 1
+
+    def are_offered(self) -> None:
+        """What listings alone told of is on offer with the rest from here on."""
+        self.unoffered = ZERO
 
     def _enter(self, order: Order) -> None:
         self._orders.append(order)
@@ -243,54 +294,106 @@ class Ledger:
             moved = True
         return moved
 
-    def _new_shares(self, order: Order, report: OrderReport, is_new: bool) -> tuple[Decimal, Decimal]:
-        """How many shares this report adds to the order's fills, and their average price."""
+    def _first_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
+        """How many shares of an order first heard of now are news, and their average price.
+
+        What it filled before the adopted position is in that; when an execution is not told with its identity, only
+        its time, or that of the order, can say so.
+        """
+        total, average, execution = self._totals(order, report)
+        total = total or ZERO
+        order.filled_qty, order.filled_avg_price = total, average
+        if not total:
+            return ZERO, ZERO
+        since = self.adopted_at
+        if report.execution_id in self._explained:
+            fresh = ZERO
+        elif order.submitted_at > since + AT_THE_TURN:
+            fresh = total
+        elif report.at is not None and report.at < since:
+            fresh = ZERO
+        else:
+            fresh = min(execution, total)
+        order.assumed = total - fresh
+        order.is_priced = not fresh or _is_price(report.price) or _is_price(average)
+        told = report.price if fresh == execution else None
+        return fresh, _first_price(told, average, report.price, order.limit_price)
+
+    def _new_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
+        """How many shares this report adds to the fills of a known order, and their average price."""
+        is_known = report.execution_id is not None and report.execution_id in order.executions
+        total, average, execution = self._totals(order, report)
+        total = order.filled_qty if total is None else total
+        if total <= order.filled_qty:
+            return self._not_assumed(order, report, is_known, execution)
+        added = total - order.filled_qty
+        before = order.filled_qty * (order.filled_avg_price or ZERO)
+        if _is_price(report.price) and report.execution_qty == added:
+            price = report.price
+        elif _is_price(average) and order.is_priced:
+            price = (total * average - before) / added
+        else:
+            order.is_priced = False
+            price = _first_price(average, report.price, order.limit_price, self.entry_price)
+        order.filled_avg_price = average if _is_price(average) and order.is_priced else (before + added * price) / total
+        order.filled_qty = total
+        return added, price
+
+    def _not_assumed(
+        self, order: Order, report: OrderReport, is_known: bool, execution: Decimal
+    ) -> tuple[Decimal, Decimal]:
+        """An execution that was thought to be in the adopted position, but was made after that."""
+        is_after = report.at is not None and report.at > self.adopted_at
+        is_assumed = report.filled_qty is not None and execution <= report.filled_qty <= order.assumed
+        if is_known or not is_assumed or not is_after or report.execution_id in self._explained:
+            return ZERO, ZERO
+        return execution, _first_price(report.price, report.filled_avg_price, order.limit_price)
+
+    def _totals(self, order: Order, report: OrderReport) -> tuple[Decimal | None, Decimal | None, Decimal]:
+        """Filled total and average price by this report, as far as it tells them, and the size of its execution."""
         is_repeated = report.execution_id is not None and report.execution_id in order.executions
-        if report.execution_id is not None and report.execution_qty:
+        execution = report.execution_qty or ZERO
+        if report.execution_id is not None and execution:
             order.executions.add(report.execution_id)
         total, average = report.filled_qty, report.filled_avg_price
-        execution = report.execution_qty or ZERO
         if report.event == "fill" and execution and total is not None and total + execution == order.qty:
             # The copy of the order is from before this fill, which completes it.
             is_reckoned = report.price is not None and (average is not None or not total)
             spent = total * (average or ZERO) + execution * (report.price or ZERO)
             total += execution
             average = spent / total if is_reckoned else None
-        if total is None:
+        if total is None and execution:
             # The order's totals are missing: one execution, counted once, is all there is to go by.
             total = order.filled_qty + (ZERO if is_repeated else execution)
-        if order.qty is not None:
+        if total is not None and order.qty is not None:
             total = min(total, order.qty)  # more than was ordered cannot be bought or sold, whatever is told
-        if is_new:
-            # Of an order first heard of now, only the execution that is told of can be news.
-            fresh = min(execution, total)
-            order.filled_qty, order.filled_avg_price = total, average
-            return fresh, report.price or average or order.limit_price or ZERO
-        if total <= order.filled_qty:
-            return ZERO, ZERO
-        added = total - order.filled_qty
-        before = order.filled_qty * (order.filled_avg_price or ZERO)
-        if report.price is not None and report.execution_qty == added:
-            price = report.price
-        elif average is not None:
-            price = (total * average - before) / added
-        else:
-            price = report.price or order.limit_price or ZERO
-        order.filled_avg_price = average or (before + added * price) / total
-        order.filled_qty = total
-        return added, price
+        return total, average, execution
 
-    def _is_in_position(self, order: Order, report: OrderReport, now: int | None) -> bool:
-        """Whether this execution was made before the position was listed that is believed here: it is part of it.
-
-        Only a time near the present is believed, and never one that would hide a fill of an order sent after that.
-        """
+    def _is_at_the_turn(self, report: OrderReport) -> bool:
+        """Whether its time alone does not tell if this execution is in the adopted position."""
         at = report.at
-        if at is None:
+        return (
+            at is not None
+            and bool(report.execution_qty or report.filled_qty)
+            and report.execution_id not in self._explained
+            and abs(at - self.adopted_at) < AT_THE_TURN
+        )
+
+    def _put_price_right(self, order: Order, report: OrderReport) -> bool:
+        """The price that stood in for a missing one gives way to the right one."""
+        average = report.filled_avg_price
+        if order.is_priced or not _is_price(average) or report.filled_qty != order.filled_qty:
             return False
-        if now is not None and (abs(at - now) > BELIEVABLE or now - self._position_as_of > RECENT):
-            return False
-        return at < self._position_as_of and not (order.is_own and order.submitted_at >= self._position_as_of)
+        off = average - (order.filled_avg_price or ZERO)
+        order.filled_avg_price, order.is_priced = average, True
+        if order.side == "sell":
+            self.realised += off * order.filled_qty
+            return True
+        held = min(max(self.position, ZERO), order.filled_qty)
+        if held and self.entry_price is not None:
+            self.entry_price += off * held / self.position
+        self.realised -= off * (order.filled_qty - held)
+        return True
 
     def _book(self, order: Order, qty: Decimal, price: Decimal) -> Decimal:
         """Move the position by `qty` executed shares; returns the gross profit they realised.
@@ -311,7 +414,12 @@ class Ledger:
             elif after == 0:
                 self.entry_price = None
                 self.round_trips += 1
+        self.positions_before.add(before)
+        if not order.is_priced:
+            self.question = f"at what price order {order.id or order.client_order_id} was filled"
         self.position = after
+        self.claimed = max(min(self.claimed, after), ZERO)
+        self.unoffered = min(self.unoffered, self.claimed)
         self.realised += profit
         if order.side == "sell":
             self.shares_sold += qty
@@ -329,3 +437,12 @@ class Ledger:
             return False
         order.status = status
         return True
+
+
+def _is_price(price: Decimal | None) -> TypeGuard[Decimal]:
+    """Zero, or less, is no price at which anything was traded."""
+    return price is not None and price > 0
+
+
+def _first_price(*prices: Decimal | None) -> Decimal:
+    return next((price for price in prices if _is_price(price)), ZERO)

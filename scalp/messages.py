@@ -126,4 +126,11 @@ class AskLastTrade(Struct, frozen=True):
     symbol: str
 
 
-Action = SubmitOrder | CancelOrder | AskLastTrade
+class AskOrder(Struct, frozen=True):
+    """Ask for this order by the broker's id: it should have moved by now."""
+
+    symbol: str
+    id: str
+
+
+Action = SubmitOrder | CancelOrder | AskLastTrade | AskOrder

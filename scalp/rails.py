@@ -39,7 +39,8 @@ class _Book:
 class Rails:
     """`limits` over one session of a fleet.
 
-    With `knows_today` False nothing is bought until `recall` has told what was traded before the process began.
+    With `knows_today` False nothing is bought, and no loss of the session is judged, until `recall` has told what was
+    traded before the process began. Where that cannot be had, `judge_by_own` lets this process's own losses count.
     """
 
     def __init__(self, limits: Limits, knows_today: bool = True) -> None:
@@ -48,7 +49,7 @@ class Rails:
         self.taken = 0  # symbols held or being bought
         self.result = ZERO  # dollars of the session, realised and open
         self.is_over = False  # max_loss was reached: for good
-        self._knows_today = knows_today
+        self._knows_today = self._may_judge = knows_today
         self._books: dict[str, _Book] = {}
 
     def look(self, algo: ScalpAlgo, at: int) -> None:
@@ -109,6 +110,11 @@ class Rails:
         """What `is_over` means, in words."""
         return f"the session's loss has reached ${self.limits.max_loss}"
 
+    def judge_by_own(self) -> None:
+        """What was traded before cannot be read just now: losses of this process count all the same."""
+        self._may_judge = True
+        self._judge()
+
     def recall(self, fills: Iterable[Fill]) -> None:
         """What was executed in watched symbols today before the positions were listed, in time order."""
         days: dict[str, _Past] = {}
@@ -121,7 +127,7 @@ class Rails:
                 book.held_since = min(book.held_since, past.held_since)
                 book.base -= past.realised - past.base
             self.result += past.realised
-        self._knows_today = True
+        self._knows_today = self._may_judge = True
         self._judge()
 
     def _count(self, book: _Book, ledger: Ledger, at: int, last: float | None) -> None:
@@ -146,7 +152,7 @@ class Rails:
 
     def _judge(self) -> None:
         limit = self.limits.max_loss
-        if limit is not None and self._knows_today and self.result <= -limit:
+        if limit is not None and self._may_judge and self.result <= -limit:
             self.is_over = True
 
 

@@ -1,9 +1,9 @@
 """Reconciliation: the broker's listings of open orders and positions against the ledgers.
 
 Two listings for the whole fleet, at the start, after every (re)connection of the order updates, and at every checkup;
-more often while there are no order updates.
-They are not of one instant, and they lag behind fills: a difference is explained by asking for the orders concerned by
-id, and what stays unexplained is believed only when it was seen twice, 5 s apart. A failed listing says nothing.
+more often while there are no order updates, or something is in doubt. They are not of one instant, and they lag behind
+executions: a difference is a claim, which is explained by asking for the orders concerned by id and for the day's
+activities, and weighed by `scalp.evidence`. A failed listing says nothing.
 """
 
 from __future__ import annotations
@@ -12,26 +12,44 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
+from scalp.alpaca.activities import Activities
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST
 from scalp.clock import MarketClock
 from scalp.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.evidence import Evidence, Verdict, held_already
 from scalp.fleet import Fleet
 from scalp.ledger import ZERO, Ledger
 from scalp.messages import SECOND, OrderReport, PositionReport
 
 log = logging.getLogger("scalp.reconcile")
 
-BELIEVE_AFTER = 5 * SECOND
-GONE_AFTER = 3  # looks, `BELIEVE_AFTER` apart, at which the broker knew nothing of an order that was working
+TROUBLES = (Unreachable, OutcomeUnknown, Refused)
+
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
 PRICE_PATIENCE = 1.0  # seconds
 BLIND_EVERY = 5.0  # seconds between listings while there are no order updates and something may need an exit
 START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
+LOOK_AGAIN = (5.0, 5.0, 5.0, 15.0, 15.0, 15.0, 30.0)  # seconds to the next look while something is in doubt
+RECENT = 120 * SECOND  # before the first listings: executions that these may not show yet
+EXECUTIONS_PATIENCE = 1.0  # seconds the first sells wait for those
+
+
+class Listings(NamedTuple):
+    """Open orders and positions by watched symbol, when the positions were asked for, and whose rows are unreadable."""
+
+    orders: Mapping[str, Sequence[OrderReport]]
+    positions: Mapping[str, PositionReport]
+    as_of: int
+    unreadable: frozenset[str]
+
+    def position(self, symbol: str) -> PositionReport:
+        return self.positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
 
 
 class Reconciler:
@@ -43,9 +61,14 @@ class Reconciler:
         self._wanted = asyncio.Event()
         self._is_started = False  # the first snapshot was taken
         self._has_waited = False  # for the prices of what was held then
-        # Differences seen but not believed: symbol -> (listed position, ledger's position, first seen at).
-        self._doubts: dict[str, tuple[Decimal, Decimal, int]] = {}
-        self._gone: dict[str, tuple[int, int]] = {}  # order id -> (looks it was not found at, when it last was not)
+        self._evidence = Evidence()
+        self._activities = Activities(rest, clock.now() - RECENT, broker.counted)
+        self._knows_executions = False  # the day's activities could be read last time
+        self._told_of: set[str] = set()  # executions that the ledgers have heard of
+        self.news_at_start: set[str] = set()  # executions of before the start that the first listings did not show yet
+        self._unlisted: set[str] = set()  # symbols whose row could not be read at the start
+        self._looks = 0  # in a row that left something in doubt
+        self._said: set[str] = set()
         self._updates_epoch = 0
         self._one_at_a_time = asyncio.Lock()
 
@@ -68,15 +91,19 @@ class Reconciler:
             self._wanted.clear()
             try:
                 is_settled = await self.reconcile()
-            except (Unreachable, OutcomeUnknown, Refused) as error:
+            except TROUBLES as error:
                 log.warning("no reconciliation: %s; again in %.0f s", error, wait)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RETRY_LONGEST)
                 self._wanted.set()
                 continue
             wait = RETRY_FIRST
-            if not is_settled:
-                asyncio.get_running_loop().call_later(BELIEVE_AFTER / SECOND, self._wanted.set)
+            if is_settled:
+                self._looks = 0
+            else:
+                pause = LOOK_AGAIN[min(self._looks, len(LOOK_AGAIN) - 1)]
+                self._looks += 1
+                asyncio.get_running_loop().call_later(pause, self._wanted.set)
 
     async def _is_due(self) -> bool:
         """Wait until somebody asks, or for a while; whether to reconcile then.
@@ -99,6 +126,12 @@ class Reconciler:
         """Whether the orders and positions of before are known."""
         return self._is_started
 
+    @property
+    def doubts(self) -> list[str]:
+        """What the listings and the ledgers differ in, a line each."""
+        return [f"{symbol}: {held} held by its executions, {listed} listed"
+                for symbol, held, listed in self._evidence.doubts]  # fmt: skip
+
     async def reconcile(self) -> bool:
         """Once; False when a difference waits for a second look. Raises Unreachable or Refused of a failed listing."""
         async with self._one_at_a_time:
@@ -112,19 +145,21 @@ class Reconciler:
                 self._fleet.see("reconciled", "")
             return is_settled
 
-    async def _list(self) -> tuple[dict[str, list[OrderReport]], dict[str, PositionReport], int]:
-        """Open orders and positions by watched symbol, and when the positions were asked for."""
+    async def _list(self) -> Listings:
         symbols = list(self._fleet.algos)
         if self._is_started:
             await self._broker.room()  # the first ones are what every exit waits for
         orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
-        for report in await self._broker.counted(self._rest.open_orders(symbols)):
+        listed = await self._broker.counted(self._rest.open_orders(symbols))
+        for report in listed.rows:
             orders[report.symbol].append(report)
         as_of = self._clock.now()
-        positions = await self._broker.counted(self._rest.positions())
-        return orders, {p.symbol: p for p in positions if p.symbol in self._fleet.algos}, as_of
+        held = await self._broker.counted(self._rest.positions())
+        positions = {p.symbol: p for p in held.rows if p.symbol in self._fleet.algos}
+        unreadable = (listed.unreadable | held.unreadable) & self._fleet.algos.keys()
+        return Listings(orders, positions, as_of, unreadable)
 
-    async def _list_in_peace(self) -> tuple[dict[str, list[OrderReport]], dict[str, PositionReport], int]:
+    async def _list_in_peace(self) -> Listings:
         """Listings during which the stream told of nothing, if that can be had in a few tries."""
         for _ in range(SNAPSHOT_TRIES):
             told = self._fleet.early_count
@@ -136,27 +171,78 @@ class Reconciler:
 
     async def _take_snapshot(self) -> bool:
         """The start. Listings during which the stream told of something are taken again; False if one more is due."""
-        orders, positions, as_of = await self._list_in_peace()
-        if not self._has_waited and not self._are_priced(positions):
-            self._has_waited = True
-            await self._wait_for_prices(positions)
-            with contextlib.suppress(Unreachable, OutcomeUnknown, Refused):  # those from before serve as well
-                orders, positions, as_of = await self._list_in_peace()
+        reading = asyncio.get_running_loop().create_task(self._recent_executions())
+        try:
+            listed = await self._list_in_peace()
+            if not self._has_waited and not self._are_priced(listed.positions):
+                self._has_waited = True
+                await self._wait_for_prices(listed.positions)
+                with contextlib.suppress(*TROUBLES):  # those from before serve as well
+                    listed = await self._list_in_peace()
+            await asyncio.wait({reading}, timeout=EXECUTIONS_PATIENCE)
+        finally:
+            executions = reading.result() if reading.done() and not reading.cancelled() else {}
+            reading.cancel()
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
         later = []
         early = self._fleet.take_early()
         for report in early:
-            if report.at is None or report.at <= as_of:
+            if report.at is None or report.at <= listed.as_of:
                 past[report.symbol].append(report)
             else:
                 later.append(report)
+        is_settled = not early
         for symbol in self._fleet.algos:
-            position = positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
-            self._fleet.on_snapshot(symbol, [*past[symbol], *orders.get(symbol, ())], position, as_of)
+            orders = [*past[symbol], *listed.orders.get(symbol, ())]
+            is_settled &= self._take_over(symbol, orders, listed, executions.get(symbol, []))
         for report in later:
             self._fleet.on_order_update(report)
-        return not early
+        return is_settled
+
+    def _take_over(
+        self, symbol: str, orders: Sequence[OrderReport], listed: Listings, executions: Sequence[OrderReport]
+    ) -> bool:
+        """One symbol's first listings, and the executions that these may not show yet; False if they differ."""
+        self._told_of.update(report.execution_id for report in executions if report.execution_id)
+        if symbol in listed.unreadable and symbol not in listed.positions:
+            self._unlisted.add(symbol)
+        position = listed.position(symbol)
+        count = held_already(position.qty, [_signed(report) for report in executions])
+        self.news_at_start.update(report.execution_id for report in executions[count:] if report.execution_id)
+        self._fleet.on_snapshot(symbol, orders, position, listed.as_of, executions, count)
+        if symbol in listed.unreadable:
+            self._doubt(symbol, "its row in a listing could not be read")
+            return False
+        return self._weigh(self._ledger(symbol), position, listed.as_of, ZERO)
+
+    async def _recent_executions(self) -> dict[str, list[OrderReport]]:
+        """Executions of the last minutes by symbol, oldest first; where activities cannot be had, by ended orders."""
+        found: defaultdict[str, list[OrderReport]] = defaultdict(list)
+        try:
+            reports = [done.report for done in await self._activities.read()]
+            self._knows_executions = True
+        except TROUBLES as error:
+            self._say_no_activities(error)
+            try:
+                page = await self._broker.counted(
+                    self._rest.orders("closed", list(self._fleet.algos), direction="desc")
+                )
+            except TROUBLES:
+                return {}
+            since = self._clock.now() - RECENT
+            reports = [report for report in page.rows if report.filled_qty and report.at and report.at >= since]
+            reports.sort(key=lambda report: report.at or 0)
+        for report in reports:
+            found[report.symbol].append(report)
+        return found
+
+    def _say_no_activities(self, error: Exception) -> None:
+        self._knows_executions = False
+        why = str(error)
+        if why not in self._said:
+            self._said.add(why)
+            log.warning("the day's activities: %s; what listings alone say of positions is believed less", why)
 
     def _are_priced(self, positions: Mapping[str, PositionReport]) -> bool:
         """Whether a last trade is known of all that is held, or no bar will tell: a limit sell is priced by it."""
@@ -178,72 +264,140 @@ class Reconciler:
             symbol: ([o.id for o in algo.ledger.open_orders if o.id], algo.ledger.version)
             for symbol, algo in self._fleet.algos.items()
         }
-        orders, positions, as_of = await self._list()
-        for reports in orders.values():
+        listed = await self._list()
+        for reports in listed.orders.values():
             for report in reports:
                 self._fleet.on_order_update(report)
         is_settled = True
+        questions: list[str] = []
         for symbol, algo in self._fleet.algos.items():
             open_before, version = known[symbol]
-            listed_ids = {report.id for report in orders.get(symbol, ())}
+            ledger = algo.ledger
+            listed_ids = {report.id for report in listed.orders.get(symbol, ())}
             for order_id in open_before:
-                if order_id not in listed_ids and not self._has_ended(algo.ledger, order_id):
-                    await self._broker.room()
-                    self._count_gone(symbol, order_id, await self._broker.ask(symbol, order_id))
+                if order_id not in listed_ids and not self._has_ended(ledger, order_id):
+                    await self._look_for(symbol, order_id)
             # What is still believed open without being listed could not be asked for, or was only just heard of.
-            is_settled &= all(order.id in listed_ids for order in algo.ledger.open_orders if order.id)
-            position = positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
-            if position.qty == algo.ledger.position:
-                self._settle(symbol)
-            elif algo.ledger.version != version:
-                # Something happened since the listings were asked for: they prove nothing.
+            is_settled &= all(order.id in listed_ids for order in ledger.open_orders if order.id)
+            if symbol in listed.unreadable:
+                self._doubt(symbol, "its row in a listing could not be read")
+                is_settled = False
+            elif symbol in self._unlisted:
+                self._unlisted.discard(symbol)
+                self._fleet.on_snapshot(symbol, (), listed.position(symbol), listed.as_of)
+                is_settled = False
+            elif ledger.question or listed.position(symbol).qty != ledger.position:
+                if ledger.version == version or ledger.question:
+                    questions.append(symbol)
+                # Where something happened since the listings were asked for they prove nothing.
                 is_settled = False
             else:
-                is_settled &= await self._explain(algo.ledger, position, as_of)
+                self._weigh(ledger, listed.position(symbol), listed.as_of, ZERO)
+        if questions:
+            is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
 
-    async def _explain(self, ledger: Ledger, position: PositionReport, as_of: int) -> bool:
-        """Ask for the orders that may explain the difference; believe it if it was seen before."""
-        symbol, version = ledger.symbol, ledger.version
-        if any(not order.id for order in ledger.open_orders):
-            return False  # what became of it is being asked already: its fill must not be counted twice
-        concerned = [order for order in ledger if order.id]
-        for order in concerned[-2:]:
-            await self._broker.room()
-            await self._broker.ask(symbol, order.id)
-        if ledger.version != version:
-            return False
-        doubt = self._doubts.get(symbol)
-        if doubt is None or doubt[:2] != (position.qty, ledger.position):
-            log.info("%s: %s held by the ledger, %s listed: looking again", symbol, ledger.position, position.qty)
-            self._doubts[symbol] = (position.qty, ledger.position, as_of)
-            self._fleet.algos[symbol].forbid_buys("doubt", "the listed position differs")
-            return False
-        if as_of - doubt[2] < BELIEVE_AFTER:
-            return False
-        self._settle(symbol)
-        self._fleet.on_position(position, as_of)
-        return True
-
-    def _count_gone(self, symbol: str, order_id: str, is_known: bool) -> None:
-        """An order that is neither listed nor known by id, look after look, is over; what it did the position tells."""
-        if is_known:
-            self._gone.pop(order_id, None)
-            return
-        now = self._clock.now()
-        looks, last_at = self._gone.get(order_id, (0, 0))
-        if now - last_at < BELIEVE_AFTER:
-            return
-        self._gone[order_id] = (looks + 1, now)
-        if looks + 1 >= GONE_AFTER:
-            del self._gone[order_id]
+    async def _look_for(self, symbol: str, order_id: str) -> None:
+        """An order that is believed open is not listed: ask for it by id, and failing that among all orders."""
+        await self._broker.room()
+        is_known = await self._broker.ask(symbol, order_id)
+        if not is_known:
+            order = self._fleet.find_order(symbol, order_id)
+            since = None if order is None else order.submitted_at - RECENT
+            try:
+                page = await self._broker.counted(self._rest.orders("all", [symbol], since))
+            except TROUBLES:
+                return  # no answer says nothing
+            for report in page.rows:
+                if report.id == order_id:
+                    self._fleet.on_order_update(report)
+                    is_known = True
+        if self._evidence.is_absent(order_id, is_known, self._clock.now()):
             self._fleet.on_order_gone(symbol, order_id)
 
-    def _settle(self, symbol: str) -> None:
-        if self._doubts.pop(symbol, None) is not None:
-            self._fleet.algos[symbol].allow_buys("doubt")
+    async def _explain(self, symbols: Sequence[str], listed: Listings) -> bool:
+        """Ask for what may explain the differences in `symbols`, then weigh what is left of them."""
+        versions = {symbol: self._ledger(symbol).version for symbol in symbols}
+        for symbol in symbols:
+            ledger = self._ledger(symbol)
+            known = [order for order in ledger if order.id]
+            # What has stood in doubt for a while is no matter of the newest orders.
+            newest = [] if self._evidence.is_in_doubt(symbol) and self._looks > 2 else known[-2:]
+            unpriced = [order for order in known if not order.is_priced]
+            for order in {order.id: order for order in (*unpriced[:2], *newest)}.values():
+                await self._broker.room()
+                await self._broker.ask(symbol, order.id)
+        await self._broker.room()
+        await self._hear_executions(symbols)
+        transfers = []
+        if self._knows_executions and any(self._evidence.is_in_doubt(symbol) for symbol in symbols):
+            with contextlib.suppress(*TROUBLES):
+                transfers = await self._activities.transfers(min(self._ledger(s).adopted_at for s in symbols))
+        is_settled = True
+        for symbol in symbols:
+            ledger = self._ledger(symbol)
+            ledger.question = "" if all(order.is_priced for order in ledger) else ledger.question
+            if any(not order.id for order in ledger.open_orders) or ledger.version != versions[symbol]:
+                is_settled = False  # something is being asked already, or has just been told: look again
+                if listed.position(symbol).qty != ledger.position:
+                    self._doubt(symbol, "the listed position differs")
+                continue
+            transferred = sum(
+                (qty for name, qty, at in transfers if name == symbol and at > ledger.adopted_at), ZERO
+            )
+            is_settled &= self._weigh(ledger, listed.position(symbol), listed.as_of, transferred)
+            is_settled &= not ledger.question
+        return is_settled
+
+    async def _hear_executions(self, symbols: Sequence[str]) -> None:
+        """Tell the ledgers of executions that they have not heard of."""
+        try:
+            executions = await self._activities.read()
+        except TROUBLES as error:
+            self._say_no_activities(error)
+            return
+        self._knows_executions = True
+        for done in executions:
+            if done.id in self._told_of or done.symbol not in symbols:
+                continue
+            ledger = self._ledger(done.symbol)
+            if ledger.find(done.order_id) is None:
+                await self._broker.ask(done.symbol, done.order_id)
+                if ledger.find(done.order_id) is None and any(not order.id for order in ledger.open_orders):
+                    continue  # it may be the order whose outcome is being asked for
+            self._told_of.add(done.id)
+            self._fleet.on_order_update(done.report)
+
+    def _weigh(self, ledger: Ledger, position: PositionReport, as_of: int, transferred: Decimal) -> bool:
+        """Do what the evidence says of a listed position; True if nothing is in doubt."""
+        symbol, held = ledger.symbol, ledger.position
+        was_in_doubt = self._evidence.is_in_doubt(symbol)
+        verdict = self._evidence.weigh(ledger, position, as_of, transferred, self._knows_executions)
+        if verdict is Verdict.DOUBT:
+            if not was_in_doubt:
+                log.info("%s: %s held by the ledger, %s listed: looking again", symbol, held, position.qty)
+            self._doubt(symbol, "the listed position differs")
+            return False
+        if verdict is Verdict.EXPLAINED:
+            self._fleet.on_position(position, as_of)
+        elif verdict is Verdict.SURPLUS:
+            self._fleet.on_surplus(position)
+        self._fleet.algos[symbol].allow_buys("doubt")
+        return True
+
+    def _doubt(self, symbol: str, why: str) -> None:
+        self._fleet.algos[symbol].forbid_buys("doubt", why)
+
+    def _ledger(self, symbol: str) -> Ledger:
+        return self._fleet.algos[symbol].ledger
 
     @staticmethod
     def _has_ended(ledger: Ledger, order_id: str) -> bool:
         order = ledger.find(order_id)
         return order is None or order.has_ended
+
+
+def _signed(report: OrderReport) -> Decimal:
+    """What an execution (or an order that ended) did to the position."""
+    qty = report.execution_qty or report.filled_qty or ZERO
+    return qty if report.side == "buy" else -qty

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from scalp.algo import BUY_SUBMITTED, FRESH, TO_SELL, ScalpAlgo
+from scalp.algo import BUY_SUBMITTED, FRESH, ScalpAlgo
+from scalp.alpaca.activities import Activities, fills
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.feed import AlpacaFeed
-from scalp.alpaca.fills import fills_since
+from scalp.alpaca.rest import PAGE as ORDERS_PAGE
 from scalp.alpaca.rest import AlpacaREST, Clock
 from scalp.alpaca.updates import OrderUpdates
 from scalp.clock import (
@@ -34,9 +36,10 @@ from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade, TradeG
 from scalp.opening import check_account, find_assets, patiently
 from scalp.polygon.feed import PolygonFeed
 from scalp.rails import Rails
-from scalp.reconcile import BELIEVE_AFTER, Reconciler
+from scalp.reconcile import TROUBLES, Reconciler
 from scalp.rehearsal import keep_warm
 from scalp.settings import Endpoints, Settings
+from scalp.trades import Fill
 
 T = TypeVar("T")
 
@@ -49,8 +52,8 @@ AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
 SECOND_LOOK = 2.0  # seconds
 CLOCK_PATIENCE = 3.0  # seconds a checkup waits for the clock: long enough for the second look
 EARLY_BAR_TRIES = 3  # to ask the clock about a bar from before its time
-LAST_LOOKS = 3  # at orders and positions after the close, 5 s apart, until nothing is in doubt
-LAST_LOOK_PATIENCE = 30.0
+# Seconds, at orders and positions after the close: what is listed without an explanation is believed by then.
+LAST_LOOKS_FOR, LAST_LOOK_EVERY = 70.0, 5.0
 HISTORY_RETRY = (5.0, 60.0)  # seconds: the first, doubling up to the longest
 ON_EXIT = {
     "keep": "orders stay as they are",
@@ -85,6 +88,7 @@ class TradingSession:
         self._early_bars: list[Bar] = []  # they wait for the clock
         self._settled_at = self._clock_heard_at = float("-inf")  # loop time
         self._is_over = False
+        self._exits_due = asyncio.Event()
         self._calendar_close = 0  # ns
         self._journaling = Journaling(settings, endpoints, self.now)
         # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
@@ -149,6 +153,8 @@ class TradingSession:
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
         self.rest.open_lane().start()
         self._start(self.reconciler.run())
+        self.fleet.on_exits_due = self._exits_due.set
+        self._start(self._drive_exits())
         if is_real_time(self._loop):
             gc.collect()
             gc.freeze()  # what is here stays: no collection has to look at it while an exit waits
@@ -158,7 +164,6 @@ class TradingSession:
             needs_past = self.settings.rails.needs_todays_fills
             self.fleet.rails = rails = Rails(self.settings.rails, knows_today=not needs_past)
             log.info("risk rails: %s", self.settings.rails)
-            self._start(self._press_on())
             if needs_past:
                 self._start(self._recall(rails, session))
         # However near the next checkup is: it asks and looks again.
@@ -276,29 +281,57 @@ class TradingSession:
         counts = [algo.minutes for algo in self.fleet.algos.values()]
         log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
 
-    async def _press_on(self) -> None:
-        """While a symbol is being left, see to it every second: the checkup may be half a minute away."""
+    async def _drive_exits(self) -> None:
+        """Go on with the exit plans when they are due: the next checkup may be half a minute away."""
         while True:
-            await asyncio.sleep(LIQUIDATION_EVERY)
-            if self.fleet.is_leaving:
-                self.fleet.checkup()
+            due = self.fleet.exits_due_at
+            self._exits_due.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(self.clock.seconds_until(due), 0.0) if due else None):
+                    await self._exits_due.wait()
+            if due and self.clock.now() >= due:
+                self.fleet.drive_exits()
 
     async def _recall(self, rails: Rails, session: Session) -> None:
         """Tell the rails what was traded today before the positions that the bot started with were listed."""
         wait, longest = HISTORY_RETRY
         while not self.reconciler.is_started:
             await asyncio.sleep(0.05)
+        activities = Activities(self.rest, session.open - EARLIEST_FILL, self.broker.counted)
         while True:
             try:
-                fills = await fills_since(self.rest, session.open - EARLIEST_FILL, self.broker.counted)
+                past = fills(e for e in await activities.read() if e.id not in self.reconciler.news_at_start)
                 break
-            except (Unreachable, OutcomeUnknown, Refused) as error:
-                log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", error, wait)
+            except TROUBLES as error:
+                log.warning("no buys: today's fills, which the rails need: %s", error)
+            try:
+                past = await self._fills_by_orders(session)
+                break
+            except TROUBLES as error:
+                log.warning("no buys: today's orders, which the rails need: %s; again in %.0f s", error, wait)
+            rails.judge_by_own()
+            self.fleet.obey(rails)
             await asyncio.sleep(wait)
             wait = min(wait * 2, longest)
         fleet = self.fleet
-        rails.recall([fill for fill in fills if fill.symbol in fleet.algos and fill.at <= fleet.listed_at])
+        rails.recall([fill for fill in past if fill.symbol in fleet.algos and fill.at <= fleet.listed_at])
         fleet.obey(rails)
+
+    async def _fills_by_orders(self, session: Session) -> list[Fill]:
+        """Today's fills by the orders of the day, one an order, where the account's activities cannot be had."""
+        found: dict[str, Fill] = {}
+        since: int = session.open - EARLIEST_FILL
+        while True:
+            page = await self.broker.counted(self.rest.orders("all", list(self.fleet.algos), since))
+            before = len(found)
+            for report in page.rows:
+                if report.filled_qty and report.filled_avg_price and report.at is not None:
+                    price = report.filled_avg_price
+                    found[report.id] = Fill(report.symbol, report.side, report.filled_qty, price, report.at)
+            last = page.rows[-1].submitted_at if page.rows else None
+            if page.length < ORDERS_PAGE or last is None or (last <= since and len(found) == before):
+                return sorted(found.values(), key=lambda fill: fill.at)
+            since = max(last - 1, since + 1)
 
     def _expect_bars(self) -> bool:
         session = self.fleet.session
@@ -324,14 +357,13 @@ class TradingSession:
     def until_next_checkup(self) -> float:
         """Seconds until the next checkup is due: every 30 s, more often near the end, sharp at the session's marks.
 
-        And when a refused sell is to go again. Counted from the open, whenever the bot started: a backtest, where none
-        is refused, then has its checkups at the same times.
+        Counted from the open, whenever the bot started: a backtest then has its checkups at the same times.
         """
         session = self.fleet.session
         assert session is not None
         now = self.clock.now()
         every = round((LIQUIDATION_EVERY if self.fleet.is_leaving else session.checkup_every(now)) * SECOND)
-        marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close, self.fleet.next_retry(now))
+        marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close)
         waits = [every - (now - session.open) % every, *(mark - now for mark in marks if mark > now)]
         return min(waits) / SECOND
 
@@ -425,15 +457,16 @@ class TradingSession:
             return
         if not self.reconciler.is_started:
             await self._look(DRAIN)
-        waits_for = {TO_SELL}
-        if self.settings.on_exit == "cancel-buys":
-            self.fleet.cancel_buys()
-            waits_for = {TO_SELL, BUY_SUBMITTED}
-        deadline = self._loop.time() + DRAIN
-        while self._loop.time() < deadline:
-            states = {algo.state for algo in self.fleet.algos.values()}
-            unanswered = any(not order.id for _, orders in self.fleet.leftovers().values() for order in orders)
-            if not states & waits_for and not unanswered:
+        deadline, latest = self._loop.time() + DRAIN, self._loop.time() + FLATTEN
+        while True:
+            if self.settings.on_exit == "cancel-buys":
+                self.fleet.cancel_buys()
+            plans = [algo.exits for algo in self.fleet.algos.values() if not algo.exits.is_in_order]
+            # An exit in the middle of being replaced by another is seen through; all else has a few seconds.
+            is_replacing = any(plan.is_under_way and plan.retry_at <= self.clock.now() for plan in plans)
+            has_buys = any(algo.state is BUY_SUBMITTED for algo in self.fleet.algos.values())
+            is_waiting = bool(plans) or (has_buys and self.settings.on_exit == "cancel-buys")
+            if not is_waiting or self._loop.time() >= (latest if is_replacing else deadline):
                 break
             await asyncio.sleep(0.05)
 
@@ -470,21 +503,26 @@ class TradingSession:
             log.exception("no look at orders and positions")  # whatever is broken: winding up goes on
         return False
 
-    async def finish(self) -> None:
-        """After the close: wait for the day's last updates, then ask the broker what is left, and cancel that."""
+    async def finish(self) -> bool:
+        """After the close: wait for the day's last updates, then ask the broker what is left, and cancel that.
+
+        False if the broker has not confirmed what the ledgers say, however often it was asked.
+        """
         deadline = self._loop.time() + AFTER_CLOSE
         while self.fleet.leftovers() and self._loop.time() < deadline:
             await asyncio.sleep(0.25)
-        try:
-            async with asyncio.timeout(LAST_LOOK_PATIENCE):
-                for _ in range(LAST_LOOKS):
-                    is_settled = await self.reconciler.reconcile()
-                    if is_settled and not self.fleet.has_open_orders:
-                        break
-                    self.fleet.cancel_parked()
-                    await asyncio.sleep(BELIEVE_AFTER / SECOND)
-        except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
-            log.error("no last look at orders and positions: %s", str(error) or "no answer in time")
+        deadline = self._loop.time() + LAST_LOOKS_FOR
+        while True:
+            is_settled = await self._look(max(deadline - self._loop.time(), 1.0))
+            if is_settled and not self.fleet.has_open_orders:
+                return True
+            if self._loop.time() >= deadline:
+                log.error("orders and positions after the close are not confirmed by the broker's listings")
+                for line in self.reconciler.doubts:
+                    log.error("%s", line)
+                return is_settled
+            self.fleet.checkup()  # what is parked is cancelled, lest it fills at the next open
+            await asyncio.sleep(LAST_LOOK_EVERY)
 
     def over(self) -> None:
         """From here on the streams go down because they are told to, and no line waits."""
@@ -508,7 +546,8 @@ class TradingSession:
         left = self.fleet.leftovers()
         for symbol, (position, orders) in left.items():
             working = ", ".join(f"{o.side} {o.remaining} {o.type} {o.limit_price or ''}".strip()
-                                + (" (outcome unknown)" if not o.id else "") for o in orders)  # fmt: skip
+                                + (" (outcome unknown)" if not o.id else "")
+                                + (" (being cancelled)" if o.cancel_sent_at else "") for o in orders)  # fmt: skip
             log.warning("%s: %s held at %s, working: %s", symbol, position,
                         self.fleet.algos[symbol].ledger.entry_price or "-", working or "nothing")  # fmt: skip
         return bool(left)

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from scalp.algo import ScalpAlgo, State
 from scalp.clock import NEW_YORK, Session, nanoseconds
+from scalp.exits import Plan
 from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, PositionReport, SubmitOrder, Trade
 
 DAY = dt.date(2026, 11, 20)
@@ -157,6 +158,9 @@ class Desk:
         """The bar of the minute that ended last, or of `start`, arrives now."""
         begin = clock(start) if start else (self.now // MINUTE - 1) * MINUTE
         return self.words(self.algo.on_bar(bar(close, begin), self.now))
+
+    def flatten(self) -> list[str]:
+        return self.words(self.algo.leave(Plan.FLATTEN, "told to flatten", self.now))
 
     def checkup(self) -> list[str]:
         return self.words(self.algo.checkup(self.now))

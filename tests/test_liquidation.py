@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
-from tests.helpers import HALF_DAY, SESSION, Desk, buying, flat, in_sell_submitted, in_to_sell
+from tests.helpers import HALF_DAY, SESSION, SOLD, Desk, buying, flat, in_sell_submitted, in_to_sell
 
 
 def test_liquidation_cancels_waits_for_it_and_sells_at_market() -> None:
@@ -117,9 +117,10 @@ def test_nothing_is_sent_in_the_last_2_seconds_and_what_is_open_is_cancelled() -
     assert desk.at("16:05").checkup() == []
 
 
-def test_after_the_close_nothing_goes_out() -> None:
+def test_after_the_close_nothing_is_sold() -> None:
     desk = in_sell_submitted()
-    assert desk.at("16:00").checkup() == []
+    assert desk.at("16:00").checkup() == ["cancel #2"]
+    assert desk.later(1).checkup() == []
     assert (desk.tells(2, "expired"), desk.state) == ([], TO_SELL)
     assert desk.bar(99.0) == []
 
@@ -139,7 +140,7 @@ def test_a_close_moved_to_later_ends_liquidation() -> None:
     assert desk.bar(101.0, "12:54") == ["buy 19 @ 101.00 #1"]
     assert desk.at("12:57").checkup() == ["cancel #1"]
     assert desk.tells(1, "fill") == ["sell 19 @ 101.00 #2"]
-    assert desk.refuses(2) == []
+    assert desk.refuses(2, "asset AAPL is not tradable") == []
     assert desk.later(29).checkup() == []  # and refusals wait as they do all day
     assert desk.later(1).checkup() == ["sell 19 @ 101.00 #3"]
     assert desk.refuses(3) == []
@@ -151,7 +152,7 @@ def test_a_close_moved_to_later_ends_liquidation() -> None:
 
 def test_flatten_is_liquidation_from_now_on() -> None:
     desk = in_sell_submitted()
-    assert desk.words(desk.algo.flatten(desk.now)) == ["cancel #2"]
+    assert desk.flatten() == ["cancel #2"]
     assert desk.later(5).checkup() == ["cancel #2"]
     assert desk.tells(2, "canceled") == ["sell 19 market #3"]
     assert desk.refuses(3) == []
@@ -163,45 +164,57 @@ def test_flatten_is_liquidation_from_now_on() -> None:
 def test_flatten_in_every_other_state() -> None:
     desk = buying()
     desk.tells(1, "partial_fill", 5)
-    assert desk.words(desk.algo.flatten(desk.now)) == ["cancel #1"]
+    assert desk.flatten() == ["cancel #1"]
     assert desk.tells(1, "canceled") == ["sell 5 market #2"]
     desk = in_to_sell()
-    assert desk.words(desk.algo.flatten(desk.now)) == ["sell 19 market #3"]
+    assert desk.flatten() == ["sell 19 market #3"]
     desk = flat()
-    assert desk.words(desk.algo.flatten(desk.now)) == []
+    assert desk.flatten() == []
     assert desk.bar(101.0) == []
     assert desk.lists_position(3, "100") == ["sell 3 market #1"]
 
 
 def test_flatten_sends_nothing_in_the_last_2_seconds_and_no_limit_sell_that_got_lost() -> None:
     desk = in_to_sell().at("15:59:58")
-    assert desk.words(desk.algo.flatten(desk.now)) == []
+    assert desk.flatten() == []
     desk = buying()
     assert desk.tells(1, "fill") == ["sell 19 @ 101.00 #2"]
-    assert desk.words(desk.algo.flatten(desk.now)) == ["cancel #2"]
+    assert desk.flatten() == ["cancel #2"]
     assert desk.loses(2) == ["sell 19 market #3"]
 
 
-def test_after_the_close_what_is_open_can_be_cancelled() -> None:
+def test_after_the_close_what_is_open_is_cancelled() -> None:
     desk = in_sell_submitted()
-    assert desk.at("16:00:05").words(desk.algo.cancel_all(desk.now)) == ["cancel #2"]
+    assert desk.at("16:00:05").checkup() == ["cancel #2"]
+    assert desk.later(5).checkup() == ["cancel #2"]  # until facts say that it is gone
     desk = in_to_sell()
-    assert desk.at("16:00:05").words(desk.algo.cancel_all(desk.now)) == []
+    assert desk.at("16:00:05").checkup() == []
     desk = flat()
     desk.snapshot([desk.by_hand("mine", "buy", 9, "90")], -5, "101")
-    assert desk.words(desk.algo.cancel_all(desk.now)) == []  # short: hands off
+    assert desk.at("16:00:05").checkup() == []  # short: hands off
 
 
 # -- an order that is gone --------------------------------------------------------------------------------------------
 
 
+def test_a_sell_that_is_gone_is_sent_again_under_its_own_id() -> None:
+    """Were it there after all, the broker would say so."""
+    desk = in_sell_submitted()
+    assert (desk.words(desk.algo.on_order_gone("id2", desk.now)), desk.state) == (SOLD, SELL_SUBMITTED)
+    assert len(desk.algo.ledger.open_orders) == 1
+    assert desk.tells(2, "new") == []  # the answer to "must be unique": the old one is found
+    assert [order.id for order in desk.algo.ledger.open_orders] == ["id2"]
+    assert (desk.tells(2, "fill"), desk.state, desk.held) == ([], TO_BUY, 0)
+
+
 def test_an_order_that_is_gone_ends_without_a_fill() -> None:
     desk = in_sell_submitted()
+    desk.tells(2, "partial_fill", 4)
     assert desk.words(desk.algo.on_order_gone("id2", desk.now)) == []
-    assert (desk.state, desk.held) == (TO_SELL, 19)
+    assert (desk.state, desk.held) == (TO_SELL, 15)
     assert desk.words(desk.algo.on_order_gone("id2", desk.now)) == []
     assert desk.words(desk.algo.on_order_gone("unknown", desk.now)) == []
-    assert desk.later(30).checkup() == ["sell 19 @ 101.00 #3"]
+    assert desk.later(30).checkup() == ["sell 15 @ 101.00 #3"]
     assert desk.tells(2, "fill") == ["cancel #3"]  # it was there after all: its fill counts
     assert desk.held == 0
     desk = buying()

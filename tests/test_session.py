@@ -79,7 +79,7 @@ def test_the_start_takes_at_most_12_requests_and_one_of_history(count: int) -> N
             assert not bot.session.fleet.is_blind
             history = script.sent("GET /v2/stocks/bars")
             assert len(history) == 1
-            assert len(script.requests) - len(history) == {1: 6, 3: 8, 5: 6, 100: 6}[count]
+            assert len(script.requests) - len(history) == {1: 7, 3: 9, 5: 7, 100: 7}[count]
 
     run(story())
 
@@ -475,15 +475,15 @@ def test_stopping_takes_at_most_4_seconds_and_says_what_is_unknown(caplog: pytes
 
 
 def test_after_the_close_the_broker_is_asked_what_is_left() -> None:
-    """Also twice: a position that only the broker knows of is believed, and told."""
+    """Also again: a position that only a listing knows of is believed when it has stood for a minute, and told."""
 
     async def story(bot: Any) -> None:
         await bot.until(1201)
         ghost = [{"symbol": "TSLA", "qty": "4", "side": "long", "avg_entry_price": "101.5"}]
-        bot.script.on("GET /v2/positions", says(ghost), times=9)
-        await bot.session.finish()
+        bot.script.on("GET /v2/positions", says(ghost), times=99)
+        assert await bot.session.finish()
         assert bot.session.tell_leftovers()
-        assert bot.script.now() < 1215
+        assert bot.script.now() < 1275
         assert bot.algo().state is TO_SELL
         assert bot.script.orders("sell") == []
 
@@ -493,19 +493,45 @@ def test_after_the_close_the_broker_is_asked_what_is_left() -> None:
 def test_after_the_close_silence_of_the_broker_ends_too(caplog: pytest.LogCaptureFixture) -> None:
     async def story(bot: Any) -> None:
         await bot.until(1201)
-        bot.script.on("GET /v2/positions", hangs(1000), times=9)
-        await bot.session.finish()
-        assert bot.script.now() < 1240
+        bot.script.on("GET /v2/positions", hangs(1000), times=99)
+        assert not await bot.session.finish()
+        assert bot.script.now() < 1285
 
     drained(story, QUIET, algo=Idle)
-    assert "no last look at orders and positions" in caplog.text
+    assert "not confirmed by the broker's listings" in caplog.text
+
+
+def test_after_the_close_one_look_that_fails_is_not_the_last() -> None:
+    async def story(bot: Any) -> None:
+        await bot.until(1201)
+        bot.script.on("GET /v2/positions", page(500), times=2)
+        assert await bot.session.finish()
+        assert bot.script.now() < 1230
+
+    drained(story, QUIET, algo=Idle)
+
+
+def test_after_the_close_a_listing_that_differs_for_a_while_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Shares held by executions are not dropped for a listing without them."""
+
+    async def story(bot: Any) -> None:
+        await bot.until(150)
+        assert bot.algo().ledger.position == 10
+        bot.script.on("POST /v2/orders", status(422, "asset TSLA is not tradable"), times=999)
+        bot.script.on("GET /v2/positions", says([]), times=999)
+        await bot.until(1201)
+        assert not await bot.session.finish()
+        assert bot.session.tell_leftovers()
+
+    drained(story, {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING)})
+    assert "TSLA: 10 held by its executions, 0 listed" in caplog.text
 
 
 def test_less_than_a_share_counts_as_flat() -> None:
     async def story(bot: Any) -> None:
         await bot.until(29)
-        bot.script.on("GET /v2/positions", says([{"symbol": "TSLA", "qty": "0.4", "avg_entry_price": "100"}]), times=9)
-        await bot.until(40)
+        bot.script.on("GET /v2/positions", says([{"symbol": "TSLA", "qty": "0.4", "avg_entry_price": "100"}]), times=99)
+        await bot.until(120)
         assert bot.algo().ledger.position
         assert not bot.session.tell_leftovers()
 

@@ -2,7 +2,11 @@
 
 Each action runs as a task of its own, so no symbol waits for another's answer and an exit never waits for the answer to
 its own buy. What comes of an action returns to the fleet as a report, a refusal, or the word that an order never
-arrived. The outcome of a POST that broke off is unknown until the broker has answered for it.
+arrived.
+
+The outcome of a POST that broke off is unknown until a fact settles it: an answer by client order id or the order's row
+in the listing of all orders, an update, and for a sell its POST again under the same id, which the broker takes once
+only. A buy is never sent twice: absent wherever it is asked for, it is dropped. A look-up that errs has said nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.ledger import Order
-from scalp.messages import SECOND, Action, AskLastTrade, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.messages import SECOND, Action, AskLastTrade, AskOrder, CancelOrder, OrderReport, SubmitOrder, Trade
 
 T = TypeVar("T")
 
@@ -25,10 +29,15 @@ log = logging.getLogger("scalp.broker")
 
 ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was accepted; the stream may tell of its fill 250 ms late
 ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has told of its end
-NOT_FOUND_FOR = 5.0  # seconds of "not found" until an order is held never to have arrived
+ABSENT_FOR = 5.0  # seconds for which a buy must be absent by id and in the listing, lest it is still on its way
+UNWANTED_FOR = 10.0  # seconds at most that the exit that goes instead waits for a sell of unknown outcome
+LISTED_SINCE = 120 * SECOND  # before an order was sent: how far back the listing goes in which it is looked for
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-After, and questions without an answer
+EXIT_PAUSE = 2.0  # seconds an exit or a cancel waits at most after a 429, whatever it says
+CANCEL_TRIES = (0.5, 1.0, 2.0, 4.0)  # seconds after a cancel that was refused or broke off, while the order works
+MUTE_AGAIN = 120.0  # seconds between two reconnections of a stream for being mute
 ROOM_EVERY = 0.25  # seconds between looks whether the budget has room
 LONGEST_ROOM_WAIT = 60  # seconds a question waits for that: by then the minute is another
 
@@ -69,6 +78,7 @@ class AlpacaBroker:
         self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
         self.round_trips: list[float] = []  # seconds from an order's sending to its answer, in this run
         self._cancelling: set[str] = set()  # orders whose cancel has not got through yet
+        self._mute_at = float("-inf")  # when the stream was last reported to be mute, loop time
 
     def perform(self, action: Action) -> None:
         """Start `action`; returns at once."""
@@ -87,6 +97,8 @@ class AlpacaBroker:
             self._start(self._submit(action, sent))
         elif isinstance(action, CancelOrder):
             self._start(self._cancel(action))
+        elif isinstance(action, AskOrder):
+            self._start(self._ask(action))
         else:
             self._start(self._ask_last_trade(action))
 
@@ -152,8 +164,7 @@ class AlpacaBroker:
                 if why:
                     self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
                     return
-                order = self._desk.find_order(action.symbol, action.client_order_id)
-                if wait > FIRST_WAIT and order is not None and order.cancel_sent_at and not order.id:
+                if wait > FIRST_WAIT and self._is_unwanted(action):
                     # Not wanted any more after a 429, and never accepted: what is wanted instead can go at once.
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return
@@ -165,21 +176,19 @@ class AlpacaBroker:
                 self.round_trips.append(time.perf_counter() - sent_at)
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
-                pause = self._pause(limited, wait)
+                pause = self._pause(limited, wait, is_exit=action.side == "sell")
                 log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
                 await asyncio.sleep(pause)
                 wait = min(wait * 2, LONGEST_WAIT)
                 continue
             except Refused as refusal:
                 if not _is_duplicate(refusal):
-                    self._desk.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
-                    if action.side == "sell":
-                        self._desk.reconcile_soon(f"a sell of {action.symbol} was refused")
+                    self._refuse(action, refusal.message)
                     return
                 found = await self._settle_duplicate(action)
             except (OutcomeUnknown, Unreachable) as error:
                 log.warning("%s %s: %s; asking what became of it", action.side, action.symbol, error)
-                found = await self._find(action)
+                found = await (self._settle_sell(action) if action.side == "sell" else self._settle_buy(action))
             if found is None:
                 return
             self._desk.on_order_update(found)
@@ -187,9 +196,25 @@ class AlpacaBroker:
                 await self._ask_early(action.symbol, found.id)
             return
 
-    def _pause(self, limited: RateLimited, wait: float) -> float:
+    def _refuse(self, action: SubmitOrder, why: str) -> None:
+        self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+        if action.side == "sell":
+            self._desk.reconcile_soon(f"a sell of {action.symbol} was refused")
+
+    def _is_unwanted(self, action: SubmitOrder) -> bool:
+        """Whether its cancel was asked for before the broker answered for it."""
+        order = self._desk.find_order(action.symbol, action.client_order_id)
+        return order is not None and order.cancel_sent_at > 0 and not order.id
+
+    def _is_settled(self, action: SubmitOrder) -> bool:
+        """Whether another source has told what became of it."""
+        order = self._desk.find_order(action.symbol, action.client_order_id)
+        return order is None or bool(order.id) or order.has_ended
+
+    def _pause(self, limited: RateLimited, wait: float, is_exit: bool = False) -> float:
         """Seconds to wait after a 429: as told, else `wait`; no longer than until the limit is fresh."""
-        return min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT))
+        pause = min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT))
+        return min(pause, EXIT_PAUSE) if is_exit else pause
 
     async def _entry_forbidden(self, action: SubmitOrder, deadline: float) -> str:
         """Wait until an entry may go; returns why not when it may not at all."""
@@ -219,42 +244,109 @@ class AlpacaBroker:
         )
         if order is not None and report.submitted_at is not None:
             is_same &= report.submitted_at >= order.submitted_at - SAME_TIME
-        if is_same:
+        # One that was given up and is there after all is known by its own id.
+        if is_same or self._desk.find_order(action.symbol, report.id) is not None:
             return report
         why = f"the id {action.client_order_id} belongs to another order"
         self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
         return None
 
     async def _find(self, action: SubmitOrder) -> OrderReport | None:
-        """Ask by client order id until the broker answers; None when another source told, or nobody knows the order.
-
-        In the last case the desk has been told that the order is lost.
-        """
+        """An order that exists, for its id is taken: ask until it is told of; None when another source told."""
         loop = asyncio.get_running_loop()
-        missing_since: float | None = None
-        wait = FIRST_WAIT / 4
-        while True:
-            order = self._desk.find_order(action.symbol, action.client_order_id)
-            if order is None or order.id or order.has_ended:
-                return None
-            await self._room(lambda: self._budget.allows_question)
-            try:
-                return await self.counted(self._rest.order_by_client_id(action.client_order_id))
-            except Refused as refusal:
-                if refusal.status != 404:
-                    missing_since = None
-                elif missing_since is None:
-                    missing_since, wait = loop.time(), FIRST_WAIT / 4
-                elif loop.time() - missing_since >= NOT_FOUND_FOR:
+        wait, unwanted_since = FIRST_WAIT / 4, 0.0
+        while not self._is_settled(action):
+            report, _ = await self._look_up(action)
+            if report is not None:
+                return report
+            if self._is_unwanted(action):
+                unwanted_since = unwanted_since or loop.time()
+                if loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
-            except (Unreachable, OutcomeUnknown) as error:
-                # No answer is no "not found": the five seconds begin anew.
-                missing_since = None
-                if isinstance(error, RateLimited):
-                    wait = self._pause(error, wait)
             await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT if missing_since is None else 1.0)
+            wait = min(wait * 2, LONGEST_WAIT)
+        return None
+
+    async def _settle_sell(self, action: SubmitOrder) -> OrderReport | None:
+        """Send it again under its own id until there is an answer: the broker takes an id once, so that is a fact.
+
+        The same where it is not wanted any more: then it is cancelled by its id, and none of it can still arrive. When
+        nobody answers for 10 s the exit that goes instead does not wait for it. None when the desk knows its end.
+        """
+        loop = asyncio.get_running_loop()
+        wait, unwanted_since = FIRST_WAIT / 4, 0.0
+        while not self._is_settled(action):
+            refusal: Refused | None = None
+            may_send = not self._desk.no_orders()
+            if may_send:
+                try:
+                    return await self.counted(self._rest.submit(action))
+                except RateLimited as limited:
+                    await asyncio.sleep(self._pause(limited, wait, is_exit=True))
+                    continue
+                except Refused as error:
+                    refusal = error
+                except (OutcomeUnknown, Unreachable) as error:
+                    log.debug("%s %s: %s", action.side, action.symbol, error)
+            report, is_absent = await self._look_up(action)
+            if report is not None:
+                return report
+            if is_absent and refusal is not None and not _is_duplicate(refusal):
+                # Not the first one, whose shares it would hold: it is this very order that the broker does not want.
+                self._refuse(action, refusal.message)
+                return None
+            if self._is_unwanted(action):
+                unwanted_since = unwanted_since or loop.time()
+                if (is_absent and not may_send) or loop.time() - unwanted_since >= UNWANTED_FOR:
+                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                    return None
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, EXIT_PAUSE)
+        return None
+
+    async def _settle_buy(self, action: SubmitOrder) -> OrderReport | None:
+        """Look for it; dropped when it was absent wherever it was asked for, for five seconds at a stretch."""
+        loop = asyncio.get_running_loop()
+        absent_since: float | None = None
+        wait = FIRST_WAIT / 4
+        while not self._is_settled(action):
+            await self._room(lambda: self._budget.allows_question)
+            report, is_absent = await self._look_up(action)
+            if report is not None:
+                return report
+            if not is_absent:
+                absent_since = None  # no answer is no "not found"
+            elif absent_since is None:
+                absent_since, wait = loop.time(), FIRST_WAIT / 4
+            elif loop.time() - absent_since >= ABSENT_FOR:
+                self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                return None
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT if absent_since is None else 1.0)
+        return None
+
+    async def _look_up(self, action: SubmitOrder) -> tuple[OrderReport | None, bool]:
+        """One look by client order id, and one in the listing of all orders where that says no or nothing.
+
+        The order where it was found, and whether it is absent in both.
+        """
+        is_unknown = False
+        try:
+            return await self.counted(self._rest.order_by_client_id(action.client_order_id)), False
+        except Refused as refusal:
+            is_unknown = refusal.status == 404
+        except (Unreachable, OutcomeUnknown) as error:
+            log.debug("%s: %s", action.symbol, error)
+        order = self._desk.find_order(action.symbol, action.client_order_id)
+        since = order.submitted_at - LISTED_SINCE if order is not None else None
+        try:
+            page = await self.counted(self._rest.orders("all", [action.symbol], since))
+        except (Refused, Unreachable, OutcomeUnknown) as error:
+            log.debug("%s: %s", action.symbol, error)
+            return None, False
+        found = [report for report in page.rows if report.client_order_id == action.client_order_id]
+        return (found[0], False) if found else (None, is_unknown)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -293,9 +385,15 @@ class AlpacaBroker:
     async def _expect_update(self, order_id: str) -> None:
         """The order moved by id: the stream must tell of it too, or it is mute."""
         await asyncio.sleep(MUTE_AFTER)
+        now = asyncio.get_running_loop().time()
         if order_id in self._watched:
             self._watched.discard(order_id)
-            self._desk.on_mute_updates()
+            if now - self._mute_at >= MUTE_AGAIN:
+                self._mute_at = now
+                self._desk.on_mute_updates()
+
+    async def _ask(self, action: AskOrder) -> None:
+        await self.ask(action.symbol, action.id)
 
     async def _ask_last_trade(self, action: AskLastTrade) -> None:
         try:
@@ -327,8 +425,12 @@ class AlpacaBroker:
                 await self.ask(action.symbol, order.id)
 
     async def _send_cancel(self, action: CancelOrder) -> Order | None:
-        """The order whose cancel was accepted or may have been; None when there is nothing to wait for."""
+        """The order whose cancel was accepted; None when there is nothing to wait for.
+
+        Refused or broken off, the order itself tells: while it works, the cancel is asked for again.
+        """
         wait = FIRST_WAIT
+        tries = iter(CANCEL_TRIES)
         while True:
             order = self._desk.find_order(action.symbol, action.id or action.client_order_id)
             if order is None or order.has_ended:
@@ -339,18 +441,21 @@ class AlpacaBroker:
                 continue
             try:
                 await self.counted(self._rest.cancel(order.id))
+                return order
             except RateLimited as limited:
-                await asyncio.sleep(self._pause(limited, wait))
+                await asyncio.sleep(self._pause(limited, wait, is_exit=True))
                 wait = min(wait * 2, LONGEST_WAIT)
                 continue
             except Refused as refusal:
-                # Mostly: filled already. The order itself tells.
+                # Mostly: filled already.
                 log.info("%s: cancel refused: %s", action.symbol, refusal.message)
-                await self.ask(action.symbol, order.id)
-                return None
             except (OutcomeUnknown, Unreachable) as error:
                 log.warning("%s: cancel: %s", action.symbol, error)
-            return order
+            await self.ask(action.symbol, order.id)
+            pause = next(tries, None)
+            if pause is None:
+                return None  # the exit plan, or the checkup, asks again
+            await asyncio.sleep(pause)
 
 
 async def _unknown() -> OrderReport:

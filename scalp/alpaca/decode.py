@@ -14,8 +14,9 @@ from msgspec import Struct
 from scalp.messages import MINUTE, SECOND, OrderReport, PositionReport
 
 # Beyond these a number is no price and no quantity, and reckoning with it exactly could take for ever.
-HIGHEST, MOST_DIGITS = Decimal(10) ** 12, 30
+HIGHEST, MOST_DIGITS, MOST_EXPONENT = Decimal(10) ** 12, 40, 20
 PLAIN_LENGTH = 12
+LONGEST_NUMBER = 64  # characters, signs, points and zeros included
 
 
 def parse_time_ns(text: str) -> int:
@@ -64,14 +65,20 @@ def decimal_or_none(value: object) -> Decimal | None:
         return Decimal(value)  # what almost every number looks like
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
+    if isinstance(value, int) and abs(value) >= 10**12:
+        return None
+    text = value.strip() if isinstance(value, str) else repr(value)
+    if len(text) > LONGEST_NUMBER or not text.isascii() or "_" in text:
+        return None
     try:
-        number = Decimal(value if isinstance(value, (str, int)) else repr(value))
+        number = Decimal(text)
     except InvalidOperation:
         return None
-    if not number.is_finite() or abs(number) >= HIGHEST:
-        return None
     _, digits, exponent = number.as_tuple()
-    return number if isinstance(exponent, int) and exponent >= -MOST_DIGITS and len(digits) <= MOST_DIGITS else None
+    # Looked at before anything is reckoned with it: the size of an absurd one overflows.
+    if not isinstance(exponent, int) or abs(exponent) > MOST_EXPONENT or len(digits) > MOST_DIGITS:
+        return None
+    return number if abs(number) < HIGHEST else None
 
 
 def amount_or_none(value: object) -> Decimal | None:
@@ -167,12 +174,12 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
     )
 
 
-def position_report(position: Mapping[str, Any]) -> PositionReport:
-    """A row of the position listing, `qty` signed. Raises ValueError without a symbol or a quantity."""
+def position_report(position: Mapping[str, Any]) -> PositionReport | None:
+    """A row of the position listing, `qty` signed; None without a symbol or a quantity."""
     symbol, qty = text_of(position.get("symbol")), decimal_or_none(position.get("qty"))
     if not symbol or qty is None:
-        raise ValueError("a position without a symbol or a quantity")
+        return None
     if position.get("side") == "short":
         qty = -abs(qty)
-    entry_price = decimal_or_none(position.get("avg_entry_price")) or Decimal(0)
+    entry_price = amount_or_none(position.get("avg_entry_price")) or Decimal(0)
     return PositionReport(symbol, qty, entry_price, amount_or_none(position.get("current_price")))

@@ -14,7 +14,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -44,6 +44,14 @@ PAGE = 500  # orders in one listing, Alpaca's maximum
 LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
 
 RateLimitObserver = Callable[[int, int, float], None]
+Row = TypeVar("Row", OrderReport, PositionReport)
+
+
+class Listing(NamedTuple, Generic[Row]):
+    """The rows of a listing that could be read, and the symbols of those that could not."""
+
+    rows: list[Row]
+    unreadable: frozenset[str] = frozenset()
 
 
 class Clock(NamedTuple):
@@ -65,6 +73,14 @@ class Asset(NamedTuple):
     tradable: bool
 
 
+class OrderPage(NamedTuple):
+    """One page of orders: the rows that could be read, the symbols of those that could not, and how many it had."""
+
+    rows: list[OrderReport]
+    unreadable: frozenset[str]
+    length: int
+
+
 class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
     """Coroutines for account, clock, orders, positions and market data of one Alpaca account.
 
@@ -79,6 +95,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         on_rate_limit: RateLimitObserver | None = None,
         *,
         order_timeout: float = 5.0,
+        sell_timeout: float = 2.5,
         timeout: float = 10.0,
     ) -> None:
         super().__init__(
@@ -90,6 +107,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         self._transport: Transport = transport or self._own_transport  # type: ignore[assignment]
         self._lane: OrderLane | None = None
         self._order_timeout = order_timeout
+        self._sell_timeout = sell_timeout  # shorter: one that got lost may be sent again under its own id
         self._timeout = timeout
         self._headers = {
             "APCA-API-KEY-ID": endpoints.key_id,
@@ -118,9 +136,10 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         data: Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
+        within: float | None = None,
     ) -> Any:
         what = f"{method} {path.partition('?')[0]}"
-        body = await self._send(method, path, data, base_url, api_version)
+        body = await self._send(method, path, data, base_url, api_version, within)
         return decode(body, what=what, changes=_changes(method))
 
     async def _send(
@@ -130,6 +149,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         data: Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
+        within: float | None = None,
     ) -> bytes:
         changes = _changes(method)
         what = f"{method} {path.partition('?')[0]}"
@@ -141,7 +161,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             self._headers,
             data if in_query else None,
             None if in_query else data,
-            self._order_timeout if changes else self._timeout,
+            within or (self._order_timeout if changes else self._timeout),
             what=what,
             changes=changes,
         )
@@ -199,7 +219,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
                 (date.fromisoformat(row["date"]), _at(row["date"], row["open"]), _at(row["date"], row["close"]))
                 for row in rows
             ]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise Unreachable("GET /calendar: the answer is not understood") from None
 
     async def asset(self, symbol: str) -> Asset:
@@ -209,7 +229,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
     async def assets(self) -> list[Asset]:
         """All active US equities: more than 10,000 rows."""
         rows = _rows(await self.list_assets(status="active", asset_class="us_equity"), "assets")
-        return [_asset(row) for row in rows]
+        return [_asset(row) for row in rows if isinstance(row, dict)]
 
     # Orders and positions.
 
@@ -218,7 +238,11 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         answer = self.submit_now(order)
         if answer is not None:
             return await answer
-        return _submitted(await self.post("/orders", _order_body(order)), order)
+        within = self._patience(order)
+        return _submitted(await self._request("POST", "/orders", _order_body(order), within=within), order)
+
+    def _patience(self, order: SubmitOrder) -> float:
+        return self._sell_timeout if order.side == "sell" else self._order_timeout
 
     def submit_now(self, order: SubmitOrder) -> Coroutine[Any, Any, OrderReport] | None:
         """Write the order out before this returns; None, and nothing sent, when no connection of the lane is ready.
@@ -232,13 +256,12 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
 
     async def _answer_of(self, pending: asyncio.Future[Answer], order: SubmitOrder) -> OrderReport:
         async def sent(*_: Any) -> Answer:
-            async with asyncio.timeout(self._order_timeout):
+            async with asyncio.timeout(within):
                 return await pending
 
         what = "POST /orders"
-        headers, status, body = await exchange(
-            sent, "POST", "", {}, None, None, self._order_timeout, what=what, changes=True
-        )
+        within = self._patience(order)
+        headers, status, body = await exchange(sent, "POST", "", {}, None, None, within, what=what, changes=True)
         self._observe(headers)
         check(status, headers, body, what=what, changes=True)
         return _submitted(decode(body, what=what, changes=True), order)
@@ -255,34 +278,47 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         """Raises Refused with status 404 for an unknown order."""
         return _order(_mapping(await self.get_order_by_client_order_id(client_order_id), "orders"))
 
-    async def open_orders(self, symbols: Sequence[str] | None = None) -> list[OrderReport]:
+    async def open_orders(self, symbols: Sequence[str] | None = None) -> Listing[OrderReport]:
         """All open orders (of `symbols`), oldest first."""
-        # More symbols than a URL holds: list all orders and choose here.
-        named = list(symbols) if symbols and list_length(symbols) <= LONGEST_LIST else None
         found: dict[str, OrderReport] = {}
+        unreadable: set[str] = set()
         since: int | None = None
         while True:
-            after = None if since is None else format_time_ns(since)
-            rows = _rows(
-                await self.list_orders(status="open", limit=PAGE, after=after, direction="asc", symbols=named), "orders"
-            )
-            reports = [_order(row) for row in rows]
+            page = await self.orders("open", symbols, since)
             before = len(found)
-            found.update((report.id, report) for report in reports)
-            last = reports[-1].submitted_at if reports else None
-            if len(rows) < PAGE or len(found) == before or last is None:
-                break
+            found.update((report.id, report) for report in page.rows)
+            unreadable |= page.unreadable
+            last = page.rows[-1].submitted_at if page.rows else None
+            if page.length < PAGE or len(found) == before or last is None:
+                return Listing(list(found.values()), frozenset(unreadable))
             # `after` is exclusive, and orders of one instant may lie on both sides of the page's end.
             since = last - 1
-        return [report for report in found.values() if symbols is None or report.symbol in symbols]
 
-    async def positions(self) -> list[PositionReport]:
+    async def orders(
+        self, status: str, symbols: Sequence[str] | None = None, after: int | None = None, direction: str = "asc"
+    ) -> OrderPage:
+        """One page of the listing of "open", "closed" or "all" orders (of `symbols`) submitted after `after` (ns).
+
+        A row that cannot be told from others is left out: nobody could follow or cancel that order. Orders of several
+        legs and their like, which have no symbol, are nobody's here.
+        """
+        # More symbols than a URL holds: list all orders and choose here.
+        named = list(symbols) if symbols and list_length(symbols) <= LONGEST_LIST else None
+        since = None if after is None else format_time_ns(after)
+        rows = _rows(
+            await self.list_orders(status=status, limit=PAGE, after=since, direction=direction, symbols=named), "orders"
+        )
+        reports = [order_report(row) for row in rows if isinstance(row, dict)]
+        wanted = [report for report in reports if report.symbol and (symbols is None or report.symbol in symbols)]
+        unreadable = frozenset(report.symbol for report in wanted if not report.id)
+        return OrderPage([report for report in wanted if report.id], unreadable, len(rows))
+
+    async def positions(self) -> Listing[PositionReport]:
         """All positions. A listing that is not understood is Unreachable: it never means that nothing is held."""
-        rows = _rows(await self.list_positions(), "positions")
-        try:
-            return [position_report(row) for row in rows]
-        except ValueError as error:
-            raise Unreachable(f"GET /positions: {error}") from None
+        rows = [row for row in _rows(await self.list_positions(), "positions") if isinstance(row, dict)]
+        read = [(text_of(row.get("symbol")), position_report(row)) for row in rows]
+        unreadable = frozenset(symbol for symbol, report in read if symbol and report is None)
+        return Listing([report for _, report in read if report is not None], unreadable)
 
     # Market data.
 
@@ -317,8 +353,8 @@ def _mapping(answer: object, path: str) -> dict[str, Any]:
     return answer
 
 
-def _rows(answer: object, path: str) -> list[dict[str, Any]]:
-    if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
+def _rows(answer: object, path: str) -> list[Any]:
+    if not isinstance(answer, list):
         raise Unreachable(f"GET /{path}: the answer is not understood")
     return answer
 

@@ -1,0 +1,147 @@
+"""What the broker says is of two kinds, and they don't weigh the same.
+
+A **fact** names one order and says what became of it: an order update with its execution, the answer to its POST or
+DELETE (a refusal is a fact about that one order), an answer by id, a row of the account's activities. Facts move the
+ledger, and nothing here stands between them and it.
+
+A **claim** is a summary: a listing of positions or orders, that something is absent, a flag, what a refusal says of
+the shares held. This module weighs the claims about positions and orders:
+
+    the listing and the ledger agree      no doubt
+    a transfer or split makes up for it   believed
+    an order's growth was counted that
+      the adopted position held already   believed
+    more is listed, for a minute          believed, and only adds: it is offered when the exit that works has ended
+    more is listed, just as it was before
+      the bot's own executions            not believed: the listing is behind
+    less is listed                        not believed, however long it lasts
+    an order is absent by id and in the
+      listings, look after look           given up: its exit is sent under the same id, which is a fact again
+
+Everything that is not believed is a **doubt**: it stops buys in that symbol and says so once; it asks by id and for the
+day's activities; it ends when the sources agree. It never cancels an exit that works, drops shares that are held, ends
+the day or sells at market. The calendar weighs what the clock claims in the same way: see `scalp.hours`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from scalp.ledger import Ledger
+from scalp.messages import MINUTE, SECOND, PositionReport
+
+SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows
+LOOK_AGAIN = 5 * SECOND  # between two looks at what is in doubt, listings that lag by less agree by then
+ABSENT_LOOKS = 3  # so many times, `LOOK_AGAIN` apart, an order must be absent wherever it is asked for
+
+
+class Verdict(enum.Enum):
+    """What is to be done about a listed position."""
+
+    AGREES = "agrees"
+    DOUBT = "doubt"
+    EXPLAINED = "explained"  # take it over: executions or transfers make up for the difference
+    SURPLUS = "surplus"  # add what is listed beyond the ledger's position
+
+
+class Doubt(Struct):
+    """A difference between the listed position and the ledger's, since it was first seen as it is (ns)."""
+
+    listed: Decimal
+    held: Decimal
+    version: int  # of the ledger
+    since: int
+
+
+class Absence(Struct):
+    """How often an order was absent wherever it was asked for, and when last (ns)."""
+
+    looks: int
+    last_at: int
+
+
+class Evidence:
+    """Weighs listings against ledgers; keeps the doubts of a fleet by symbol."""
+
+    def __init__(self) -> None:
+        self._doubts: dict[str, Doubt] = {}
+        self._absences: dict[str, Absence] = {}
+
+    def weigh(
+        self, ledger: Ledger, listed: PositionReport, as_of: int, transferred: Decimal, knows_executions: bool
+    ) -> Verdict:
+        """What the listing of `as_of` is worth.
+
+        `transferred` shares came or went by no order; `knows_executions`: the day's activities could be read.
+        """
+        surplus = listed.qty - ledger.position
+        if not surplus:
+            self._doubts.pop(ledger.symbol, None)
+            return Verdict.AGREES
+        doubt = self._doubts.get(ledger.symbol)
+        if doubt is None or (doubt.listed, doubt.held, doubt.version) != (
+            listed.qty,
+            ledger.position,
+            ledger.version,
+        ):
+            doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.version, as_of)
+        stood = as_of - doubt.since
+        if surplus == transferred:
+            return self._settled(ledger, Verdict.EXPLAINED)
+        if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
+            return self._settled(ledger, Verdict.EXPLAINED)
+        if surplus < 0:
+            # What a listing alone added, a listing may take away.
+            is_taken_back = surplus == -ledger.claimed and stood >= LOOK_AGAIN
+            return self._settled(ledger, Verdict.SURPLUS) if is_taken_back else Verdict.DOUBT
+        is_behind = knows_executions and listed.qty in ledger.positions_before
+        if stood >= SURPLUS_STANDS and not is_behind:
+            return self._settled(ledger, Verdict.SURPLUS)
+        return Verdict.DOUBT
+
+    def is_in_doubt(self, symbol: str) -> bool:
+        """Whether the last listing that was weighed differed, and was not believed."""
+        return symbol in self._doubts
+
+    @property
+    def doubts(self) -> list[tuple[str, Decimal, Decimal]]:
+        """(Symbol, shares held by the ledger, shares listed) of each."""
+        return [(symbol, doubt.held, doubt.listed) for symbol, doubt in self._doubts.items()]
+
+    def _settled(self, ledger: Ledger, verdict: Verdict) -> Verdict:
+        del self._doubts[ledger.symbol]
+        return verdict
+
+    def is_absent(self, order_id: str, is_anywhere: bool, at: int) -> bool:
+        """Note one look for an order that is believed open; whether it has been absent often enough to be given up."""
+        if is_anywhere:
+            self._absences.pop(order_id, None)
+            return False
+        absence = self._absences.setdefault(order_id, Absence(0, 0))
+        if at - absence.last_at < LOOK_AGAIN:
+            return False
+        absence.looks, absence.last_at = absence.looks + 1, at
+        if absence.looks < ABSENT_LOOKS:
+            return False
+        del self._absences[order_id]
+        return True
+
+
+def held_already(listed: Decimal, recent: Sequence[Decimal]) -> int:
+    """How many of the `recent` executions (signed shares, oldest first) the first listed position holds already.
+
+    A listing lags behind executions, by how much is not known. What was held before them is `listed` less those that it
+    holds; of the possible answers (nobody was short) the one with the least held before is taken, so that no share is
+    offered twice.
+    """
+    holds, least, before = len(recent), None, listed
+    for count in range(len(recent) + 1):
+        if count:
+            before -= recent[count - 1]
+        if before >= 0 and (least is None or before <= least):
+            holds, least = count, before
+    return holds

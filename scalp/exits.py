@@ -1,0 +1,278 @@
+"""The exit plan: what is to become of the shares held in one symbol, why, since when, and what is under way for it.
+
+Handlers, checkups, risk rules, liquidation, winding up and the user state a plan, each one stronger than those before:
+
+    OFFER        one limit sell for every whole share held; it is left working
+    RISK_RULE    every other order is cancelled, and when facts say that they are gone the shares are sold at market;
+                 once nothing is held or working, OFFER again
+    LIQUIDATION  the same, as the close is near; OFFER again where the close is moved to later
+    FLATTEN      the same, for good: the user said so
+    WITHDRAW     every order is cancelled and nothing is sold: the session ends within seconds, or has ended
+
+`ExitPlan.steps` drives the plan, and is asked again until facts say that it is done. An order that is being cancelled
+so that another may go is part of a plan, never "a sell works": see `is_under_way`. An exit that works is cancelled only
+for another exit on the ground of facts, or for a stronger plan.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from scalp.ledger import ZERO, Ledger, Order
+from scalp.messages import SECOND, AskOrder, CancelOrder, OrderType
+
+CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
+CAUSED_BY_FILL = 10 * SECOND  # a sell refused so soon after a fill: the broker may not see the position yet
+PASSING_RETRIES = tuple(round(wait * SECOND) for wait in (0.25, 0.5, 1, 2, 4, 8))  # of what may pass soon
+FIRST_RETRY, LONGEST_RETRY = 30 * SECOND, 960 * SECOND  # of what lasts: 30 s, 60 s, 120 s, ...
+MARKET_RETRIES = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)
+STUCK_AFTER = (10 * SECOND, 20 * SECOND, 40 * SECOND)  # a market exit that does not fill although the symbol trades
+NO_RESEND_BEFORE_CLOSE = 20 * SECOND
+DRIVE_EVERY = SECOND  # while a plan is under way
+
+# What a refusal of a sell says when it is about shares or orders as the broker sees them just now.
+MAY_PASS = ("insufficient qty", "available", "intent mismatch", "position does not exist", "wash trade", "not found")
+LASTS = ("tradable", "not active", "restricted", "authorized", "not allowed", "suspended", "forbidden", "blocked")
+
+
+class Plan(enum.IntEnum):
+    """What is to become of the shares held: see the module's text."""
+
+    OFFER = 0
+    RISK_RULE = 1
+    LIQUIDATION = 2
+    FLATTEN = 3
+    WITHDRAW = 4
+
+    @property
+    def is_at_market(self) -> bool:
+        return self in (Plan.RISK_RULE, Plan.LIQUIDATION, Plan.FLATTEN)
+
+
+class Sell(Struct, frozen=True):
+    """Offer every whole share that is held."""
+
+    type: OrderType
+
+
+Step = Sell | CancelOrder | AskOrder
+
+
+class ExitPlan:
+    """The plan of one symbol. Times are exchange time in ns."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.plan = Plan.OFFER
+        self.why = ""  # in words; "" for OFFER
+        self.since = 0
+        self.retry_at = 0  # no sell before this time: it was refused
+        self._passing = self._lasting = 0  # refusals in a row
+        self._stuck = 0  # market exits in a row that did not fill
+        self._asked: Order | None = None  # the market exit that was looked at by id
+        self._covered_version = -1  # of the ledger, in which every share is on offer
+        self._bought_at = 0  # when shares came last
+
+    # -- stating a plan -----------------------------------------------------------------------------------------------
+
+    def state(self, plan: Plan, why: str, at: int) -> bool:
+        """From now on `plan` is what is to become of the shares, unless a stronger one is; False if nothing changed."""
+        if plan <= self.plan:
+            return False
+        if not self.plan.is_at_market:
+            self.forget_refusals()
+            self._stuck = 0
+        self.plan, self.why, self.since = plan, why, at
+        return True
+
+    def lift(self, plan: Plan) -> None:
+        """The ground for `plan` is gone: what is held is offered as before."""
+        if self.plan is plan:
+            self.plan, self.why = Plan.OFFER, ""
+
+    def settle(self) -> None:
+        """A risk rule has its will when nothing is held or working any more."""
+        if self.plan is Plan.RISK_RULE and not self._ledger.whole_shares and not self._ledger.open_orders:
+            self.lift(Plan.RISK_RULE)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the plan is not done: something of it has to happen yet, or to be confirmed."""
+        ledger = self._ledger
+        if ledger.position < 0:
+            return False
+        if self.plan is Plan.WITHDRAW:
+            return bool(ledger.open_orders)
+        if self.plan.is_at_market:
+            return bool(ledger.open_orders) or ledger.whole_shares > 0
+        held = ledger.whole_shares > 0
+        return held and (not self._sells or any(order.cancel_sent_at for order in ledger.open_orders))
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether nothing would be lost if the process ended now: what the plan sends is with the broker, or done."""
+        orders = self._ledger.open_orders
+        if self._ledger.position < 0:
+            return True
+        if any(not order.id for order in orders):
+            return False
+        if self.plan is Plan.WITHDRAW:
+            return not orders
+        if self.plan.is_at_market:
+            is_out = len(orders) == 1 and self._is_full_exit(orders[0]) and not orders[0].cancel_sent_at
+            return is_out or (not orders and not self._ledger.whole_shares)
+        sells = self._sells
+        return not self._ledger.whole_shares or any(not order.cancel_sent_at for order in sells)
+
+    def due_at(self, at: int) -> int:
+        """When the plan wants to be asked for steps again, if nothing happens before; 0: not at all.
+
+        Shares whose sell somebody cancelled wait for the next bar or checkup.
+        """
+        if not self.is_under_way:
+            return 0
+        if self.retry_at > at:
+            return self.retry_at
+        is_driven = self.plan is not Plan.OFFER or any(order.cancel_sent_at for order in self._ledger.open_orders)
+        return at + DRIVE_EVERY if is_driven else 0
+
+    # -- what happens to sells ----------------------------------------------------------------------------------------
+
+    def on_bought(self, at: int) -> None:
+        self._bought_at = at
+
+    def on_sold(self) -> None:
+        self._passing = self._lasting = self._stuck = 0
+
+    def forget_refusals(self) -> None:
+        """What was refused has nothing to do with what is to be sold from here on."""
+        self.retry_at = self._passing = self._lasting = 0
+
+    def may_go_now(self) -> None:
+        """What a sell may have been refused for is gone."""
+        self.retry_at = 0
+
+    def on_refused(self, why: str, at: int) -> int:
+        """A sell was refused, or ended unsold: none before `retry_at`, later each time. Returns the wait, ns."""
+        words = why.lower()
+        lasts = any(word in words for word in LASTS)
+        may_pass = at - self._bought_at < CAUSED_BY_FILL or any(word in words for word in MAY_PASS)
+        if self.plan.is_at_market:
+            wait = MARKET_RETRIES[min(self._lasting, len(MARKET_RETRIES) - 1)]
+            self._lasting += 1
+        elif may_pass and not lasts and self._passing < len(PASSING_RETRIES):
+            wait = PASSING_RETRIES[self._passing]
+            self._passing += 1
+        else:
+            wait = min(FIRST_RETRY << min(self._lasting, 10), LONGEST_RETRY)
+            self._lasting += 1
+        self.retry_at = at + wait
+        return wait
+
+    # -- driving it ---------------------------------------------------------------------------------------------------
+
+    def steps(
+        self, followed: Order | None, sell_price: Callable[[], Decimal], printed_at: int, closes_at: int, at: int
+    ) -> list[Step]:
+        """What is to be done now, mostly nothing.
+
+        `followed` is the order the state machine follows, `sell_price` tells that of a limit sell, `printed_at` when
+        the symbol last traded, `closes_at` the session's close.
+        """
+        if self.plan is Plan.WITHDRAW:
+            return self._cancel(self._ledger.open_orders, at)
+        if self.plan.is_at_market:
+            return self._at_market(printed_at, closes_at, at)
+        if followed is None:
+            return self._offer(sell_price, at)
+        if followed.side == "buy":
+            return self._make_way(followed, at)
+        return self._keep_covered(followed, at)
+
+    def _offer(self, price: Callable[[], Decimal], at: int) -> list[Step]:
+        if not self._ledger.whole_shares or at < self.retry_at:
+            return []
+        # The broker takes no sell that a buy of the same account could meet.
+        buys = [order for order in self._ledger.open_orders if order.side == "buy"]
+        meeting = [order for order in buys if order.limit_price is None or order.limit_price >= price()]
+        return self._cancel(meeting, at) if meeting else [Sell("limit")]
+
+    def _make_way(self, buy: Order, at: int) -> list[Step]:
+        """A buy that works while shares from elsewhere are held is in the way of their exit."""
+        if not self._ledger.whole_shares or buy.has_moved_shares:
+            return []
+        return self._cancel([buy], at)
+
+    def _keep_covered(self, sell: Order, at: int) -> list[Step]:
+        """While a sell works: every share held by facts is on offer, and not one more; else it goes for one of all.
+
+        What a listing alone claims to be held waits for the end of the sell that works.
+        """
+        ledger = self._ledger
+        if ledger.version == self._covered_version and not sell.cancel_sent_at:
+            return []
+        offered = ZERO
+        # The leg of an exit made by hand that waits for the other one to end offers no shares of its own.
+        for order in [o for o in self._sells if o.status != "held"] or self._sells:
+            if order.remaining is None:
+                return []
+            offered += order.remaining
+        if abs(ledger.position - ledger.unoffered - offered) < 1:
+            self._covered_version = ledger.version
+            return []
+        return self._cancel([sell], at)
+
+    def _at_market(self, printed_at: int, closes_at: int, at: int) -> list[Step]:
+        orders = self._ledger.open_orders
+        in_the_way = [order for order in orders if not self._is_full_exit(order)]
+        if in_the_way:
+            return self._cancel(in_the_way, at)
+        if orders:
+            return self._watch(orders[0], printed_at, closes_at, at)
+        if not self._ledger.whole_shares or at < self.retry_at:
+            return []
+        return [Sell("market")]
+
+    def _watch(self, exit_: Order, printed_at: int, closes_at: int, at: int) -> list[Step]:
+        """A market exit that stands unfilled while its symbol trades: ask for it, then cancel it and send another."""
+        since = max(exit_.submitted_at, exit_.moved_at)
+        if exit_.cancel_sent_at:
+            return self._cancel([exit_], at)
+        if not exit_.id or printed_at <= since or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
+            return []
+        patience = STUCK_AFTER[min(self._stuck, len(STUCK_AFTER) - 1)]
+        if at - since >= patience:
+            self._stuck += 1
+            return self._cancel([exit_], at)
+        if at - since >= patience // 2 and self._asked is not exit_:
+            self._asked = exit_
+            return [AskOrder(exit_.symbol, exit_.id)]
+        return []
+
+    def _is_full_exit(self, order: Order) -> bool:
+        """A market sell of ours for all that is held."""
+        return (
+            order.is_bots
+            and order.side == "sell"
+            and order.type == "market"
+            and order.remaining is not None
+            and abs(order.remaining - self._ledger.position) < 1
+        )
+
+    @property
+    def _sells(self) -> list[Order]:
+        return [order for order in self._ledger.open_orders if order.side == "sell"]
+
+    @staticmethod
+    def _cancel(orders: Sequence[Order], at: int) -> list[Step]:
+        return [cancel(order, at) for order in orders if at - order.cancel_sent_at >= CANCEL_AGAIN]
+
+
+def cancel(order: Order, at: int) -> CancelOrder:
+    """Ask for a cancel of `order`, and note when."""
+    order.cancel_sent_at = at
+    return CancelOrder(order.symbol, order.client_order_id, order.id)
