@@ -332,6 +332,7 @@ class ScalpAlgo:
         self.ledger.adopt_position(position.qty, position.avg_entry_price, as_of, ids)
         for report in executions[held_already:]:
             self._tell(self.ledger.merge(msgspec.structs.replace(report, at=max(report.at or 0, as_of + 1))), report)
+        self.ledger.positions_before.clear()  # which of them were held is a guess
         return self._on_listed(position, before, at)
 
     def begin_session(self, session: Session) -> None:

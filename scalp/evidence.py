@@ -26,13 +26,14 @@ the day or sells at market. The calendar weighs what the clock claims in the sam
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.ledger import Ledger
-from scalp.messages import MINUTE, SECOND, PositionReport
+from scalp.ledger import ZERO, Ledger
+from scalp.messages import MINUTE, SECOND, OrderReport, PositionReport
 
 SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows
 LOOK_AGAIN = 5 * SECOND  # between two looks at what is in doubt, listings that lag by less agree by then
@@ -131,17 +132,30 @@ class Evidence:
         return True
 
 
-def held_already(listed: Decimal, recent: Sequence[Decimal]) -> int:
-    """How many of the `recent` executions (signed shares, oldest first) the first listed position holds already.
+def held_already(listed: Decimal, recent: Sequence[OrderReport], on_offer: Decimal = ZERO) -> int:
+    """How many of the `recent` executions, oldest first, the first listed position holds already.
 
     A listing lags behind executions, by how much is not known. What was held before them is `listed` less those that it
-    holds; of the possible answers (nobody was short) the one with the least held before is taken, so that no share is
-    offered twice.
+    holds. An answer is possible if nobody was short at any time, and if what a sell still had on offer was held: after
+    each of its executions, and `on_offer` in the end. Of the possible answers the one with the least held before is
+    taken, so that no share is offered twice.
     """
-    holds, least, before = len(recent), None, listed
-    for count in range(len(recent) + 1):
-        if count:
-            before -= recent[count - 1]
-        if before >= 0 and (least is None or before <= least):
-            holds, least = count, before
-    return holds
+    sums = list(itertools.accumulate((executed(report) for report in recent), initial=ZERO))
+    leaves = [ZERO, *(_left_on_offer(report) for report in recent)]
+    leaves[-1] = max(leaves[-1], on_offer)
+    least = max(need - done for need, done in zip(leaves, sums, strict=True))  # held before all of them
+    possible = [(listed - done, -count) for count, done in enumerate(sums) if listed - done >= least]
+    return -min(possible)[1] if possible else len(recent)
+
+
+def executed(report: OrderReport) -> Decimal:
+    """What an execution (or an order that ended) did to the position, in signed shares."""
+    qty = report.execution_qty or report.filled_qty or ZERO
+    return qty if report.side == "buy" else -qty
+
+
+def _left_on_offer(report: OrderReport) -> Decimal:
+    """What a sell had still to sell after this execution."""
+    if report.side == "buy" or report.qty is None or report.filled_qty is None or report.execution_qty is None:
+        return ZERO
+    return max(report.qty - report.filled_qty, ZERO)

@@ -24,7 +24,7 @@ from scalp.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.evidence import Evidence, Verdict, held_already
 from scalp.fleet import Fleet
 from scalp.ledger import ZERO, Ledger
-from scalp.messages import SECOND, OrderReport, PositionReport
+from scalp.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
 
 log = logging.getLogger("scalp.reconcile")
 
@@ -208,7 +208,9 @@ class Reconciler:
         if symbol in listed.unreadable and symbol not in listed.positions:
             self._unlisted.add(symbol)
         position = listed.position(symbol)
-        count = held_already(position.qty, [_signed(report) for report in executions])
+        sells = [report for report in orders if report.side == "sell" and report.status not in FINAL_STATUSES]
+        on_offer = sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
+        count = held_already(position.qty, executions, on_offer)
         self.news_at_start.update(report.execution_id for report in executions[count:] if report.execution_id)
         self._fleet.on_snapshot(symbol, orders, position, listed.as_of, executions, count)
         if symbol in listed.unreadable:
@@ -395,9 +397,3 @@ class Reconciler:
     def _has_ended(ledger: Ledger, order_id: str) -> bool:
         order = ledger.find(order_id)
         return order is None or order.has_ended
-
-
-def _signed(report: OrderReport) -> Decimal:
-    """What an execution (or an order that ended) did to the position."""
-    qty = report.execution_qty or report.filled_qty or ZERO
-    return qty if report.side == "buy" else -qty

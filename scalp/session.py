@@ -325,9 +325,10 @@ class TradingSession:
             page = await self.broker.counted(self.rest.orders("all", list(self.fleet.algos), since))
             before = len(found)
             for report in page.rows:
-                if report.filled_qty and report.filled_avg_price and report.at is not None:
+                at = report.at or report.submitted_at  # one that was cancelled in part does not tell when it filled
+                if report.filled_qty and report.filled_avg_price and at is not None:
                     price = report.filled_avg_price
-                    found[report.id] = Fill(report.symbol, report.side, report.filled_qty, price, report.at)
+                    found[report.id] = Fill(report.symbol, report.side, report.filled_qty, price, at)
             last = page.rows[-1].submitted_at if page.rows else None
             if page.length < ORDERS_PAGE or last is None or (last <= since and len(found) == before):
                 return sorted(found.values(), key=lambda fill: fill.at)

@@ -1,0 +1,157 @@
+"""What a listing is worth beside executions: the table of `scalp.evidence`, row by row."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from scalp.evidence import Evidence, Verdict, held_already
+from scalp.ledger import Ledger
+from scalp.messages import SECOND, OrderReport
+from tests.helpers import BrokerOrder, position
+
+NOW = 1_000_000 * SECOND
+
+
+def ledger(held: int = 0) -> Ledger:
+    book = Ledger("AAPL")
+    book.adopt_position(Decimal(held), Decimal(100), NOW - 3600 * SECOND)
+    return book
+
+
+def weigh(evidence: Evidence, book: Ledger, listed: int, after: float, transferred: int = 0, knows: bool = True) -> str:
+    at = NOW + round(after * SECOND)
+    return evidence.weigh(book, position(listed, 100), at, Decimal(transferred), knows).value
+
+
+def test_sources_that_agree_leave_no_doubt() -> None:
+    evidence, book = Evidence(), ledger(5)
+    assert weigh(evidence, book, 5, 0) == "agrees"
+    assert weigh(evidence, book, 3, 1) == "doubt"
+    assert evidence.doubts == [("AAPL", 5, 3)]
+    assert weigh(evidence, book, 5, 2) == "agrees"
+    assert evidence.doubts == []
+
+
+def test_less_listed_is_never_believed() -> None:
+    evidence, book = Evidence(), ledger(5)
+    assert [weigh(evidence, book, 0, minute * 60) for minute in range(300)] == ["doubt"] * 300
+
+
+def test_a_surplus_is_believed_when_it_has_stood_for_a_minute() -> None:
+    evidence, book = Evidence(), ledger(5)
+    assert [weigh(evidence, book, 9, after) for after in (0, 30, 59.9, 60)] == ["doubt", "doubt", "doubt", "surplus"]
+
+
+@pytest.mark.parametrize("change", ["listing", "ledger", "agreement"])
+def test_the_minute_begins_anew_when_anything_changes(change: str) -> None:
+    evidence, book = Evidence(), ledger(5)
+    assert weigh(evidence, book, 9, 0) == "doubt"
+    if change == "listing":
+        assert weigh(evidence, book, 8, 30) == "doubt"
+    elif change == "agreement":
+        assert weigh(evidence, book, 5, 30) == "agrees"
+    else:
+        book.merge(BrokerOrder("b1", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
+    assert weigh(evidence, book, 9, 61) == "doubt"
+
+
+def test_a_listing_of_before_an_execution_of_ours_is_behind() -> None:
+    """Where executions can be read they speak against it; else it counts as a surplus."""
+    for knows, verdict in ((True, "doubt"), (False, "surplus")):
+        evidence, book = Evidence(), ledger(5)
+        sell = BrokerOrder("s1", "sell", Decimal(5), Decimal(100), submitted_at=NOW)
+        book.merge(sell.report("fill", 5, at=NOW))
+        assert weigh(evidence, book, 5, 0, knows=knows) == "doubt"
+        assert weigh(evidence, book, 5, 600, knows=knows) == verdict
+
+
+def test_a_transfer_explains_a_difference_at_once() -> None:
+    evidence, book = Evidence(), ledger(5)
+    assert weigh(evidence, book, 3, 0, transferred=-2) == "explained"
+    assert weigh(evidence, book, 2, 1, transferred=-2) == "doubt"
+
+
+def test_a_claim_may_be_taken_back_by_a_claim() -> None:
+    evidence, book = Evidence(), ledger(5)
+    book.claim(Decimal(4), Decimal(90))
+    assert (book.position, book.entry_price) == (9, 100)
+    assert weigh(evidence, book, 5, 0) == "doubt"
+    assert weigh(evidence, book, 5, 5) == Verdict.SURPLUS.value
+    assert weigh(evidence, book, 4, 6) == "doubt"  # one less than executions tell of
+    assert weigh(evidence, book, 4, 600) == "doubt"
+
+
+def test_an_execution_of_before_the_adopted_position_may_be_in_it() -> None:
+    """The order was listed without it, the position with it; only one of the two can have been of that moment."""
+    evidence, book = Evidence(), Ledger("AAPL")
+    buy = BrokerOrder("b1", submitted_at=NOW - 100 * SECOND)
+    book.merge(buy.report())
+    book.adopt_position(Decimal(10), Decimal(100), NOW)
+    book.merge(buy.report("fill", 10, 100, at=NOW - SECOND))
+    assert book.position == 20  # growth of an order that is followed is always news
+    assert [weigh(evidence, book, 10, after) for after in (0, 5)] == ["doubt", "explained"]
+    # But never more than was adopted.
+    book = Ledger("AAPL")
+    book.merge(BrokerOrder("b1", submitted_at=NOW - 100 * SECOND).report())
+    book.adopt_position(Decimal(0), None, NOW)
+    book.merge(BrokerOrder("b1", submitted_at=NOW - 100 * SECOND).report("fill", 10, 100, at=NOW - SECOND))
+    assert [weigh(evidence, book, 0, after) for after in (0, 5, 600)] == ["doubt"] * 3
+
+
+def executions(*signed: int | tuple[int, int]) -> list[OrderReport]:
+    """One a number: shares bought, or sold with a minus; in a pair the second is what its order still had to do."""
+    reports = []
+    for number, what in enumerate(signed):
+        shares, leaves = what if isinstance(what, tuple) else (what, 0)
+        side = "buy" if shares > 0 else "sell"
+        order = BrokerOrder(f"o{number}", side, Decimal(abs(shares) + leaves), Decimal(100))
+        reports.append(order.report("partial_fill" if leaves else "fill", abs(shares)))
+    return reports
+
+
+@pytest.mark.parametrize(
+    ("listed", "recent", "on_offer", "count"),
+    [
+        (0, [], 0, 0),
+        (7, [], 0, 0),
+        (10, [10], 0, 1),  # bought just now, and listed
+        (0, [10], 0, 0),  # not listed yet
+        (3, [10], 0, 0),  # 3 of before
+        (13, [10], 0, 1),
+        (10, [-10], 0, 0),  # sold just now, not listed yet
+        (0, [-10], 0, 1),
+        (0, [10, -10], 0, 2),
+        (10, [10, -10], 0, 1),
+        (0, [6, -10, -13, -2], 0, 4),  # the most of them was bought before
+        (4, [5, 5], 0, 0),  # 4 of before
+        (5, [5, 5], 0, 1),
+        (-5, [], 0, 0),
+        (18, [(-4, 22), (-4, 18)], 18, 2),  # the sell that works holds 18, and held 26 before
+        (26, [(-4, 22), (-4, 18)], 18, 0),  # not listed yet
+        (22, [(-4, 22), (-4, 18)], 18, 1),
+        (18, [-4, -4], 18, 2),  # by the listed order alone
+        (18, [-4, -4], 0, 0),  # nobody knows: no share is offered twice
+    ],
+)
+def test_how_many_of_the_newest_executions_the_first_listing_holds(
+    listed: int, recent: list[int | tuple[int, int]], on_offer: int, count: int
+) -> None:
+    assert held_already(Decimal(listed), executions(*recent), Decimal(on_offer)) == count
+
+
+@pytest.mark.parametrize(("gaps", "given_up"), [((5, 5, 5), True), ((5, 5), False), ((1, 1, 1, 1, 1), False)])
+def test_an_order_absent_look_after_look_is_given_up(gaps: tuple[float, ...], given_up: bool) -> None:
+    evidence, at, said = Evidence(), float(NOW), []
+    for gap in gaps:
+        said.append(evidence.is_absent("o1", False, round(at)))
+        at += gap * SECOND
+    assert any(said) is given_up
+
+
+def test_an_order_found_anywhere_is_not_absent() -> None:
+    evidence = Evidence()
+    looks = [(False, 0), (False, 5), (True, 10), (False, 15), (False, 20), (False, 25)]
+    said = [evidence.is_absent("o1", found, NOW + after * SECOND) for found, after in looks]
+    assert said == [False] * 5 + [True]
