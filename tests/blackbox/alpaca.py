@@ -105,6 +105,7 @@ class Alpaca(Streams):
         self.orders: dict[str, dict[str, Any]] = {}  # by id, oldest first
         self.positions: dict[str, tuple[Decimal, Decimal]] = {}  # symbol -> shares, average price
         self.current_prices: dict[str, str] = {}  # of those whose position tells it
+        self._wrongs: list[str] = []
         self.activities: Rows = []  # what became of the account, in time order: executions, and what a test adds
         # What listings show is so many seconds old, and then what a test makes of it.
         self.positions_lag = self.orders_lag = self.activities_lag = 0.0
@@ -197,6 +198,18 @@ class Alpaca(Streams):
             if symbol in ("", r.body["symbol"]) and side in ("", r.body["side"])
         ]  # fmt: skip
 
+    def wrongs(self) -> list[str]:
+        """What must never be, whatever the story."""
+        found = list(self._wrongs)
+        for buy in self.posted(side="buy"):
+            same = [r for r in self.posted(side="buy") if r.body["client_order_id"] == buy.body["client_order_id"]]
+            if len([r for r in same if r.status != 429]) > 1:
+                found.append(f"a buy was sent twice: {buy.body}")
+        for sell in self.posted(side="sell"):
+            if sell.body.get("position_intent") != "sell_to_close":
+                found.append(f"a sell that could go short: {sell.body}")
+        return found
+
     def open_orders(self, symbol: str = "") -> list[dict[str, Any]]:
         return [o for o in self.orders.values() if o["status"] in OPEN_STATUSES and symbol in ("", o["symbol"])]
 
@@ -251,6 +264,8 @@ class Alpaca(Streams):
             held += shares
         else:
             held -= shares
+        if held < 0:
+            self._wrongs.append(f"{held} shares held after {order}")
         self.positions[order["symbol"]] = (held, entry)
         self._note_positions()
         kind = "fill" if is_full else "partial_fill"
@@ -477,6 +492,10 @@ class Alpaca(Streams):
                 return _error(422, 42210000, INTENT)
             if Decimal(body["qty"]) > held - offered:
                 return no_shares(body["qty"], held - offered)
+        if own := [o for o in self.open_orders(body["symbol"]) if o["client_order_id"].startswith("scalp-")]:
+            self._wrongs.append(f"a second order at work: {body} beside {own}")
+        if body["side"] == "buy" and self.positions.get(body["symbol"], (0, 0))[0]:
+            self._wrongs.append(f"bought more than a lot: {body}, {self.positions[body['symbol']]} held")
         order = self._new_order(body)
         shown = self._shown(order)
         order["status"] = "new"
