@@ -13,6 +13,7 @@ import asyncio
 import datetime as dt
 import time
 import uuid
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,9 +22,10 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from tests.blackbox.sockets import DATE, KEY, NEW_YORK, POLYGON_KEY, SECRET, Streams, utc
+from tests.blackbox.sockets import DATE, KEY, NEW_YORK, POLYGON_KEY, SECRET, Streams, seconds, utc
 
 OPEN_STATUSES = ("pending_new", "accepted", "new", "partially_filled", "pending_cancel", "calculated-in-a-new-way")
+INTENT = "position intent mismatch, inferred: sell_to_open, specified: sell_to_close"
 HTML = "<html><head><title>504 Gateway Time-out</title></head><body>nginx</body></html>"
 
 
@@ -46,6 +48,8 @@ class Request:
 
 
 Answer = Callable[[Request], Awaitable[web.Response | None]]  # None: let the ordinary answer follow
+Rows = list[dict[str, Any]]
+EVER = float("inf")
 
 
 def answer(status: int, body: object = None, **headers: str) -> Answer:
@@ -76,6 +80,16 @@ async def never_arrives(request: Request) -> None:
     raise BrokenConnection
 
 
+def in_turn(*answers: Answer) -> Answer:
+    """One answer after the other, the last one for ever."""
+    left = list(answers)
+
+    async def say(request: Request) -> web.Response | None:
+        return await (left.pop(0) if len(left) > 1 else left[0])(request)
+
+    return say
+
+
 class Alpaca(Streams):
     """`at` is the New York time at which the bot starts; `close` is what the clock tells of the session's end."""
 
@@ -91,11 +105,23 @@ class Alpaca(Streams):
         self.orders: dict[str, dict[str, Any]] = {}  # by id, oldest first
         self.positions: dict[str, tuple[Decimal, Decimal]] = {}  # symbol -> shares, average price
         self.current_prices: dict[str, str] = {}  # of those whose position tells it
+        self._wrongs: list[str] = []
+        self.activities: Rows = []  # what became of the account, in time order: executions, and what a test adds
+        # What listings show is so many seconds old, and then what a test makes of it.
+        self.positions_lag = self.orders_lag = self.activities_lag = 0.0
+        self.shown_positions: Callable[[Rows], Rows] = list
+        self.shown_orders: Callable[[Rows], Rows] = list
+        self.shown_activities: Callable[[Rows], Rows] = list
+        self.clock_says: dict[str, Any] = {}  # in place of the clock's own fields
+        self.calendar_close: float | None = None  # None: the clock's
+        self.asset_fields: dict[str, dict[str, Any]] = {}  # in place of an asset's own
         self.order_fields: tuple[str, ...] = ()  # of orders; (): all of them
         self.rate_limit_headers = True
         self.obeys_cancels = True  # False: a cancel is taken note of and nothing follows
         self.tells_updates = True
-        self._answers: list[tuple[str, str, Answer, int]] = []
+        self._answers: list[tuple[str, str, Answer, int, float]] = []
+        self._positions_past: list[tuple[float, dict[str, tuple[Decimal, Decimal]]]] = []
+        self._orders_past: dict[str, list[tuple[float, dict[str, Any]]]] = {}
         self.port = 0
 
     # -- a server -----------------------------------------------------------------------------------------------------
@@ -136,9 +162,16 @@ class Alpaca(Streams):
 
     # -- what tests ask -----------------------------------------------------------------------------------------------
 
-    def on(self, method: str, path: str, answer: Answer, times: int = 1_000_000) -> None:
-        """Answer the next `times` requests of `method` whose path, or the symbol in whose body, begins like this."""
-        self._answers.append((method, path, answer, times))
+    def on(self, method: str, path: str, answer: Answer, times: int = 1_000_000, seconds: float = EVER) -> None:
+        """Answer the next `times` requests of `method` whose path, or the symbol in whose body, begins like this.
+
+        A path that ends in "$" is meant whole. After `seconds` of the exchange the ordinary answers are back.
+        """
+        self._answers.append((method, path, answer, times, self.now + seconds))
+
+    def off(self, method: str, path: str) -> None:
+        """From now on the ordinary answers."""
+        self._answers = [scripted for scripted in self._answers if scripted[:2] != (method, path)]
 
     def taking(self, then: Answer) -> Answer:
         """Do what is asked, and only then `then`: its answer is what is heard, if it has one."""
@@ -150,8 +183,13 @@ class Alpaca(Streams):
         return take
 
     def asked(self, method: str, path: str = "/") -> list[Request]:
-        """The requests so far of `method` to paths that begin with `path`."""
-        return [r for r in self.requests if r.method == method and r.path.startswith(path)]
+        """The requests so far of `method` to paths that begin with `path`, or are it where it ends in "$"."""
+        return [r for r in self.requests if r.method == method and _is_like(r.path, path)]
+
+    def order_of(self, request: Request) -> dict[str, Any]:
+        """The order that a POST made, or that a DELETE was about."""
+        wanted = request.body.get("client_order_id") or request.path.rpartition("/")[2]
+        return next(o for o in self.orders.values() if wanted in (o["client_order_id"], o["id"]))
 
     def posted(self, symbol: str = "", side: str = "") -> list[Request]:
         """The orders the bot tried to send, also those that were refused."""
@@ -159,6 +197,18 @@ class Alpaca(Streams):
             r for r in self.asked("POST", "/v2/orders")
             if symbol in ("", r.body["symbol"]) and side in ("", r.body["side"])
         ]  # fmt: skip
+
+    def wrongs(self) -> list[str]:
+        """What must never be, whatever the story."""
+        found = list(self._wrongs)
+        for buy in self.posted(side="buy"):
+            same = [r for r in self.posted(side="buy") if r.body["client_order_id"] == buy.body["client_order_id"]]
+            if len([r for r in same if r.status != 429]) > 1:
+                found.append(f"a buy was sent twice: {buy.body}")
+        for sell in self.posted(side="sell"):
+            if sell.body.get("position_intent") != "sell_to_close":
+                found.append(f"a sell that could go short: {sell.body}")
+        return found
 
     def open_orders(self, symbol: str = "") -> list[dict[str, Any]]:
         return [o for o in self.orders.values() if o["status"] in OPEN_STATUSES and symbol in ("", o["symbol"])]
@@ -178,6 +228,7 @@ class Alpaca(Streams):
     def hold(self, symbol: str, qty: int, price: str) -> None:
         """A position that is there."""
         self.positions[symbol] = (Decimal(qty), Decimal(price))
+        self._note_positions()
 
     def place(self, symbol: str, side: str, qty: int, price: str | None, **fields: Any) -> dict[str, Any]:
         """An order that is there without the bot having sent it (by hand, or by an earlier run)."""
@@ -185,12 +236,16 @@ class Alpaca(Streams):
                                  "type": "limit" if price else "market",
                                  "client_order_id": str(uuid.uuid4())})  # fmt: skip
         order.update({"status": "new"} | fields)
+        self._note(order)
         return order
 
     async def fill(
         self, order: dict[str, Any], qty: int | None = None, price: str | None = None, tell: bool = True
     ) -> dict[str, Any]:
-        """Execute `qty` shares (default: the rest) at `price` (default: the limit); returns the update's data."""
+        """Execute `qty` shares (default: the rest) at `price` (default: the limit); returns the update's data.
+
+        With `tell` False the stream is silent about it; `tell_late` may send the update afterwards.
+        """
         done, wanted = Decimal(order["filled_qty"]), Decimal(order["qty"])
         shares = wanted - done if qty is None else Decimal(qty)
         at = Decimal(price or order["limit_price"] or "100")
@@ -200,29 +255,62 @@ class Alpaca(Streams):
         is_full = total == wanted
         if is_full or order["status"] in ("new", "pending_new"):
             order["status"] = "filled" if is_full else "partially_filled"
+        if is_full:
+            order["filled_at"] = utc(self.now)
+        self._note(order)
         held, entry = self.positions.get(order["symbol"], (Decimal(0), Decimal(0)))
         if order["side"] == "buy":
             entry = (held * entry + shares * at) / (held + shares)
             held += shares
         else:
             held -= shares
+        if held < 0:
+            self._wrongs.append(f"{held} shares held after {order}")
         self.positions[order["symbol"]] = (held, entry)
-        extra = {"price": str(at), "qty": str(shares), "position_qty": str(held)}
-        return await self.tell("fill" if is_full else "partial_fill", order, quietly=not tell, **extra)
+        self._note_positions()
+        kind = "fill" if is_full else "partial_fill"
+        execution = str(uuid.uuid4())
+        self.activities.append({
+            "id": self._activity_id(execution), "activity_type": "FILL", "type": kind, "order_id": order["id"],
+            "order_status": order["status"], "side": order["side"], "symbol": order["symbol"], "price": str(at),
+            "qty": str(shares), "cum_qty": str(total), "leaves_qty": str(wanted - total),
+            "transaction_time": self._to_microseconds(self.now),
+        })  # fmt: skip
+        extra = {"price": str(at), "qty": str(shares), "position_qty": str(held), "execution_id": execution}
+        return await self.tell(kind, order, quietly=not tell, **extra)
+
+    def transfer(self, symbol: str, qty: int, price: str) -> None:
+        """Shares come from another broker: no order, no execution, no row of this day."""
+        held, entry = self.positions.get(symbol, (Decimal(0), Decimal(0)))
+        total = held + qty
+        self.positions[symbol] = (total, (held * entry + qty * Decimal(price)) / total)
+        self._note_positions()
+
+    async def tell_late(self, data: dict[str, Any]) -> None:
+        """Send an update that was kept back, as it was made; only the time of its sending is now."""
+        await self.send_update({"stream": "trade_updates", "data": data | {"at": utc(self.now)}})
 
     async def end(self, order: dict[str, Any], status: str = "canceled", tell: bool = True) -> dict[str, Any]:
         order["status"] = status
+        order["failed_at" if status == "rejected" else f"{status}_at"] = utc(self.now)
+        self._note(order)
         return await self.tell(status, order, quietly=not tell)
 
     async def replace(self, order: dict[str, Any], price: str) -> dict[str, Any]:
         """Somebody edits an order by hand: it ends, and a new one follows; returns that."""
-        order["status"] = "replaced"
-        new = self.place(
-            order["symbol"], order["side"], int(Decimal(order["qty"]) - Decimal(order["filled_qty"])), price
-        )
-        new["replaces"], order["replaced_by"] = order["id"], new["id"]
+        new = self._replace(order, {"limit_price": price})
         await self.tell("replaced", order)
         await self.tell("new", new)
+        return new
+
+    def _replace(self, order: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        rest = int(Decimal(changes.get("qty", order["qty"])) - Decimal(order["filled_qty"]))
+        new = self.place(order["symbol"], order["side"], rest, changes.get("limit_price", order["limit_price"]))
+        if "client_order_id" in changes:
+            new["client_order_id"] = changes["client_order_id"]
+        new["replaces"], order["replaced_by"] = order["id"], new["id"]
+        order["status"], order["replaced_at"] = "replaced", utc(self.now)
+        self._note(order)
         return new
 
     async def tell(self, event: str, order: dict[str, Any], quietly: bool = False, **extra: Any) -> dict[str, Any]:
@@ -260,12 +348,14 @@ class Alpaca(Streams):
         return {"X-Ratelimit-Limit": "200", "X-Ratelimit-Remaining": str(remaining), "X-Ratelimit-Reset": str(reset)}
 
     async def _scripted(self, request: Request) -> web.Response | None:
-        for index, (method, path, answer, times) in enumerate(self._answers):
-            if method == request.method and (request.path.startswith(path) or request.body.get("symbol") == path):
+        for index, (method, path, answer, times, until) in enumerate(self._answers):
+            if request.when >= until or method != request.method:
+                continue
+            if _is_like(request.path, path) or request.body.get("symbol") == path:
                 if times == 1:
                     del self._answers[index]
                 else:
-                    self._answers[index] = (method, path, answer, times - 1)
+                    self._answers[index] = (method, path, answer, times - 1, until)
                 return await answer(request)
         return None
 
@@ -281,9 +371,7 @@ class Alpaca(Streams):
             case "GET", ["clock"]:
                 return self._clock()
             case "GET", ["calendar"]:
-                day = {"date": DATE, "open": "09:30", "close": f"{self._new_york(self.close):%H:%M}",
-                       "session_open": "0400", "session_close": "2000", "settlement_date": "2031-03-13"}  # fmt: skip
-                return web.json_response([day])
+                return web.json_response(self._calendar(request.query))
             case "GET", ["account"]:
                 return web.json_response(self.account)
             case "GET", ["assets"]:
@@ -301,13 +389,24 @@ class Alpaca(Streams):
                     if order["client_order_id"] == request.query["client_order_id"]:
                         return web.json_response(self._shown(order))
                 return _error(404, 40410000, "order not found")
-            case "GET" | "DELETE", ["orders", order_id]:
+            case "GET" | "DELETE" | "PATCH", ["orders", order_id]:
                 if order_id not in self.orders:
                     return _error(404, 40410000, f"order not found for {order_id}")
                 order = self.orders[order_id]
+                if method == "PATCH":
+                    return self._patch(order, request.body)
                 return web.json_response(self._shown(order)) if method == "GET" else self._cancel(order)
             case "GET", ["positions"]:
-                return web.json_response([self._position(s) for s, (held, _) in self.positions.items() if held])
+                return web.json_response(self.shown_positions(self._list_positions()))
+            case "GET", ["positions", symbol]:
+                for row in self.shown_positions(self._list_positions()):
+                    if row.get("symbol") == symbol:
+                        return web.json_response(row)
+                return _error(404, 40410000, "position does not exist")
+            case "GET", ["account", "activities"]:
+                return self._list_activities(request.query, request.query.get("activity_types", ""))
+            case "GET", ["account", "activities", kinds]:
+                return self._list_activities(request.query, kinds)
             case "GET", ["stocks", "bars"]:
                 return self._bars(request.query)
             case "GET", ["stocks", symbol, "trades", "latest"]:
@@ -336,7 +435,18 @@ class Alpaca(Streams):
             "next_open": f"{DATE}T09:30:00-04:00" if self.now < opens else "2031-03-13T09:30:00-04:00",
             "next_close": self._new_york(self.close).isoformat() if self.now < self.close
             else "2031-03-13T16:00:00-04:00",
-        })  # fmt: skip
+        } | self.clock_says)  # fmt: skip
+
+    def _calendar(self, query: dict[str, str]) -> Rows:
+        """Wednesday to Friday."""
+        close = self.close if self.calendar_close is None else self.calendar_close
+        closes = {DATE: f"{self._new_york(close):%H:%M}", "2031-03-13": "16:00", "2031-03-14": "16:00"}
+        return [
+            {"date": date, "open": "09:30", "close": close, "session_open": "0400", "session_close": "2000",
+             "settlement_date": "2031-03-17"}
+            for date, close in closes.items()
+            if query.get("start", date) <= date <= query.get("end", date)
+        ]  # fmt: skip
 
     @staticmethod
     def _new_york(at: float) -> dt.datetime:
@@ -344,7 +454,8 @@ class Alpaca(Streams):
 
     def _asset(self, symbol: str) -> dict[str, Any]:
         return {"id": str(uuid.uuid5(uuid.NAMESPACE_DNS, symbol)), "class": "us_equity", "exchange": "NASDAQ",
-                "symbol": symbol, "name": self.assets[symbol], "status": "active", "tradable": True}  # fmt: skip
+                "symbol": symbol, "name": self.assets[symbol], "status": "active", "tradable": True,
+                **self.asset_fields.get(symbol, {})}  # fmt: skip
 
     def _new_order(self, body: dict[str, Any]) -> dict[str, Any]:
         order = {
@@ -355,7 +466,8 @@ class Alpaca(Streams):
             "filled_qty": "0", "filled_avg_price": None, "order_class": "", "order_type": body["type"],
             "type": body["type"], "side": body["side"], "time_in_force": body.get("time_in_force", "day"),
             "limit_price": body.get("limit_price"), "stop_price": None, "status": "pending_new",
-            "extended_hours": False, "legs": None, "a_field_of_next_year": {"deep": [1, None]},
+            "position_intent": body.get("position_intent"), "extended_hours": False, "legs": None,
+            "a_field_of_next_year": {"deep": [1, None]},
         }  # fmt: skip
         self.orders[order["id"]] = order
         return order
@@ -369,17 +481,25 @@ class Alpaca(Streams):
                 Decimal((body if body["side"] == "buy" else other)["limit_price"])
                 >= Decimal((other if body["side"] == "buy" else body)["limit_price"])
             ):
-                return _error(403, 40310000, "potential wash trade detected. use complex orders")
+                return _error(403, 40310000, "potential wash trade detected. use complex orders",
+                              existing_order_id=other["id"],
+                              reject_reason=f"opposite side {other['type']} order exists")  # fmt: skip
         if body["side"] == "sell":
             offered = sum(Decimal(o["qty"]) - Decimal(o["filled_qty"]) for o in self.open_orders(body["symbol"])
                           if o["side"] == "sell")  # fmt: skip
-            free = self.positions.get(body["symbol"], (Decimal(0), Decimal(0)))[0] - offered
-            if Decimal(body["qty"]) > free:
-                text = f"insufficient qty available for order (requested: {body['qty']}, available: {free})"
-                return _error(403, 40310000, text)
+            held = self.positions.get(body["symbol"], (Decimal(0), Decimal(0)))[0]
+            if held <= 0 and body.get("position_intent") == "sell_to_close":
+                return _error(422, 42210000, INTENT)
+            if Decimal(body["qty"]) > held - offered:
+                return no_shares(body["qty"], held - offered)
+        if own := [o for o in self.open_orders(body["symbol"]) if o["client_order_id"].startswith("scalp-")]:
+            self._wrongs.append(f"a second order at work: {body} beside {own}")
+        if body["side"] == "buy" and self.positions.get(body["symbol"], (0, 0))[0]:
+            self._wrongs.append(f"bought more than a lot: {body}, {self.positions[body['symbol']]} held")
         order = self._new_order(body)
         shown = self._shown(order)
         order["status"] = "new"
+        self._note(order)
         if self.tells_updates:
             asyncio.get_running_loop().create_task(self.tell("new", order))
         return web.json_response(shown)
@@ -388,25 +508,87 @@ class Alpaca(Streams):
         if order["status"] not in OPEN_STATUSES:
             return _error(422, 42210000, f'order is already in "{order["status"]}" state')
         if self.obeys_cancels:
-            order["status"] = "canceled"
+            order["status"], order["canceled_at"] = "canceled", utc(self.now)
+            self._note(order)
             asyncio.get_running_loop().create_task(self.tell("canceled", order))
         else:
             order["status"] = "pending_cancel"
         return web.Response(status=204)
 
+    def _patch(self, order: dict[str, Any], changes: dict[str, Any]) -> web.Response:
+        if order["status"] not in ("new", "partially_filled"):
+            return _error(422, 42210000, "unable to replace order, order is not open")
+        new = self._replace(order, changes)
+        asyncio.get_running_loop().create_task(self.tell("replaced", order))
+        asyncio.get_running_loop().create_task(self.tell("new", new))
+        return web.json_response(self._shown(new))
+
     def _list_orders(self, query: dict[str, str]) -> web.Response:
-        wanted = query.get("symbols", "").split(",") if query.get("symbols") else None
-        found = [o for o in self.orders.values() if wanted is None or o["symbol"] in wanted]
-        if query.get("status", "open") == "open":
-            found = [o for o in found if o["status"] in OPEN_STATUSES]
-        found.sort(key=lambda o: o["submitted_at"], reverse=query.get("direction", "desc") == "desc")
-        return web.json_response([self._shown(o) for o in found[: int(query.get("limit", "50"))]])
+        """`nested` changes nothing here: no order has legs."""
+        wanted = query["symbols"].split(",") if query.get("symbols") else None
+        found = [o for o in self._orders_seen() if wanted is None or o["symbol"] in wanted]
+        status = query.get("status", "open")
+        if status != "all":
+            found = [o for o in found if (o["status"] in OPEN_STATUSES) == (status == "open")]
+        if "side" in query:
+            found = [o for o in found if o["side"] == query["side"]]
+        found = _between(found, "submitted_at", query)
+        found.sort(key=lambda o: seconds(o["submitted_at"]), reverse=query.get("direction", "desc") == "desc")
+        rows = [self._shown(o) for o in found[: min(int(query.get("limit", "50")), 500)]]
+        return web.json_response(self.shown_orders(rows))
+
+    def _list_activities(self, query: dict[str, str], kinds: str) -> web.Response:
+        found = [row for row in self.activities if not kinds or row["activity_type"] in kinds.split(",")]
+        if self.activities_lag:
+            found = [row for row in found if seconds(row["transaction_time"]) <= self.now - self.activities_lag]
+        found = self.shown_activities(found)
+        if "order_id" in query:
+            found = [row for row in found if row.get("order_id") == query["order_id"]]
+        found = _between(found, "transaction_time", query)
+        is_backwards = query.get("direction", "desc") == "desc"
+        found.sort(key=lambda row: row["id"], reverse=is_backwards)
+        if token := query.get("page_token"):
+            found = [row for row in found if (row["id"] < token if is_backwards else row["id"] > token)]
+        return web.json_response(found[: min(int(query.get("page_size", "100")), 100)])
+
+    def _activity_id(self, execution: str) -> str:
+        when = self._new_york(self.now)
+        return f"{when:%Y%m%d%H%M%S}{when.microsecond // 1000:03}::{execution}"
+
+    @staticmethod
+    def _to_microseconds(at: float) -> str:
+        """RFC 3339 in UTC, as activities tell it: three digits less than the stream."""
+        return f"{dt.datetime.fromtimestamp(at, dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+    def _note(self, order: dict[str, Any]) -> None:
+        """Keep what this order is now, for listings that lag."""
+        order["updated_at"] = utc(self.now)
+        when = float("-inf") if self._began is None else self.now
+        self._orders_past.setdefault(order["id"], []).append((when, dict(order)))
+
+    def _note_positions(self) -> None:
+        when = float("-inf") if self._began is None else self.now
+        self._positions_past.append((when, dict(self.positions)))
+
+    def _orders_seen(self) -> Rows:
+        """The orders as listings know them, which may be those of a while ago."""
+        if not self.orders_lag:
+            return list(self.orders.values())
+        then = self.now - self.orders_lag
+        past = [[copy for when, copy in notes if when <= then] for notes in self._orders_past.values()]
+        return [copies[-1] for copies in past if copies]
+
+    def _list_positions(self) -> Rows:
+        positions = self.positions
+        if self.positions_lag:
+            past = bisect_right([when for when, _ in self._positions_past], self.now - self.positions_lag)
+            positions = self._positions_past[past - 1][1] if past else {}
+        return [self._position(symbol, *row) for symbol, row in positions.items() if row[0]]
 
     def _shown(self, order: dict[str, Any]) -> dict[str, Any]:
         return {name: order[name] for name in self.order_fields or order}
 
-    def _position(self, symbol: str) -> dict[str, Any]:
-        held, entry = self.positions[symbol]
+    def _position(self, symbol: str, held: Decimal, entry: Decimal) -> dict[str, Any]:
         shown = {"asset_id": str(uuid.uuid4()), "symbol": symbol, "qty": str(held), "avg_entry_price": str(entry),
                  "side": "long" if held > 0 else "short", "unknown": None}  # fmt: skip
         return shown | ({"current_price": self.current_prices[symbol]} if symbol in self.current_prices else {})
@@ -435,5 +617,24 @@ class Alpaca(Streams):
         return web.json_response(found)
 
 
-def _error(status: int, code: int, message: str) -> web.Response:
-    return web.json_response({"code": code, "message": message}, status=status)
+def _error(status: int, code: int, message: str, **extra: str) -> web.Response:
+    return web.json_response({"code": code, "message": message, **extra}, status=status)
+
+
+def no_shares(requested: str, available: Decimal) -> web.Response:
+    """What a sell of more than is free is answered."""
+    text = f"insufficient qty available for order (requested: {requested}, available: {available})"
+    return _error(403, 40310000, text, available=str(available))
+
+
+def _is_like(path: str, wanted: str) -> bool:
+    return path == wanted[:-1] if wanted.endswith("$") else path.startswith(wanted)
+
+
+def _between(rows: Rows, name: str, query: dict[str, str]) -> Rows:
+    """Those whose time is strictly after `after` and before `until`, where they are asked for."""
+    after, until = (seconds(query[n]) if n in query else None for n in ("after", "until"))
+    return [
+        row for row in rows
+        if (after is None or seconds(row[name]) > after) and (until is None or seconds(row[name]) < until)
+    ]  # fmt: skip

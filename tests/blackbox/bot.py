@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import re
 import signal
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.blackbox.alpaca import KEY, POLYGON_KEY, SECRET, Alpaca
+from tests.blackbox.alpaca import KEY, NEW_YORK, POLYGON_KEY, SECRET, Alpaca
 
-MAIN = Path(__file__).resolve().parents[2] / "main.py"
+ROOT = Path(__file__).resolve().parents[2]
+BOT = (str(ROOT / "main.py"),)
+FLATTEN = ("-m", "scalp.flatten")
 ALWAYS = "return True"  # a signal
 CUSTOM = """from scalp import ScalpAlgo
 
@@ -57,9 +60,11 @@ class Bot:
         environment: dict[str, str] | None = None,
         signal: str = "",
         may_trace: bool = False,
+        program: tuple[str, ...] = BOT,
     ) -> None:
         """`signal`: the body of a custom `_calculate_buy_signal`, from the first bar on; `may_trace`: it fails."""
         self._may_trace = may_trace
+        self._program = program
         self.alpaca = alpaca
         self.arguments = arguments
         self.environment = {**alpaca.environment, **(environment or {})}
@@ -80,7 +85,7 @@ class Bot:
             sys.executable,
             "-W",
             "default::ResourceWarning",
-            str(MAIN),
+            *self._program,
             *self.arguments,
             cwd=self.folder,
             env={
@@ -88,6 +93,7 @@ class Bot:
                 "TZ": "Asia/Tokyo",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONUNBUFFERED": "1",
+                "PYTHONPATH": str(ROOT),
                 "XDG_STATE_HOME": str(self.folder / "state"),
                 **self.environment,
             },
@@ -110,7 +116,10 @@ class Bot:
         await self.process.wait()
         await self._reader
         if error is not None:
-            orders = "\n".join(f"{r.status} {r} {r.query or ''} {r.body or ''}" for r in self.alpaca.requests)
+            orders = "\n".join(
+                f"{dt.datetime.fromtimestamp(r.when, NEW_YORK):%H:%M:%S.%f} {r.status} {r} {r.query or r.body or ''}"
+                for r in self.alpaca.requests
+            )
             error.add_note(f"--- the bot said\n{self.text}\n--- it was asked for\n{orders}")
         log = self.folder / "console.log"
         written = log.read_text() if log.exists() else ""
@@ -119,10 +128,11 @@ class Bot:
         if self._own_folder:
             self._own_folder.cleanup()
         if error is None:
-            # What holds in every story: no key anywhere, no stack trace, nothing left undone.
+            # What holds in every story: no order that must not be, no key anywhere, no stack trace.
             for secret in (KEY, SECRET, POLYGON_KEY):
                 assert secret not in self.text + written
                 assert all(secret not in request.url for request in self.alpaca.requests)
+            assert not (wrongs := self.alpaca.wrongs()), wrongs
             for trouble in ("never awaited", "ResourceWarning", *(() if self._may_trace else ("Traceback",))):
                 assert trouble not in self.text, self.text
 
@@ -139,12 +149,22 @@ class Bot:
     async def order(self, symbol: str, side: str, nth: int = 1) -> dict[str, Any]:
         """Wait for the `nth` order of this kind that the exchange took; returns the exchange's own copy."""
 
-        def taken() -> list[dict[str, Any]]:
-            found = [o for o in self.alpaca.orders.values() if (o["symbol"], o["side"]) == (symbol, side)]
-            return [o for o in found if o["client_order_id"].startswith("scalp-")]
+        await until(lambda: len(self._own(symbol, side)) >= nth, f"{side} number {nth} of {symbol}")
+        return self._own(symbol, side)[nth - 1]
 
-        await until(lambda: len(taken()) >= nth, f"{side} number {nth} of {symbol}")
-        return taken()[nth - 1]
+    def _own(self, symbol: str, side: str) -> list[dict[str, Any]]:
+        found = [o for o in self.alpaca.orders.values() if (o["symbol"], o["side"]) == (symbol, side)]
+        return [o for o in found if o["client_order_id"].startswith("scalp-")]
+
+    async def holds(self, price: float = 50.0, *symbols: str) -> dict[str, Any]:
+        """A bar of `symbols` (default: AAPL), whose buys are filled and whose exits follow; returns the first exit."""
+        symbols = symbols or ("AAPL",)
+        before = {symbol: len(self._own(symbol, "buy")) + 1 for symbol in symbols}
+        await self.alpaca.fresh_bars(**dict.fromkeys(symbols, price))
+        for symbol, nth in before.items():
+            await self.alpaca.fill(await self.order(symbol, "buy", nth))
+        sells = [await self.order(symbol, "sell", nth) for symbol, nth in before.items()]
+        return sells[0]
 
     async def hears_all(self, symbol: str) -> None:
         """Wait until it has taken in what was streamed so far: after it comes a bar too old to change anything."""

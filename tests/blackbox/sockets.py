@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +16,14 @@ from aiohttp import WSMsgType, web
 NEW_YORK = ZoneInfo("America/New_York")
 DATE = "2031-03-12"  # a Wednesday, years from the machine's clock
 KEY, SECRET, POLYGON_KEY = "PKBLACKBOXKEY", "very-secret-blackbox-secret", "polygon-blackbox-key"
+
+
+class Market:
+    """What goes on meanwhile; a test may change the prices, and whether there are bars."""
+
+    def __init__(self, prices: dict[str, float], bars: bool) -> None:
+        self.prices = prices
+        self.bars = bars
 
 
 class Streams:
@@ -32,7 +42,11 @@ class Streams:
         self.feed_errors: dict[str, int] = {}  # "login" or a channel -> error code
         self.polygon_refuses = False
         self.channels: dict[str, list[str]] = {}
+        self._trade_id = 7
+        self._last_minute = 0.0  # of which a bar was sent
         self._update_sockets: list[web.WebSocketResponse] = []
+        self._authorized: set[web.WebSocketResponse] = set()  # of these
+        self._listeners: set[web.WebSocketResponse] = set()  # and of those
         self._feed_sockets: list[web.WebSocketResponse] = []
 
     async def close_sockets(self) -> None:
@@ -55,14 +69,53 @@ class Streams:
 
     # -- what tests do ------------------------------------------------------------------------------------------------
 
+    async def passes(self, seconds: float) -> None:
+        """Let so many seconds of the exchange go by."""
+        await self.reaches(self.now + seconds)
+
+    async def reaches(self, when: float | str) -> None:
+        """Wait until it is that time, in epoch seconds or as a New York time of the day."""
+        at = self.minute(when) if isinstance(when, str) else when
+        while (left := at - self.now) > 0:
+            await asyncio.sleep(min(max(left / self.speed, 0.002), 0.1))
+
+    async def fresh_bars(self, **closes: float) -> None:
+        """Stream the minute that has just ended, or, where that was sent, the next, once it has."""
+        start = max(self.now // 60 * 60 - 60, self._last_minute + 60)
+        await self.reaches(start + 61)
+        await self.bars(f"{dt.datetime.fromtimestamp(start, NEW_YORK):%H:%M}", **closes)
+
+    @contextlib.asynccontextmanager
+    async def market(self, every: float = 2.0, bars: bool = True, **prices: float) -> AsyncIterator[Market]:
+        """Meanwhile a trade of each symbol every so many seconds, and a bar of every minute, 1 s after its end."""
+        market = Market(prices, bars)
+        task = asyncio.create_task(self._trade_on(market, every))
+        try:
+            yield market
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _trade_on(self, market: Market, every: float) -> None:
+        while True:
+            with contextlib.suppress(ConnectionError):  # the bot has closed a socket
+                for symbol, price in market.prices.items():
+                    await self.trade(symbol, price)
+                start = (self.now - 1) // 60 * 60 - 60
+                if market.bars and start > self._last_minute:
+                    await self.bars(f"{dt.datetime.fromtimestamp(start, NEW_YORK):%H:%M}", **market.prices)
+            await self.passes(every)
+
     async def bar(self, symbol: str, minute: str, close: float, kind: str = "b") -> None:
         """Stream a minute bar (`kind` "u": a corrected one)."""
+        self._last_minute = max(self._last_minute, self.minute(minute))
         bar = {"T": kind, "S": symbol, "o": close, "h": close, "l": close, "c": close, "v": 100, "n": 3, "vw": close,
                "t": utc(self.minute(minute))}  # fmt: skip
         await self._stream([bar])
 
     async def bars(self, minute: str, **closes: float) -> None:
         """Stream one minute of several symbols in one frame."""
+        self._last_minute = max(self._last_minute, self.minute(minute))
         await self._stream([
             {"T": "b", "S": s, "o": c, "h": c, "l": c, "c": c, "v": 100, "n": 3, "vw": c,
              "t": utc(self.minute(minute))}
@@ -76,9 +129,22 @@ class Streams:
              "l": close, "a": close, "z": 12.0, "s": start, "e": start + 60000, "dv": "100.5"}
         ])  # fmt: skip
 
-    async def trade(self, symbol: str, price: float, conditions: tuple[str, ...] = ("@",)) -> None:
-        await self._stream([{"T": "t", "S": symbol, "i": 7, "x": "V", "p": price, "s": 100, "c": list(conditions),
-                             "z": "C", "t": utc(self.now)}])  # fmt: skip
+    async def trade(self, symbol: str, price: float, conditions: tuple[str, ...] = ("@",)) -> int:
+        """Stream a print; returns its id."""
+        self._trade_id += 1
+        await self._stream([{"T": "t", "S": symbol, "i": self._trade_id, "x": "V", "p": price, "s": 100,
+                             "c": list(conditions), "z": "C", "t": utc(self.now)}])  # fmt: skip
+        return self._trade_id
+
+    async def correct_trade(self, symbol: str, trade: int, was: float, price: float) -> None:
+        self._trade_id += 1
+        await self._stream([{"T": "c", "S": symbol, "x": "V", "oi": trade, "op": was, "os": 100, "oc": ["@"],
+                             "ci": self._trade_id, "cp": price, "cs": 100, "cc": ["@"], "z": "C",
+                             "t": utc(self.now)}])  # fmt: skip
+
+    async def cancel_trade(self, symbol: str, trade: int, was: float) -> None:
+        await self._stream([{"T": "x", "S": symbol, "i": trade, "x": "V", "p": was, "s": 100, "a": "C", "z": "C",
+                             "t": utc(self.now)}])  # fmt: skip
 
     def bar_text(self, symbol: str, minute: str, close: float) -> str:
         return json.dumps({"T": "b", "S": symbol, "o": close, "h": close, "l": close, "c": close, "v": 1, "n": 1,
@@ -86,7 +152,7 @@ class Streams:
 
     async def send_feed(self, text: str) -> None:
         """Send any frame on the market-data stream."""
-        for socket in self._feed_sockets:
+        for socket in list(self._feed_sockets):
             await socket.send_str(text)
 
     async def drop_feed(self) -> None:
@@ -94,13 +160,13 @@ class Streams:
             await socket.close(code=1011)
 
     async def _stream(self, messages: list[dict[str, Any]]) -> None:
-        for socket in self._feed_sockets:
+        for socket in list(self._feed_sockets):
             await socket.send_str(json.dumps(messages))
 
     async def send_update(self, message: object) -> None:
-        """Send any message on the order-update stream."""
-        for socket in self._update_sockets:
-            text = json.dumps(message)
+        """Send any message on the order-update stream, to whoever listens."""
+        text = json.dumps(message)
+        for socket in list(self._listeners):
             await (socket.send_bytes(text.encode()) if self.binary_frames else socket.send_str(text))
 
     async def drop_updates(self) -> None:
@@ -141,16 +207,23 @@ class Streams:
         finally:
             if socket in sockets:
                 sockets.remove(socket)
+            self._authorized.discard(socket)
+            self._listeners.discard(socket)
         return socket
 
     async def _serve_updates(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
         if message["action"] in ("auth", "authenticate"):
             await asyncio.sleep(self.login_delay)
-            body: dict[str, Any] = {"status": self.login_answer, "action": "authenticate"}
-            text = json.dumps({"stream": "authorization", "data": body})
+            answer = {"stream": "authorization", "data": {"status": self.login_answer, "action": "authenticate"}}
+            if self.login_answer == "authorized":
+                self._authorized.add(socket)
+        elif socket not in self._authorized:
+            answer = {"stream": "authorization", "data": {"status": "unauthorized", "action": "listen"}}
         else:
-            text = json.dumps({"stream": "listening", "data": {"streams": message["data"]["streams"]}})
+            answer = {"stream": "listening", "data": {"streams": message["data"]["streams"]}}
+            self._listeners.add(socket)
             self.is_listened_to = True
+        text = json.dumps(answer)
         await (socket.send_bytes(text.encode()) if self.binary_frames else socket.send_str(text))
 
     async def _serve_feed(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
@@ -192,3 +265,8 @@ def utc(at: float) -> str:
     """RFC 3339 in UTC with nanoseconds where it is not a whole second."""
     when = dt.datetime.fromtimestamp(at, dt.UTC)
     return f"{when:%Y-%m-%dT%H:%M:%S}" + (f".{when.microsecond:06d}789Z" if when.microsecond else "Z")
+
+
+def seconds(text: str) -> float:
+    """The epoch seconds of a time as it is sent."""
+    return dt.datetime.fromisoformat(text).timestamp()
