@@ -279,10 +279,10 @@ class ScalpAlgo:
         self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of, executions)
         return self._on_listed(listed, before, at)
 
-    def on_surplus(self, listed: PositionReport, at: int) -> list[Action]:
+    def on_surplus(self, listed: PositionReport, as_of: int, at: int) -> list[Action]:
         """More (or no more) is held than executions explain, by a listing alone: it is offered with the next sell."""
         before = self.ledger.position
-        self.ledger.claim(listed.qty - before, listed.avg_entry_price)
+        self.ledger.claim(listed.qty - before, listed.avg_entry_price, as_of)
         return self._on_listed(listed, before, at)
 
     def _on_listed(self, listed: PositionReport, before: Decimal, at: int) -> list[Action]:

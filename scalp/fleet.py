@@ -240,9 +240,9 @@ class Fleet:
         self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
         self._journal_position(position.symbol)
 
-    def on_surplus(self, position: PositionReport) -> None:
-        """A listed position that differs, that nothing explains, and that has stood."""
-        self._handle(position.symbol, lambda algo, at: algo.on_surplus(position, at))
+    def on_surplus(self, position: PositionReport, as_of: int) -> None:
+        """A position listed at `as_of` that differs, that nothing explains, and that has stood."""
+        self._handle(position.symbol, lambda algo, at: algo.on_surplus(position, as_of, at))
         self._journal_position(position.symbol)
 
     def on_order_gone(self, symbol: str, order_id: str) -> None:

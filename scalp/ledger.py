@@ -112,6 +112,8 @@ class Ledger:
         self._explained: set[str] = set()  # ids of the executions that are in an adopted position
         self.claimed = ZERO  # shares of the position that a listing alone claims, beyond what executions explain
         self.unoffered = ZERO  # those of them that wait for the end of the sell that works
+        self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions were not told of yet
+        self._claimed_at = 0  # as of when they were listed, exchange time, ns
         self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
         self.positions_before: set[Decimal] = set()  # what was held at some time since the adoption: a listing may lag
 
@@ -201,11 +203,13 @@ class Ledger:
         if is_new and self._is_at_the_turn(report):
             self.question = "whether an execution is in the listed position"
         new_qty, price = self._first_shares(order, report) if is_new else self._new_shares(order, report)
+        is_news = bool(new_qty)
+        new_qty -= self._explains_claim(order, report, new_qty)
         profit = self._book(order, new_qty, price) if new_qty else ZERO
         if new_qty and report.at is not None and report.at < self.adopted_at:
             self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
-        moved |= bool(new_qty) | self._move_status(order, report) | self._put_price_right(order, report)
+        moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)
         if moved:
             self.version += 1
         ended = order.has_ended and (is_new or not had_ended)
@@ -226,7 +230,7 @@ class Ledger:
         """
         self.position = self.adopted = qty
         self.entry_price = entry_price if qty else None
-        self.claimed = self.unoffered = self.overlap = ZERO
+        self.claimed = self.unoffered = self.overlap = self._unexplained = ZERO
         self.positions_before.clear()
         self.adopted_at = at
         self._explained.update(executions)
@@ -234,8 +238,10 @@ class Ledger:
             order.assumed = order.filled_qty
         self.version += 1
 
-    def claim(self, qty: Decimal, entry_price: Decimal | None) -> None:
-        """Take in shares (or give up such ones: `qty` below zero) that a listing alone tells of."""
+    def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
+        """Take in shares (or give up such ones: `qty` below zero) that a listing alone, of `at`, tells of."""
+        self._unexplained = max(self._unexplained + qty, ZERO)
+        self._claimed_at = at
         before = max(self.position, ZERO)
         if qty > 0 and entry_price is not None:
             known = self.entry_price if self.entry_price is not None else entry_price
@@ -246,6 +252,15 @@ class Ledger:
         if not self.position:
             self.entry_price = None
         self.version += 1
+
+    def _explains_claim(self, order: Order, report: OrderReport, qty: Decimal) -> Decimal:
+        """How many of `qty` shares just told of a listing had told of before: they are held already."""
+        if not qty or order.side != "buy" or report.at is None or report.at > self._claimed_at:
+            return ZERO
+        explained = min(qty, self._unexplained)
+        self._unexplained -= explained
+        self.claimed = max(self.claimed - explained, ZERO)
+        return explained
 
     def are_offered(self) -> None:
         """What listings alone told of is on offer with the rest from here on."""

@@ -383,7 +383,7 @@ class Reconciler:
         if verdict is Verdict.EXPLAINED:
             self._fleet.on_position(position, as_of)
         elif verdict is Verdict.SURPLUS:
-            self._fleet.on_surplus(position)
+            self._fleet.on_surplus(position, as_of)
         self._fleet.algos[symbol].allow_buys("doubt")
         return True
 

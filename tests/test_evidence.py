@@ -75,7 +75,7 @@ def test_a_transfer_explains_a_difference_at_once() -> None:
 
 def test_a_claim_may_be_taken_back_by_a_claim() -> None:
     evidence, book = Evidence(), ledger(5)
-    book.claim(Decimal(4), Decimal(90))
+    book.claim(Decimal(4), Decimal(90), NOW)
     assert (book.position, book.entry_price) == (9, 100)
     assert weigh(evidence, book, 5, 0) == "doubt"
     assert weigh(evidence, book, 5, 5) == Verdict.SURPLUS.value

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from scalp.ledger import LOST, REFUSED, Ledger
-from scalp.messages import FINAL_STATUSES, OrderReport, Side, SubmitOrder
+from scalp.messages import FINAL_STATUSES, SECOND, OrderReport, Side, SubmitOrder
 from tests.helpers import AAPL, BrokerOrder, clock, fill
 
 CENT = Decimal("0.01")
@@ -301,3 +301,17 @@ def test_what_the_stream_lost_a_listing_by_id_brings_back(seed: int) -> None:
         ledger.merge(by_id)
     assert ledger.position == 0 and ledger.realised.quantize(CENT) == cash
     assert ledger.open_orders == []
+
+
+def test_an_execution_told_after_a_listing_had_claimed_its_shares_counts_once() -> None:
+    for sold_meanwhile in (False, True):
+        ledger = Ledger("AAPL")
+        ledger.adopt_position(Decimal(0), None, 1_000 * SECOND)
+        ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
+        if sold_meanwhile:
+            ledger.merge(BrokerOrder("s1", "sell", Decimal(5)).report("fill", 5, 101, at=1_105 * SECOND))
+        buy = BrokerOrder("b1", "buy", Decimal(8), Decimal(100), submitted_at=1_050 * SECOND)
+        assert ledger.merge(buy.report("partial_fill", 5, 100, at=1_050 * SECOND)).new_qty == 0
+        assert ledger.position == (0 if sold_meanwhile else 5)
+        assert ledger.merge(buy.report("fill", 3, 100, at=1_110 * SECOND)).new_qty == 3
+        assert ledger.position == (3 if sold_meanwhile else 8)

@@ -29,7 +29,8 @@ log = logging.getLogger("scalp.broker")
 
 ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was accepted; the stream may tell of its fill 250 ms late
 ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has told of its end
-ABSENT_FOR = 5.0  # seconds for which a buy must be absent by id and in the listing, lest it is still on its way
+# Seconds for which a buy must be absent, lest it is still on its way: by one source alone, by id and in the listing.
+ABSENT_FOR = (30.0, 5.0)
 UNWANTED_FOR = 10.0  # seconds at most that the exit that goes instead waits for a sell of unknown outcome
 LISTED_SINCE = 120 * SECOND  # before an order was sent: how far back the listing goes in which it is looked for
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
@@ -289,16 +290,16 @@ class AlpacaBroker:
                     refusal = error
                 except (OutcomeUnknown, Unreachable) as error:
                     log.debug("%s %s: %s", action.side, action.symbol, error)
-            report, is_absent = await self._look_up(action)
+            report, absent = await self._look_up(action)
             if report is not None:
                 return report
-            if is_absent and refusal is not None and not _is_duplicate(refusal):
+            if absent and refusal is not None and not _is_duplicate(refusal):
                 # Not the first one, whose shares it would hold: it is this very order that the broker does not want.
                 self._refuse(action, refusal.message)
                 return None
             if self._is_unwanted(action):
                 unwanted_since = unwanted_since or loop.time()
-                if (is_absent and not may_send) or loop.time() - unwanted_since >= UNWANTED_FOR:
+                if (absent and not may_send) or loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
             await asyncio.sleep(wait)
@@ -306,36 +307,36 @@ class AlpacaBroker:
         return None
 
     async def _settle_buy(self, action: SubmitOrder) -> OrderReport | None:
-        """Look for it; dropped when it was absent wherever it was asked for, for five seconds at a stretch."""
+        """Look for it; dropped when it was absent wherever it was asked for, for some seconds at a stretch."""
         loop = asyncio.get_running_loop()
         absent_since: float | None = None
         wait = FIRST_WAIT / 4
         while not self._is_settled(action):
             await self._room(lambda: self._budget.allows_question)
-            report, is_absent = await self._look_up(action)
+            report, absent = await self._look_up(action)
             if report is not None:
                 return report
-            if not is_absent:
+            if not absent:
                 absent_since = None  # no answer is no "not found"
             elif absent_since is None:
                 absent_since, wait = loop.time(), FIRST_WAIT / 4
-            elif loop.time() - absent_since >= ABSENT_FOR:
+            elif loop.time() - absent_since >= ABSENT_FOR[absent - 1]:
                 self._desk.on_submit_lost(action.symbol, action.client_order_id)
                 return None
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT if absent_since is None else 1.0)
         return None
 
-    async def _look_up(self, action: SubmitOrder) -> tuple[OrderReport | None, bool]:
-        """One look by client order id, and one in the listing of all orders where that says no or nothing.
+    async def _look_up(self, action: SubmitOrder) -> tuple[OrderReport | None, int]:
+        """One look by client order id, and where that says no or nothing one in the listing of all orders.
 
-        The order where it was found, and whether it is absent in both.
+        The order where it was found, and how many of the two said that there is none.
         """
-        is_unknown = False
+        absent = 0
         try:
-            return await self.counted(self._rest.order_by_client_id(action.client_order_id)), False
+            return await self.counted(self._rest.order_by_client_id(action.client_order_id)), 0
         except Refused as refusal:
-            is_unknown = refusal.status == 404
+            absent += refusal.status == 404
         except (Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", action.symbol, error)
         order = self._desk.find_order(action.symbol, action.client_order_id)
@@ -344,9 +345,9 @@ class AlpacaBroker:
             page = await self.counted(self._rest.orders("all", [action.symbol], since))
         except (Refused, Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", action.symbol, error)
-            return None, False
+            return None, absent
         found = [report for report in page.rows if report.client_order_id == action.client_order_id]
-        return (found[0], False) if found else (None, is_unknown)
+        return (found[0], 0) if found else (None, absent + 1)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
