@@ -131,14 +131,19 @@ class ExitPlan:
     def due_at(self, at: int) -> int:
         """When the plan wants to be asked for steps again, if nothing happens before; 0: not at all.
 
-        Shares whose sell somebody cancelled wait for the next bar or checkup.
+        Shares whose sell somebody cancelled wait for the next bar or checkup; near the close checkups come each second.
         """
         if not self.is_under_way:
             return 0
         if self.retry_at > at:
             return self.retry_at
-        is_driven = self.plan is not Plan.OFFER or any(order.cancel_sent_at for order in self._ledger.open_orders)
-        return at + DRIVE_EVERY if is_driven else 0
+        cancelled = [order.cancel_sent_at for order in self._ledger.open_orders if order.cancel_sent_at]
+        if cancelled:
+            return max(min(cancelled) + CANCEL_AGAIN, at + 1)
+        if self.plan in (Plan.RISK_RULE, Plan.FLATTEN):
+            marks = [mark for order in self._ledger.open_orders for mark in self._marks(order)]
+            return min((mark for mark in marks if mark > at), default=at + DRIVE_EVERY)
+        return 0
 
     # -- what happens to sells ----------------------------------------------------------------------------------------
 
@@ -244,14 +249,21 @@ class ExitPlan:
             return self._cancel([exit_], at)
         if not exit_.id or printed_at <= since or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
             return []
-        patience = STUCK_AFTER[min(self._stuck, len(STUCK_AFTER) - 1)]
-        if at - since >= patience:
+        ask_at, cancel_at = self._marks(exit_)
+        if at >= cancel_at:
             self._stuck += 1
             return self._cancel([exit_], at)
-        if at - since >= patience // 2 and self._asked is not exit_:
+        if at >= ask_at and self._asked is not exit_:
             self._asked = exit_
             return [AskOrder(exit_.symbol, exit_.id)]
         return []
+
+    def _marks(self, exit_: Order) -> tuple[int, int]:
+        """When a market exit that does not fill is asked for, and when it is cancelled."""
+        # One that fills bit by bit is not stuck so soon.
+        patience = STUCK_AFTER[-1 if exit_.filled_qty else min(self._stuck, len(STUCK_AFTER) - 1)]
+        since = max(exit_.submitted_at, exit_.moved_at)
+        return since + patience // 2, since + patience
 
     def _is_full_exit(self, order: Order) -> bool:
         """A market sell of ours for all that is held."""

@@ -127,7 +127,7 @@ def test_a_fill_is_what_moved_the_position_at_its_own_price_and_only_once(path: 
     with opened(path) as journal:
         for one in told:
             before = ledger.position
-            ledger.merge(one, OPEN)
+            ledger.merge(one)
             journal.update(one, OPEN)
             journal.fill(ledger, one, before, OPEN)
     assert rows(path, "SELECT qty, price, position, happened_at FROM fills") == [

@@ -195,7 +195,7 @@ def run_of(path: Path, started_at: int, *moves: tuple[str, int, str], before: in
                              Decimal(price), Decimal(price), event="fill", execution_id=f"x-{key}",
                              price=Decimal(price), execution_qty=Decimal(qty), at=at + SECOND)  # fmt: skip
         held = ledger.position
-        ledger.merge(report, at)
+        ledger.merge(report)
         journal.action(order, at)
         journal.update(report, at + SECOND)
         journal.fill(ledger, report, held, at + SECOND)

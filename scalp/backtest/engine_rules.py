@@ -112,7 +112,7 @@ class _Day:
             begun = self._minutes.get(minute, [])
             engine.on_bars(begun)
             self._check_up(minute)
-            engine.advance(minute + BAR_DELAY)
+            self._advance(minute + BAR_DELAY)
             self._hand_over(finished, begun)
             every = round(session.checkup_every(minute) * SECOND)  # the session's marks are whole minutes
             checkups = range(minute + every, minute + MINUTE, every)
@@ -138,16 +138,28 @@ class _Day:
                 prints.setdefault(made.at, []).append(bar.symbol)
         return prints
 
+    def _advance(self, to: int) -> None:
+        """Let the market move until `to`; exit plans that are due before are driven at their time, as they are live."""
+        engine, fleet = self._engine, self._fleet
+        while (due := fleet.exits_due_at) and max(due, engine.now) < to:
+            engine.advance(max(due, engine.now))
+            if (due := fleet.exits_due_at) and due <= engine.now:
+                for symbol in fleet.exits_under_way:
+                    self._see_last_trade(symbol)
+                fleet.drive_exits()
+                self._perform()
+        engine.advance(to)
+
     def _look(self, at: int, symbols: Sequence[str]) -> None:
         """Prints were made: show them to those that hold something."""
-        self._engine.advance(at)
+        self._advance(at)
         for symbol in symbols:
             if self._algos[symbol].ledger.position:
                 self._see_last_trade(symbol)
         self._perform()
 
     def _check_up(self, at: int) -> None:
-        self._engine.advance(at)
+        self._advance(at)
         busy = [symbol for symbol, algo in self._algos.items() if algo.state is not TO_BUY]
         if busy:  # a checkup has nothing to say to the others
             for symbol in busy:

@@ -74,12 +74,12 @@ def check_order(order: Any) -> None:
 
 
 def check_orders(orders: Any) -> None:
-    for order in orders:
+    for order in orders.rows:
         check_order(order)
 
 
 def check_positions(positions: Any) -> None:
-    for position in positions:
+    for position in positions.rows:
         assert isinstance(position, PositionReport)
         assert position.symbol
         assert abs(position.qty) < 10**12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import random
@@ -166,8 +165,8 @@ def test_no_message_moves_money_wrongly(data: st.DataObject) -> None:
             bot.polygon._take(data.draw(bodies(real.POLYGON_BAR, [real.POLYGON_BAR, real.POLYGON_TRADE])))
         elif source == "position":
             listed = data.draw(broken(real.POSITION) | st.just(real.POSITION))
-            with contextlib.suppress(ValueError):
-                bot.fleet.on_position(position_report(listed), bot.now)
+            if (position := position_report(listed)) is not None:
+                bot.fleet.on_position(position, bot.now)
         else:
             bot.fleet.checkup()
         bot.check()

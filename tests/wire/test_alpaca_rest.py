@@ -18,7 +18,7 @@ from scalp.alpaca.decode import (
     parse_time_ns,
     position_report,
 )
-from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
+from scalp.alpaca.rest import AlpacaREST, Asset, Clock, Listing, RateLimited
 from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
 from scalp.messages import OrderReport, PositionReport, SubmitOrder, Trade
 from tests.wire.fakes import KEY, SECRET, HttpFake, endpoints, http_fake, run
@@ -141,7 +141,8 @@ def test_listings_are_read_to_their_end_without_losing_orders_of_one_instant() -
         async with alpaca() as (fake, rest):
             fake.will_answer([row(number) for number in range(500)])
             fake.will_answer([row(number) for number in range(498, 520)])
-            assert [order.id for order in await rest.open_orders(["AAPL"])] == [str(number) for number in range(520)]
+            listed = await rest.open_orders(["AAPL"])
+            assert [order.id for order in listed.rows] == [str(number) for number in range(520)]
             assert fake.asked == [
                 ("GET", "/v2/orders?limit=500&direction=asc&status=open&symbols=AAPL", None),
                 (
@@ -153,13 +154,13 @@ def test_listings_are_read_to_their_end_without_losing_orders_of_one_instant() -
 
             # More symbols than a URL holds: all orders are listed, and chosen from here.
             fake.will_answer([ORDER, {**ORDER, "id": "2", "symbol": "OTHER"}])
-            assert await rest.open_orders([f"SYM{n}" for n in range(1000)] + ["AAPL"]) == [REPORT]
+            assert await rest.open_orders([f"SYM{n}" for n in range(1000)] + ["AAPL"]) == Listing([REPORT])
             assert fake.asked[2:] == [("GET", "/v2/orders?limit=500&direction=asc&status=open", None)]
 
             # A server that ignores `after` must not be asked for ever.
             for _ in range(2):
                 fake.will_answer([row(1)] * 500)
-            assert len(await rest.open_orders()) == 1
+            assert len((await rest.open_orders()).rows) == 1
 
     run(session())
 
@@ -171,11 +172,17 @@ def test_positions_and_a_listing_that_makes_no_sense_is_not_flat() -> None:
                 {"symbol": "AAPL", "qty": "11", "side": "long", "avg_entry_price": "178.4199"},
                 {"symbol": "GME", "qty": "-3.5", "side": "short", "avg_entry_price": 20},
             ])  # fmt: skip
-            assert await rest.positions() == [
-                PositionReport("AAPL", Decimal(11), Decimal("178.4199")),
-                PositionReport("GME", Decimal("-3.5"), Decimal(20)),
-            ]
-            for nonsense in ({"message": "?"}, [1], [{"symbol": "AAPL"}], "", "<html>"):
+            aapl = PositionReport("AAPL", Decimal(11), Decimal("178.4199"))
+            assert await rest.positions() == Listing([aapl, PositionReport("GME", Decimal("-3.5"), Decimal(20))])
+            # One row that cannot be read costs that row.
+            row = {"symbol": "AAPL", "qty": "11", "avg_entry_price": "178.4199"}
+            for odd in (1, None, [], {"qty": "1"}, {"symbol": None, "qty": "1"}, {"symbol": "SPY  261218C00600000"}):
+                fake.will_answer([odd, row])
+                assert (await rest.positions()).rows == [aapl]
+            for qty in ("1e1000000", "NaN", "-", None, "0x10", "9" * 50):
+                fake.will_answer([row, {"symbol": "GME", "qty": qty}])
+                assert await rest.positions() == Listing([aapl], frozenset({"GME"}))
+            for nonsense in ({"message": "?"}, "", "<html>"):
                 fake.will_answer(nonsense)
                 with pytest.raises(Unreachable):
                     await rest.positions()
