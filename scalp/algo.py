@@ -27,7 +27,7 @@ import pandas as pd
 
 from scalp.bars import SessionBars
 from scalp.clock import Session
-from scalp.exits import CANCEL_AGAIN, ExitPlan, Plan, Sell, cancel
+from scalp.exits import CANCEL_AGAIN, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
 from scalp.ledger import LOST, REFUSED, Change, Ledger, Order
 from scalp.lines import Lines, Log
 from scalp.messages import (
@@ -236,8 +236,11 @@ class ScalpAlgo:
             return []  # an order the broker told of exists: a second try of it was refused
         self.ledger.end(order, REFUSED)
         if order.side == "sell":
-            wait = self.exits.on_refused(why, at)
-            self._log.warning("sell of %s refused: %s; again in %s s", order.qty, why, f"{wait / SECOND:g}")
+            wait = self.exits.on_refused(why, at) / SECOND
+            if wait in PASSING_RETRIES and self.exits.plan is Plan.OFFER:
+                self._log.info("sell of %s refused, which may pass: %s; again in %.2f s", order.qty, why, wait)
+            else:
+                self._log.warning("sell of %s refused: %s; again in %.0f s", order.qty, why, wait)
         else:
             self._log.warning("buy of %s refused: %s", order.qty, why)
         return self._decide(at, f"{order.side} refused", may_sell=order.side == "buy")

@@ -27,7 +27,7 @@ from scalp.messages import SECOND, AskOrder, CancelOrder, OrderType
 
 CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
 CAUSED_BY_FILL = 10 * SECOND  # a sell refused so soon after a fill: the broker may not see the position yet
-PASSING_RETRIES = tuple(round(wait * SECOND) for wait in (0.25, 0.5, 1, 2, 4, 8))  # of what may pass soon
+PASSING_RETRIES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds, of what may pass soon
 FIRST_RETRY, LONGEST_RETRY = 30 * SECOND, 960 * SECOND  # of what lasts: 30 s, 60 s, 120 s, ...
 MARKET_RETRIES = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)
 STUCK_AFTER = (10 * SECOND, 20 * SECOND, 40 * SECOND)  # a market exit that does not fill although the symbol trades
@@ -170,7 +170,7 @@ class ExitPlan:
             wait = MARKET_RETRIES[min(self._lasting, len(MARKET_RETRIES) - 1)]
             self._lasting += 1
         elif may_pass and not lasts and self._passing < len(PASSING_RETRIES):
-            wait = PASSING_RETRIES[self._passing]
+            wait = round(PASSING_RETRIES[self._passing] * SECOND)
             self._passing += 1
         else:
             wait = min(FIRST_RETRY << min(self._lasting, 10), LONGEST_RETRY)

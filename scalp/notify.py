@@ -32,7 +32,7 @@ TOLD = frozenset(
     {
         "%s %s at %s%s",  # a fill
         BUY_REFUSED,
-        "sell of %s refused: %s; again in %s s",
+        "sell of %s refused: %s; again in %.0f s",
         ENDED,
         "leaving: %s",  # a rail struck
         "liquidating: %s held, %d orders open",
