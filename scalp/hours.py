@@ -147,7 +147,7 @@ class MarketHours:
         self._listens = False
         self._is_attending = False
         self._is_doubt_told = False
-        self._asked_at = self._heard_at = self._loop.time()
+        self._asked_at = self._checked_at = self._heard_at = self._loop.time()
         self._settled_at = float("-inf")  # loop time
         self._early_bars: list[Bar] = []  # they wait for the clock
 
@@ -222,14 +222,15 @@ class MarketHours:
     def ask_clock(self) -> asyncio.Task[bool] | None:
         """Ask for the exchange's time if that is due; the answer is worth waiting for, except while liquidating."""
         session, at = self._session, self._clock.now()
-        if not self._is_due(self._asked_at, LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY):
+        if not self._is_due(self._checked_at, LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY):
             return None
+        self._checked_at = self._loop.time()
         answer = self._spawn(self.check())
         return answer if at < session.liquidate_at else None
 
     def count_from(self, loop_time: float) -> None:
         """The clock was asked at the start; count from then to when it is due."""
-        self._asked_at = loop_time
+        self._checked_at = loop_time
 
     async def refresh(self) -> None:
         """Ask the clock, unless it was heard of just now."""
