@@ -56,6 +56,7 @@ class Start:
         """
         answer = await self._first_time()
         told: set[str] = set()
+        was_open = False
         while True:
             now, calendar = self._clock.now(), self._calendar
             if answer.is_open or calendar.is_possible(now):
@@ -63,7 +64,7 @@ class Start:
                 await self._read_calendar()
                 now = self._clock.now()
             is_on, is_known = calendar.covers(now), calendar.is_read_for(now)
-            is_by_the_clock = answer.is_open and is_plausible(answer, now)
+            is_by_the_clock = answer.is_open and (is_known or is_plausible(answer, now))
             if not self._settings.wait:
                 if is_on or is_by_the_clock:
                     return answer
@@ -71,8 +72,11 @@ class Start:
                     raise UserError("neither Alpaca's clock nor its calendar tells when the session closes: try again")
                 log.info("the market is closed, it opens on %s (--wait waits for it)", _opens(answer))
                 return None
-            if (answer.is_open and is_on) or (is_by_the_clock and not is_known) or calendar.covers(now - OPENING_GRACE):
+            # Said for a minute, at such an hour: exits at least are not to wait for the calendar.
+            may_be_on = not is_known or (was_open and calendar.is_possible(now))
+            if (answer.is_open and is_on) or (is_by_the_clock and may_be_on) or calendar.covers(now - OPENING_GRACE):
                 return answer
+            was_open = answer.is_open
             line, opens = f"the market is closed: waiting until {_opens(answer)}", answer.next_open
             if is_on:
                 opens = now + SECOND

@@ -206,6 +206,17 @@ def test_a_clock_that_says_open_at_night_is_not_believed() -> None:
     run(story())
 
 
+def test_a_clock_that_says_open_at_an_ordinary_hour_is_believed_for_exits_whatever_the_calendar_says() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(CALENDAR, says([]), times=9)
+        async with opened(script, wait=True, start=300) as session:
+            assert 59 <= script.now() < 62
+            assert "the calendar has no session now" in session.fleet.algos["TSLA"].no_buys
+
+    run(story())
+
+
 def test_a_clock_that_goes_on_saying_closed_in_the_session_is_overruled_by_the_calendar() -> None:
     async def story() -> None:
         script = Script()
