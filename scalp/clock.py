@@ -71,6 +71,7 @@ class MarketClock:
         self._loop_time = loop_time
         self._offset: int | None = None
         self._vague = 0  # by how much the answer it was set by may have been off, ns
+        self._at_least = 0  # where it was put back by a little it stands still until it was that late again
         self._vouched = 0  # the offset that market data, or else the first answer, vouched for last
         self._told = 0
         self.stands_still = False  # the exchange's clock: it told the same twice, and is none
@@ -114,6 +115,7 @@ class MarketClock:
                 return
             self._before, self.is_confirmed = self._offset, False
             self._vouched, self._other = offset, None
+        self._at_least = self.now() if -MOST_BACK <= ahead < 0 else 0
         self._offset, self._vague, self.follows_data = offset, vague, False
 
     def witness(self, made_at: int) -> bool:
@@ -142,6 +144,8 @@ class MarketClock:
             self._vouched = max(self._vouched, told)
         elif ahead > 0 or (ahead < -NO_FEED_SO_LATE and not self.is_confirmed):
             self._hear_other(told, heard_at)
+        if self._offset != offset:
+            self._at_least = 0
         return self._offset != offset
 
     def _is_borne_out(self, offset: int) -> bool:
@@ -176,8 +180,9 @@ class MarketClock:
         return bool(self.contradictions) and self._other is not None and self._other.offset < (self._offset or 0)
 
     def now(self) -> int:
-        """Exchange time, ns."""
-        return round(self._loop_time() * SECOND) + (self._offset or 0)
+        """Exchange time, ns. A mark that was passed stays passed, but for a leap back."""
+        at = round(self._loop_time() * SECOND) + (self._offset or 0)
+        return at if at > self._at_least else self._at_least
 
     def seconds_until(self, at: int) -> float:
         return (at - self.now()) / SECOND

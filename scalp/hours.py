@@ -222,7 +222,8 @@ class MarketHours:
     def ask_clock(self) -> asyncio.Task[bool] | None:
         """Ask for the exchange's time if that is due; the answer is worth waiting for, except while liquidating."""
         session, at = self._session, self._clock.now()
-        if not self._is_due(self._checked_at, LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY):
+        every = LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY
+        if self._is_attending or not self._is_due(self._checked_at, every):
             return None
         self._checked_at = self._loop.time()
         answer = self._spawn(self.check())

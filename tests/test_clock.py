@@ -54,7 +54,20 @@ def test_a_clock_that_stands_still_is_passed_over() -> None:
         market.set(clock("10:00"), loop.now, loop.now)
     assert market.now() == clock("10:02")
     market.set(clock("10:01:59.5"), 120.0, 120.0)
-    assert market.now() == clock("10:01:59.5")
+    loop.now = 121.0
+    assert market.now() == clock("10:02:00.5")
+
+
+def test_a_step_back_lets_the_time_stand_still_for_so_long() -> None:
+    loop = Loop(0.0)
+    market = MarketClock(loop.time)
+    market.set(clock("15:55"), 0.0, 0.0)
+    loop.now = 10.0
+    market.set(clock("15:55:09.25"), 10.0, 10.0)
+    times = []
+    for loop.now in (10.0, 10.5, 10.75, 11.0):
+        times.append(market.now() - clock("15:55:10"))
+    assert times == [0, 0, 0, SECOND // 4]
 
 
 def test_a_leap_is_believed_when_it_is_said_twice() -> None:
