@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from scalp.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
 from scalp.clock import Session, new_york
-from scalp.exits import Plan
+from scalp.exits import DRIVE_EVERY, Plan
 from scalp.journal import Journal
 from scalp.ledger import Order
 from scalp.lines import Lines
@@ -38,6 +38,7 @@ class Fleet:
         self.journal: Journal | None = None  # is told of everything once the actions are out
         self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
         self._is_over = False  # the session's loss was too high, and that was said
+        self.shut = ""  # why nothing at all may be sent just now; "": it may
         self.listed_at = 0  # exchange time of the positions the bot started with, ns
         self.lines = Lines()  # what the algos have to say about an event, once its actions are out
         self._log = self.lines.logger(log.name)  # for a line that an order must not wait for
@@ -270,6 +271,8 @@ class Fleet:
     # -- all together -------------------------------------------------------------------------------------------------
 
     def checkup(self) -> None:
+        if self.shut:
+            return  # what time alone makes due can wait
         for symbol in self.algos:
             self._handle(symbol, lambda algo, at: algo.checkup(at))
 
@@ -286,7 +289,11 @@ class Fleet:
         """Go on with the exit plans that are due."""
         now = self._now()
         for symbol in [symbol for symbol, at in self._due.items() if at <= now]:
-            self._handle(symbol, lambda algo, at: algo.drive(at))
+            if self.shut:
+                self._due[symbol] = now + DRIVE_EVERY
+            else:
+                del self._due[symbol]
+                self._handle(symbol, lambda algo, at: algo.drive(at))
 
     @property
     def exits_due_at(self) -> int:
@@ -356,7 +363,12 @@ class Fleet:
     def no_orders(self) -> str:
         """Why no order at all may go out: one sent in the last seconds could be parked for tomorrow's open."""
         is_quiet = self.session is not None and self._now() >= self.session.quiet_at
-        return "too close to the close" if is_quiet else ""
+        return self.shut or ("too close to the close" if is_quiet else "")
+
+    @property
+    def newest_minute(self) -> int:
+        """Start of the newest minute of which there is a bar in any symbol, ns; 0 before any."""
+        return self._newest
 
     def leftovers(self) -> dict[str, tuple[Decimal, list[Order]]]:
         """Symbol -> (shares held, orders working) of every symbol that has any; less than one share counts as flat."""

@@ -7,16 +7,16 @@ import contextlib
 import gc
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from scalp.algo import BUY_SUBMITTED, FRESH, ScalpAlgo
+from scalp.algo import BUY_SUBMITTED, ScalpAlgo
 from scalp.alpaca.activities import Activities, fills
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import PAGE as ORDERS_PAGE
-from scalp.alpaca.rest import AlpacaREST, Clock
+from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.clock import (
     CHECKUP_EVERY,
@@ -24,16 +24,16 @@ from scalp.clock import (
     LIQUIDATION_EVERY,
     MarketClock,
     Session,
-    nanoseconds,
     new_york,
 )
 from scalp.errors import OutcomeUnknown, Refused, Unreachable, UserError
 from scalp.fleet import Fleet
 from scalp.heartbeat import Heartbeat
+from scalp.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.journaling import Journaling
 from scalp.loops import is_real_time
 from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
-from scalp.opening import check_account, find_assets, patiently
+from scalp.opening import Permits, Start
 from scalp.polygon.feed import PolygonFeed
 from scalp.rails import Rails
 from scalp.reconcile import TROUBLES, Reconciler
@@ -43,15 +43,14 @@ from scalp.trades import Fill
 
 T = TypeVar("T")
 
+__all__ = ["CLOCK_PATIENCE", "TradingSession"]
+
 log = logging.getLogger("scalp.main")
 
 DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
 FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold, with --on-exit flatten
 FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
-SECOND_LOOK = 2.0  # seconds
-CLOCK_PATIENCE = 3.0  # seconds a checkup waits for the clock: long enough for the second look
-EARLY_BAR_TRIES = 3  # to ask the clock about a bar from before its time
 # Seconds, at orders and positions after the close: what is listed without an explanation is believed by then.
 LAST_LOOKS_FOR, LAST_LOOK_EVERY = 70.0, 5.0
 HISTORY_RETRY = (5.0, 60.0)  # seconds: the first, doubling up to the longest
@@ -84,19 +83,18 @@ class TradingSession:
         self._missing: dict[str, int] = {}  # symbol -> since when its bars are missing, ns
         self._history: asyncio.Task[None] | None = None
         self._feed_lost_at = 0
-        self._clock_asked_at = self._looked_at = float("-inf")  # loop time
-        self._early_bars: list[Bar] = []  # they wait for the clock
-        self._settled_at = self._clock_heard_at = float("-inf")  # loop time
+        self._looked_at = float("-inf")  # loop time
         self._is_over = False
         self._exits_due = asyncio.Event()
-        self._calendar_close = 0  # ns
         self._journaling = Journaling(settings, endpoints, self.now)
-        # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between.
+        # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between, except
+        # while the hours are in doubt.
         self.on_bar: Callable[[Bar], None]
         self.on_trade: Callable[[Trade], None]
         self.on_trade_gone: Callable[[TradeGone], None]
         self.on_halt: Callable[[Halt], None]
         self.fleet: Fleet
+        self.hours: MarketHours
         self.broker: AlpacaBroker
         self.feed: AlpacaFeed | PolygonFeed
         self.updates: OrderUpdates
@@ -112,32 +110,19 @@ class TradingSession:
 
     async def open(self) -> bool:
         """Clock, calendar, account, assets; False when the market is closed and nobody wants to wait."""
-        clock = await self._patiently(self._sync)
-        if not clock.is_open:
-            opens = f"{new_york(clock.next_open):%A %Y-%m-%d %H:%M} New York"
-            if not self.settings.wait:
-                log.info("the market is closed, it opens on %s (--wait waits for it)", opens)
-                return False
-            log.info("the market is closed: waiting until %s", opens)
-            while not clock.is_open:
-                await asyncio.sleep(min(max(self.clock.seconds_until(clock.next_open), 1.0), 3600.0))
-                clock = await self._patiently(self._sync)
+        calendar = Calendar(self.rest)
+        start = Start(self.rest, self.clock, calendar, self.settings)
+        answer = await start.market()
+        if answer is None:
+            return False
         run = str(self.clock.now() // 1_000_000)
         symbols = self.settings.symbols
         algos = [self._algo_class(symbol, self.settings.lot, run) for symbol in symbols]
         self.fleet = Fleet(algos, self.clock.now, self._perform)
-        self.on_bar, self.on_trade = self.fleet.on_bar, self.fleet.on_trade
         self.on_trade_gone, self.on_halt = self.fleet.on_trade_gone, self.fleet.on_halt
         budget = RequestBudget(self.clock.now, lambda: self.fleet.needed_requests)
         self.rest.on_rate_limit = budget.on_rate_limit
         self.budget = budget
-        session = await self._patiently(lambda: self._todays_session(clock))
-        self._journaling.begin(self.fleet, self._algo_class, run, session)
-        self.fleet.begin_session(session)
-        marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
-        log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
-        await self._look_at_account()
-        await self._look_at_assets()
         rng = random.Random(f"{run}-jitter")
         self.updates = OrderUpdates(self._endpoints, self, rng)
         if self._endpoints.feed == "polygon":
@@ -145,16 +130,27 @@ class TradingSession:
         else:
             self.feed = AlpacaFeed(self._endpoints, symbols, self, rng, self._expect_bars, self.rest)
         self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
+        self.hours = MarketHours(
+            self.fleet, self.clock, calendar, self.rest, answer, self.broker.counted, self._listen, self._start
+        )
+        session = self.hours.begin()
+        self._journaling.begin(self.fleet, self._algo_class, run, session)
+        marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
+        log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
+        permits = Permits(self.rest, self.fleet, self.settings)
+        await permits.look(start)
         self.reconciler = Reconciler(self.fleet, self.broker, self.rest, self.clock)
         self._heartbeat = Heartbeat(self.fleet, (self.feed, self.updates), budget, self._loop.time)
-        self.fleet.connect(self.reconciler.request, self.updates.reconnect, self._on_early_bar)
+        self.fleet.connect(self.reconciler.request, self.updates.reconnect, self.hours.on_early_bar)
         self.fleet.forbid_buys("history", "today's bars are not here yet")
         names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
         self.rest.open_lane().start()
+        await self.hours.ask_last_trades(self.feed.latest_trade)
         self._start(self.reconciler.run())
         self.fleet.on_exits_due = self._exits_due.set
         self._start(self._drive_exits())
+        self._start(permits.ask_again(self.broker.counted))
         if is_real_time(self._loop):
             gc.collect()
             gc.freeze()  # what is here stays: no collection has to look at it while an exit waits
@@ -168,58 +164,23 @@ class TradingSession:
                 self._start(self._recall(rails, session))
         # However near the next checkup is: it asks and looks again.
         since = (self.clock.now() - session.open) / SECOND % CHECKUP_EVERY
-        self._clock_asked_at = self._looked_at = self._loop.time() - since
+        self._looked_at = self._loop.time() - since
+        self.hours.count_from(self._looked_at)
         return True
 
     def _perform(self, action: Action) -> None:
         self.broker.perform(action)
 
-    async def _sync(self) -> Clock:
-        """Take over the exchange's time."""
-        asked = self._loop.time()
-        clock = await self.rest.clock()
-        self._clock_heard_at = self._loop.time()
-        self.clock.set(clock.timestamp, asked, self._clock_heard_at)
-        return clock
-
-    async def _todays_session(self, clock: Clock) -> Session:
-        """The session that is open now, by the clock; the calendar tells when it opened, and of an early close."""
-        now = new_york(clock.timestamp)
-        days = {day: (opens, closes) for day, opens, closes in await self.rest.calendar(now.date(), now.date())}
-        opened, self._calendar_close = days.get(now.date(), (0, 0))
-        if not opened <= clock.timestamp < self._calendar_close:
-            # The clock decides whether the market is open; then every bar of the day counts.
-            log.warning("no session in the calendar at %s, but the clock says open", f"{now:%Y-%m-%d %H:%M}")
-            opened = nanoseconds(now.replace(hour=0, minute=0, second=0, microsecond=0))
-            self._calendar_close = clock.next_close
-        return Session(now.date(), opened, self._close_by(clock))
-
-    def _close_by(self, clock: Clock) -> int:
-        """The session's close: the clock's, or an earlier one that the calendar has."""
-        return min(clock.next_close, self._calendar_close)
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        return await patiently(ask, self.settings.is_live)
-
-    async def _look_at_account(self) -> None:
-        """A blocked account buys nothing, and what it holds is still managed."""
-        account = await self._patiently(self.rest.account)
-        is_live, wanted = self.settings.is_live, self.settings.lot * len(self.settings.symbols)
-        if blocks := check_account(account, wanted, is_live):
-            self.fleet.forbid_buys("account", f"the account is blocked ({', '.join(blocks)})")
-
-    async def _look_at_assets(self) -> None:
-        """Each symbol's asset by name: a ticker may belong to another company than it did (FB is a fund today)."""
-        for symbol, asset in (await find_assets(self.rest, self.settings.symbols, self.settings.is_live)).items():
-            log.info("%s is %s (%s)", symbol, asset.name or "without a name", asset.exchange or "?")
-            if not asset.tradable or not asset.active:
-                log.warning("%s cannot be traded now: no buys in it", symbol)
-                self.fleet.algos[symbol].forbid_buys("asset", "the asset cannot be traded")
+    def _listen(self, is_in_doubt: bool) -> None:
+        """While the hours or the time are, bars and trades come past `hours`."""
+        ear = self.hours if is_in_doubt else self.fleet
+        self.on_bar, self.on_trade = ear.on_bar, ear.on_trade
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 
     def on_order_update(self, report: OrderReport) -> None:
         self.broker.on_stream_told(report)
+        self.hours.on_order_update(report)
         self.fleet.on_order_update(report)
 
     def on_updates_up(self) -> None:
@@ -253,9 +214,8 @@ class TradingSession:
     async def _fetch_history(self) -> None:
         """Today's bars so far, or those of a gap: they fill the day and never trade."""
         wait, longest = HISTORY_RETRY
-        if self._is_due(self._clock_heard_at, CLOCK_PATIENCE):
-            # After a machine has slept its streams are the first to know, and the gap ends later than it thinks.
-            await self._check_clock()
+        # After a machine has slept its streams are the first to know, and the gap ends later than it thinks.
+        await self.hours.refresh()
         while self._missing:
             try:
                 since = min(self._missing.values())
@@ -369,23 +329,15 @@ class TradingSession:
         return min(waits) / SECOND
 
     def ask_clock(self) -> asyncio.Task[bool] | None:
-        """Ask for the exchange's time if that is due; the answer is worth waiting for, except while liquidating."""
-        session = self.fleet.session
-        assert session is not None
-        at = self.clock.now()
-        every = LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY
-        if not self._is_due(self._clock_asked_at, every):
-            return None
-        self._clock_asked_at = self._loop.time()
-        answer = self._start(self._check_clock())
-        return answer if at < session.liquidate_at else None
+        """Ask for the exchange's time if that is due; the answer is worth waiting for, if there is one to wait for."""
+        return self.hours.ask_clock()
 
     def checkup(self) -> bool:
         """Every symbol looks after itself; listings follow in their own time. False at the close."""
         session = self.fleet.session
         assert session is not None
         at = self.clock.now()
-        if at >= session.close:
+        if self.hours.is_over(at):
             return False
         self.fleet.checkup()
         self._heartbeat.look(at)
@@ -396,56 +348,6 @@ class TradingSession:
 
     def _is_due(self, last: float, every: float) -> bool:
         return self._loop.time() + 0.5 - last >= every
-
-    async def _check_clock(self) -> bool:
-        """The exchange's clock may change its mind about time and close; what is odd has to be said twice.
-
-        False when it could not be asked.
-        """
-        session = self.fleet.session
-        assert session is not None
-
-        def closes_early(clock: Clock) -> bool:
-            return not clock.is_open and session.open <= clock.timestamp < session.close
-
-        try:
-            clock = await self.broker.counted(self._sync())
-            if closes_early(clock) or (self.clock.is_doubted and not self.clock.stands_still):
-                await asyncio.sleep(SECOND_LOOK)
-                clock = await self.broker.counted(self._sync())
-        except (Unreachable, OutcomeUnknown, Refused) as error:
-            log.warning("the exchange's clock: %s", error)
-            return False
-        if closes_early(clock):
-            log.warning("the market has closed early")
-            self.fleet.begin_session(Session(session.date, session.open, clock.timestamp))
-        elif self.clock.is_doubted and not self.clock.stands_still:
-            log.warning("the exchange's clock said %s: not believed", f"{new_york(clock.timestamp):%H:%M:%S}")
-        elif clock.is_open and self.clock.now() < clock.next_close and self._close_by(clock) != session.close:
-            log.warning("the session closes at %s", f"{new_york(self._close_by(clock)):%H:%M:%S}")
-            self.fleet.begin_session(Session(session.date, session.open, self._close_by(clock)))
-            self.fleet.checkup()  # it may be time to liquidate
-        return True
-
-    def _on_early_bar(self, bar: Bar) -> None:
-        """Either the bar is wrong, or the time has leapt ahead since it was last asked for."""
-        self._early_bars.append(bar)
-        if len(self._early_bars) == 1:
-            self._start(self._settle_early_bars())
-
-    async def _settle_early_bars(self) -> None:
-        """Ask the clock anew, but not in a storm: the bars can wait."""
-        for _ in range(EARLY_BAR_TRIES):
-            await asyncio.sleep(max(self._settled_at + CLOCK_PATIENCE - self._loop.time(), 0.0))
-            self._settled_at = self._loop.time()
-            if await self._check_clock():
-                break
-        bars, self._early_bars = self._early_bars, []
-        for bar in bars:
-            if bar.start - self.clock.now() > FRESH and not self.clock.stands_still:
-                self.fleet.refuse_early_bar(bar)
-            else:
-                self.fleet.on_bar(bar, is_settled=True)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

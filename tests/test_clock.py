@@ -54,26 +54,136 @@ def test_a_clock_that_stands_still_is_passed_over() -> None:
         market.set(clock("10:00"), loop.now, loop.now)
     assert market.now() == clock("10:02")
     market.set(clock("10:01:59.5"), 120.0, 120.0)
-    assert market.now() == clock("10:01:59.5")
+    loop.now = 121.0
+    assert market.now() == clock("10:02:00.5")
+
+
+def test_a_step_back_lets_the_time_stand_still_for_so_long() -> None:
+    loop = Loop(0.0)
+    market = MarketClock(loop.time)
+    market.set(clock("15:55"), 0.0, 0.0)
+    loop.now = 10.0
+    market.set(clock("15:55:09.25"), 10.0, 10.0)
+    times = []
+    for loop.now in (10.0, 10.5, 10.75, 11.0):
+        times.append(market.now() - clock("15:55:10"))
+    assert times == [0, 0, 0, SECOND // 4]
 
 
 def test_a_leap_is_believed_when_it_is_said_twice() -> None:
     loop = Loop(0.0)
     market = MarketClock(loop.time)
     market.set(clock("10:00"), 0.0, 0.0)
-    market.set(clock("10:02"), 0.0, 0.0)  # no leap yet: this machine slept a while
-    assert (market.now(), market.is_doubted) == (clock("10:02"), False)
+    market.set(clock("10:01"), 0.0, 0.0)  # no leap yet: this machine slept a while
+    assert (market.now(), market.is_doubted) == (clock("10:01"), False)
     market.set(clock("10:10"), 0.0, 0.0)
-    assert (market.now(), market.is_doubted) == (clock("10:02"), True)
+    assert (market.now(), market.is_doubted) == (clock("10:01"), True)
     loop.now = 2.0
-    market.set(clock("10:02:02"), 2.0, 2.0)  # a slip
+    market.set(clock("10:01:02"), 2.0, 2.0)  # a slip
     market.set(clock("10:10:02"), 2.0, 2.0)
-    assert market.now() == clock("10:02:02")
+    assert market.now() == clock("10:01:02")
     market.set(clock("10:10:02"), 2.0, 2.0)  # also of a clock that stands still
     assert (market.now(), market.is_doubted) == (clock("10:10:02"), False)
     market.set(clock("10:09"), 2.0, 2.0)
     market.set(clock("10:09"), 2.5, 2.5)  # one that stands still never puts it back
     assert (market.now(), market.is_doubted) == (clock("10:10:02"), True)
+
+
+class Story:
+    """A clock that was set to 10:00 at 0 s, what it is told, and what it makes of that."""
+
+    def __init__(self) -> None:
+        self.loop = Loop(0.0)
+        self.market = MarketClock(self.loop.time)
+        self.market.set(clock("10:00"), 0.0, 0.0)
+
+    def says(self, ahead: float, at: float, data_flow: bool = False) -> float:
+        """The exchange's clock says that it is so much later than it is; returns what is believed then."""
+        self.loop.now = at
+        self.market.set(clock("10:00") + round((at + ahead) * SECOND), at, at, data_flow)
+        return self.ahead
+
+    def hears(self, ahead: float, at: float) -> float:
+        """Market data come, made at so much later than it is."""
+        self.loop.now = at
+        self.market.witness(clock("10:00") + round((at + ahead) * SECOND))
+        return self.ahead
+
+    @property
+    def ahead(self) -> float:
+        return (self.market.now() - clock("10:00")) / SECOND - self.loop.now
+
+
+@pytest.mark.parametrize("leap", [61, 20_000, -2, -20_000])
+def test_market_data_that_contradict_a_leap_win(leap: float) -> None:
+    story = Story()
+    for at in range(30, 600, 10):
+        assert story.says(leap, at, data_flow=True) == 0
+        assert story.hears(-0.1, at + 5) == 0
+    assert story.says(leap, 600) == 0
+    assert story.says(leap, 668) == 0
+    assert story.says(leap, 681) == leap  # none came for 75 s
+
+
+@pytest.mark.parametrize(("leap", "lag"), [(61, -4), (20_000, -4), (-20_000, -4), (-300, 0.5)])
+def test_market_data_that_bear_out_a_leap_settle_it_at_once(leap: float, lag: float) -> None:
+    story = Story()
+    assert story.says(leap, 30, data_flow=True) == 0
+    assert story.hears(leap + lag, 31) == leap
+
+
+def test_data_that_came_first_bear_out_what_the_clock_then_says() -> None:
+    story = Story()
+    assert story.hears(20_000, 30) == 0
+    assert story.says(20_003, 31, data_flow=True) == 20_003
+
+
+def test_where_data_flow_they_have_their_time_to_contradict() -> None:
+    story = Story()
+    assert [story.says(500, at, data_flow=True) for at in (30, 32, 60, 104, 105)] == [0, 0, 0, 0, 500]
+
+
+def test_a_leap_that_answers_alone_made_is_taken_back_when_data_contradict_it_later() -> None:
+    story = Story()
+    assert [story.says(500, at) for at in (30, 32)] == [0, 500]
+    assert story.hears(-3, 60) == 0
+    assert [story.says(500, at) for at in (61, 63)] == [0, 0]
+
+
+def test_a_clock_that_creeps_has_a_minute() -> None:
+    story = Story()
+    assert [story.says(ahead, at, data_flow=True) for ahead, at in ((40, 30), (60, 60), (80, 90))] == [40, 60, 60]
+
+
+def test_one_wrong_bar_moves_nothing() -> None:
+    story = Story()
+    for at in range(30, 300, 30):
+        assert story.hears(5400, at) == 0
+        assert story.hears(-1, at + 1) == 0  # of another symbol
+
+
+@pytest.mark.parametrize("off", [65, 5400, -1300, -20_400])
+def test_data_that_steadily_tell_another_time_from_the_start_are_right(off: float) -> None:
+    story = Story()
+    assert [story.hears(off - lag, at) for at, lag in ((10, 3), (30, 0), (60, 2))] == [0, 0, 0]
+    assert story.hears(off - 4, 71) == off
+    assert story.market.follows_data
+    assert [story.says(0, at) for at in (80, 82, 300, 302)] == [off] * 4  # the clock is wrong, however often it says so
+    assert story.says(off + 2, 330) == off + 2
+    assert not story.market.follows_data
+
+
+def test_a_feed_that_is_15_minutes_late_tells_nothing_of_the_time() -> None:
+    story = Story()
+    assert {story.hears(-905, at) for at in range(10, 900, 10)} == {0}
+    assert not story.market.contradictions
+
+
+def test_data_that_get_late_later_tell_nothing_of_the_time() -> None:
+    story = Story()
+    story.hears(-1, 10)
+    assert {story.hears(-1300, at) for at in range(20, 900, 10)} == {0}
+    assert not story.market.is_ahead
 
 
 def test_a_slow_answer_mends_what_is_worse_than_its_slowness() -> None:

@@ -349,7 +349,7 @@ def test_a_task_that_dies_winds_up_with_exit_code_1(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_exchange_that_fails_all_the_time_ends_in_one_line() -> None:
-    played = play(QUIET, algo=Idle, prepare=lambda script: script.on("GET /v2/calendar", page(502), times=99))
+    played = play(QUIET, algo=Idle, prepare=lambda script: script.on("GET /v2/clock", page(502), times=99))
     assert "Alpaca cannot be reached" in played.error
     assert "Traceback" not in played.text
 

@@ -202,7 +202,7 @@ def test_a_blocked_account_buys_nothing_and_manages_what_it_holds(
 ) -> None:
     async def story() -> None:
         script = Script()
-        script.on("GET /v2/account", says({"id": "x", **account}))
+        script.on("GET /v2/account", says({"id": "x", **account}), times=99)
         async with trading(BUY_FILLS, script) as bot:
             await bot.until(180)
             assert script.orders("buy") == []
@@ -361,25 +361,6 @@ def test_liquidation_begins_5_minutes_before_the_close_sharp() -> None:
     run(story())
 
 
-@pytest.mark.parametrize("closes", [600, 1500])
-def test_a_close_that_changes_is_followed(closes: float, caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(BUY_FILLS, script, length=20) as bot:
-            await bot.until(180)
-            session = bot.session.fleet.session
-            assert session is not None
-            script.on("GET /v2/clock", the_time(180, closes=closes), times=3)
-            await bot.until(205)
-            changed = bot.session.fleet.session
-            assert changed is not None
-            assert changed.close == OPEN + round(closes) * SECOND
-            assert bot.algo().session == changed
-
-    run(story())
-    assert "the session closes at" in caplog.text
-
-
 def test_a_close_that_is_past_already_is_an_answer_of_yesterday() -> None:
     async def story() -> None:
         script = Script()
@@ -391,19 +372,6 @@ def test_a_close_that_is_past_already_is_an_answer_of_yesterday() -> None:
             assert session is not None and session.close == OPEN + 1200 * SECOND
 
     run(story())
-
-
-def test_an_early_close_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(QUIET, script, Idle, length=20) as bot:
-            await bot.until(299)
-            script.on("GET /v2/clock", the_time(300, is_open=False), times=9)
-            await bot.until(340)
-            assert bot.jobs[2].done()
-
-    run(story())
-    assert "the market has closed early" in caplog.text
 
 
 def test_a_slow_answer_of_the_clock_moves_nothing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -12,10 +11,10 @@ import pytest
 
 from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED
 from scalp.exchange.orders import OrderRequest
-from scalp.exchange.rest import Response
 from scalp.messages import SECOND
 from scalp.reconcile import Reconciler
-from tests.test_session import QUIET, the_time
+from tests.test_hours import calendar_says, clock_says
+from tests.test_session import QUIET
 from tests.trading import (
     ABOVE_100,
     AROUND_100,
@@ -24,7 +23,6 @@ from tests.trading import (
     OPEN,
     Bot,
     BuysOnce,
-    Handle,
     Idle,
     Script,
     answer_lost,
@@ -161,33 +159,20 @@ def test_shares_that_arrive_late_are_sold_too() -> None:
     play(story, CALM, algo=Idle)
 
 
-def test_a_market_that_closes_earlier_than_thought_leaves_nothing_for_the_next_open(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The clock goes on telling a later close; a sell sent after the real one would fill in the morning."""
-    script = Script()
+def test_a_clock_that_tells_a_later_close_leaves_nothing_for_the_next_open() -> None:
+    """A sell sent after the calendar's close would fill in the morning."""
 
-    async def lies(handle: Handle) -> Response:
-        now = script.now()
-        return handle() if now > CLOSE + 25 else await the_time(now, closes=CLOSE + 590)(handle)  # type: ignore
+    async def story(bot: Bot) -> None:
+        bot.script.on("GET /v2/clock", clock_says(is_open=True, closes=CLOSE + 590), times=999)
+        bot.server._end += 600 * SECOND
+        await bot.until(CLOSE + 60)
+        assert bot.jobs[2].done()
+        await bot.session.finish()
+        assert is_flat(bot)
 
-    async def all_of_it() -> None:
-        script.on("GET /v2/clock", lies, times=99)
-        async with trading(HELD, script) as bot:
-            bot.server._end += 600 * SECOND
-            await bot.until(CLOSE + 60)
-            assert bot.jobs[2].done()
-            await bot.session.finish()
-            assert bot.engine.open_orders() == []
-            assert bot.held() == 10
-            assert bot.session.tell_leftovers()
-
-    with caplog.at_level(logging.INFO):
-        run(all_of_it())
-    assert "the market has closed early" in caplog.text
-    parked = [r for r in script.orders("sell") if r.at > CLOSE]
-    assert parked  # it did send one, and took it back
-    assert len(script.sent("DELETE /v2/orders/")) >= 1
+    script = play(story, HELD)
+    assert [r.body["type"] for r in script.orders("sell")] == ["limit", "market"]
+    assert script.orders("sell")[-1].at == pytest.approx(CLOSE - 300, abs=1)
 
 
 def test_a_close_that_moves_near_liquidates_at_once() -> None:
@@ -195,7 +180,8 @@ def test_a_close_that_moves_near_liquidates_at_once() -> None:
         await bot.until(CLOSE - 500)
         assert bot.algo().state is SELL_SUBMITTED
         now = bot.script.now()
-        bot.script.on("GET /v2/clock", the_time(now + 10, closes=now + 200), times=99)
+        bot.script.on("GET /v2/clock", clock_says(closes=now + 200), times=99)
+        bot.script.on("GET /v2/calendar", calendar_says(closes="09:45"), times=99)
         await bot.until(now + 12)
         assert [r.body["type"] for r in bot.script.orders("sell")] == ["limit", "market"]
         assert is_flat(bot)

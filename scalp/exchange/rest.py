@@ -253,7 +253,7 @@ class Rest:
             end = min(date.fromisoformat(query.get("end", "2029-12-31")[:10]), LAST_DAY)
         except ValueError:
             raise rules.unprocessable("invalid date") from None
-        days = self._simulation.calendar(start, end + timedelta(days=10))
+        days = self._simulation.days(start, end + timedelta(days=10))
         rows = [
             {
                 "date": day.date.isoformat(),

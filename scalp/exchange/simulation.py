@@ -94,12 +94,18 @@ class Simulation:
         engine = self.engine
         return SessionDay(new_york(engine.session_open).date(), engine.session_open, engine.session_close)
 
+    def days(self, start: date, end: date) -> list[SessionDay]:
+        """The trading days from `start` to `end`, both included; of its own day the engine knows best."""
+        own = self.day()
+        days = [day for day in self.calendar(start, end) if day.date != own.date]
+        if start <= own.date <= end:
+            days.append(own)
+        return sorted(days, key=lambda day: day.date)
+
     def clock(self) -> tuple[bool, int, int]:
         """Whether the regular session is on, the next open and the next close (ns)."""
         today = new_york(self.now).date()
-        session = self.day()
-        days = [day for day in self.calendar(today, today + timedelta(days=14)) if day.date != session.date]
-        days = sorted([*days, session], key=lambda day: day.open)
+        days = self.days(today, today + timedelta(days=14))
         opens = next(day.open for day in days if day.open > self.now)
         closes = next(day.close for day in days if day.close > self.now)
         return self.engine.is_open, opens, closes

@@ -1,0 +1,436 @@
+"""The market's hours: what becomes of a session when the clock says one thing, and calendar or market data another."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from scalp.algo import SELL_SUBMITTED
+from scalp.clock import new_york
+from scalp.exchange.matching import Engine
+from scalp.exchange.orders import OrderRequest
+from scalp.exchange.rest import Response
+from scalp.messages import SECOND
+from tests.trading import (
+    AROUND_100,
+    AT_100,
+    FALLING,
+    OPEN,
+    Bot,
+    Handle,
+    Idle,
+    Outcome,
+    Script,
+    minutes,
+    page,
+    run,
+    says,
+    status,
+    trading,
+)
+
+CLOCK, CALENDAR = "GET /v2/clock", "GET /v2/calendar"
+LOW = (90.0, 90.0, 90.0, 90.0)
+BUY_FILLS = {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING, *[LOW] * 20)}  # at 120 s; the sell at 100 stands
+THEN_NOTHING = {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING[:3])}  # the last print is of 300 s
+QUIET = {"TSLA": minutes("TSLA", *[AT_100] * 60)}
+
+
+def clock_says(is_open: bool | None = None, ahead: float = 0.0, closes: float | None = None) -> Outcome:
+    """The clock's own answer, but for what is given: time `ahead` in seconds, the close in seconds after the open."""
+
+    async def answer(handle: Handle) -> Response:
+        told = json.loads(handle().body)
+        at = dt.datetime.fromisoformat(told["timestamp"][:19] + told["timestamp"][-6:])
+        told["timestamp"] = (at + dt.timedelta(seconds=ahead)).isoformat()
+        if is_open is not None:
+            told["is_open"] = is_open
+        if closes is not None:
+            told["next_close"] = new_york(OPEN + round(closes * SECOND)).isoformat()
+        return Response(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
+
+    return answer
+
+
+def calendar_says(opens: str = "09:30", closes: str = "16:00") -> Outcome:
+    return says([{"date": "2026-11-20", "open": opens, "close": closes}])
+
+
+def holds_10(engine: Engine) -> None:
+    """Bought before the bot came, at 100."""
+    for _ in range(2):
+        engine.on_trade("TSLA", engine.now, 100.0, 1e6)
+        if not engine.account.held("TSLA"):
+            engine.submit(OrderRequest("TSLA", "buy", qty=Decimal(10)))
+            engine.advance(engine.now + SECOND // 10)
+    engine.advance(engine.now + SECOND)
+    assert engine.account.held("TSLA") == 10
+
+
+def told(script: Script, since: float = 0.0) -> list[str]:
+    """What was sent and cancelled since then: "120 buy limit", "912 cancel"."""
+    lines = []
+    for request in script.requests:
+        if request.at < since:
+            continue
+        if request.what == "POST /v2/orders":
+            lines.append(f"{request.at:.0f} {request.body['side']} {request.body['type']}")
+        elif request.what.startswith("DELETE /v2/orders/"):
+            lines.append(f"{request.at:.0f} cancel")
+    return lines
+
+
+def session_of(bot: Bot) -> tuple[str, str]:
+    """Open and close as the fleet has them."""
+    session = bot.session.fleet.session
+    assert session is not None
+    return f"{new_york(session.open):%H:%M:%S}", f"{new_york(session.close):%H:%M:%S}"
+
+
+# -- a clock that says closed -----------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_says_closed_while_bars_go_on_stops_buys_for_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(299)
+            script.on(CLOCK, clock_says(is_open=False), times=999)
+            await bot.until(300.1)
+            assert bot.algo().no_buys == "the clock says that the market is closed"
+            await bot.until(310)
+            assert not bot.algo().no_buys  # prints have come
+            await bot.until(1215)
+            assert bot.jobs[2].done()
+            assert session_of(bot) == ("09:30:00", "09:50:00")
+        assert told(script) == ["120 buy limit", "120 sell limit", "900 cancel", "900 sell market"]
+
+    run(story())
+    assert caplog.text.count("the clock says that the market is closed") == 1
+    assert caplog.text.count("is not believed") == 1
+
+
+def test_a_clock_that_says_closed_once_is_asked_again_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(299)
+            bot.server.mute_streams("data")
+            script.on(CLOCK, clock_says(is_open=False))
+            await bot.until(301)
+            assert bot.algo().no_buys
+            await bot.until(303)
+            assert not bot.algo().no_buys
+
+    run(story())
+    assert "says open again" in caplog.text
+
+
+def test_where_nothing_is_traded_any_more_the_market_may_be_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is sent or cancelled from then on, also when it is time to liquidate; the calendar's close ends it."""
+
+    async def story() -> None:
+        script = Script()
+        async with trading(THEN_NOTHING, script) as bot:
+            await bot.until(329)
+            script.on(CLOCK, clock_says(is_open=False), times=999)
+            await bot.until(449)
+            assert not bot.session.fleet.no_orders()
+            await bot.until(452)
+            assert bot.session.fleet.no_orders() == "the market may be closed"
+            await bot.until(1199)
+            assert bot.algo().state is SELL_SUBMITTED  # the exit was never touched
+            assert not bot.jobs[2].done()
+            await bot.until(1201)
+            assert bot.jobs[2].done()
+            await bot.session.finish()
+            assert bot.engine.open_orders() == []
+        assert told(script) == ["120 buy limit", "120 sell limit"]  # day orders end by themselves here
+
+    with caplog.at_level(logging.ERROR):
+        run(story())
+    assert [r.getMessage() for r in caplog.records if "nothing was traded" in r.getMessage()] == [
+        "the clock says that the market is closed, and nothing was traded for 120 s: nothing is sent or cancelled "
+        "until one of them changes"
+    ]
+
+
+def test_what_is_parked_is_cancelled_at_the_end() -> None:
+    """The calendar's close comes before the exchange's, which would end the order."""
+
+    async def story() -> None:
+        script = Script()
+        script.on(CALENDAR, calendar_says(closes="09:45"), times=99)
+        async with trading(THEN_NOTHING, script) as bot:
+            await bot.until(329)
+            script.on(CLOCK, clock_says(is_open=False), times=999)
+            await bot.until(899)
+            assert not bot.jobs[2].done()
+            await bot.until(901)
+            assert bot.jobs[2].done()
+            await bot.session.finish()
+            assert bot.engine.open_orders() == []
+        assert told(script, 130) == ["909 cancel"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("again", ["data", "clock"])
+def test_all_goes_on_as_soon_as_data_come_or_the_clock_says_open(again: str) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(300)
+            bot.server.mute_streams("data")
+            bot.session.feed._silence = bot.session.feed._stale_after = None  # type: ignore[union-attr,assignment]
+            answers = 999 if again == "data" else 61
+            script.on(CLOCK, clock_says(is_open=False), times=answers)
+            await bot.until(910)
+            if again == "data":
+                assert told(script, 130) == []  # it was time to liquidate at 900
+                bot.server.mute_streams("data", False)
+            await bot.until(1000)
+            (cancel, sale) = told(script, 130)
+            assert cancel.endswith("cancel") and sale.endswith("sell market")
+            assert bot.held() == 0
+
+    run(story())
+
+
+def test_a_market_that_closes_at_an_hour_that_the_calendar_confirms_has_closed() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(299)
+            script.on(CLOCK, clock_says(is_open=False), times=999)
+            script.on(CALENDAR, calendar_says(closes="09:35"), times=9)
+            await bot.until(340)
+            assert bot.jobs[2].done()
+
+    run(story())
+
+
+# -- another close ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closes", [600, 1500, 90000])
+def test_the_clock_alone_does_not_move_the_close(closes: float, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(180)
+            script.on(CLOCK, clock_says(closes=closes), times=999)
+            await bot.until(800)
+            assert session_of(bot) == ("09:30:00", "09:50:00")
+            assert 10 <= len(script.sent(CALENDAR)) <= 12  # once a minute
+        assert told(script, 130) == []
+
+    run(story())
+    assert caplog.text.count("asking it again") == 1
+
+
+@pytest.mark.parametrize(("closes", "calendar"), [(600, "09:40"), (1500, "09:55"), (1530, "09:55")])
+def test_a_close_that_the_calendar_confirms_is_followed(
+    closes: float, calendar: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(180)
+            script.on(CLOCK, clock_says(closes=closes), times=999)
+            script.on(CALENDAR, calendar_says(closes=calendar), times=999)
+            await bot.until(205)
+            assert session_of(bot)[1] == calendar + ":00"
+            await bot.until(275)
+            assert session_of(bot)[1] == f"{new_york(OPEN + round(closes) * SECOND):%H:%M:%S}"  # to the second
+
+    run(story())
+    assert "the session closes at" in caplog.text
+
+
+def test_a_close_half_a_minute_away_is_believed_of_the_clock() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(180)
+            script.on(CLOCK, clock_says(closes=1170), times=999)
+            await bot.until(1000)
+            assert session_of(bot)[1] == "09:49:30"
+            assert len(script.sent(CALENDAR)) == 1
+        assert told(script, 130) == ["870 cancel", "870 sell market"]
+
+    run(story())
+
+
+def test_the_calendars_close_counts_from_the_start() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(CALENDAR, calendar_says(closes="09:40"), times=999)
+        async with trading(QUIET, script, Idle) as bot:
+            assert session_of(bot) == ("09:30:00", "09:40:00")
+            await bot.until(601)
+            assert bot.jobs[2].done()
+
+    run(story())
+
+
+# -- open by the clock alone ------------------------------------------------------------------------------------------
+
+
+def test_where_the_calendar_has_no_session_what_is_held_is_sold_and_nothing_bought() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(CALENDAR, says([]), times=5)
+        async with trading({"TSLA": minutes("TSLA", *[AROUND_100] * 20)}, script, before=holds_10) as bot:
+            assert session_of(bot) == ("00:00:00", "09:50:00")
+            await bot.until(200)
+            assert bot.algo().no_buys == "the calendar has no session now"
+            assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
+            await bot.until(400)  # the calendar has come to its senses
+            assert session_of(bot) == ("09:30:00", "09:50:00")
+            assert not bot.algo().no_buys
+
+    run(story())
+
+
+def test_without_a_calendar_it_goes_by_the_clock_and_buys_once_the_calendar_has_answered() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(CALENDAR, page(502), times=7)  # at 0, 1, 3, 7, 15, 23 s, and once in the background
+        async with trading(QUIET, script, Idle, before=holds_10) as bot:
+            assert 20 < script.now() < 31
+            assert session_of(bot) == ("00:00:00", "09:50:00")
+            await bot.until(60)
+            assert len(told(script)) == 1  # what is held is on offer
+            assert bot.algo().no_buys == "the calendar has not answered yet"
+            await bot.until(160)
+            assert session_of(bot) == ("09:30:00", "09:50:00")
+            assert not bot.algo().no_buys
+
+    run(story())
+
+
+# -- another time -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [620, -100, 3600, 86400])
+def test_a_clock_that_leaps_is_not_believed_while_bars_go_on(ahead: float, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(299)
+            script.on(CLOCK, clock_says(ahead=ahead), times=999)
+            await bot.until(880)
+            assert abs(bot.session.clock.now() - bot.server.now()) < SECOND
+        assert told(script) == ["120 buy limit", "120 sell limit"]
+        assert len(script.sent(CLOCK)) < 100
+
+    run(story())
+    assert caplog.text.count("not believed") == 1
+
+
+def test_a_clock_that_creeps_away_is_not_followed_further_than_a_minute() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(299)
+            for step in range(1, 60):
+                script.on(CLOCK, clock_says(ahead=50.0 * step))
+            await bot.until(800)
+            assert bot.session.clock.now() - bot.server.now() < 61 * SECOND
+        assert told(script, 130) == []
+
+    run(story())
+
+
+def test_a_true_leap_is_believed_as_soon_as_a_bar_tells_it_too() -> None:
+    """The machine slept for five minutes: its own time stood still, and the exchange's went on."""
+
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(299)
+            clock = bot.session.clock
+            clock._offset -= 300 * SECOND  # type: ignore[operator]
+            clock._vouched -= 300 * SECOND
+            await bot.until(340)
+            assert abs(clock.now() - bot.server.now()) < SECOND
+
+    run(story())
+
+
+FULL_DAY = 390
+MORNING = {"TSLA": minutes("TSLA", *[AT_100] * 70)}
+
+
+@pytest.mark.parametrize("start", [46 * 60])
+def test_a_clock_wrong_from_the_start_liquidates_nothing(start: int, caplog: pytest.LogCaptureFixture) -> None:
+    """It is 10:16, and the clock says 15:56."""
+
+    async def story() -> None:
+        script = Script()
+        wrong = clock_says(ahead=5 * 3600 + 40 * 60)
+        script.on(CLOCK, wrong, times=9999)
+        async with trading(MORNING, script, Idle, length=FULL_DAY, start=start, before=holds_10) as bot:
+            await bot.until(900)
+            assert abs(bot.session.clock.now() - bot.server.now()) < 10 * SECOND
+        assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
+
+    run(story())
+    assert "nothing is bought or liquidated until they agree" in caplog.text
+    assert "by bars and trades, and was" in caplog.text
+
+
+def test_a_clock_behind_from_the_start_gives_way_to_bars_from_its_future(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(CLOCK, clock_says(ahead=-600), times=9999)
+        async with trading(QUIET, script, Idle, start=620, before=holds_10) as bot:
+            await bot.until(270)  # 890 s after the open
+            assert abs(bot.session.clock.now() - bot.server.now()) < 10 * SECOND
+            await bot.until(320)
+        assert [line.partition(" ")[2] for line in told(script)] == ["sell limit", "cancel", "sell market"]
+
+    run(story())
+    assert "by bars and trades, and was" in caplog.text
+
+
+def test_a_late_start_with_a_right_clock_sells_at_market_at_once() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle, start=950, before=holds_10) as bot:
+            await bot.until(10)
+            assert bot.held() == 0
+        (sale,) = told(script)
+        assert sale.endswith("sell market")
+
+    run(story())
+
+
+def outcomes(*of: Outcome) -> Outcome:
+    """One after the other, then the last one."""
+    left = list(of)
+
+    async def answer(handle: Handle) -> Response | None:
+        return await (left.pop(0) if len(left) > 1 else left[0])(handle)
+
+    return answer
+
+
+def test_trouble_of_the_clock_in_mid_session_changes_nothing() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(150)
+            nonsense: Any = says({"timestamp": "yesterday"})
+            script.on(CLOCK, outcomes(status(401), page(502), nonsense, says([])), times=9999)
+            await bot.until(1205)
+            assert bot.jobs[2].done()
+        assert told(script) == ["120 buy limit", "120 sell limit", "900 cancel", "900 sell market"]
+
+    run(story())
