@@ -113,7 +113,7 @@ class Fleet:
         now = self._now()
         if trade.at > now:
             # A print from the future would be the last trade for ever: it counts as made when it came.
-            trade = Trade(trade.symbol, now, trade.price, trade.size)
+            trade = Trade(trade.symbol, now, trade.price, trade.size, trade.id)
         algo.on_trade(trade)
         if self.rails is not None and algo.ledger.position:
             self._watch(algo, self.rails)
@@ -150,7 +150,7 @@ class Fleet:
 
     def on_last_trade(self, symbol: str, trade: Trade | None) -> None:
         if trade is not None and trade.at > self._now():
-            trade = Trade(trade.symbol, self._now(), trade.price, trade.size)
+            trade = Trade(trade.symbol, self._now(), trade.price, trade.size, trade.id)
         self._handle(symbol, lambda algo, at: algo.on_last_trade(trade, at))
 
     # -- orders -------------------------------------------------------------------------------------------------------
