@@ -116,12 +116,13 @@ class History:
         self._lost_at = self._clock.now() - round(ago * SECOND)
 
     def on_gap(self, symbol: str) -> None:
-        """A bar of `symbol` came and could not be taken: of the minute that has just ended, or the one before."""
+        """A bar of `symbol` came and could not be taken: of the minute that ended last, or is about to end."""
         session = self._fleet.session
         if session is None or symbol not in self._fleet.algos:
             return
-        until = min((self._clock.now() + HALF_MINUTE) // MINUTE * MINUTE, session.close)
-        since = max(session.open, until - 2 * MINUTE)
+        now = self._clock.now()
+        until = min((now + HALF_MINUTE) // MINUTE * MINUTE, session.close)
+        since = max(session.open, now // MINUTE * MINUTE - MINUTE)
         if until <= since:
             return
         self._open(symbol, since, until)

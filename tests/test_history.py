@@ -391,7 +391,7 @@ def test_a_bar_that_was_refused_is_a_hole_of_its_symbol() -> None:
         assert world.why() == "" and world.minutes() == 4
 
     world = story(tell, "AAPL", "TSLA", at="09:33:05")
-    assert world.asked[1:] == ["09:34 AAPL from 09:32", "09:34:03 AAPL from 09:33", "09:34:09 AAPL from 09:33"]
+    assert world.asked[1:] == ["09:34 AAPL from 09:33", "09:34:03 AAPL from 09:33", "09:34:09 AAPL from 09:33"]
 
 
 def test_a_refused_bar_whose_minute_is_told_of_by_the_stream_after_all() -> None:
