@@ -137,7 +137,7 @@ async def frames(count: int, minutes: int) -> tuple[list[float], list[float]]:
             await asyncio.sleep(0)  # the feed gives way to other sockets in between
         middle = time.perf_counter()
         for text in texts:
-            for _ in _decoder.messages(text, lambda error: None):
+            for _ in _decoder.messages(text, lambda error, raw: None):
                 pass
         ended = time.perf_counter()
         if number >= WARMUP:

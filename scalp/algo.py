@@ -28,6 +28,7 @@ import pandas as pd
 from scalp.bars import SessionBars
 from scalp.clock import Session
 from scalp.exits import CANCEL_AGAIN, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
+from scalp.last_trade import Prints
 from scalp.ledger import LOST, REFUSED, Change, Ledger, Order
 from scalp.lines import Lines, Log
 from scalp.messages import (
@@ -120,6 +121,7 @@ class ScalpAlgo:
         self._no_buys: dict[str, str] = {}  # reasons for buying nothing just now, by kind
         self._last_price: float | None = None
         self._last_price_at = 0
+        self._prints = Prints()
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
         self.exits = ExitPlan(self.ledger)
         self._followed_version = -1  # of the ledger, that state and order are in line with
@@ -171,23 +173,21 @@ class ScalpAlgo:
 
     def on_trade(self, trade: Trade) -> None:
         """A print that counts as last sale."""
+        self._prints.see(trade)
         self._see_price(trade.at, trade.price)
 
     def on_trade_gone(self, gone: TradeGone) -> None:
-        """A print was wrong: if it is the last trade, its right price is, or else the last close."""
-        if gone.price != self._last_price:
-            return
-        self._last_price = None
-        if gone.instead is not None:
-            self._see_price(self._last_price_at, gone.instead)
-        elif len(self._session_bars):
-            self._last_price_at = self._session_bars.last_start + MINUTE - 1
-            self._see_price(self._last_price_at, self._session_bars.last_close)
+        """A print was wrong: if it is the last trade, the newest one that still stands is."""
+        bars = self._session_bars
+        close = (bars.last_start + MINUTE - 1, bars.last_close) if len(bars) else (0, None)
+        last = (self._last_price_at, self._last_price)
+        self._last_price_at, self._last_price = self._prints.strike(gone, last, close)
 
     def on_last_trade(self, trade: Trade | None, at: int) -> list[Action]:
         """The answer to AskLastTrade; None: there is none to be had, the last close serves."""
         asked_at, self._price_asked_at = self._price_asked_at, 0
         if trade is not None:
+            self._prints.see(trade)
             self._see_price(trade.at, trade.price)
         if not asked_at or not self._may_enter(at):
             return []
@@ -365,6 +365,15 @@ class ScalpAlgo:
     def minutes(self) -> int:
         """How many minute bars of today's session there are."""
         return len(self._session_bars)
+
+    @property
+    def newest_minute(self) -> int:
+        """Start of the newest minute of which there is a bar, ns; 0: there is none."""
+        return self._session_bars.last_start
+
+    def has_minute(self, start: int) -> bool:
+        """Whether there is a bar of the minute that starts then."""
+        return self._session_bars.has(start)
 
     @property
     def last_price(self) -> float | None:

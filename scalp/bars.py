@@ -60,6 +60,11 @@ class SessionBars:
         close: float = self._columns[CLOSE][-1]
         return close
 
+    def has(self, start: int) -> bool:
+        """Whether there is a bar of the minute that starts then."""
+        row = bisect_left(self._starts, start)
+        return row < len(self._starts) and self._starts[row] == start
+
     def add(self, bar: Bar) -> bool:
         """Put `bar` in its place; True when its minute is newer than all before.
 

@@ -74,6 +74,9 @@ class _Ear:
     def on_trade(self, trade: Trade) -> None:
         self.messages += 1
 
+    def on_gap(self, symbol: str) -> None:
+        """Of no interest here."""
+
     def on_trade_gone(self, gone: TradeGone) -> None:
         """Of no interest here."""
 

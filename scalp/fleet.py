@@ -59,6 +59,7 @@ class Fleet:
         }
         self._due: dict[str, int] = {}  # symbol -> when its exit plan wants to be driven, ns
         self.on_exits_due: Callable[[], None] = lambda: None  # told when one wants that earlier than all before
+        self.on_gap: Callable[[str], None] = lambda symbol: None  # told when a bar had to be refused
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
@@ -108,6 +109,7 @@ class Fleet:
         """Its minute is not over, by far: it would be the newest bar until then, and no signal be asked."""
         level = logging.DEBUG if bar.symbol in self._early_told else logging.WARNING
         self._early_told.add(bar.symbol)
+        self.on_gap(bar.symbol)
         self._say(level, "%s: a bar of %s came before its time: ignored", bar.symbol, f"{new_york(bar.start):%H:%M}")
 
     def on_trade(self, trade: Trade) -> None:
@@ -117,7 +119,7 @@ class Fleet:
         now = self._now()
         if trade.at > now:
             # A print from the future would be the last trade for ever: it counts as made when it came.
-            trade = Trade(trade.symbol, now, trade.price, trade.size)
+            trade = Trade(trade.symbol, now, trade.price, trade.size, trade.id)
         algo.on_trade(trade)
         if self.rails is not None and algo.ledger.position:
             self._watch(algo, self.rails)
@@ -154,7 +156,7 @@ class Fleet:
 
     def on_last_trade(self, symbol: str, trade: Trade | None) -> None:
         if trade is not None and trade.at > self._now():
-            trade = Trade(trade.symbol, self._now(), trade.price, trade.size)
+            trade = Trade(trade.symbol, self._now(), trade.price, trade.size, trade.id)
         self._handle(symbol, lambda algo, at: algo.on_last_trade(trade, at))
 
     # -- orders -------------------------------------------------------------------------------------------------------

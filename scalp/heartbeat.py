@@ -24,10 +24,14 @@ STREAM_BACK = "%s: up again, after %d s"
 
 
 class Stream(Protocol):
-    """What a stream says of its health. `heard_at` is loop time (s) of the last message, None before the first."""
+    """What a stream says of its health.
+
+    `heard_at` is loop time (s) of the last message, None before the first; `heard` the same by channel.
+    """
 
     name: str
     heard_at: float | None
+    heard: dict[str, float]
 
     @property
     def is_up(self) -> bool: ...
@@ -82,7 +86,9 @@ class Heartbeat:
         now = self._loop_time()
         for stream in self._streams:
             heard = "no message yet" if stream.heard_at is None else f"last message {now - stream.heard_at:.0f} s ago"
-            yield f"{stream.name} {'up' if stream.is_up else 'DOWN'}, {heard}"
+            # Channels that flow don't vouch for others: bars, without which nothing is bought, are named last.
+            channels = [f", {name} {now - stream.heard[name]:.0f} s ago" for name in sorted(stream.heard, reverse=True)]
+            yield f"{stream.name} {'up' if stream.is_up else 'DOWN'}, {heard}{''.join(channels)}"
         ledgers = [algo.ledger for algo in self._fleet.algos.values()]
         held = [f"{ledger.symbol} {ledger.position.normalize():f}" for ledger in ledgers if ledger.position]
         listed = ", ".join(held) if len(held) <= LOUD_POSITIONS else f"{len(held)} symbols"

@@ -36,20 +36,27 @@ class Bar(Struct, frozen=True, gc=False):
 
 
 class Trade(Struct, frozen=True, gc=False):
-    """One print that counts as last sale, made at `at` (exchange timestamp)."""
+    """One print that counts as last sale, made at `at` (exchange timestamp); `id` is the feed's, "" for none."""
 
     symbol: str
     at: int
     price: float
     size: float = 0.0
+    id: int | str = ""
 
 
 class TradeGone(Struct, frozen=True, gc=False):
-    """A print at `price` that was told of is no trade any more; `instead` is its right price, None if it never was."""
+    """The print `id` at `price` is no trade any more; `instead` is its right price, None if it never was.
+
+    Where the feed tells no id, the print is the one that was made at `at`. `new_id` is that of the print put right.
+    """
 
     symbol: str
     price: float
     instead: float | None = None
+    id: int | str = ""
+    new_id: int | str = ""
+    at: int = 0
 
 
 class Halt(Struct, frozen=True, gc=False):

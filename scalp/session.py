@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from scalp.algo import BUY_SUBMITTED, ScalpAlgo
@@ -26,9 +26,10 @@ from scalp.clock import (
     Session,
     new_york,
 )
-from scalp.errors import OutcomeUnknown, Refused, Unreachable, UserError
+from scalp.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.fleet import Fleet
 from scalp.heartbeat import Heartbeat
+from scalp.history import History
 from scalp.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.journaling import Journaling
 from scalp.loops import is_real_time
@@ -39,6 +40,7 @@ from scalp.rails import Rails
 from scalp.reconcile import TROUBLES, Reconciler
 from scalp.rehearsal import keep_warm
 from scalp.settings import Endpoints, Settings
+from scalp.stream import LoginRefused
 from scalp.trades import Fill
 
 T = TypeVar("T")
@@ -61,7 +63,6 @@ ON_EXIT = {
 }
 LOUD_NAMES = 20  # up to as many symbols are listed in one line
 EARLIEST_FILL = 6 * 3600 * SECOND  # before the open: nothing of the day before is so late
-GAP_OVERLAP = 180 * SECOND  # of the history fetched after a reconnection
 
 
 class TradingSession:
@@ -80,16 +81,13 @@ class TradingSession:
         self.rest = AlpacaREST(endpoints)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[None] = self._loop.create_future()
-        self._missing: dict[str, int] = {}  # symbol -> since when its bars are missing, ns
-        self._history: asyncio.Task[None] | None = None
-        self._feed_lost_at = 0
         self._looked_at = float("-inf")  # loop time
         self._is_over = False
         self._exits_due = asyncio.Event()
         self._journaling = Journaling(settings, endpoints, self.now)
         # Set in open(), once the exchange's time is known. Market data goes to the fleet, with nothing between, except
         # while the hours are in doubt.
-        self.on_bar: Callable[[Bar], None]
+        self._take_bar: Callable[[Bar], None]
         self.on_trade: Callable[[Trade], None]
         self.on_trade_gone: Callable[[TradeGone], None]
         self.on_halt: Callable[[Halt], None]
@@ -98,6 +96,7 @@ class TradingSession:
         self.broker: AlpacaBroker
         self.feed: AlpacaFeed | PolygonFeed
         self.updates: OrderUpdates
+        self.history: History
         self.reconciler: Reconciler
         self.budget: RequestBudget
         self._heartbeat: Heartbeat
@@ -124,11 +123,15 @@ class TradingSession:
         self.rest.on_rate_limit = budget.on_rate_limit
         self.budget = budget
         rng = random.Random(f"{run}-jitter")
-        self.updates = OrderUpdates(self._endpoints, self, rng)
+        self.updates = OrderUpdates(self._endpoints, self, rng, self._is_final)
         if self._endpoints.feed == "polygon":
-            self.feed = PolygonFeed(self._endpoints, symbols, self, rng, self._expect_bars)
+            polygon = PolygonFeed(
+                self._endpoints, symbols, self, rng, self._expect_bars,
+                is_final=lambda refusal: self._is_final(refusal, polygon.ask_rest, refusals=(401,)),
+            )  # fmt: skip
+            self.feed = polygon
         else:
-            self.feed = AlpacaFeed(self._endpoints, symbols, self, rng, self._expect_bars, self.rest)
+            self.feed = AlpacaFeed(self._endpoints, symbols, self, rng, self._expect_bars, self.rest, self._is_final)
         self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
         self.hours = MarketHours(
             self.fleet, self.clock, calendar, self.rest, answer, self.broker.counted, self._listen, self._start
@@ -142,7 +145,8 @@ class TradingSession:
         self.reconciler = Reconciler(self.fleet, self.broker, self.rest, self.clock)
         self._heartbeat = Heartbeat(self.fleet, (self.feed, self.updates), budget, self._loop.time)
         self.fleet.connect(self.reconciler.request, self.updates.reconnect, self.hours.on_early_bar)
-        self.fleet.forbid_buys("history", "today's bars are not here yet")
+        self.history = History(self.fleet, self.feed, self.clock, self._start, self.hours.refresh)
+        self.fleet.on_gap = self.history.on_gap
         names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"
         log.info("every order and position in %s is this bot's to manage, also those made by hand", names)
         self.rest.open_lane().start()
@@ -174,7 +178,7 @@ class TradingSession:
     def _listen(self, is_in_doubt: bool) -> None:
         """While the hours or the time are, bars and trades come past `hours`."""
         ear = self.hours if is_in_doubt else self.fleet
-        self.on_bar, self.on_trade = ear.on_bar, ear.on_trade
+        self._take_bar, self.on_trade = ear.on_bar, ear.on_trade
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 
@@ -193,53 +197,44 @@ class TradingSession:
             self.reconciler.on_updates_changed()
             self.fleet.on_updates_down(why)
 
+    def on_bar(self, bar: Bar) -> None:
+        self.history.on_bar(bar)
+        self._take_bar(bar)
+
+    def on_gap(self, symbol: str) -> None:
+        self.history.on_gap(symbol)
+
     def on_feed_up(self) -> None:
-        session = self.fleet.session
-        assert session is not None
-        since = max(session.open, self._feed_lost_at - GAP_OVERLAP)
-        for symbol, algo in self.fleet.algos.items():
-            algo.asks_last_trade = not self.feed.streams_trades(symbol)
-            algo.forbid_buys("history", "today's bars are not here yet")
-            self._missing.setdefault(symbol, since)  # an older gap that was not filled yet stays the longer one
+        self.history.on_feed_up()
         self.fleet.on_feed_up()
-        if self._history is not None:
-            self._history.cancel()
-        self._history = self._start(self._fetch_history())
 
     def on_feed_down(self, why: str) -> None:
         if not self._is_over:
-            self._feed_lost_at = self.clock.now()
+            self.history.on_feed_down()
             self.fleet.on_feed_down(why)
 
-    async def _fetch_history(self) -> None:
-        """Today's bars so far, or those of a gap: they fill the day and never trade."""
-        wait, longest = HISTORY_RETRY
-        # After a machine has slept its streams are the first to know, and the gap ends later than it thinks.
-        await self.hours.refresh()
-        while self._missing:
-            try:
-                since = min(self._missing.values())
-                async for symbol, bars in self.feed.history(list(self._missing), since, self.clock.now()):
-                    self.fleet.on_history(symbol, bars)
-                    self.fleet.algos[symbol].allow_buys("history")
-                    self._missing.pop(symbol, None)
-                if not self._missing:
-                    break
-                why = f"nothing came of {', '.join(self._missing)}"
-            except (UserError, Refused) as error:
-                # A definite no: the signal has the bars that came and come, and waits until they are enough.
-                log.warning("today's bars so far cannot be had (%s): going on with those that come", error)
-                for symbol in self._missing:
-                    self.fleet.algos[symbol].allow_buys("history")
-                self._missing.clear()
-                break
-            except (Unreachable, OutcomeUnknown) as error:
-                why = str(error)
-            log.warning("today's bars: %s; again in %.0f s", why, wait)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, longest)
-        counts = [algo.minutes for algo in self.fleet.algos.values()]
-        log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
+    async def _is_final(
+        self,
+        refusal: LoginRefused,
+        ask: Callable[[], Awaitable[object]] | None = None,
+        refusals: Sequence[int] = (401, 403),
+    ) -> bool:
+        """Whether what a stream refuses at the start ends the run: never while anything is held or working.
+
+        What the plan lacks is in the documentation; refused keys need a second witness, `ask`, that takes the same.
+        """
+        is_known = self.reconciler.is_started
+        if is_known and self.fleet.leftovers():
+            return False
+        if refusal.is_about_plan:
+            return is_known
+        try:
+            await (ask() if ask is not None else self.broker.counted(self.rest.clock()))
+        except Refused as error:
+            return error.status in refusals
+        except (Unreachable, OutcomeUnknown):
+            pass
+        return False
 
     async def _drive_exits(self) -> None:
         """Go on with the exit plans when they are due: the next checkup may be half a minute away."""

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
@@ -32,8 +32,9 @@ PING_INTERVAL, PING_TIMEOUT = 15.0, 20.0
 WATCH_EVERY = 5.0
 MAX_SIZE = 2**24  # bytes of one message
 SLICE = 50  # data messages handled in one turn of the loop: an order update never waits for a whole market's bars
-REFUSALS_BELIEVED = 5  # in a row, once a login has worked in this run
-
+SAID_AGAIN_AFTER = 60.0  # seconds until the same trouble is a warning again
+LONGEST_REASON = 300  # characters of a server's words in a line of ours
+MOST_TOLD = 200  # different things that are said only once; what comes after them isn't said
 
 Message = TypeVar("Message")
 
@@ -42,8 +43,47 @@ class StreamTrouble(Exception):
     """This connection is of no use: try another. `wait` replaces the usual backoff, in seconds."""
 
     def __init__(self, why: str, wait: float | None = None) -> None:
-        super().__init__(why)
+        super().__init__(one_line(why))
         self.wait = wait
+
+
+class LoginRefused(StreamTrouble):
+    """The server says no to the keys or, `is_about_plan`, to what they may see.
+
+    A claim: it is tried again, unless whoever was named to judge it (`is_final`) finds it true.
+    """
+
+    def __init__(self, why: str, *, is_about_plan: bool = False) -> None:
+        super().__init__(why)
+        self.is_about_plan = is_about_plan
+
+
+async def never(refusal: LoginRefused) -> bool:
+    """No refusal is final: nobody knows better than to try again."""
+    return False
+
+
+class Patience:
+    """How long something may rest: so many seconds, and twice as many after each time that it was too long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._first = self._limit = seconds
+        self.rested = 0.0
+
+    def stirs(self) -> None:
+        self.rested, self._limit = 0.0, self._first
+
+    def begin_anew(self) -> None:
+        """What has passed does not count, however long it may be next time."""
+        self.rested = 0.0
+
+    def is_over(self, passed: float) -> bool:
+        """Whether it is, after `passed` more seconds of rest."""
+        self.rested += passed
+        if self.rested < self._limit:
+            return False
+        self._limit *= 2
+        return True
 
 
 class FrameDecoder(Generic[Message]):
@@ -55,35 +95,39 @@ class FrameDecoder(Generic[Message]):
         self._one = msgspec.json.Decoder(message)
         self._parts = msgspec.json.Decoder(list[msgspec.Raw])
 
-    def messages(self, frame: Frame, on_trouble: Callable[[Exception], None]) -> Iterator[Message]:
-        """The messages of a frame; one that is not understood costs itself, not its neighbours."""
+    def messages(self, frame: Frame, on_trouble: Callable[[Exception, Frame | msgspec.Raw], None]) -> Iterator[Message]:
+        """The messages of a frame; one that is not understood costs itself, not its neighbours.
+
+        `on_trouble` is told of it, or of the whole frame where that is no JSON.
+        """
         try:
             yield from self._all.decode(frame)
             return
         except (msgspec.ValidationError, UnicodeDecodeError):
             pass
         except (msgspec.DecodeError, RecursionError) as error:
-            on_trouble(error)
+            on_trouble(error, frame)
             return
         try:
             parts = self._parts.decode(frame)
         except msgspec.ValidationError:
             parts = [msgspec.Raw(frame if isinstance(frame, bytes) else frame.encode())]
         except (msgspec.DecodeError, RecursionError) as error:
-            on_trouble(error)
+            on_trouble(error, frame)
             return
         for part in parts:
             try:
                 yield self._one.decode(part)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                on_trouble(error)
+                on_trouble(error, part)
 
 
 class ReconnectingStream:
     """Connects, logs in, reads; and again, until cancelled.
 
     `stale_after`: seconds without a data frame after which the connection is replaced, counted only while
-    `expect_messages()` is true, and doubling while it stays quiet; None: silence is normal.
+    `expect_messages()` is true, and doubling while it stays quiet; None: silence is normal. `is_final` is asked about a
+    refused login while none has worked yet: whether it ends the run.
     """
 
     def __init__(
@@ -94,18 +138,20 @@ class ReconnectingStream:
         *,
         stale_after: float | None = None,
         expect_messages: Callable[[], bool] = lambda: True,
+        is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
     ) -> None:
         self.name = name
         self.log = logging.getLogger(f"scalp.{name.split()[-1]}")
         self._url = url
         self._rng = rng
-        self._stale_after = stale_after
-        self._stale_limit = stale_after or 0.0
+        self._silence = None if stale_after is None else Patience(stale_after)
         self._expect_messages = expect_messages
-        self._quiet = 0.0
+        self._is_final = is_final
         self.heard_at: float | None = None  # loop time of the last message, logins apart
+        self.heard: dict[str, float] = {}  # the same by channel, where there is more than one
         self._up_since: float | None = None
-        self._refusals: int | None = None  # None until a login has worked
+        self._has_been_up = False
+        self._warned = ("", 0.0)  # the last trouble that was a warning, and when (loop time)
         self._socket: WebSocket | None = None
         self._trouble: StreamTrouble | None = None  # what a message said that ends the connection
         self._why = ""  # why we close the connection ourselves
@@ -118,7 +164,7 @@ class ReconnectingStream:
     # What a subclass says.
 
     async def _login(self, socket: WebSocket) -> None:
-        """Log in and subscribe. Raises UserError (fatal; names the variable to check, never a key) or StreamTrouble."""
+        """Log in and subscribe. Raises StreamTrouble; LoginRefused names the variable to check, never a key."""
         raise NotImplementedError
 
     def _on_frame(self, frame: Frame) -> bool:
@@ -139,7 +185,7 @@ class ReconnectingStream:
         return self._up_since is not None
 
     async def run(self) -> None:
-        """Stay connected until cancelled. Raises UserError when the server refuses the keys or the subscription."""
+        """Stay connected until cancelled. Raises UserError for a refusal that is final (see `is_final`)."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
@@ -147,8 +193,8 @@ class ReconnectingStream:
             try:
                 await self._one_connection()
             except Exception as error:
-                if isinstance(error, UserError) and not self._may_pass():
-                    raise
+                if isinstance(error, LoginRefused) and not self._has_been_up and await self._is_final(error):
+                    raise UserError(str(error)) from None
                 why = self._why or in_words(error)
                 wait = error.wait if isinstance(error, StreamTrouble) else None
                 if self._up_since is not None and loop.time() - self._up_since >= USEFUL_AFTER:
@@ -161,7 +207,7 @@ class ReconnectingStream:
             failures += 1
             if wait is None:
                 wait = self._rng.uniform(step / 2, step)
-            self.log.warning("%s: %s; next try in %.1f s", self.name, why, wait)
+            self._tell_trouble(why, wait)
             await asyncio.sleep(wait)
 
     async def try_once(self, listen: float) -> None:
@@ -216,8 +262,10 @@ class ReconnectingStream:
     def _say_once(self, message: str, *args: object) -> None:
         """Warn, but not again with the same words: what a plan lacks is true at every reconnection."""
         text = message % args
-        level = logging.DEBUG if text in self._told else logging.WARNING
-        self._told.add(text)
+        level = logging.DEBUG
+        if text not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(text)
+            level = logging.WARNING
         self.log.log(level, "%s: %s", self.name, text)
 
     def _frame_trouble(self, error: Exception) -> None:
@@ -225,9 +273,30 @@ class ReconnectingStream:
         kind = type(error).__name__
         level = logging.DEBUG if kind in self._told else logging.WARNING
         self._told.add(kind)
-        self.log.log(level, "%s: a message was not understood (%s: %.80s)", self.name, kind, error)
+        self.log.log(level, "%s: a message was not understood (%s: %s)", self.name, kind, one_line(str(error), 80))
+
+    def _find_stale(self, passed: float) -> str:
+        """Why the connection is not to be relied on after so many more seconds of a market that moves; "" if it is.
+
+        0 seconds: nothing is expected to come now.
+        """
+        assert self._silence is not None
+        if not passed:
+            self._silence.begin_anew()
+        elif self._silence.is_over(passed):
+            return f"no message for {self._silence.rested:.0f} s"
+        return ""
 
     # Inner works.
+
+    def _tell_trouble(self, why: str, wait: float) -> None:
+        """A warning when it is news, and once in a while; else only a line."""
+        now = asyncio.get_running_loop().time()
+        told, told_at = self._warned
+        is_news = why != told or now - told_at >= SAID_AGAIN_AFTER
+        if is_news:
+            self._warned = why, now
+        self.log.log(logging.WARNING if is_news else logging.INFO, "%s: %s; next try in %.1f s", self.name, why, wait)
 
     async def _one_connection(self) -> NoReturn:
         """One connection from the handshake to its end, which is always an exception."""
@@ -241,11 +310,12 @@ class ReconnectingStream:
             async with asyncio.timeout(LOGIN_TIMEOUT):
                 await self._login(socket)
             self._up_since = loop.time()
-            self._refusals = 0
-            self._quiet = 0.0
+            self._has_been_up = True
             self.log.info("%s: up", self.name)
             self._on_up()
-            watchdog = loop.create_task(self._watch())
+            if self._silence is not None:
+                self._silence.begin_anew()
+                watchdog = loop.create_task(self._watch())
             socket.deliver(self.on_message)
             try:
                 await socket.wait_closed()
@@ -285,39 +355,31 @@ class ReconnectingStream:
             # Whatever one frame holds, the next one is read.
             self._frame_trouble(error)
             return
-        if held_data:
-            self._quiet = 0.0
-            self._stale_limit = self._stale_after or 0.0
+        if held_data and self._silence is not None:
+            self._silence.stirs()
 
     async def _watch(self) -> None:
         """Outside of the reading, because a silent socket answers pings and never wakes the reader."""
-        while self._stale_after is not None:
+        why = ""
+        while not why:
             await asyncio.sleep(WATCH_EVERY)
-            if not self._expect_messages():
-                self._quiet = 0.0
-                continue
-            self._quiet += WATCH_EVERY
-            if self._quiet >= self._stale_limit:
-                self._stale_limit *= 2
-                self.reconnect(f"no message for {self._quiet:.0f} s")
-                return
+            why = self._find_stale(WATCH_EVERY if self._expect_messages() else 0.0)
+        self.reconnect(why)
 
     def _go_down(self, why: str) -> None:
         if self._up_since is not None:
             self._up_since = None
             self._on_down(why)
 
-    def _may_pass(self) -> bool:
-        """Whether a refusal may be the server's trouble: what worked before in this run is tried a few times more."""
-        if self._refusals is None:
-            return False
-        self._refusals += 1
-        return self._refusals < REFUSALS_BELIEVED
-
 
 def websocket_url(url: str) -> str:
     """http becomes ws and https wss, as the variables may hold either; no slash at the end."""
     return ("ws" + url[4:] if url.startswith("http") else url).rstrip("/")
+
+
+def one_line(text: str, longest: int = LONGEST_REASON) -> str:
+    """What a server says, fit for a line of ours: it may be of any length and shape."""
+    return " ".join(text[: 2 * longest].split())[:longest]
 
 
 def in_words(error: Exception) -> str:
@@ -326,7 +388,7 @@ def in_words(error: Exception) -> str:
         return f"closed by the server ({error.rcvd.code})" if error.rcvd else "connection lost"
     if isinstance(error, InvalidStatus):
         return f"HTTP {error.response.status_code} at the handshake"
-    if isinstance(error, (StreamTrouble, UserError)):
+    if isinstance(error, StreamTrouble):
         return str(error)
     if isinstance(error, TimeoutError):
         return "no answer in time"

@@ -79,7 +79,7 @@ def dies_at_call(number: int, original: Callable[..., Any]) -> Callable[..., Any
         ("scalp.alpaca.feed.AlpacaFeed.run", dies_at(150)),
         ("scalp.alpaca.updates.OrderUpdates.run", dies_at(150)),
         ("scalp.reconcile.Reconciler.run", dies_at(150)),
-        ("scalp.session.TradingSession._fetch_history", dies_at(150)),
+        ("scalp.history.History._fill", dies_at(150)),
         ("scalp.hours.MarketHours.check", dies_at(120)),
         ("scalp.session.TradingSession.until_next_checkup", lambda self: 1 / 0),
     ],

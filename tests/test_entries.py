@@ -11,7 +11,7 @@ import pytest
 
 from scalp.algo import TO_BUY
 from scalp.clock import Session
-from scalp.messages import AskLastTrade, TradeGone
+from scalp.messages import AskLastTrade, Trade, TradeGone
 from tests.helpers import AAPL, BOUGHT, DAY, SESSION, SOLD, Desk, bar, buying, clock, flat, in_sell_submitted, trade
 
 # -- quantities and prices ---------------------------------------------------------------------------------------------
@@ -76,31 +76,11 @@ def test_the_last_trade_is_the_newest_by_exchange_time() -> None:
     assert algo.last_price == 105.0
 
 
-def test_a_print_that_was_wrong_is_not_the_last_trade_any_more() -> None:
+def test_a_print_that_was_wrong_prices_no_sell() -> None:
     desk = buying()  # at 101, which is the last close
-    algo = desk.algo
-    algo.on_trade(trade(150.0, "09:52:05"))
-    algo.on_trade_gone(TradeGone(AAPL, 149.0))
-    assert algo.last_price == 150.0  # another one
-    algo.on_trade_gone(TradeGone(AAPL, 150.0, 101.5))
-    assert algo.last_price == 101.5
-    algo.on_trade(trade(101.4, "09:52:04.9"))  # older than the one that was put right
-    assert algo.last_price == 101.5
-    algo.on_trade(trade(150.0, "09:52:06"))
-    algo.on_trade_gone(TradeGone(AAPL, 150.0))
-    assert algo.last_price == 101.0
-    algo.on_trade(trade(150.0, "09:52:07"))
-    algo.on_trade_gone(TradeGone(AAPL, 150.0, float("nan")))
-    assert desk.tells(1, "fill") == SOLD  # no price at all: the entry price serves
-
-
-def test_without_any_bar_a_wrong_print_leaves_no_last_trade() -> None:
-    algo = Desk().algo
-    algo.on_trade(trade(150.0, "09:52:05"))
-    algo.on_trade_gone(TradeGone(AAPL, 150.0))
-    assert algo.last_price is None
-    algo.on_trade(trade(101.0, "09:52:06"))
-    assert algo.last_price == 101.0
+    desk.algo.on_trade(Trade(AAPL, clock("09:52:07"), 150.0, 100, 7))
+    desk.algo.on_trade_gone(TradeGone(AAPL, 150.0, float("nan"), 7))
+    assert desk.tells(1, "fill") == SOLD
 
 
 @pytest.mark.parametrize("nonsense", [0.0, -1.0, float("nan"), float("inf")])

@@ -318,7 +318,7 @@ def test_on_exit_flatten_also_when_a_task_dies(error: Exception, monkeypatch: py
     assert "TSLA: 10 held" not in played.text
 
 
-def test_a_login_refused_while_trading_winds_up_with_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_that_is_final_winds_up_with_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused(self: object) -> None:
         await asyncio.sleep(130)
         raise UserError("the keys are refused")

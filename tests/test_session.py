@@ -18,10 +18,11 @@ from scalp.clock import MarketClock, new_york
 from scalp.errors import UserError
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access
-from scalp.messages import MINUTE, SECOND
+from scalp.messages import MINUTE, SECOND, Bar
 from scalp.session import TradingSession
 from tests.trading import (
     ABOVE_100,
+    AROUND_100,
     AT_100,
     FALLING,
     OPEN,
@@ -243,18 +244,59 @@ def test_an_account_with_odd_fields_is_no_trouble(power: object) -> None:
 # -- history ----------------------------------------------------------------------------------------------------------
 
 
+class Patient(BuysOnce):
+    """Needs more bars than it takes to wait for a hole to be left behind."""
+
+    warmup_bars = 5
+
+
 def test_nothing_is_bought_before_todays_bars_are_in() -> None:
     async def story() -> None:
         script = Script()
         script.on("GET /v2/stocks/bars", status(500), times=5)
-        async with trading(QUIET, script) as bot:
-            await bot.until(134)
+        async with trading(QUIET, script, Patient) as bot:
+            await bot.until(59)
             assert bot.algo().no_buys == "today's bars are not here yet"
+            await bot.until(134)
+            assert bot.algo().no_buys == "a hole in today's bars: 5 new ones have to come"
             assert script.orders("buy") == []
             await bot.until(137)
             assert not bot.algo().no_buys
             asked = [r.at for r in script.sent("GET /v2/stocks/bars")]
             assert asked == pytest.approx([0, 5, 15, 35, 75, 135], abs=0.3)
+
+    run(story())
+
+
+@pytest.mark.parametrize("trouble", [status(401, "unauthorized."), status(500), says({"bars": {}})])
+def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogCaptureFixture) -> None:
+    """The history of a reconnection cannot be had, or not yet: it is asked for again, and buys wait."""
+
+    class BuysLate(BuysOnce):
+        def _calculate_buy_signal(self) -> bool:
+            return True
+
+    async def story() -> None:
+        script = Script()
+        async with trading({"TSLA": minutes("TSLA", *[ABOVE_100] * 30)}, script, BuysLate) as bot:
+            bot.session.fleet.forbid_buys("test", "not before the gap")
+            await bot.until(299)
+            script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
+            bot.server.close_streams("data")
+            await bot.until(420)
+            script.on("GET /v2/stocks/bars", trouble, times=2)
+            script.on("GET /v2/stocks/trades/latest", status(404))
+            script.handshake = lambda kind: False  # type: ignore[method-assign]
+            while bot.session.fleet.is_blind:
+                await asyncio.sleep(0.1)
+            bot.session.fleet.algos["TSLA"].allow_buys("test")
+            up_at = script.now()
+            while bot.algo().no_buys:
+                assert script.orders("buy") == []
+                await asyncio.sleep(0.1)
+            assert up_at + 3 < script.now() < up_at + 20
+            starts = list(bot.algo()._session_bars._starts)
+            assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
 
     run(story())
 
@@ -299,6 +341,52 @@ def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
             feed.cancel()
             await asyncio.gather(feed, return_exceptions=True)
             await session.close()
+
+    run(story())
+
+
+# -- health ------------------------------------------------------------------------------------------------------------
+
+
+def test_trades_without_bars_are_noticed_and_nothing_is_bought_until_bars_come(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class NoBars(Script):
+        since, until = 300.0, 600.0
+
+        def bar(self, bar: Bar) -> tuple[float, ...]:
+            return () if self.since < self.now() < self.until else (0.0,)
+
+    async def story() -> None:
+        script = NoBars()
+        async with trading({"TSLA": minutes("TSLA", *[AROUND_100] * 30)}, script, Idle) as bot:
+            await bot.until(500)
+            assert bot.session.feed.is_up  # a new connection, and trades on it
+            assert bot.algo().no_buys == "no bars: trades come, and no bars for 150 s"
+            await bot.until(665)
+            assert bot.algo().no_buys == ""
+            starts = list(bot.algo()._session_bars._starts)
+            assert starts == [OPEN + i * MINUTE for i in range(11)]  # those of the gap were fetched
+
+    with caplog.at_level(logging.INFO):
+        run(story())
+    lines = [line for line in caplog.messages if "no bars for 150 s; next try" in line]
+    assert len(lines) == 1
+    assert "alpaca sip: no buys until bars come" in caplog.text and "alpaca sip: bars come again" in caplog.text
+
+
+def test_a_bar_from_before_its_time_is_a_gap() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(215)
+            asked = len(script.sent("GET /v2/stocks/bars"))
+            bot.session.on_bar(Bar("TSLA", OPEN + 60 * MINUTE, *AT_100, 1000))
+            await bot.until(239)
+            assert len(script.sent("GET /v2/stocks/bars")) == asked  # all minutes but the one at work are there
+            assert bot.algo().no_buys == "today's bars are not here yet"
+            await bot.until(241)
+            assert bot.algo().no_buys == ""
 
     run(story())
 

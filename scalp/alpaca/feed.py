@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
 from scalp.alpaca.decode import format_time_ns, parse_time_ns
 from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
 from scalp.errors import Refused, Unreachable, UserError
+from scalp.marketdata import MarketDataStream
 from scalp.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from scalp.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
-from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
-from scalp.transport import UNDECODABLE
+from scalp.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
+from scalp.transport import UNDECODABLE, RateLimited
 from scalp.venue import MarketDataSink
 from scalp.websocket import WebSocket
 
-STALE_AFTER = 150.0  # seconds of an open session without any message
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to login and subscription
 CHUNK = 400  # symbols in one subscription message: servers refuse very long ones
 CHANNELS = ("bars", "trades", "statuses", "updatedBars")  # in the order of need, should a limit be hit
@@ -65,6 +65,7 @@ class _Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
     s: float = 0.0
     c: list[str] | None = None
     z: str | None = None
+    i: int | str = ""
 
 
 class _Status(msgspec.Struct, tag_field="T", tag="s"):
@@ -79,12 +80,19 @@ class _Correction(msgspec.Struct, tag_field="T", tag="c"):
     """Comes along with trades, as does the next: an original print, and what it should have been."""
 
     S: str = ""
+    t: str = ""
+    oi: int | str = ""
     op: float = 0.0
+    ci: int | str = ""
     cp: float = 0.0
+    cc: list[str] | None = None
+    z: str | None = None
 
 
 class _CancelError(msgspec.Struct, tag_field="T", tag="x"):
     S: str = ""
+    t: str = ""
+    i: int | str = ""
     p: float = 0.0
 
 
@@ -125,11 +133,24 @@ class _Page(msgspec.Struct):
     next_page_token: str | None = None
 
 
+class _LatestTrade(msgspec.Struct):
+    t: str
+    p: float
+    s: float = 0.0
+    i: int | str = ""
+
+
+class _LatestTrades(msgspec.Struct):
+    trades: dict[str, msgspec.Raw] | None = None
+
+
 _decode_page = msgspec.json.Decoder(_Page).decode
+_decode_latest = msgspec.json.Decoder(_LatestTrades).decode
+_decode_trade = msgspec.json.Decoder(_LatestTrade | None).decode
 _decode_row = msgspec.json.Decoder(_HistoryBar).decode
 
 
-class AlpacaFeed(ReconnectingStream):
+class AlpacaFeed(MarketDataStream):
     """The bars of `symbols` on the feed "iex" or "sip"; a URL that already names a feed is used as it is."""
 
     def __init__(
@@ -140,21 +161,13 @@ class AlpacaFeed(ReconnectingStream):
         rng: random.Random,
         expect_messages: Callable[[], bool],
         rest: AlpacaREST,
+        is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
     ) -> None:
-        super().__init__(
-            f"alpaca {endpoints.feed}",
-            _stream_url(endpoints.data_stream_url, endpoints.feed),
-            rng,
-            stale_after=STALE_AFTER,
-            expect_messages=expect_messages,
-        )
+        url = _stream_url(endpoints.data_stream_url, endpoints.feed)
+        super().__init__(f"alpaca {endpoints.feed}", url, symbols, sink, rng, expect_messages, is_final)
         self._feed = endpoints.feed
-        self._symbols = list(symbols)
-        self._watched = frozenset(symbols)
-        self._sink = sink
         self._rest = rest
         self._granted: dict[str, frozenset[str]] = {}
-        self._halted_at: dict[str, int] = {}  # ns, by halted symbol
         self._controls: deque[_Control] = deque()  # control messages not yet looked at by the login
         self._login_message = msgspec.json.encode(
             {"action": "auth", "key": endpoints.key_id, "secret": endpoints.secret_key}
@@ -162,9 +175,12 @@ class AlpacaFeed(ReconnectingStream):
 
     def streams_bars(self, symbol: str) -> bool:
         """Whether minute bars of `symbol` come (known once subscribed)."""
+        return self._grants_bars(symbol)
+
+    def _grants_bars(self, symbol: str) -> bool:
         return self._has("bars", symbol)
 
-    def streams_trades(self, symbol: str) -> bool:
+    def _grants_trades(self, symbol: str) -> bool:
         return self._has("trades", symbol)
 
     # Login and subscription.
@@ -177,7 +193,7 @@ class AlpacaFeed(ReconnectingStream):
                 await socket.send(message)
             answer = await self._answer(socket)
             if isinstance(answer, _Error) and answer.code != ALREADY_AUTHENTICATED:
-                raise self._fatal(answer) or StreamTrouble(f"login: error {answer.code} {answer.msg}")
+                raise self._refusal(answer) or StreamTrouble(f"login: error {answer.code} {answer.msg}")
         for channel in CHANNELS:
             await self._subscribe_all(socket, channel)
 
@@ -189,12 +205,12 @@ class AlpacaFeed(ReconnectingStream):
             refusal = await self._subscribe(socket, channel, chunk)
             if refusal is None:
                 continue
-            reason = f"{refusal.code} {refusal.msg}"
+            reason = f"{refusal.code} {one_line(refusal.msg)}"
             if refusal.code in HOPELESS:
                 raise StreamTrouble(f"{channel}: error {reason}")
             if channel == "bars":
                 if refusal.code != SYMBOL_LIMIT:
-                    raise self._fatal(refusal) or StreamTrouble(f"bars: error {reason}")
+                    raise self._refusal(refusal) or StreamTrouble(f"bars: error {reason}")
                 await self._fit(socket, chunk)
             break
         missing = [symbol for symbol in self._symbols if not self._has(channel, symbol)]
@@ -227,15 +243,16 @@ class AlpacaFeed(ReconnectingStream):
             return None  # not granted, which is what counts; should it come later, it is taken then
         return answer if isinstance(answer, _Error) else None
 
-    def _fatal(self, error: _Error) -> UserError | None:
-        """What the user must hear of an error that no other attempt would cure."""
+    def _refusal(self, error: _Error) -> LoginRefused | None:
+        """What the user must hear of an error that he alone can mend, if it is one."""
         if error.code == AUTH_FAILED:
-            return UserError(
+            return LoginRefused(
                 "the data stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY (APCA_API_STREAM_URL)"
             )
         if error.code in (NOT_IN_PLAN, NO_SUCH_CHANNEL):
             hint = "; --feed iex is free" if self._feed != "iex" else ""
-            return UserError(f"this account's data plan has no minute bars on the feed {self._feed}{hint}")
+            why = f"this account's data plan has no minute bars on the feed {self._feed}{hint}"
+            return LoginRefused(why, is_about_plan=True)
         return None
 
     async def _answer(self, socket: WebSocket) -> _Control:
@@ -243,7 +260,7 @@ class AlpacaFeed(ReconnectingStream):
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while not self._controls:
                 frame = await socket.recv()
-                for message in _decoder.messages(frame, self._frame_trouble):
+                for message in _decoder.messages(frame, self._not_understood):
                     if isinstance(message, _Subscription):
                         self._take_subscription(message)
                     if isinstance(message, (_Success, _Error, _Subscription)):
@@ -265,11 +282,11 @@ class AlpacaFeed(ReconnectingStream):
     def _on_frame(self, frame: Frame) -> bool:
         data: list[_Message] = []
         trouble: StreamTrouble | None = None
-        for message in _decoder.messages(frame, self._frame_trouble):
+        for message in _decoder.messages(frame, self._not_understood):
             if isinstance(message, _Subscription):
                 self._take_subscription(message)
             elif isinstance(message, _Error):
-                self._say_once("error %d %s", message.code, message.msg)
+                self._say_once("error %d %s", message.code, one_line(message.msg))
                 if message.code in HOPELESS:
                     trouble = StreamTrouble(f"error {message.code} {message.msg}")
             elif not isinstance(message, _Success):
@@ -277,71 +294,83 @@ class AlpacaFeed(ReconnectingStream):
         self._hand_over(data)
         if trouble is not None:
             raise trouble
-        return bool(data)
+        return any(isinstance(message, (_Bar, _Trade)) for message in data)
 
     def _deliver(self, message: _Message) -> None:
         try:
             if isinstance(message, _Trade):
-                is_price = 0 < message.p < HIGHEST_PRICE
-                if message.S in self._watched and is_price and counts_as_last_sale(message.c, message.z):
-                    self._sink.on_trade(Trade(message.S, parse_time_ns(message.t), message.p, message.s))
+                if message.S in self._watched:
+                    self._hear_print()
+                    if 0 < message.p < HIGHEST_PRICE and counts_as_last_sale(message.c, message.z):
+                        at = parse_time_ns(message.t)
+                        self._tell_trade(Trade(message.S, at, message.p, message.s, message.i))
             elif isinstance(message, _Bar):
                 if message.S in self._watched:
-                    bar = _bar(message.S, message)
-                    if bar.start > self._halted_at.get(bar.symbol, bar.start):
-                        # The word that trading goes on was lost with a connection; a minute that traded tells as much.
-                        self._take_halt(Halt(bar.symbol, bar.start, False, ""))
-                    self._sink.on_bar(bar)
+                    self._deliver_bar(message)
             elif isinstance(message, _Correction):
-                if message.S in self._watched and message.op != message.cp and 0 < message.cp < HIGHEST_PRICE:
-                    self._sink.on_trade_gone(TradeGone(message.S, message.op, message.cp))
+                if message.S in self._watched:
+                    counts = 0 < message.cp < HIGHEST_PRICE and counts_as_last_sale(message.cc, message.z)
+                    instead = message.cp if counts else None
+                    at = 0 if message.oi != "" else parse_time_ns(message.t)
+                    self._sink.on_trade_gone(TradeGone(message.S, message.op, instead, message.oi, message.ci, at))
             elif isinstance(message, _CancelError):
                 if message.S in self._watched:
-                    self._sink.on_trade_gone(TradeGone(message.S, message.p))
+                    at = 0 if message.i != "" else parse_time_ns(message.t)
+                    self._sink.on_trade_gone(TradeGone(message.S, message.p, None, message.i, "", at))
             elif (
                 isinstance(message, _Status)
                 and message.S in self._watched
                 and (message.sc in HALT_CODES or message.sc in RESUME_CODES)
             ):
-                reason = message.rm or message.rc or ""
-                self._take_halt(Halt(message.S, parse_time_ns(message.t), message.sc in HALT_CODES, reason))
+                reason = one_line(message.rm or message.rc or "")
+                self._tell_halt(Halt(message.S, parse_time_ns(message.t), message.sc in HALT_CODES, reason))
         except (ValueError, IndexError) as error:
             self._frame_trouble(error)
 
-    def _take_halt(self, halt: Halt) -> None:
-        if halt.halted:
-            self._halted_at[halt.symbol] = halt.at
+    def _deliver_bar(self, message: _Bar) -> None:
+        try:
+            bar = _bar(message.S, message)
+        except (ValueError, IndexError) as error:
+            self._frame_trouble(error)
+            self._lose_bar(message.S)
         else:
-            self._halted_at.pop(halt.symbol, None)
-        self._sink.on_halt(halt)
-
-    def _on_up(self) -> None:
-        self._sink.on_feed_up()
-
-    def _on_down(self, why: str) -> None:
-        self._sink.on_feed_down(why)
+            self._tell_bar(bar, isinstance(message, _UpdatedBar))
 
     # History.
 
     async def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]:
         """Finished minute bars from `start` to `end` (ns), symbol by symbol, oldest first; a symbol without bars too.
 
-        Raises UserError if the plan does not allow it, else the errors of AlpacaREST.
+        Raises UserError if the plan does not allow it, else the errors of AlpacaREST. Symbols that cannot be had do not
+        hold up those that are asked for in another request.
         """
+        troubles: list[Refused | Unreachable] = []
         for chunk in _chunks(symbols):
-            bars: dict[str, list[Bar]] = {symbol: [] for symbol in chunk}
-            token: str | None = None
-            while True:
-                page = await self._page(chunk, start, end, token)
-                for symbol, rows in (page.bars or {}).items():
-                    # A minute that is still running may be listed too.
-                    listed = self._rows(symbol, rows or ())
-                    bars.setdefault(symbol, []).extend(bar for bar in listed if bar.start + MINUTE <= end)
-                if not page.next_page_token or page.next_page_token == token:
-                    break  # a server that repeats itself has no more to tell
-                token = page.next_page_token
-            for symbol in chunk:
-                yield symbol, bars[symbol]
+            try:
+                bars = await self._chunk_of_history(chunk, start, end)
+            except RateLimited:
+                raise
+            except (Refused, Unreachable) as error:
+                troubles.append(error)
+            else:
+                for symbol in chunk:
+                    yield symbol, bars[symbol]
+        if troubles:
+            # One that may pass: the others are asked for again with it.
+            raise next((error for error in troubles if isinstance(error, Unreachable)), troubles[0])
+
+    async def _chunk_of_history(self, symbols: Sequence[str], start: int, end: int) -> dict[str, list[Bar]]:
+        bars: dict[str, list[Bar]] = {symbol: [] for symbol in symbols}
+        token: str | None = None
+        while True:
+            page = await self._page(symbols, start, end, token)
+            for symbol, rows in (page.bars or {}).items():
+                # A minute that is still running may be listed too.
+                listed = self._rows(symbol, rows or ())
+                bars.setdefault(symbol, []).extend(bar for bar in listed if bar.start + MINUTE <= end)
+            if not page.next_page_token or page.next_page_token == token:
+                return bars  # a server that repeats itself has no more to tell
+            token = page.next_page_token
 
     async def _page(self, symbols: Sequence[str], start: int, end: int, token: str | None) -> _Page:
         query = {
@@ -372,6 +401,23 @@ class AlpacaFeed(ReconnectingStream):
             except (ValueError, IndexError, RecursionError) as error:
                 # Of msgspec's errors those about content are ValueErrors.
                 self._frame_trouble(error)
+
+    async def latest_trades(self, symbols: Sequence[str]) -> dict[str, Trade]:
+        """The latest trade that counts as last sale of each symbol that has one. Raises as AlpacaREST does."""
+        found: dict[str, Trade] = {}
+        for chunk in _chunks(symbols):
+            body = await self._rest.data_bytes("/stocks/trades/latest", {"symbols": ",".join(chunk)}, self._feed)
+            try:
+                rows = _decode_latest(body).trades or {}
+            except UNDECODABLE:
+                raise Unreachable("GET /stocks/trades/latest: the answer is not understood") from None
+            for symbol, row in rows.items():
+                try:
+                    if (trade := _decode_trade(row)) is not None:
+                        found[symbol] = Trade(symbol, parse_time_ns(trade.t), trade.p, trade.s, trade.i)
+                except (ValueError, IndexError, RecursionError) as error:
+                    self._frame_trouble(error)
+        return found
 
     async def latest_trade(self, symbol: str) -> Trade | None:
         """The latest trade that counts as last sale; None where the plan or the symbol has none."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from scalp.alpaca.decode import UpdateFields, order_report
-from scalp.errors import UserError
 from scalp.settings import Endpoints
-from scalp.stream import Frame, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.stream import Frame, LoginRefused, ReconnectingStream, StreamTrouble, never, websocket_url
 from scalp.venue import OrderUpdateSink
 from scalp.websocket import WebSocket
 
@@ -32,8 +32,14 @@ _decoder = msgspec.json.Decoder(_Message)
 class OrderUpdates(ReconnectingStream):
     """Tells the sink of every order update of the account. Silence is normal here: nothing trades, nothing is sent."""
 
-    def __init__(self, endpoints: Endpoints, sink: OrderUpdateSink, rng: random.Random) -> None:
-        super().__init__("order updates", websocket_url(endpoints.trading_url) + "/stream", rng)
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        sink: OrderUpdateSink,
+        rng: random.Random,
+        is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
+    ) -> None:
+        super().__init__("order updates", websocket_url(endpoints.trading_url) + "/stream", rng, is_final=is_final)
         self._sink = sink
         self._login_message = msgspec.json.encode(
             {"action": "auth", "key": endpoints.key_id, "secret": endpoints.secret_key}
@@ -48,7 +54,7 @@ class OrderUpdates(ReconnectingStream):
                 raise StreamTrouble("another connection to this account's order updates is open")
             if data.get("status") != "unauthorized":
                 raise StreamTrouble("the answer to the login was not understood")
-            raise UserError(
+            raise LoginRefused(
                 "the order-update stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY, "
                 "and that they belong to the account (paper or live) at APCA_API_BASE_URL"
             )

@@ -1,25 +1,25 @@
-"""Minute bars and last trades from Polygon's (now Massive's) stream, history from its REST interface."""
+"""Minute bars, last trades and halts from Polygon's (now Massive's) stream, history from its REST interface."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from scalp.errors import Refused, Unreachable, UserError
-from scalp.messages import MINUTE, Bar, Trade
+from scalp.errors import Refused, Unreachable
+from scalp.marketdata import MarketDataStream
+from scalp.messages import MINUTE, Bar, Halt, Trade
 from scalp.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
-from scalp.stream import Frame, FrameDecoder, ReconnectingStream, StreamTrouble, websocket_url
+from scalp.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
 from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
 from scalp.venue import MarketDataSink
 from scalp.websocket import WebSocket
 
-STALE_AFTER = 150.0  # seconds of an open session without any message
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to the login
 CONFIRM_TIMEOUT = 5.0  # seconds without a further answer to a subscription: not every channel is confirmed
 REFUSED_TIMEOUT = 1.0  # the same once a channel was refused
@@ -29,7 +29,11 @@ CHUNK = 400  # channels in one subscription message
 REST_TIMEOUT = 10.0
 PACE = 0.05  # seconds between two requests for history
 RETRIES = (2.0, 4.0, 8.0, 15.0)  # seconds before asking again
+MOST_NAMED = 20  # symbols in one line
 MILLISECOND = 1_000_000
+NANOSECONDS = 10**15  # a time beyond this is none in milliseconds
+
+HALTED, RESUMED = 17, 18  # indicators of the LULD channel, of issues listed at Nasdaq only
 
 DELAYED_HOST = "wss://delayed.massive.com/stocks"
 
@@ -57,6 +61,13 @@ class _Trade(msgspec.Struct, tag_field="ev", tag="T", gc=False):
     p: float
     s: float = 0.0
     c: list[int] | None = None
+    i: int | str = ""
+
+
+class _Luld(msgspec.Struct, tag_field="ev", tag="LULD"):
+    T: str  # the symbol
+    t: float  # epoch milliseconds; nanoseconds in some of the documentation's examples
+    i: list[int] | None = None
 
 
 class _Status(msgspec.Struct, tag_field="ev", tag="status"):
@@ -64,13 +75,14 @@ class _Status(msgspec.Struct, tag_field="ev", tag="status"):
     message: str = ""
 
 
-_Message = _Aggregate | _Trade | _Status
+_Data = _Aggregate | _Trade | _Luld
+_Message = _Aggregate | _Trade | _Luld | _Status
 
 _decoder: FrameDecoder[_Message] = FrameDecoder(_Message)
 
 
-class PolygonFeed(ReconnectingStream):
-    """The minute bars of `symbols` from 04:00 to 20:00 New York time, and their trades where the plan has them."""
+class PolygonFeed(MarketDataStream):
+    """The minute bars of `symbols` from 04:00 to 20:00 New York time; trades and halts where the plan has them."""
 
     def __init__(
         self,
@@ -80,17 +92,10 @@ class PolygonFeed(ReconnectingStream):
         rng: random.Random,
         expect_messages: Callable[[], bool],
         transport: Transport | None = None,
+        is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
     ) -> None:
-        super().__init__(
-            "polygon",
-            websocket_url(endpoints.polygon_stream_url),
-            rng,
-            stale_after=STALE_AFTER,
-            expect_messages=expect_messages,
-        )
-        self._symbols = list(symbols)
-        self._watched = frozenset(symbols)
-        self._sink = sink
+        url = websocket_url(endpoints.polygon_stream_url)
+        super().__init__("polygon", url, symbols, sink, rng, expect_messages, is_final)
         self._rest_url = endpoints.polygon_url.rstrip("/")
         self._own_transport = HttpTransport() if transport is None else None
         self._transport: Transport = transport or self._own_transport  # type: ignore[assignment]
@@ -99,19 +104,24 @@ class PolygonFeed(ReconnectingStream):
         self._login_message = msgspec.json.encode({"action": "auth", "params": endpoints.polygon_key}).decode()
         self._confirmed: set[str] = set()
         self._not_authorized = False
+        self._asked_for_halts = False
 
     async def close(self) -> None:
         """Close the connections of the default transport."""
         if self._own_transport is not None:
             await self._own_transport.close()
 
-    def streams_trades(self, symbol: str) -> bool:
+    def _grants_bars(self, symbol: str) -> bool:
+        return True  # some that nobody confirmed come all the same
+
+    def _grants_trades(self, symbol: str) -> bool:
         return f"T.{symbol}" in self._confirmed
 
     # Login and subscription.
 
     async def _login(self, socket: WebSocket) -> None:
         self._confirmed = set()
+        self._asked_for_halts = False
         await self._status(socket, "connected")
         await socket.send(self._login_message)
         await self._status(socket, "auth_success")
@@ -119,22 +129,27 @@ class PolygonFeed(ReconnectingStream):
         await self._subscribe(socket, "AM")
         bars = [symbol for symbol in self._symbols if f"AM.{symbol}" in self._confirmed]
         if not bars and self._not_authorized:
-            raise UserError(
+            raise LoginRefused(
                 "this Polygon plan has no real-time minute bars: it needs the Advanced plan. "
-                f"(A delayed plan streams at POLYGON_WS_URL={DELAYED_HOST}, too late to trade on.)"
+                f"(A delayed plan streams at POLYGON_WS_URL={DELAYED_HOST}, too late to trade on.)",
+                is_about_plan=True,
             )
         if len(bars) < len(self._symbols):
             missing = ", ".join(symbol for symbol in self._symbols if symbol not in set(bars))
             self._say_once("the subscription to the minute bars of %s was not confirmed", missing)
         await self._subscribe(socket, "T")
-        if not all(self.streams_trades(symbol) for symbol in self._symbols):
+        if not all(self._grants_trades(symbol) for symbol in self._symbols):
             self._say_once("no trades of some symbols (does the plan have them?); going on with minute bars")
+        # Nobody waits for an answer: many symbols never have one on this channel.
+        self._asked_for_halts = True
+        for params in self._params("LULD"):
+            await socket.send(params)
 
     async def _status(self, socket: WebSocket, wanted: str) -> None:
         """Wait for this status. Raises what another one means."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while True:
-                for message in _decoder.messages(await socket.recv(), self._frame_trouble):
+                for message in _decoder.messages(await socket.recv(), self._not_understood):
                     if not isinstance(message, _Status):
                         self._deliver(message)
                     elif message.status == wanted:
@@ -146,9 +161,8 @@ class PolygonFeed(ReconnectingStream):
         """Subscribe all symbols, and wait while answers keep coming: some channels never get one."""
         self._not_authorized = False
         channels = [f"{kind}.{symbol}" for symbol in self._symbols]
-        for first in range(0, len(channels), CHUNK):
-            params = ",".join(channels[first : first + CHUNK])
-            await socket.send(msgspec.json.encode({"action": "subscribe", "params": params}).decode())
+        for params in self._params(kind):
+            await socket.send(params)
         while not self._confirmed.issuperset(channels):
             try:
                 async with asyncio.timeout(REFUSED_TIMEOUT if self._not_authorized else CONFIRM_TIMEOUT):
@@ -157,6 +171,14 @@ class PolygonFeed(ReconnectingStream):
                 return
             self._take(frame)
 
+    def _params(self, kind: str) -> list[str]:
+        """The messages that subscribe this kind of all symbols."""
+        channels = [f"{kind}.{symbol}" for symbol in self._symbols]
+        return [
+            msgspec.json.encode({"action": "subscribe", "params": ",".join(channels[first : first + CHUNK])}).decode()
+            for first in range(0, len(channels), CHUNK)
+        ]
+
     def _take_status(self, message: _Status) -> None:
         _raise_trouble(message)
         if message.message.startswith("subscribed to:"):
@@ -164,40 +186,48 @@ class PolygonFeed(ReconnectingStream):
             self._confirmed.update(name.strip() for name in names)
         elif "not authorized" in message.message.lower():
             self._not_authorized = True
+            if self._asked_for_halts:
+                self._say_once("halts are not told (does the plan have them?); going on without")
         elif message.status == "error":
-            self._say_once("error: %s", message.message)
+            self._say_once("error: %s", one_line(message.message))
 
     # Data.
 
     def _on_frame(self, frame: Frame) -> bool:
-        data: list[_Aggregate | _Trade] = []
-        for message in _decoder.messages(frame, self._frame_trouble):
+        data: list[_Data] = []
+        for message in _decoder.messages(frame, self._not_understood):
             if isinstance(message, _Status):
                 self._take_status(message)
             else:
                 data.append(message)
         self._hand_over(data)
-        return bool(data)
+        return any(not isinstance(message, _Luld) for message in data)
 
-    def _deliver(self, message: _Aggregate | _Trade) -> None:
-        if message.sym not in self._watched:
+    def _deliver(self, message: _Data) -> None:
+        if isinstance(message, _Luld):
+            self._deliver_halt(message)
+        elif message.sym not in self._watched:
             return
-        if isinstance(message, _Trade):
+        elif isinstance(message, _Trade):
+            self._hear_print()
             if 0 < message.p < HIGHEST_PRICE and NO_LAST_SALE.isdisjoint(message.c or ()):
-                self._sink.on_trade(Trade(message.sym, int(message.t) * MILLISECOND, message.p, message.s))
-            return
-        try:
-            bar = _bar(message.sym, message.s, message.o, message.h, message.l, message.c, message.v)
-        except ValueError as error:
-            self._frame_trouble(error)
+                at = int(message.t) * MILLISECOND
+                self._tell_trade(Trade(message.sym, at, message.p, message.s, message.i))
         else:
-            self._sink.on_bar(bar)
+            try:
+                bar = _bar(message.sym, message.s, message.o, message.h, message.l, message.c, message.v)
+            except ValueError as error:
+                self._frame_trouble(error)
+                self._lose_bar(message.sym)
+            else:
+                self._tell_bar(bar)
 
-    def _on_up(self) -> None:
-        self._sink.on_feed_up()
-
-    def _on_down(self, why: str) -> None:
-        self._sink.on_feed_down(why)
+    def _deliver_halt(self, message: _Luld) -> None:
+        """Most messages of this channel tell of price bands only."""
+        indicators = message.i or ()
+        if message.T in self._watched and (HALTED in indicators or RESUMED in indicators):
+            at = int(message.t) * (1 if message.t > NANOSECONDS else MILLISECOND)
+            self._tell_halt(Halt(message.T, at, RESUMED not in indicators, "told by LULD"))
 
     # REST.
 
@@ -218,7 +248,7 @@ class PolygonFeed(ReconnectingStream):
                 yield symbol, bars
             await asyncio.sleep(PACE)
         trouble = [error for error in missing.values() if isinstance(error, Unreachable)]
-        names = ", ".join(missing)
+        names = ", ".join(missing) if len(missing) <= MOST_NAMED else f"{len(missing)} symbols"
         if trouble:
             raise Unreachable(f"no history of {names}: {trouble[0]}")
         for refusal in missing.values():
@@ -278,7 +308,25 @@ class PolygonFeed(ReconnectingStream):
             at, price, size = int(trade["t"]), float(trade["p"]), float(trade.get("s") or 0)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        return Trade(symbol, at, price, size) if 0 < price < HIGHEST_PRICE else None
+        return Trade(symbol, at, price, size, str(trade.get("i", ""))) if 0 < price < HIGHEST_PRICE else None
+
+    async def latest_trades(self, symbols: Sequence[str]) -> dict[str, Trade]:
+        """The latest trade of each symbol where it is one that counts as last sale; what cannot be had is left out."""
+        found: dict[str, Trade] = {}
+        for symbol in symbols:
+            try:
+                trade = await self.latest_trade(symbol)
+            except Unreachable:
+                continue
+            if trade is not None:
+                found[symbol] = trade
+            await asyncio.sleep(PACE)
+        return found
+
+    async def ask_rest(self) -> None:
+        """Anything, with the key. Raises Refused with status 401 where the key is not known, or Unreachable."""
+        symbol = quote(self._symbols[0], safe="")
+        await self._get(f"/v2/aggs/ticker/{symbol}/range/1/minute/0/0", {"limit": "1"})
 
     async def _get(self, path: str, query: dict[str, str] | None) -> dict[str, Any]:
         what = f"GET {path}"
@@ -314,7 +362,7 @@ def _bar(symbol: str, start: float, open_: float, high: float, low: float, close
 def _raise_trouble(message: _Status) -> None:
     """Raise what a status means for the connection, if it means anything."""
     if message.status == "auth_failed":
-        raise UserError("Polygon refused the key: check POLYGON_API_KEY")
+        raise LoginRefused("Polygon refused the key: check POLYGON_API_KEY")
     if message.status == "max_connections":
         raise StreamTrouble(
             "another connection with this key is open (Polygon allows one, the newest wins)", EVICTED_WAIT

@@ -30,9 +30,10 @@ async def test_a_whole_trade_on_polygon_bars() -> None:
             # The key goes in a header, and only where it belongs; so do Alpaca's.
             history = alpaca.asked("GET", "/v2/aggs")
             assert len(history) == 2
-            assert all(r.headers["Authorization"] == f"Bearer {POLYGON_KEY}" for r in history)
-            assert all("APCA-API-SECRET-KEY" not in r.headers for r in history)
-            others = [r for r in alpaca.requests if r not in history]
+            polygons = history + alpaca.asked("GET", "/v2/last/trade")
+            assert all(r.headers["Authorization"] == f"Bearer {POLYGON_KEY}" for r in polygons)
+            assert all("APCA-API-SECRET-KEY" not in r.headers for r in polygons)
+            others = [r for r in alpaca.requests if r not in polygons]
             assert all(POLYGON_KEY not in json.dumps(r.headers) for r in others)
             assert [m["params"] for m in alpaca.logins if m["stream"] == "/stocks"] == [POLYGON_KEY]
 
@@ -69,10 +70,25 @@ async def test_a_plan_without_history_goes_on_with_the_bars_that_come() -> None:
             await bot.order("AAPL", "buy")
 
 
-async def test_polygon_refuses_the_key() -> None:
-    async with Alpaca() as alpaca:
+async def test_polygon_refuses_the_key_on_the_stream_alone() -> None:
+    """Its REST interface takes the same key: it is tried again, and exits need no bars."""
+    async with Alpaca(speed=4) as alpaca:
         alpaca.polygon_refuses = True
-        async with Bot(alpaca, "AAPL", environment=alpaca.polygon) as bot:
+        alpaca.hold("TSLA", 7, "100")
+        async with Bot(alpaca, "AAPL", "TSLA", environment=alpaca.polygon, signal=ALWAYS) as bot:
+            await bot.says("polygon: Polygon refused the key: check POLYGON_API_KEY; next try in", times=2)
+            await bot.order("TSLA", "sell")
+            assert "buying is on" not in bot.text
+            alpaca.polygon_refuses = False
+            await bot.trades()
+            await alpaca.polygon_bar("AAPL", "10:30", 50.0)
+            await bot.order("AAPL", "buy")
+
+
+async def test_polygon_knows_the_key_nowhere() -> None:
+    async with Alpaca() as alpaca:
+        wrong = {"POLYGON_API_KEY": "another-key"}
+        async with Bot(alpaca, "AAPL", environment=alpaca.polygon | wrong) as bot:
             assert await bot.exits(within=15) == 2
             assert len(bot.errors) == 1 and "POLYGON_API_KEY" in bot.errors[0]
             assert len([m for m in alpaca.logins if m["stream"] == "/stocks"]) == 1
@@ -86,6 +102,16 @@ async def test_a_plan_without_minute_bars() -> None:
             assert len(bot.errors) == 1 and "plan" in bot.errors[0]
 
 
+async def test_a_plan_without_minute_bars_while_shares_are_held() -> None:
+    async with Alpaca(speed=4) as alpaca:
+        alpaca.feed_errors = {"AM": 1, "T": 1}
+        alpaca.hold("AAPL", 7, "100")
+        async with Bot(alpaca, "AAPL", environment=alpaca.polygon) as bot:
+            await bot.order("AAPL", "sell")
+            await bot.says("this Polygon plan has no real-time minute bars", times=3)
+            assert bot.process.returncode is None and not bot.errors
+
+
 async def test_a_plan_without_trades_goes_on_with_bars() -> None:
     async with Alpaca() as alpaca:
         alpaca.feed_errors = {"T": 1}
@@ -95,4 +121,4 @@ async def test_a_plan_without_trades_goes_on_with_bars() -> None:
             await alpaca.polygon_bar("AAPL", "10:30", 101.0)
             # The last trade is not in that plan either: the close of the bar serves.
             assert (await bot.order("AAPL", "buy"))["limit_price"] == "101.00"
-            assert len(alpaca.asked("GET", "/v2/last/trade/AAPL")) == 1
+            assert alpaca.asked("GET", "/v2/last/trade/AAPL")

@@ -5,27 +5,94 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from tests.blackbox.alpaca import Alpaca, Request, slowly
+from tests.blackbox.alpaca import Alpaca, Request, answer, slowly
 from tests.blackbox.bot import ALWAYS, Bot, until
 
 
-async def test_the_order_stream_refuses_the_login() -> None:
-    async with Alpaca() as alpaca:
+async def test_the_order_stream_refuses_the_login_while_rest_takes_the_keys() -> None:
+    async with Alpaca(speed=4) as alpaca:
         alpaca.login_answer = "unauthorized"
-        async with Bot(alpaca, "AAPL") as bot:
-            assert await bot.exits(within=15) == 2
-            assert len(bot.errors) == 1 and "APCA_API_KEY_ID" in bot.errors[0]
-            assert order_logins(alpaca) == 1
+        alpaca.hold("TSLA", 7, "100")
+        async with Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
+            await until(lambda: order_logins(alpaca) >= 3, "another try")
+            await bot.order("TSLA", "sell")  # exits need no updates
+            await alpaca.bar("AAPL", "10:30", 50.0)
+            await bot.says("the order-update stream refused the keys: check APCA_API_KEY_ID", times=3)
+            assert "buying is on" not in bot.text and not alpaca.posted("AAPL")
+            alpaca.login_answer = "authorized"
+            await bot.trades()
+            await alpaca.bar("AAPL", "10:31", 50.0)
+            await bot.order("AAPL", "buy")
 
 
-@pytest.mark.parametrize(("where", "code", "words"), [("login", 402, "APCA_API_KEY_ID"), ("bars", 409, "data plan")])
-async def test_the_data_stream_refuses_for_good(where: str, code: int, words: str) -> None:
-    async with Alpaca() as alpaca:
-        alpaca.feed_errors[where] = code
+@pytest.mark.parametrize("holds", [False, True])
+async def test_everybody_refuses_the_keys_from_the_start_on(holds: bool) -> None:
+    """What is held is known from before they were refused, and is not left."""
+    async with Alpaca(speed=4) as alpaca:
+        alpaca.login_answer = "unauthorized"
+        alpaca.login_delay = 1.0
+        if holds:
+            alpaca.hold("AAPL", 7, "100")
         async with Bot(alpaca, "AAPL") as bot:
-            assert await bot.exits(within=15) == 2
-            assert len(bot.errors) == 1 and words in bot.errors[0]
-            assert len([m for m in alpaca.logins if m["stream"] == "/v2/iex"]) == 1
+            await until(lambda: any(r.status for r in alpaca.asked("GET", "/v2/positions")), "the first listing")
+            if holds:
+                await bot.order("AAPL", "sell")
+            alpaca.on("GET", "/v2/clock", answer(401, {"message": "unauthorized."}))
+            if holds:
+                await until(lambda: order_logins(alpaca) >= 3, "another try")
+                assert bot.process.returncode is None and not bot.errors
+            else:
+                assert await bot.exits(within=15) == 2
+                assert len(bot.errors) == 1 and "APCA_API_KEY_ID" in bot.errors[0]
+
+
+@pytest.mark.parametrize("where", ["login", "bars"])
+async def test_a_login_that_is_refused_later_ends_nothing(where: str) -> None:
+    """For a minute in the middle of the session; what is held is sold meanwhile."""
+    code = {"login": 402, "bars": 409}[where]
+    async with Alpaca(speed=8) as alpaca, Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
+        await bot.trades()
+        await alpaca.bar("AAPL", "10:30", 50.0)
+        buy = await bot.order("AAPL", "buy")
+        alpaca.login_answer, alpaca.feed_errors[where] = "unauthorized", code
+        await alpaca.drop_feed()
+        await alpaca.drop_updates()
+        refused_at = alpaca.now
+        await until(lambda: alpaca.now > refused_at + 60)
+        assert order_logins(alpaca) >= 6
+        await alpaca.fill(buy)
+        sell = await bot.order("AAPL", "sell")
+        alpaca.login_answer = "authorized"
+        alpaca.feed_errors.clear()
+        await bot.says("buying is on", times=2)
+        await alpaca.fill(sell)
+        await bot.says("SELL_SUBMITTED -> TO_BUY")
+        assert not bot.errors
+
+
+async def test_the_data_stream_refuses_the_keys_while_rest_takes_them() -> None:
+    async with Alpaca(speed=4) as alpaca:
+        alpaca.feed_errors["login"] = 402
+        async with Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
+            await bot.says("the data stream refused the keys: check APCA_API_KEY_ID", times=2)
+            alpaca.feed_errors.clear()
+            await bot.trades()
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_plan_without_bars_ends_the_run_unless_shares_are_held(holds: bool) -> None:
+    async with Alpaca(speed=4) as alpaca:
+        alpaca.feed_errors["bars"] = 409
+        if holds:
+            alpaca.hold("AAPL", 7, "100")
+        async with Bot(alpaca, "AAPL") as bot:
+            if holds:
+                await bot.order("AAPL", "sell")
+                await bot.says("this account's data plan has no minute bars", times=3)
+                assert bot.process.returncode is None and not bot.errors
+            else:
+                assert await bot.exits(within=15) == 2
+                assert len(bot.errors) == 1 and "data plan" in bot.errors[0]
 
 
 @pytest.mark.parametrize(("where", "code"), [("login", 406), ("bars", 405)])

@@ -71,6 +71,8 @@ class Bot:
     def on_trade(self, trade: Trade) -> None:
         self.fleet.on_trade(trade)
 
+    def on_gap(self, symbol: str) -> None: ...
+
     def on_trade_gone(self, gone: TradeGone) -> None:
         self.fleet.on_trade_gone(gone)
 

@@ -135,6 +135,9 @@ class Told:
     def on_trade(self, trade: Trade) -> None:
         self.all.append(trade)
 
+    def on_gap(self, symbol: str) -> None:
+        self.all.append(f"gap: {symbol}")
+
     def on_trade_gone(self, gone: TradeGone) -> None:
         self.all.append(gone)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,8 @@ from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
 from scalp.alpaca.rest import AlpacaREST
 from scalp.errors import Refused, Unreachable, UserError
 from scalp.messages import MINUTE, Bar, Halt, Trade, TradeGone
+from scalp.stream import LoginRefused, never
+from scalp.transport import RateLimited
 from tests.wire.fakes import KEY, SECRET, Script, Talk, Told, endpoints, http_fake, run, scripted
 
 AT_1530 = 1_795_188_600_000_000_000  # 2026-11-20T15:30:00Z
@@ -29,7 +31,7 @@ PRINT = {
     "T": "t", "S": "AAPL", "i": 52983525029461, "x": "V", "p": 178.42, "s": 100, "c": ["@"], "z": "C",
     "t": "2026-11-20T15:30:59.980113447Z",
 }  # fmt: skip
-LAST = Trade("AAPL", AT_1530 + 59_980_113_447, 178.42, 100)
+LAST = Trade("AAPL", AT_1530 + 59_980_113_447, 178.42, 100, 52983525029461)
 
 
 def error(code: int, msg: str = "some words") -> list[dict[str, Any]]:
@@ -73,7 +75,11 @@ async def subscribed(talk: Talk) -> None:
 
 
 def played(
-    symbols: Sequence[str], *scripts: Script, feed: str = "iex", with_trades: list[str] | None = None
+    symbols: Sequence[str],
+    *scripts: Script,
+    feed: str = "iex",
+    with_trades: list[str] | None = None,
+    judge: Callable[[LoginRefused], Awaitable[bool]] = never,
 ) -> list[Any]:
     """What the sink was told; `with_trades` collects the symbols whose trades stream in."""
     told = Told()
@@ -81,7 +87,7 @@ def played(
     async def session() -> None:
         async with scripted(*scripts) as server:
             points = endpoints(server.url, feed=feed)
-            stream = AlpacaFeed(points, symbols, told, random.Random(1), lambda: True, AlpacaREST(points))
+            stream = AlpacaFeed(points, symbols, told, random.Random(1), lambda: True, AlpacaREST(points), judge)
             await server.against(stream)
             if with_trades is not None:
                 with_trades.extend(symbol for symbol in symbols if stream.streams_trades(symbol))
@@ -102,12 +108,15 @@ def test_bars_corrections_of_bars_trades_and_halts() -> None:
         await talk.says([AAPL_BAR, {**AAPL_BAR, "S": "TSLA", "c": 402, "v": 0.5}])
         await talk.says([{**AAPL_BAR, "T": "u", "v": 21900}])
         await talk.says([PRINT, {**PRINT, "c": ["@", "I"]}, {**PRINT, "c": None, "p": 178.43}])
-        await talk.says([{"T": "c", "S": "AAPL", "oi": 1}, {"T": "x"}, {**AAPL_BAR, "S": "NOTMINE"}])
-        # What was told of a print was wrong: another price; the same one, of fewer shares; it never was.
+        await talk.says([{"T": "c", "S": "NOTMINE", "oi": 1}, {"T": "x"}, {**AAPL_BAR, "S": "NOTMINE"}])
+        # What was told of a print was wrong: another price; the same one, of fewer shares; one that moves no last sale;
+        # it never was.
         wrong = {"T": "c", "S": "AAPL", "x": "V", "oi": 1, "op": 178.43, "os": 100, "oc": ["@"], "ci": 2, "cs": 10,
                  "cc": ["@"], "z": "C", "t": "2026-11-20T15:30:59.980113447Z"}  # fmt: skip
-        await talk.says([{**wrong, "cp": 178.4}, {**wrong, "cp": 178.43}])
+        await talk.says([{**wrong, "cp": 178.4}, {**wrong, "oi": 2, "ci": 3, "cp": 178.43}])
+        await talk.says([{**wrong, "cp": 178.4, "cc": ["@", "I"]}])
         await talk.says([{"T": "x", "S": "TSLA", "i": 1, "x": "V", "p": 402.0, "s": 9, "a": "C", "z": "C", "t": "?"}])
+        await talk.says([{"T": "x", "S": "TSLA", "p": 402.0, "a": "E", "t": "2026-11-20T15:30:00.1Z"}])
         halt = {"T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rc": "LUDP", "rm": "Volatility Trading Pause",
                 "z": "C", "t": "2026-11-20T15:30:00.1Z"}  # fmt: skip
         await talk.says([halt, {**halt, "sc": "Q"}, {**halt, "sc": "T", "rm": None}, {**halt, "sc": "E"}])
@@ -122,9 +131,12 @@ def test_bars_corrections_of_bars_trades_and_halts() -> None:
         Bar("TSLA", AT_1530, 178.31, 178.47, 178.3, 402, 0.5),
         Bar("AAPL", AT_1530, 178.31, 178.47, 178.3, 178.42, 21900),
         LAST,
-        Trade("AAPL", LAST.at, 178.43, 100),
-        TradeGone("AAPL", 178.43, 178.4),
-        TradeGone("TSLA", 402.0),
+        Trade("AAPL", LAST.at, 178.43, 100, LAST.id),
+        TradeGone("AAPL", 178.43, 178.4, 1, 2),
+        TradeGone("AAPL", 178.43, 178.43, 2, 3),
+        TradeGone("AAPL", 178.43, None, 1, 2),
+        TradeGone("TSLA", 402.0, None, 1),
+        TradeGone("TSLA", 402.0, at=AT_1530 + 100_000_000),
         Halt("AAPL", AT_1530 + 100_000_000, True, "Volatility Trading Pause"),
         Halt("AAPL", AT_1530 + 100_000_000, False, "LUDP"),
         Halt("TSLA", AT_1530 + 100_000_000, True, ""),
@@ -137,13 +149,182 @@ def test_bars_corrections_of_bars_trades_and_halts() -> None:
 def test_bad_messages_cost_themselves_only() -> None:
     async def script(talk: Talk) -> None:
         await subscribed(talk)
-        await talk.says("not json", "5", "null", b"\xff")
-        bad = [{**AAPL_BAR, "c": None}, {**AAPL_BAR, "t": "yesterday"}, {**AAPL_BAR, "l": 0}, {"T": "b"}, {"T": "new"}]
-        await talk.says([*bad, AAPL_BAR, 5, {}, {**PRINT, "p": "x"}, {**PRINT, "t": 5}, {**PRINT, "c": 5}, PRINT])
+        await talk.says("5", "null")
+        bad = [5, {}, {**PRINT, "p": "x"}, {**PRINT, "t": 5}, {**PRINT, "c": 5}]
+        await talk.says([{"T": "new"}, AAPL_BAR, *bad, PRINT])
         await talk.says(AAPL_BAR)  # not in an array
         await talk.stays(5)
 
     assert played(["AAPL"], script) == ["up", AAPL, LAST, AAPL, "down: stopped"]
+
+
+def test_a_bar_that_cannot_be_taken_is_a_gap() -> None:
+    async def script(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says([{**AAPL_BAR, "c": None}, AAPL_BAR, {**AAPL_BAR, "t": "yesterday"}, {**AAPL_BAR, "l": 0}])
+        await talk.says([{**AAPL_BAR, "S": "NOTMINE", "l": 0}, {**AAPL_BAR, "S": "NOTMINE", "l": None}])
+        await talk.says([{"T": "b"}])  # of any symbol, as whatever this was
+        await talk.says(b"\xff")
+        await talk.stays(5)
+
+    gap = "gap: AAPL"
+    assert played(["AAPL"], script) == ["up", gap, AAPL, gap, gap, gap, gap, "down: stopped"]
+
+
+# -- the health of each channel ----------------------------------------------------------------------------------------
+
+
+async def with_trades_every_2_s(talk: Talk, seconds: float) -> None:
+    for _ in range(round(seconds / 2)):
+        await talk.says([PRINT])
+        await talk.stays(2)
+
+
+def without_trades(told: list[Any]) -> list[Any]:
+    return [item for item in told if not isinstance(item, Trade)]
+
+
+def test_trades_do_not_vouch_for_bars() -> None:
+    """They are missed for longer each time, and the feed is up again with the first one."""
+    took: list[float] = []
+
+    async def no_bars(talk: Talk) -> None:
+        await subscribed(talk)
+        begun = asyncio.get_running_loop().time()
+        try:
+            await with_trades_every_2_s(talk, 3600)
+        finally:
+            took.append(asyncio.get_running_loop().time() - begun)
+
+    async def bars_again(talk: Talk) -> None:
+        await subscribed(talk)
+        await with_trades_every_2_s(talk, 10)
+        await talk.says([AAPL_BAR], [{**AAPL_BAR, "c": 178}])
+        await talk.stays(1)
+
+    async def bars_first(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says([AAPL_BAR])
+        await with_trades_every_2_s(talk, 3600)
+
+    told = without_trades(played(["AAPL"], bars_first, no_bars, bars_again))
+    again = [AAPL, Bar("AAPL", AT_1530, 178.31, 178.47, 178.3, 178, 21874)]
+    assert told == ["up", AAPL, "down: trades come, and no bars for 150 s", "up", *again, "down: stopped"]
+    assert 300 <= took[0] <= 310
+
+
+def test_bars_that_are_only_corrected_are_no_bars() -> None:
+    async def updates_only(talk: Talk) -> None:
+        await subscribed(talk)
+        for _ in range(60):
+            await talk.says([{**AAPL_BAR, "T": "u"}])
+            await talk.stays(60)
+
+    async def good(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says([AAPL_BAR])
+        await talk.stays(1)
+
+    told = [item for item in played(["AAPL"], updates_only, good) if isinstance(item, str)]
+    assert told == ["up", "down: trades come, and no bars for 150 s", "up", "down: stopped"]
+
+
+def minute_bar(number: int, symbol: str = "AAPL") -> dict[str, Any]:
+    return {**AAPL_BAR, "S": symbol, "t": f"2026-11-20T{15 + number // 60}:{number % 60:02}:00Z"}
+
+
+def test_a_symbol_that_is_hardly_traded_is_no_trouble() -> None:
+    """A print, its bar, silence; prints that make no bar; the silence alone is doubted as ever."""
+
+    async def thin(talk: Talk) -> None:
+        await subscribed(talk)
+        for number in range(0, 60, 2):
+            await talk.says([PRINT])
+            await talk.stays(60)
+            await talk.says([minute_bar(number)])
+            await talk.says([{**PRINT, "c": ["@", "I"]}])
+            await talk.stays(60)
+
+    told = [item for item in played(["AAPL"], thin) if isinstance(item, str)]
+    assert told == ["up", "down: stopped"]
+
+
+def test_bars_do_not_vouch_for_trades() -> None:
+    """While they are missed none counts as streamed: the last one is asked for before a buy."""
+    streamed: list[list[bool]] = []
+
+    class Asking(Told):
+        def on_feed_up(self) -> None:
+            super().on_feed_up()
+            streamed.append([stream.streams_trades(symbol) for symbol in ("AAPL", "TSLA")])
+
+    async def no_trades(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says([PRINT])
+        for number in range(30):
+            await talk.says([minute_bar(number), minute_bar(number, "TSLA")])
+            await talk.stays(60)
+
+    async def trades(talk: Talk) -> None:
+        await subscribed(talk)
+        await with_trades_every_2_s(talk, 10)
+
+    told = Asking()
+
+    async def session() -> None:
+        nonlocal stream
+        async with scripted(no_trades, trades) as server:
+            points = endpoints(server.url)
+            stream = AlpacaFeed(points, ["AAPL", "TSLA"], told, random.Random(1), lambda: True, AlpacaREST(points))
+            await server.against(stream)
+            streamed.append([stream.streams_trades(symbol) for symbol in ("AAPL", "TSLA")])
+
+    stream = None  # type: ignore[assignment]
+    run(session())
+    assert [item for item in told.all if isinstance(item, str)] == [
+        "up", "down: bars come, and no trades for 150 s", "up", "down: stopped",
+    ]  # fmt: skip
+    assert streamed == [[True, True], [False, False], [True, True]]
+
+
+def test_outside_the_session_nothing_is_missed() -> None:
+    async def quiet(talk: Talk) -> None:
+        await subscribed(talk)
+        await with_trades_every_2_s(talk, 600)
+
+    told = Told()
+
+    async def session() -> None:
+        async with scripted(quiet) as server:
+            points = endpoints(server.url)
+            await server.against(
+                AlpacaFeed(points, ["AAPL"], told, random.Random(1), lambda: False, AlpacaREST(points))
+            )
+
+    run(session())
+    assert without_trades(told.all) == ["up", "down: stopped"]
+
+
+def test_each_channel_has_an_age() -> None:
+    async def script(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.says([AAPL_BAR])
+        await talk.stays(40)
+        await talk.says([{**PRINT, "c": ["@", "I"]}])
+        await talk.stays(20)
+
+    async def session() -> None:
+        async with scripted(script) as server:
+            points = endpoints(server.url)
+            stream = AlpacaFeed(points, ["AAPL"], Told(), random.Random(1), lambda: True, AlpacaREST(points))
+            await server.against(stream)
+            now = asyncio.get_running_loop().time()
+            assert {name: round(now - at) for name, at in stream.heard.items()} == {"bars": 60, "trades": 20}
+
+    run(session())
+
+
+# -- subscriptions -----------------------------------------------------------------------------------------------------
 
 
 def test_subscriptions_go_out_in_pieces() -> None:
@@ -230,7 +411,9 @@ def test_an_unanswered_subscription_is_gone_without_unless_it_is_the_bars() -> N
     assert played(["AAPL"], no_answer, bars_only) == ["up", AAPL, "down: stopped"]
 
 
-def test_fatal_are_wrong_keys_and_a_feed_the_plan_lacks() -> None:
+def test_what_only_the_user_can_mend_is_judged_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    """Refused keys, and a feed that the plan lacks: where nobody finds it final, it is tried again."""
+
     async def wrong_keys(talk: Talk) -> None:
         await talk.says(CONNECTED)
         await talk.hears()
@@ -248,11 +431,23 @@ def test_fatal_are_wrong_keys_and_a_feed_the_plan_lacks() -> None:
         await Subscriptions(refused={"bars": 409}).answer(talk)
         await talk.stays(5)
 
-    with pytest.raises(UserError, match="APCA_API_KEY_ID"):
-        played(["AAPL"], wrong_keys)
-    for script in (at_login, at_subscription):
-        with pytest.raises(UserError, match="no minute bars on the feed sip; --feed iex is free"):
-            played(["AAPL"], script, feed="sip")
+    async def good(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.stays(5)
+
+    asked: list[tuple[bool, str]] = []
+
+    async def judge(refusal: LoginRefused) -> bool:
+        asked.append((refusal.is_about_plan, str(refusal)))
+        return False
+
+    told = played(["AAPL"], wrong_keys, at_login, at_subscription, good, at_login, good, feed="sip", judge=judge)
+    assert told == ["up", "down: closed by the server (1000)", "up", "down: stopped"]
+    keys = "the data stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY (APCA_API_STREAM_URL)"
+    plan = "this account's data plan has no minute bars on the feed sip; --feed iex is free"
+    assert asked == [(False, keys), (True, plan), (True, plan)]
+    for words in (keys, plan):
+        assert f"alpaca sip: {words}; next try in" in caplog.text
 
 
 def test_a_taken_slot_and_a_slow_client_are_tried_again() -> None:
@@ -396,10 +591,55 @@ def test_history_refused_says_why_in_a_line() -> None:
                     assert "feed sip; --feed iex is free" in str(told.value)
             trade = {"t": "2026-11-20T15:30:59.980113447Z", "p": 178.42, "s": 100}
             fake.will_answer({"symbol": "AAPL", "trade": trade})
-            assert await feed.latest_trade("AAPL") == LAST
+            assert await feed.latest_trade("AAPL") == Trade("AAPL", LAST.at, 178.42, 100)
             fake.will_answer({"message": "not found"}, 404)
             assert await feed.latest_trade("AAPL") is None
             assert fake.asked[-1] == ("GET", "/v2/stocks/AAPL/trades/latest?feed=sip", None)
+            await rest.close()
+
+    run(session())
+
+
+def test_a_page_of_history_that_fails_holds_up_no_other() -> None:
+    async def session() -> None:
+        async with http_fake() as fake:
+            points = endpoints(fake.url)
+            rest = AlpacaREST(points)
+            feed = AlpacaFeed(points, [], Told(), random.Random(1), lambda: True, rest)
+            many = [f"SYM{n:04}" for n in range(1200)]  # three requests
+            for answers, raised in (
+                (((400, {"message": "bad symbol"}), (500, ""), (200, {"bars": {}})), Unreachable),
+                (((400, {"message": "bad symbol"}), (200, {"bars": {}}), (200, {"bars": {}})), Refused),
+            ):
+                for code, body in answers:
+                    fake.will_answer(body, code)
+                got = []
+                with pytest.raises(raised):
+                    async for symbol, _ in feed.history(many, AT_1530, AT_1530):
+                        got.append(symbol)
+                assert got == many[-len(got) :] and 0 < len(got) < 1000
+            fake.will_answer("", 429)  # this one does
+            with pytest.raises(RateLimited):
+                [_ async for _ in feed.history(many, AT_1530, AT_1530)]
+            assert len(fake.asked) == 7
+            await rest.close()
+
+    run(session())
+
+
+def test_the_latest_trades_of_many_symbols_at_once() -> None:
+    async def session() -> None:
+        async with http_fake() as fake:
+            points = endpoints(fake.url)
+            rest = AlpacaREST(points)
+            feed = AlpacaFeed(points, [], Told(), random.Random(1), lambda: True, rest)
+            trade = {"t": "2026-11-20T15:30:59.980113447Z", "x": "V", "p": 178.42, "s": 100, "i": 52983525029461}
+            fake.will_answer({"trades": {"AAPL": trade, "TSLA": None, "F": {"p": 1}, "GE": {**trade, "t": "?"}}})
+            assert await feed.latest_trades(["AAPL", "TSLA", "F", "GE", "X"]) == {"AAPL": LAST}
+            assert fake.asked == [("GET", "/v2/stocks/trades/latest?symbols=AAPL,TSLA,F,GE,X&feed=iex", None)]
+            fake.will_answer("<html>")
+            with pytest.raises(Unreachable):
+                await feed.latest_trades(["AAPL"])
             await rest.close()
 
     run(session())

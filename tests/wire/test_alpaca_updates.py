@@ -7,7 +7,6 @@ from decimal import Decimal
 import pytest
 
 from scalp.alpaca.updates import OrderUpdates
-from scalp.errors import UserError
 from scalp.messages import OrderReport
 from tests.wire.fakes import KEY, SECRET, Talk, Told, endpoints, run, scripted
 
@@ -92,15 +91,22 @@ def test_hours_of_silence_are_normal() -> None:
     assert played(script) == ["up", REPORT, "down: stopped"]
 
 
-def test_wrong_keys_are_fatal_and_name_the_variables_not_the_keys() -> None:
-    async def script(talk: Talk) -> None:
+def test_refused_keys_are_tried_again_and_the_variables_are_named_not_the_keys(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refusing(talk: Talk) -> None:
         await talk.hears()
         await talk.says(UNAUTHORIZED)
         await talk.stays(5)
 
-    with pytest.raises(UserError, match="APCA_API_KEY_ID and APCA_API_SECRET_KEY") as raised:
-        played(script)
-    assert KEY not in str(raised.value) and SECRET not in str(raised.value)
+    async def script(talk: Talk) -> None:
+        await logged_in(talk)
+        await talk.says(LISTENING)
+        await talk.stays(5)
+
+    assert played(refusing, refusing, script) == ["up", "down: stopped"]
+    assert "refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY" in caplog.text
+    assert KEY not in caplog.text and SECRET not in caplog.text
 
 
 def test_another_connection_holding_the_slot_is_waited_for() -> None:

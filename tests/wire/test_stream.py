@@ -8,7 +8,7 @@ import pytest
 from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.errors import UserError
-from scalp.stream import ReconnectingStream, StreamTrouble
+from scalp.stream import LoginRefused, ReconnectingStream, StreamTrouble
 from tests.wire.fakes import ScriptedServer, Talk, run, scripted
 
 
@@ -23,7 +23,7 @@ class Echo(ReconnectingStream):
         await socket.send('"password"')
         answer = await socket.recv()
         if answer == "refused":
-            raise UserError("check TEST_KEY")
+            raise LoginRefused("check TEST_KEY")
         if answer == "busy":
             raise StreamTrouble("busy", wait=60)
 
@@ -110,25 +110,73 @@ def test_a_peer_that_vanishes_and_a_port_that_answers_nothing() -> None:
     run(session())
 
 
-def test_a_refused_login_is_fatal_at_once_but_not_after_one_that_worked() -> None:
-    async def refusing(talk: Talk) -> None:
-        await talk.hears()
-        await talk.says("refused")
-        await talk.stays(1)
+async def refusing(talk: Talk) -> None:
+    await talk.hears()
+    await talk.says("refused")
+    await talk.stays(1)
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_refused_login_is_final_only_where_a_second_witness_says_so(judged: bool) -> None:
+    asked: list[str] = []
+
+    async def witness(refusal: LoginRefused) -> bool:
+        asked.append(str(refusal))
+        return judged
 
     async def session() -> None:
-        async with scripted(refusing, one_word) as server:
-            with pytest.raises(UserError, match="TEST_KEY"):
-                await server.against(Echo(server))
-            assert len(server.connected_at) == 1
-        async with scripted(one_word, refusing, refusing, one_word, *[refusing] * 5) as server:
-            stream = Echo(server)
-            with pytest.raises(UserError):
+        async with scripted(refusing, refusing, one_word) as server:
+            stream = Echo(server, is_final=witness)
+            if judged:
+                with pytest.raises(UserError, match=r"^check TEST_KEY$"):
+                    await server.against(stream)
+            else:
                 await server.against(stream)
-            assert stream.told.count("word") == 2
-            assert len(server.connected_at) == 9
+                assert stream.told[:2] == ["up", "word"]
 
     run(session())
+    assert asked == ["check TEST_KEY"] * (1 if judged else 2)
+
+
+def test_once_a_login_has_worked_no_refusal_is_final_however_often_it_comes() -> None:
+    async def witness(refusal: LoginRefused) -> bool:
+        raise AssertionError("nobody is asked")
+
+    async def session() -> None:
+        async with scripted(one_word, *[refusing] * 30, one_word) as server:
+            stream = Echo(server, is_final=witness)
+            await server.against(stream)
+            assert stream.told.count("word") == 2
+        assert all(gap <= 16.1 for gap in gaps(server))
+
+    run(session())
+
+
+def test_the_same_trouble_is_a_warning_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    async def session() -> None:
+        async with scripted(*[refusing] * 20, 429, one_word) as server:
+            await server.against(Echo(server))
+            took.append(server.connected_at[20] - server.connected_at[0])
+
+    took: list[float] = []
+    with caplog.at_level(logging.INFO):
+        run(session())
+    lines = [record for record in caplog.records if "next try in" in record.getMessage()]
+    assert len(lines) >= 21
+    loud = [record.getMessage().partition(";")[0] for record in lines if record.levelno == logging.WARNING]
+    assert "test: HTTP 429 at the handshake" in loud
+    assert 2 <= loud.count("test: check TEST_KEY") <= took[0] / 60 + 1
+
+
+def test_what_a_server_says_makes_no_long_lines(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        stream = ReconnectingStream("test", "ws://127.0.0.1:1", random.Random(1))
+        stream._frame_trouble(ValueError("long and\nbroken " * 10_000))
+        for number in range(1000):
+            stream._say_once("message %d", number)
+    assert len(caplog.records[0].getMessage()) < 200 and "\n" not in caplog.records[0].getMessage()
+    assert sum(record.levelno >= logging.WARNING for record in caplog.records) <= 201
+    assert len(str(StreamTrouble("x" * 10_000))) <= 300
 
 
 def test_trouble_may_name_its_own_wait() -> None:
