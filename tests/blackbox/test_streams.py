@@ -9,12 +9,22 @@ from tests.blackbox.alpaca import Alpaca, Request, slowly
 from tests.blackbox.bot import ALWAYS, Bot, until
 
 
-async def test_a_data_plan_without_the_bars_is_told_at_the_start() -> None:
+async def test_the_order_stream_refuses_the_login() -> None:
     async with Alpaca() as alpaca:
-        alpaca.feed_errors["bars"] = 409
+        alpaca.login_answer = "unauthorized"
         async with Bot(alpaca, "AAPL") as bot:
             assert await bot.exits(within=15) == 2
-            assert len(bot.errors) == 1 and "data plan" in bot.errors[0]
+            assert len(bot.errors) == 1 and "APCA_API_KEY_ID" in bot.errors[0]
+            assert order_logins(alpaca) == 1
+
+
+@pytest.mark.parametrize(("where", "code", "words"), [("login", 402, "APCA_API_KEY_ID"), ("bars", 409, "data plan")])
+async def test_the_data_stream_refuses_for_good(where: str, code: int, words: str) -> None:
+    async with Alpaca() as alpaca:
+        alpaca.feed_errors[where] = code
+        async with Bot(alpaca, "AAPL") as bot:
+            assert await bot.exits(within=15) == 2
+            assert len(bot.errors) == 1 and words in bot.errors[0]
             assert len([m for m in alpaca.logins if m["stream"] == "/v2/iex"]) == 1
 
 
