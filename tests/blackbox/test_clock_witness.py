@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
 
-from tests.blackbox.alpaca import HTML, Alpaca, Answer, answer, never_arrives
+from tests.blackbox.alpaca import HTML, Alpaca, Answer, Request, answer, never_arrives
 from tests.blackbox.bot import ALWAYS, Bot, until
 from tests.blackbox.sockets import utc
 
@@ -105,6 +106,27 @@ async def test_a_time_that_leaps_ahead_while_bars_of_the_true_minute_come() -> N
         await alpaca.passes(35)
         await alpaca.fresh_bars(AAPL=50.0)
         await bot.order("AAPL", "buy", nth=2)
+
+
+async def test_a_time_that_steps_back_over_the_mark() -> None:
+    """At 15:55 the sell is cancelled; before that is confirmed the clock says 15:54:59. The exit is a market order."""
+    async with Alpaca(at="15:54:35", speed=3) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
+        await bot.trades()
+        sell = await bot.holds()
+        alpaca.obeys_cancels = False
+        await alpaca.reaches("15:54:58")
+
+        async def step_back(request: Request) -> web.Response:
+            alpaca.clock_says = {"timestamp": utc(alpaca.now - 0.9)}
+            return alpaca.ordinary(request)
+
+        alpaca.on("GET", "/v2/clock", step_back)
+        await until(lambda: sell["status"] == "pending_cancel", "the cancel")
+        asked_at = alpaca.now
+        await until(lambda: alpaca.now > asked_at + 0.3)
+        await alpaca.end(sell)
+        exit_ = await bot.order("AAPL", "sell", nth=2)
+        assert (exit_["type"], exit_["qty"]) == ("market", "40")
 
 
 async def test_a_half_day_that_the_clock_does_not_know() -> None:
