@@ -15,6 +15,7 @@ async def test_shares_sold_elsewhere_at_a_loss_count(told: str) -> None:
     """40 bought at 50 and sold by hand at 40: $400. What else is held goes at market, nothing is bought any more."""
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "--max-loss", "300", "AAPL", "TSLA", signal=ALWAYS) as bot:
         await bot.trades()
+        await alpaca.passes(8)  # what was traded before is read, too
         sell = await bot.holds(50.0, "AAPL", "TSLA")
         by_stream = not told.startswith("by the")
         await alpaca.end(sell, tell=False)
@@ -110,6 +111,7 @@ async def test_a_loss_of_ones_own_is_not_counted_twice() -> None:
     """The stream, the listing and the activities tell of the same losing trade: $160, under the $300."""
     async with Alpaca(speed=20) as alpaca, Bot(alpaca, "--max-loss", "300", "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
+        await alpaca.passes(8)
         sell = await bot.holds()
         await alpaca.fill(sell, price="46.00")
         await bot.says("SELL_SUBMITTED -> TO_BUY")
