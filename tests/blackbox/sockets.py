@@ -43,7 +43,7 @@ class Streams:
         self.polygon_refuses = False
         self.channels: dict[str, list[str]] = {}
         self._trade_id = 7
-        self._last_minute = 0.0  # of which a bar was sent
+        self.last_minute = 0.0  # of which a bar was sent
         self._update_sockets: list[web.WebSocketResponse] = []
         self._authorized: set[web.WebSocketResponse] = set()  # of these
         self._listeners: set[web.WebSocketResponse] = set()  # and of those
@@ -81,7 +81,7 @@ class Streams:
 
     async def fresh_bars(self, **closes: float) -> None:
         """Stream the minute that has just ended, or, where that was sent, the next, once it has."""
-        start = max(self.now // 60 * 60 - 60, self._last_minute + 60)
+        start = max(self.now // 60 * 60 - 60, self.last_minute + 60)
         await self.reaches(start + 61)
         await self.bars(f"{dt.datetime.fromtimestamp(start, NEW_YORK):%H:%M}", **closes)
 
@@ -102,20 +102,20 @@ class Streams:
                 for symbol, price in market.prices.items():
                     await self.trade(symbol, price)
                 start = (self.now - 1) // 60 * 60 - 60
-                if market.bars and start > self._last_minute:
+                if market.bars and start > self.last_minute:
                     await self.bars(f"{dt.datetime.fromtimestamp(start, NEW_YORK):%H:%M}", **market.prices)
             await self.passes(every)
 
     async def bar(self, symbol: str, minute: str, close: float, kind: str = "b") -> None:
         """Stream a minute bar (`kind` "u": a corrected one)."""
-        self._last_minute = max(self._last_minute, self.minute(minute))
+        self.last_minute = max(self.last_minute, self.minute(minute))
         bar = {"T": kind, "S": symbol, "o": close, "h": close, "l": close, "c": close, "v": 100, "n": 3, "vw": close,
                "t": utc(self.minute(minute))}  # fmt: skip
         await self._stream([bar])
 
     async def bars(self, minute: str, **closes: float) -> None:
         """Stream one minute of several symbols in one frame."""
-        self._last_minute = max(self._last_minute, self.minute(minute))
+        self.last_minute = max(self.last_minute, self.minute(minute))
         await self._stream([
             {"T": "b", "S": s, "o": c, "h": c, "l": c, "c": c, "v": 100, "n": 3, "vw": c,
              "t": utc(self.minute(minute))}

@@ -38,7 +38,6 @@ async def test_the_order_stream_refuses_the_login_in_mid_session() -> None:
         assert alpaca.posted("TSLA")[0].when - back_at < 200
         await alpaca.fill(sell)
         await bot.says("AAPL SELL_SUBMITTED -> TO_BUY")
-        assert not bot.errors or all("login" in e or "refused" in e for e in bot.errors)
 
 
 async def test_the_order_stream_refuses_the_login_at_the_start() -> None:
@@ -115,8 +114,9 @@ async def test_the_data_stream_refuses_the_login_at_the_start() -> None:
 
 async def test_every_key_is_refused_for_a_while_in_mid_session() -> None:
     """All of REST answers 401 and both streams refuse: it goes on trying, and the exit goes when it can."""
-    async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
+    async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
         await bot.trades()
+        await bot.holds(60.0, "TSLA")
         await alpaca.fresh_bars(AAPL=50.0)
         buy = await bot.order("AAPL", "buy")
         await bot.early_questions(buy)
@@ -134,15 +134,15 @@ async def test_every_key_is_refused_for_a_while_in_mid_session() -> None:
         sell = await bot.order("AAPL", "sell")
         assert sell["qty"] == "40" and alpaca.posted()[-1].when - back_at < 90
         await alpaca.fill(sell)
-        await bot.says("SELL_SUBMITTED -> TO_BUY")
+        await bot.says("AAPL SELL_SUBMITTED -> TO_BUY")
+        assert not alpaca.asked("DELETE") and len(alpaca.orders) == 4
 
 
 @pytest.mark.parametrize(
     "block",
-    [{"trading_blocked": True}, {"account_blocked": True}, {"status": "ACCOUNT_UPDATED"},
-     {"trade_suspended_by_user": True}],
-    ids=str,
-)  # fmt: skip
+    [{"trading_blocked": True}, {"status": "ACCOUNT_UPDATED"}],
+    ids=["blocked", "status"],
+)
 async def test_an_account_that_is_blocked_at_the_start_and_free_a_minute_later(block: dict[str, Any]) -> None:
     async with Alpaca(speed=30) as alpaca:
         usual = dict(alpaca.account)
@@ -158,7 +158,7 @@ async def test_an_account_that_is_blocked_at_the_start_and_free_a_minute_later(b
                 assert alpaca.posted()[0].when - free_at < 200
 
 
-@pytest.mark.parametrize("flag", [{"tradable": False}, {"status": "inactive"}], ids=str)
+@pytest.mark.parametrize("flag", [{"tradable": False}, {"status": "inactive"}], ids=["not tradable", "inactive"])
 async def test_an_asset_that_cannot_be_traded_at_the_start_and_can_a_minute_later(flag: dict[str, Any]) -> None:
     async with Alpaca(speed=30) as alpaca:
         alpaca.asset_fields["TSLA"] = flag

@@ -57,7 +57,7 @@ async def test_a_buy_that_never_arrived_is_dropped_and_a_sell_goes_again_with_it
             sell = await bot.order("TSLA", "sell")
             first, again = alpaca.posted("TSLA")
             assert first.body == again.body and sell["client_order_id"] == first.body["client_order_id"]
-            assert again.when - first.when >= 5
+            assert again.when - first.when < 4  # at once: the broker keeps ids unique
             assert len(alpaca.posted("AAPL")) == 1
             # The next signal is a new order.
             await alpaca.bar("AAPL", "10:31", 50.0)
