@@ -150,7 +150,7 @@ def test_where_nothing_is_traded_any_more_the_market_may_be_closed(caplog: pytes
             assert bot.jobs[2].done()
             await bot.session.finish()
             assert bot.engine.open_orders() == []
-        assert told(script) == ["120 buy limit", "120 sell limit"]  # day orders end by themselves here
+        assert told(script) == ["120 buy limit", "120 sell limit", "1200 cancel"]  # once it has ended
 
     with caplog.at_level(logging.ERROR):
         run(story())
@@ -175,7 +175,7 @@ def test_what_is_parked_is_cancelled_at_the_end() -> None:
             assert bot.jobs[2].done()
             await bot.session.finish()
             assert bot.engine.open_orders() == []
-        assert told(script, 130) == ["909 cancel"]
+        assert told(script, 130) == ["900 cancel"]
 
     run(story())
 
