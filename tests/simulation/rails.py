@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WITH_RAILS = 0.4  # of the seeds
 PROMPT = 3.0  # seconds from a cause to the market sell at work
 CHECKUP = 30.0
-CALM = 60.0
+DATA_FELT = 60.0  # seconds after trouble with the market data
 CLOCKS = 2.0  # seconds by which the bot's idea of the time may be off
 LATEST = 8.0  # seconds from the decision to buy until the order arrives
 PENNY = Decimal("0.01")
@@ -68,14 +68,15 @@ class RailInvariants:
 
     def on_print(self, symbol: str, price: float) -> None:
         self._last[symbol] = exact(price)
-        self.check()
+        if self._limits:
+            self.check()
 
     def check(self) -> None:
         """After every event and every print."""
         if not self._limits:
             return
         self._read_executions()
-        if not self._world.by_hand:
+        if not self._world.touched:
             self._check_use()
             self._check_loss()
         for symbol in self._world.symbols:
@@ -94,11 +95,11 @@ class RailInvariants:
             if (day - ends).total_seconds() > LATEST:
                 self._fail(7, f"{request.symbol}: bought at {day:%H:%M:%S}, after {limits.no_buy_after}")
         lost_at = self._lost_at.get(request.symbol)
-        if limits.cooldown is not None and lost_at is not None and request.symbol not in world.by_hand:
+        if limits.cooldown is not None and lost_at is not None and request.symbol not in world.touched:
             past = (now - lost_at) / SECOND
             if past < limits.cooldown / SECOND - CLOCKS:
                 self._fail(7, f"{request.symbol}: bought {past:.0f} s after a loss")
-        if self._is_lasting("loss", "", CHECKUP) and not world.by_hand:
+        if self._is_lasting("loss", "", CHECKUP) and not world.touched:
             self._fail(7, f"{request.symbol}: bought after the session's loss had reached its limit")
 
     def _read_executions(self) -> None:
@@ -143,7 +144,7 @@ class RailInvariants:
         engine, limits = self._world.engine, self._limits
         position = engine.account.positions.get(symbol)
         is_leaving = any(o.side == "sell" and o.type == "market" for o in engine.open_orders(symbol))
-        is_bare = position is not None and position.qty >= 1 and not is_leaving and symbol not in self._world.by_hand
+        is_bare = position is not None and position.qty >= 1 and not is_leaving and symbol not in self._world.touched
         last = self._last.get(symbol)
         is_under = False
         if is_bare and position is not None and limits.stop_loss is not None and last is not None:
@@ -153,9 +154,7 @@ class RailInvariants:
             self._fail(7, f"{symbol}: under the stop loss and not for sale at market")
         is_old = False
         if is_bare and limits.max_hold is not None:
-            # While something was wrong the bot may not have heard of the entry.
-            calm_at = self._world.start + round(self._trouble() * SECOND)
-            is_old = self._world.now() - max(self._trips.held[symbol].entry_time, calm_at) > limits.max_hold
+            is_old = self._world.now() - self._trips.held[symbol].entry_time > limits.max_hold
         self._note("hold", symbol, is_old)
         if self._is_lasting("hold", symbol, CHECKUP + PROMPT):
             self._fail(7, f"{symbol}: held for too long and not for sale at market")
@@ -170,17 +169,18 @@ class RailInvariants:
         elif symbol not in since:
             since[symbol] = self._world.elapsed
             for wait in (PROMPT, CHECKUP + PROMPT):
-                self._world.loop.call_later(wait + 0.1, self._world.check)
+                self._world.loop.call_later(wait + 0.1, self.check)
 
     def _is_lasting(self, kind: str, symbol: str, seconds: float) -> bool:
-        """Whether it has been so for so long while the bot ran and nothing was wrong."""
+        """Whether it has been so for so long while the bot could know it and do something about it."""
         world, since = self._world, self._since[kind].get(symbol)
-        if since is None or world.bot is None or world.longest_backoff:
+        if since is None or world.bot is None or world.now() > world.session.close - 2 * SECOND:
             return False
-        if world.now() > world.session.close - 2 * SECOND:
-            return False
-        return world.elapsed - max(since, self._trouble() + CALM) > seconds
-
-    def _trouble(self) -> float:
-        """Until when something was wrong, or the bot had only just begun; seconds."""
-        return max(self._world.plan.last_at, self._world.bot_since)
+        hindrances, invariants = world.hindrances, world.invariants
+        for each in (symbol,) if symbol else world.symbols:
+            since = max(since, invariants.excused_until(each, 0.0), world.told.odd_at[each] + DATA_FELT)
+        since = max(since, hindrances.until("data") + DATA_FELT, world.bot_since + CHECKUP)
+        if world.process > 1:
+            # What was lost and held before the process began, it learns from the day's activities.
+            since = max(since, hindrances.until("activities") + DATA_FELT)
+        return world.elapsed - since > seconds
