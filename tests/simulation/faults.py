@@ -105,7 +105,26 @@ KINDS = (*RATES, *EPISODES, *EVENTS, *STANDING)
 HOW_MANY = (1, 2, 3, 4, 6, 9, 14)  # kinds in one session
 SHORT, LONG = 2.0, 600.0  # seconds an episode lasts, unless it lasts until the end of the day
 UNTIL_THE_END = 0.15
+AT_THE_END, LAST_MINUTES = 0.3, 7.0  # so many strike in the last minutes
 STOPS = {"asked to stop", "close moved"}  # at most once in a session
+# What shows only together with something else: one of these comes along, mostly.
+COMPANIONS = {
+    "orders by id down": ("update lost", "update late", "hand buys in a gap of the stream"),
+    "orders by client id down": ("request lost", "5xx before", "connection refused", "answer lost"),
+    "orders listing down": ("update lost", "request lost", "process killed"),
+    "positions listing down": ("update lost", "hand buys in a gap of the stream", "process killed"),
+    "activities down": ("hand buys in a gap of the stream", "positions empty", "listing lags"),
+    "activities lag": ("hand buys in a gap of the stream", "a position missing", "listing lags"),
+    "activities forbidden": ("hand buys in a gap of the stream", "positions empty", "listing lags"),
+    "history down": ("data stream dropped", "restarted at once"),
+    "history lags": ("data stream dropped", "bars stop"),
+    "calendar down": ("close moved", "restarted at once", "clock says another close"),
+    "clock down": ("close moved", "restarted at once"),
+    "account down": ("restarted at once", "process killed"),
+    "market orders stuck": ("hand buys", "asked to stop"),
+    "position intent ignored": ("update lost", "listing lags", "answer lost", "request late", "update doubled"),
+    "odd price by id": ("update lost", "update late"),
+}
 
 
 @dataclass(frozen=True)
@@ -145,6 +164,9 @@ class Plan:
         dice = random.Random(f"plan {seed}")
         length = minutes * 60.0
         chosen = set(dice.sample(KINDS, dice.choice(HOW_MANY)))
+        for kind in sorted(chosen & set(COMPANIONS)):
+            if dice.random() < 0.8:
+                chosen.add(dice.choice(COMPANIONS[kind]))
         if only is not None:
             chosen = set(only)
         plan = cls(length, ends_at=length if dice.random() < 0.5 else length * dice.uniform(0.4, 0.85))
@@ -160,17 +182,23 @@ class Plan:
                 plan.episodes[kind] = plan._draw_episodes(rng)
             else:
                 count = 1 if kind in STOPS else min(8, 1 + int(rng.expovariate(0.5)))
-                plan.moments[kind] = sorted(rng.uniform(0, plan.ends_at) for _ in range(count))
+                plan.moments[kind] = sorted(plan._draw_time(rng) for _ in range(count))
         return plan
 
     def _draw_episodes(self, rng: random.Random) -> list[Episode]:
         episodes = []
         for _ in range(rng.choice((1, 1, 2, 4))):
-            start = max(0.0, rng.uniform(-0.1, 1.0)) * self.ends_at  # some from before the bot's start
+            start = max(0.0, self._draw_time(rng) - 0.1 * self.ends_at)  # some from before the bot's start
             is_lasting = self.ends_at == self.length and rng.random() < UNTIL_THE_END
             end = self.length + 600 if is_lasting else min(start + size(rng, SHORT, LONG), self.ends_at)
             episodes.append(Episode(start, end, rng.random()))
         return episodes
+
+    def _draw_time(self, rng: random.Random) -> float:
+        first = max(0.0, self.length - LAST_MINUTES * 60)
+        if rng.random() < AT_THE_END and self.ends_at == self.length:
+            return rng.uniform(first, self.length)
+        return rng.uniform(0, self.ends_at)
 
     def rng(self, kind: str) -> random.Random:
         return self._rngs[kind]

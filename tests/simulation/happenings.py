@@ -73,6 +73,8 @@ class Happenings:
         self.upsets.sort(reverse=True)
         if plan.stands("held from the night before"):
             self._hold_overnight()
+        if plan.stands("position intent ignored"):
+            plan.struck["position intent ignored"] += 1
         if plan.stands("another program elsewhere"):
             plan.struck["another program elsewhere"] += 1
             world.loop.call_later(ELSEWHERE_EVERY / 3, self._trade_elsewhere)
@@ -214,8 +216,22 @@ class Happenings:
         qty = Decimal(rng.randint(1, 20)) if side == "buy" else held
         if last is None or qty <= 0 or (side == "sell" and not world.engine.heeds_intent):
             return False
+        if side == "sell":
+            return self._sell_by_hand(symbol)
         limit = round_down(last * Decimal("0.999")) if kind == "limit" else None
         return self._submit(OrderRequest(symbol, side, kind, "day", qty, limit_price=limit)) is not None
+
+    def _sell_by_hand(self, symbol: str) -> bool:
+        """Cancel what offers the shares, and sell them a moment later if nobody else does."""
+        world = self._world
+        for order in world.engine.open_orders(symbol):
+            with suppress(Refusal):
+                world.engine.cancel(order.id)
+        world.hindrances.note_sending(symbol, world.elapsed + HAND_CANCEL_FELT)
+        qty = world.engine.account.held(symbol)
+        sale = OrderRequest(symbol, "sell", "market", "day", qty, position_intent="sell_to_close")
+        world.loop.call_later(0.2, self._submit_in_session, sale)
+        return True
 
     def _submit(self, request: OrderRequest) -> Order | None:
         with suppress(Refusal):
@@ -264,13 +280,15 @@ class Happenings:
         if self._submit(OrderRequest(symbol, "buy", "market", "day", qty, client_order_id=key)) is None:
             return False
         if world.engine.heeds_intent:
-            sale = OrderRequest(symbol, "sell", "market", "day", qty, client_order_id=f"{key}-out")
+            sale = OrderRequest(
+                symbol, "sell", "market", "day", qty, client_order_id=f"{key}-out", position_intent="sell_to_close"
+            )
             world.loop.call_later(size(rng, 0.5, 120), self._submit_in_session, sale)
         return True
 
     def _submit_in_session(self, request: OrderRequest) -> None:
         self._world.pump()
-        if self._world.until_close > 60:
+        if self._world.until_close > 5:
             self._submit(request)
         self._world.pump()
 

@@ -189,6 +189,8 @@ class Transport:
             if self._process == world.process:
                 world.told.on_answer(call.method, call.endpoint, told.status, told.body, call.asked_at, is_true)
                 world.hindrances.on_answer(call, told.status, told.body)
+                if told.status == 429:
+                    world.invariants.on_limited(call.client_id)
             answer.set_result(told)
 
         world.loop.call_later(out, arrive)

@@ -59,6 +59,7 @@ OPEN = int(dt.datetime(2026, 11, 20, 9, 30, tzinfo=dt.timezone(dt.timedelta(hour
 FULL_DAY = SessionDay(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)
 MARKETS = 20  # different days of prices
 LONGEST_END = 200.0  # seconds after the close by which the process must have ended
+UPDATE_FELT = 60.0  # seconds: the bot may make a new connection for an update that did not come
 TICK = 5.0  # seconds between two looks while nothing happens
 POLYGON, REAL_SIGNAL = 0.2, 0.2  # of the seeds
 
@@ -259,10 +260,12 @@ class World(Listener):
     def on_update(self, update: Update) -> None:
         now, plan = self.elapsed, self.plan
         if plan.strikes("update lost", now):
+            self.hindrances.note("orders", now + UPDATE_FELT)
             return
         delays = [0.0]
         if plan.strikes("update late", now):
             delays = [size(plan.rng("update late"), 0.1, 600.0)]
+            self.hindrances.note("orders", now + delays[0] + UPDATE_FELT)
         if plan.strikes("update doubled", now):
             delays.append(size(plan.rng("update doubled"), 0.1, 60.0))
         odd = ""
@@ -303,7 +306,8 @@ class World(Listener):
         is_heard = any(session.authenticated for session in self.data_sessions)
         if not corrected:
             self._day[bar.symbol] = self._day.get(bar.symbol, 0.0) + bar.volume
-            if (stopped or not is_heard) and bar.symbol in self.must_have:
+            is_missed = not is_heard or (stopped and self.is_mute.get("data", 0.0) <= self.elapsed)
+            if is_missed and bar.symbol in self.must_have:
                 self.must_have[bar.symbol].add(bar.start)
         if stopped:
             self.hindrances.note("data", self.elapsed + 60)
