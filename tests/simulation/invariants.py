@@ -52,12 +52,14 @@ class Invariants:
         self._bare_since: dict[str, float] = {}  # symbol -> since when not all that is held is on offer
         self._due: dict[str, float] = {}  # symbol -> when a look at it is scheduled
         self._differed_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # shares and offer, last
+        self._knew_at: defaultdict[str, float] = defaultdict(float)  # when the ledger last held what is held
         self._posted: dict[str, int] = {}  # client order ids that were sent, and what came of the last try: a status
         self._prices: dict[str, Decimal] = {}
         self._stuck_since: dict[str, float] = {}  # order id -> when its symbol began to trade past it
         self._start_position: dict[str, Decimal] = {}
         self._first_execution = 0  # of the running process
-        self.was_stopped = False
+        self._looks = 0
+        self._has_limits = bool(world.limits)
         self.rails = RailInvariants(world, world.limits, self._fail)
         self.violation: Violation | None = None
         self.violated: asyncio.Future[None] = world.loop.create_future()
@@ -76,7 +78,9 @@ class Invariants:
         for symbol in self._world.symbols:
             self.check(symbol)
             self._check_belief(symbol)
-            self._check_resumed(symbol)
+            if self._looks % 6 == 0:
+                self._check_resumed(symbol)
+        self._looks += 1
         self.rails.check()
 
     def check(self, symbol: str) -> None:
@@ -91,6 +95,8 @@ class Invariants:
         held = engine.account.held(symbol)
         if held < 0:
             self._fail(1, f"{symbol}: short, {held}")
+        if (algo := world.fleet and world.fleet.algos.get(symbol)) and algo.ledger.position == held:
+            self._knew_at[symbol] = world.elapsed  # whoever told
         if symbol not in world.touched and (own or held):
             position = engine.account.positions.get(symbol)
             cost = held * position.avg_entry_price if position else Decimal(0)
@@ -122,19 +128,15 @@ class Invariants:
         elif told.pending[symbol]:
             ways = hindrances.until("ask", "claims")
             is_explained = not world.plan.stands("activities forbidden") and hindrances.until("activities") < since
-            times = [at for _, _, at in told.pending[symbol].values()]
-            happened = max(times) if self._knows_position(symbol) else min(times)
+            happened = max(min(at for _, _, at in told.pending[symbol].values()), self._knew_at[symbol])
             until = max(since, happened, ways, told.base_at) + (LEARN if is_explained else EXPLAIN)
-        else:
-            until = max(until, told.base_at + QUICK)
+        elif told.base_at > world.elapsed - EXPLAIN:
+            # What was found at the start waits a moment for a price, and for a second listing while things move.
+            troubled = hindrances.until("ask", "data")
+            until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
         if hindrances.leaps_until > world.bot_since:
             until = max(until, hindrances.leaps_until + LEARN if not self._knows_time else 0.0)
         return max(until, hindrances.sending(symbol))
-
-    def _knows_position(self, symbol: str) -> bool:
-        """Whether the ledger holds what is held, whoever told."""
-        fleet = self._world.fleet
-        return fleet is not None and fleet.algos[symbol].ledger.position == self._world.engine.account.held(symbol)
 
     @property
     def _knows_time(self) -> bool:
@@ -245,7 +247,7 @@ class Invariants:
         """1: at market only in liquidation, for a risk rule, or because the user stops."""
         world = self._world
         early = LIQUIDATION if world.hindrances.has_clock_lied else 1.0
-        if world.limits or world.stopped_at is not None or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early:
+        if self._has_limits or world.stopped_at is not None or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early:
             return
         if not self._knows_time or world.close_moved_at > 0:
             return
@@ -311,7 +313,7 @@ class Invariants:
             return
         symbol = order.symbol
         early = CLOCK_MOVES + (120.0 if world.hindrances.has_clock_lied else 1.0)
-        if world.limits or world.stopped_at is not None or now >= self.liquidates_at - early or not self._knows_time:
+        if self._has_limits or world.stopped_at is not None or now >= self.liquidates_at - early or not self._knows_time:
             return
         if world.close_moved_at > 0 or now - self._differed_at[symbol] < HELD_REASON:
             return
@@ -350,7 +352,7 @@ class Invariants:
         since = max(world.hindrances.last, world.bot_since, *world.touched.values(), 0.0, world.told.changed_at[symbol])
         since = max([since, *(e.end for episodes in world.plan.episodes.values() for e in episodes
                               if e.start <= world.elapsed)])  # fmt: skip
-        if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or world.limits:
+        if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or self._has_limits:
             return
         if world.elapsed > self.liquidates_at - 2 or world.engine.is_halted(symbol) or world.fleet is None:
             return
@@ -363,7 +365,6 @@ class Invariants:
         """The process has ended by itself."""
         world = self._world
         if world.stopped_at is not None:
-            self.was_stopped = True
             if code != 128 + signal.SIGTERM:
                 self._fail(4, f"exit code {code} after SIGTERM")
             self._check_stopped()
@@ -391,7 +392,8 @@ class Invariants:
             is_hindered = world.hindrances.sending(symbol) > (world.stopped_at or 0.0) - 5.0
             wrong = ""
             if world.on_exit == "flatten":
-                if held >= 1 or orders:
+                leaving = [o for o in orders if o.side == "sell" and o.type == "market"]
+                if (held >= 1 or orders) and not (orders == leaving and offered >= int(held)):
                     wrong = f"{held} held, {len(orders)} orders at work"
             else:
                 if world.on_exit == "cancel-buys" and any(is_own(o) for o in buys):

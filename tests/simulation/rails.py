@@ -57,6 +57,7 @@ class RailInvariants:
     def __init__(self, world: World, limits: Limits, fail: Callable[[int, str], None]) -> None:
         self._world = world
         self._limits = limits
+        self._is_on = bool(limits)
         self._fail = fail
         self._seen = 0  # executions
         self._trips = RoundTrips()
@@ -68,12 +69,12 @@ class RailInvariants:
 
     def on_print(self, symbol: str, price: float) -> None:
         self._last[symbol] = exact(price)
-        if self._limits:
+        if self._is_on:
             self.check()
 
     def check(self) -> None:
         """After every event and every print."""
-        if not self._limits:
+        if not self._is_on:
             return
         self._read_executions()
         if not self._world.touched:
@@ -85,7 +86,7 @@ class RailInvariants:
     def check_submit(self, request: OrderRequest) -> None:
         """What must not be bought."""
         limits, world = self._limits, self._world
-        if not limits or request.side != "buy":
+        if not self._is_on or request.side != "buy":
             return
         self._read_executions()
         now = world.now()

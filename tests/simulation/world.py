@@ -57,10 +57,14 @@ SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
 ELSEWHERE = "ZZZ"  # not watched; another program trades it
 OPEN = int(dt.datetime(2026, 11, 20, 9, 30, tzinfo=dt.timezone(dt.timedelta(hours=-5))).timestamp()) * SECOND
 FULL_DAY = SessionDay(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)
-MARKETS = 20  # different days of prices
+LATER_DAYS = [
+    SessionDay(FULL_DAY.date + dt.timedelta(days=n), FULL_DAY.open + n * 1440 * MINUTE, FULL_DAY.close + n * 1440 * MINUTE)
+    for n in range(1, 10)
+]
+MARKETS = 8  # different days of prices
 LONGEST_END = 200.0  # seconds after the close by which the process must have ended
 UPDATE_FELT = 60.0  # seconds: the bot may make a new connection for an update that did not come
-TICK = 5.0  # seconds between two looks while nothing happens
+TICK = 7.0  # seconds between two looks while nothing happens
 POLYGON, REAL_SIGNAL = 0.2, 0.2  # of the seeds
 
 log = logging.getLogger("scalp.world")
@@ -130,7 +134,7 @@ class World(Listener):
         self.seed = seed
         self.rng = rng = random.Random(f"world {seed}")
         self.loop = asyncio.get_running_loop()
-        self.minutes = minutes or rng.choice((14, 18, 22, 26, 36))
+        self.minutes = minutes or rng.choice((12, 14, 18, 22, 32))
         self.plan = Plan.draw(seed, self.minutes, without, only)
         count = rng.choice((1, 1, 2, 2, 3, 5))
         self.symbols = SYMBOLS[-count:] if rng.random() < 0.3 else SYMBOLS[:count]
@@ -224,12 +228,7 @@ class World(Listener):
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def _calendar(self, start: dt.date, end: dt.date) -> list[SessionDay]:
-        days = [self.session]
-        for n in range(1, 10):
-            shift = n * 86400 * SECOND
-            date = self.session.date + dt.timedelta(days=n)
-            days.append(SessionDay(date, FULL_DAY.open + shift, FULL_DAY.close + shift))
-        return [day for day in days if start <= day.date <= end]
+        return [day for day in (self.session, *LATER_DAYS) if start <= day.date <= end]
 
     @property
     def elapsed(self) -> float:
