@@ -275,7 +275,8 @@ class PolygonSession(Session):
 
     def _change(self, channel: str, adding: bool) -> None:
         # As at Polygon: unknown channels and those already held get no answer.
-        if channel.split(".")[0] not in ("AM", "T", "LULD") or "." not in channel or (channel in self._wanted) == adding:
+        kind, dot, _ = channel.partition(".")
+        if kind not in ("AM", "T", "LULD") or not dot or (channel in self._wanted) == adding:
             return
         if adding:
             self._wanted[channel] = None

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("scalp.world")
 
-HAND_CANCEL_FELT = 33.0  # seconds: a sell that a person cancelled goes again at the next bar or checkup
 ELSEWHERE_EVERY = 20.0
 
 
@@ -126,8 +125,6 @@ class Happenings:
         if not orders:
             return False
         order = world.plan.rng("order rejected by the venue").choice(orders)
-        if order.side == "sell":
-            world.hindrances.on_refused(order.symbol)
         world.engine.reject(order.id)
         return True
 
@@ -227,7 +224,6 @@ class Happenings:
         for order in world.engine.open_orders(symbol):
             with suppress(Refusal):
                 world.engine.cancel(order.id)
-        world.hindrances.note_sending(symbol, world.elapsed + HAND_CANCEL_FELT)
         qty = world.engine.account.held(symbol)
         sale = OrderRequest(symbol, "sell", "market", "day", qty, position_intent="sell_to_close")
         world.loop.call_later(0.2, self._submit_in_session, sale)
@@ -252,8 +248,6 @@ class Happenings:
             return False
         order = world.plan.rng("hand cancels").choice(orders)
         with suppress(Refusal):
-            if order.side == "sell":
-                world.hindrances.note_sending(order.symbol, world.elapsed + HAND_CANCEL_FELT)
             world.engine.cancel(order.id)
             return True
         return False

@@ -24,6 +24,7 @@ MAY_PASS = (b"available: 0", b"intent mismatch", b"wash trade")
 UNKNOWN_FELT = 5.0 + 30.0 + 5.0  # a timeout, and a checkup's time until what became of it is known
 LIMIT_FELT = 20.0  # after a 429
 ASK_FELT = 12.0  # a question without an answer: its timeout
+NEXT_EVENT = 33.0  # a sell that somebody else cancelled goes again at the next bar or checkup
 SLACK = 2.0  # for everything on its way
 
 
@@ -98,6 +99,13 @@ class Hindrances:
             wait = min(wait, to_liquidation + LIQUIDATION_RETRY)
         self.note_sending(symbol, world.elapsed + wait + SLACK)
 
+    def on_ended(self, symbol: str, order_id: str, status: str) -> None:
+        """The bot was told that a sell of its own has ended, and how."""
+        if status == "rejected":
+            self.on_refused(symbol)
+        elif status in ("canceled", "expired") and order_id not in self._world.invariants.cancelled:
+            self.note_sending(symbol, self._world.elapsed + NEXT_EVENT)
+
     def on_sold(self, symbol: str) -> None:
         self._refusals.pop(symbol, None)
 
@@ -110,5 +118,3 @@ class Hindrances:
         self.note("clock", end)
         if leap:
             self.leaps_until = max(self.leaps_until, leap.end)
-
-

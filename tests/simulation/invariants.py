@@ -53,8 +53,9 @@ class Invariants:
         self._due: dict[str, float] = {}  # symbol -> when a look at it is scheduled
         self._differed_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # shares and offer, last
         self._knew_at: defaultdict[str, float] = defaultdict(float)  # when the ledger last held what is held
-        self._posted: dict[str, int] = {}  # client order ids that were sent, and what came of the last try: a status
-        self._prices: dict[str, Decimal] = {}
+        self._posted: set[str] = set()  # client order ids that were sent
+        self._may_repeat: set[str] = set()  # of those, what the broker did nothing about
+        self.cancelled: set[str] = set()  # order ids whose cancel the bot asked for
         self._stuck_since: dict[str, float] = {}  # order id -> when its symbol began to trade past it
         self._start_position: dict[str, Decimal] = {}
         self._first_execution = 0  # of the running process
@@ -134,6 +135,9 @@ class Invariants:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
+            if told.base_at > told.first_claimed_at + 1.0:
+                # The first listings were not true: what the true ones add has to be explained.
+                until = max(until, told.base_at + LEARN, hindrances.until("activities") + EXPLAIN)
         if hindrances.leaps_until > world.bot_since:
             until = max(until, hindrances.leaps_until + LEARN if not self._knows_time else 0.0)
         return max(until, hindrances.sending(symbol))
@@ -203,11 +207,12 @@ class Invariants:
         """The bot sends or cancels an order."""
         world = self._world
         if call.method == "DELETE":
+            self.cancelled.add(call.order_id)
             self._check_cancel(call)
             return
         side, key = fields.get("side"), call.client_id
         is_again = key in self._posted
-        self._posted[key] = self._posted.get(key, 0) + 1
+        self._posted.add(key)
         if world.until_close <= QUIET - 0.05 and not world.hindrances.has_clock_lied:
             self._fail(4, f"{call.symbol}: an order is sent {world.until_close:.2f} s before the close")
         if side == "sell":
@@ -216,11 +221,12 @@ class Invariants:
             if not is_again:
                 self._check_sell(call.symbol, fields)
         elif side == "buy":
-            self._check_buy(call.symbol, key, is_again)
+            self._check_buy(call.symbol, key, is_again and key not in self._may_repeat)
+        self._may_repeat.discard(key)
 
     def on_limited(self, key: str) -> None:
         """The broker did nothing about this order: it may be sent again."""
-        self._posted.pop(key, None)
+        self._may_repeat.add(key)
 
     def _check_sell(self, symbol: str, fields: Any) -> None:
         """Neither below what the last trade and the entry call for, nor above."""
@@ -247,7 +253,11 @@ class Invariants:
         """1: at market only in liquidation, for a risk rule, or because the user stops."""
         world = self._world
         early = LIQUIDATION if world.hindrances.has_clock_lied else 1.0
-        if self._has_limits or world.stopped_at is not None or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early:
+        if (
+            self._has_limits
+            or world.stopped_at is not None
+            or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early
+        ):
             return
         if not self._knows_time or world.close_moved_at > 0:
             return
@@ -313,7 +323,12 @@ class Invariants:
             return
         symbol = order.symbol
         early = CLOCK_MOVES + (120.0 if world.hindrances.has_clock_lied else 1.0)
-        if self._has_limits or world.stopped_at is not None or now >= self.liquidates_at - early or not self._knows_time:
+        if (
+            self._has_limits
+            or world.stopped_at is not None
+            or now >= self.liquidates_at - early
+            or not self._knows_time
+        ):
             return
         if world.close_moved_at > 0 or now - self._differed_at[symbol] < HELD_REASON:
             return

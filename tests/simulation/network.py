@@ -233,7 +233,11 @@ class Liar:
         world, now = self._world, self._world.elapsed
         path, query = call.path, call.query
         lag = 0.0
-        if call.method == "GET" and call.endpoint == "activities" and (episode := world.plan.episode("activities lag", now)):
+        if (
+            call.method == "GET"
+            and call.endpoint == "activities"
+            and (episode := world.plan.episode("activities lag", now))
+        ):
             lag = LONGEST_LAG ** (0.3 + episode.dice * 1.2)
             query = {**query, "until": wire.utc(world.now() - round(lag * SECOND))}
             world.hindrances.on_claim("activities")
@@ -273,7 +277,11 @@ class Liar:
         told = msgspec.json.decode(answer.body)
         if closed:
             tomorrow = world.session.open + 24 * 60 * MINUTE
-            told |= {"is_open": False, "next_open": wire.local(tomorrow), "next_close": wire.local(tomorrow + 390 * MINUTE)}
+            told |= {
+                "is_open": False,
+                "next_open": wire.local(tomorrow),
+                "next_close": wire.local(tomorrow + 390 * MINUTE),
+            }
         if close and told["is_open"]:
             moved = world.session.close + (-60 + int(180 * close.dice)) * MINUTE
             told["next_close"] = wire.local(max(moved, world.now() + SECOND))
@@ -504,5 +512,3 @@ class Socket:
         else:
             code = episode.choose(402, 406)
             self.session.send(msgspec.json.encode([{"T": "error", "code": code, "msg": "auth failed"}]).decode())
-
-

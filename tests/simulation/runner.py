@@ -61,9 +61,7 @@ def shrink(seed: int, without: frozenset[str] = frozenset(), only: frozenset[str
     return without
 
 
-def transcript(
-    seed: int, without: frozenset[str] = frozenset(), only: frozenset[str] | None = None
-) -> list[str]:
+def transcript(seed: int, without: frozenset[str] = frozenset(), only: frozenset[str] | None = None) -> list[str]:
     """Every line the bot and the world logged; the same for the same seed, byte for byte."""
     lines: list[str] = []
     with _recorded(lines):

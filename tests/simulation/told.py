@@ -96,6 +96,7 @@ class Told:
         self.changed_at: defaultdict[str, float] = defaultdict(float)  # when news of an order of the symbol last came
         self.claims: dict[str, Claim] = {}
         self.claimed_at = float("-inf")  # when the last listing of positions was asked for that was answered
+        self.first_claimed_at = float("inf")  # when the first such answer came
         self.base_at: float | None = None  # since when orders and positions of before are known, by true listings
         self._base: dict[str, float] = {}  # listing -> when it was true
         self.halted_at: dict[str, float] = {}
@@ -132,6 +133,8 @@ class Told:
         if Decimal(order.get("filled_qty") or 0) >= filled and (is_final or not ended):
             del waiting[order_id]
             self.changed_at[symbol] = self._world.elapsed
+            if order.get("side") == "sell" and is_bots(str(order.get("client_order_id"))):
+                self._world.hindrances.on_ended(symbol, order_id, str(order.get("status")))
 
     def on_update(self, frame: str | bytes) -> None:
         message = msgspec.json.decode(frame)
@@ -197,6 +200,7 @@ class Told:
             if isinstance(row, dict) and isinstance(row.get("symbol"), str):
                 listed[row["symbol"]] = _quantity(row)
         self.claimed_at = asked_at
+        self.first_claimed_at = min(self.first_claimed_at, now)
         for symbol in self._world.symbols:
             self.claims[symbol] = Claim(listed.get(symbol, Decimal(0)), asked_at, now)
 
@@ -217,12 +221,17 @@ class Told:
             rows = {value["ticker"]: [(row["t"] * 1_000_000, row["c"]) for row in value.get("results", ())]}
         else:
             rows = {
-                symbol: [(_ns(row["t"]), row["c"]) for row in bars] for symbol, bars in (value.get("bars") or {}).items()
+                symbol: [(_ns(row["t"]), row["c"]) for row in bars]
+                for symbol, bars in (value.get("bars") or {}).items()
             }
         for symbol, bars in rows.items():
             for start, close in bars:
                 self.bars[symbol].add(start)
                 self.last[symbol].see(now, start + MINUTE - 1, close)
+
+
+def is_bots(client_order_id: str) -> bool:
+    return client_order_id.startswith("scalp-")
 
 
 def _quantity(row: Mapping[str, Any]) -> Decimal | None:

@@ -50,15 +50,16 @@ from tests.simulation.happenings import Happenings
 from tests.simulation.hindrances import Hindrances
 from tests.simulation.invariants import Invariants
 from tests.simulation.network import ABSURD, LATEST_ARRIVAL, LONGEST_LAG, Liar, NoLane, Transport, connect
-from tests.simulation.told import Told
+from tests.simulation.told import Told, is_bots
 
 LOT = Decimal(2000)
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
 ELSEWHERE = "ZZZ"  # not watched; another program trades it
 OPEN = int(dt.datetime(2026, 11, 20, 9, 30, tzinfo=dt.timezone(dt.timedelta(hours=-5))).timestamp()) * SECOND
 FULL_DAY = SessionDay(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)
+DAY = 1440 * MINUTE
 LATER_DAYS = [
-    SessionDay(FULL_DAY.date + dt.timedelta(days=n), FULL_DAY.open + n * 1440 * MINUTE, FULL_DAY.close + n * 1440 * MINUTE)
+    SessionDay(FULL_DAY.date + dt.timedelta(days=n), FULL_DAY.open + n * DAY, FULL_DAY.close + n * DAY)
     for n in range(1, 10)
 ]
 MARKETS = 8  # different days of prices
@@ -90,7 +91,7 @@ def _market(symbols: tuple[str, ...], seed: int) -> dict[str, list[Bar]]:
 class StickyFills(FillModel, frozen=True):
     """As ever, but some orders get nothing, whatever trades: a market order outside its collar."""
 
-    stuck: set[str] = set()  # order ids
+    stuck: set[str] = set()  # noqa: RUF012  (msgspec copies it); order ids
 
     def may_trade(self, order: Order, book: Book, now: int) -> bool:
         return order.id not in self.stuck and super().may_trade(order, book, now)
@@ -144,9 +145,9 @@ class World(Listener):
         opened = start if rng.random() < 0.4 and self.algo is not ScalpAlgo else max(OPEN, start - 30 * MINUTE)
         self.session = SessionDay(FULL_DAY.date, opened, start + self.minutes * MINUTE)
         listed = (*self.symbols, ELSEWHERE) if self.plan.stands("another program elsewhere") else self.symbols
+        day = {symbol: _market((symbol,), seed % MARKETS)[symbol] for symbol in listed}
         market = {
-            symbol: [bar for bar in _market((symbol,), seed % MARKETS)[symbol] if opened <= bar.start < self.session.close]
-            for symbol in listed
+            symbol: [bar for bar in bars if opened <= bar.start < self.session.close] for symbol, bars in day.items()
         }
         self.fills = StickyFills(stuck=set())
         self.engine = Engine(
@@ -162,7 +163,7 @@ class World(Listener):
         tape = Tape(market, start, trades_per_minute=rng.choice((2, 6)))
         self.simulation = Simulation(market, self.engine, tape=tape, calendar=self._calendar)
         self.simulation.listener = self
-        self.polygon = 4 if rng.random() < POLYGON else None
+        self.polygon = rng.random() < POLYGON
         self.rest = Rest(self.simulation, Access(trading_limit=rng.choice((200, 200, 60))))
         self.on_exit = rng.choice(list(ON_EXIT))
         self.start = start
@@ -435,8 +436,10 @@ class World(Listener):
     async def _process(self) -> int:
         self.stop = Asked()
         url = "http://127.0.0.1"
-        feed = {"feed": "polygon", "polygon_url": url, "polygon_stream_url": "ws://127.0.0.1/stocks", "polygon_key": "K"}
-        endpoints = Endpoints(url, url, "ws://127.0.0.1", "KEY", "SECRET", **(feed if self.polygon else {"feed": "sip"}))
+        feed = "polygon" if self.polygon else "sip"
+        endpoints = Endpoints(
+            url, url, "ws://127.0.0.1", "KEY", "SECRET", feed, url, "ws://127.0.0.1/stocks", "K" if self.polygon else ""
+        )
         settings = Settings(
             symbols=self.symbols, lot=LOT, endpoints=endpoints, seed=1, rails=self.limits, on_exit=self.on_exit
         )
@@ -505,10 +508,6 @@ class World(Listener):
         self.loop.call_later(TICK, self._tick)
 
 
-def is_bots(client_order_id: str) -> bool:
-    return client_order_id.startswith("scalp-")
-
-
 def is_own(order: Order) -> bool:
     """Whether the bot made it, and nobody changed it since."""
     return is_bots(order.client_order_id) and not order.replaces
@@ -549,4 +548,3 @@ def simulate(
     ):
         runner.run(run())
     return worlds[0]
-
