@@ -27,7 +27,6 @@ ELSEWHERE_EVERY = 20.0
 class Happenings:
     def __init__(self, world: World) -> None:
         self._world = world
-        self.upsets: list[tuple[float, str]] = []  # when the process is killed or asked to stop, the next one last
 
     def schedule(self) -> None:
         world, plan = self._world, self._world.plan
@@ -59,17 +58,13 @@ class Happenings:
             for episode in plan.episodes.get(kind, ()):
                 name = "orders" if kind == "order logins refused" else "data"
                 world.loop.call_later(max(episode.start, 0.01), self._drop, name)
-        for at in plan.moments.get("process killed", ()):
-            self.upsets.append((at, "process killed"))
-        for at in plan.moments.get("restarted at once", ()):
-            self.upsets.append((at, "restarted at once"))
-            rng = plan.rng("restarted at once")
-            for _ in range(rng.choice((0, 0, 1, 3))):
-                at += size(rng, 0.3, 30.0)
-                self.upsets.append((at, "restarted at once"))
-        for at in plan.moments.get("asked to stop", ()):
-            self.upsets.append((at, "asked to stop"))
-        self.upsets.sort(reverse=True)
+        for kind in ("process killed", "restarted at once", "asked to stop"):
+            for at in plan.moments.get(kind, ()):
+                is_random = plan.rng(kind).random() < 0.5
+                world.loop.call_later(at, world.upset if is_random else world.upset_at_order, kind)
+                if kind == "restarted at once":
+                    more = plan.rng(kind).choice((0, 0, 1, 3))
+                    world.loop.call_later(at, setattr, world, "kills_at_start", more)
         if plan.stands("held from the night before"):
             self._hold_overnight()
         if plan.stands("position intent ignored"):

@@ -106,6 +106,7 @@ class Transport:
             call.symbol = order.symbol
         if method != "GET":
             world.invariants.check_sent(call, json)
+            world.on_sent()
         answer: asyncio.Future[Response] = world.loop.create_future()
         self._send(call, headers, answer)
         try:

@@ -179,6 +179,9 @@ class World(Listener):
         self.process = 0  # counts the processes that were started
         self._cut_off = 0  # requests of processes up to this one arrive no more
         self.bot_since = 0.0
+        self._upset: asyncio.Future[str] = self.loop.create_future()
+        self._waits_for_order: str | None = None  # a kind of trouble that strikes at the next order
+        self.kills_at_start = 0  # so many of the next processes are killed soon after their start
         self.stop: Asked | None = None
         self.stopped_at: float | None = None  # when the running process was asked to stop
         self.exit_code: int | None = None  # of the last process that got as far as trading
@@ -399,16 +402,19 @@ class World(Listener):
     async def _live(self) -> bool:
         """Until the process ends by itself, or is killed (False). Raises Violation."""
         assert self.bot is not None
-        upsets = self.happenings.upsets
         while True:
-            while upsets and upsets[-1][0] < self.elapsed:
-                upsets.pop()
-            if await self._wait(upsets[-1][0] - self.elapsed if upsets else self.until_close + LONGEST_END):
+            self._upset = self.loop.create_future()
+            patience = max(self.until_close, 0.0) + LONGEST_END
+            await asyncio.wait(
+                [self.bot, self.invariants.violated, self._upset], timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            self._raise()
+            if self.bot.done():
                 return True
-            if not upsets:
+            if not self._upset.done():
                 self.invariants.never_ended()
                 self._raise()
-            _, kind = upsets.pop()
+            kind = self._upset.result()
             if self.now() >= self.session.close:
                 continue
             log.info("FAULT %s", kind)
@@ -417,6 +423,21 @@ class World(Listener):
                 await self._kill(kind)
                 return False
             self._ask_to_stop()
+
+    def upset(self, kind: str) -> None:
+        """Kill the running process, or ask it to stop."""
+        if self.bot is not None and not self._upset.done():
+            self._upset.set_result(kind)
+
+    def on_sent(self) -> None:
+        """The bot sends or cancels an order: the instant some trouble has waited for."""
+        if self._waits_for_order is not None:
+            kind, self._waits_for_order = self._waits_for_order, None
+            self.loop.call_later(size(self.plan.rng(kind), 0.001, 0.5), self.upset, kind)
+
+    def upset_at_order(self, kind: str) -> None:
+        """The same, at the next order of the bot's or soon after it."""
+        self._waits_for_order = kind
 
     def _raise(self) -> None:
         if self.invariants.violation is not None:
@@ -432,6 +453,10 @@ class World(Listener):
             self.must_have[symbol].update(bar.start for bar in self.simulation.tape.published[symbol])
         log.info("PROCESS started")
         self.bot = self.loop.create_task(self._process())
+        if self.kills_at_start:
+            self.kills_at_start -= 1
+            kind = "restarted at once"
+            self.loop.call_later(size(self.plan.rng(kind), 0.03, 20.0), self.upset, kind)
 
     async def _process(self) -> int:
         self.stop = Asked()
@@ -450,15 +475,6 @@ class World(Listener):
             if self.stopped_at is None:
                 raise
             return self.stop.exit_code
-
-    async def _wait(self, seconds: float) -> bool:
-        """Whether the process has ended within so many seconds. Raises Violation."""
-        assert self.bot is not None
-        done, _ = await asyncio.wait(
-            [self.bot, self.invariants.violated], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
-        self._raise()
-        return self.bot in done
 
     def _ask_to_stop(self) -> None:
         if self.stop is not None and self.stopped_at is None:
