@@ -22,7 +22,7 @@ from scalp.exchange import wire
 from scalp.exchange.rest import Response
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
 from scalp.messages import MINUTE, SECOND
-from tests.simulation.faults import ENDPOINTS, Episode, size
+from tests.simulation.faults import ENDPOINTS, REQUESTS, Episode, size
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -218,9 +218,7 @@ class Transport:
         return ""
 
 
-ANY_REQUEST = frozenset({
-    "connection refused", "request lost", "request late", "answer lost", "answer late", "5xx before", "5xx after", "429",
-})  # fmt: skip
+ANY_REQUEST = frozenset(REQUESTS) - {"post refused"}
 
 
 class Liar:

@@ -17,7 +17,6 @@ from scalp.clock import new_york
 from scalp.exchange.orders import OrderRequest
 from scalp.limits import Limits
 from scalp.messages import MINUTE, SECOND
-from scalp.prices import exact
 from scalp.trades import Fill, RoundTrips
 
 if TYPE_CHECKING:
@@ -64,11 +63,9 @@ class RailInvariants:
         self._counted = 0  # round trips
         self._realised = Decimal(0)
         self._lost_at: dict[str, int] = {}
-        self._last: dict[str, Decimal] = {}  # the last print that was published
         self._since: defaultdict[str, dict[str, float]] = defaultdict(dict)  # kind of trouble -> symbol -> when
 
-    def on_print(self, symbol: str, price: float) -> None:
-        self._last[symbol] = exact(price)
+    def on_print(self) -> None:
         if self._is_on:
             self.check()
 
@@ -131,13 +128,17 @@ class RailInvariants:
         if limits.max_positions is not None and len(taken) > limits.max_positions:
             self._fail(7, f"too many symbols held or being bought: {taken}")
 
+    def _last(self, symbol: str) -> Decimal | None:
+        """The last trade that the bot was told of, the higher one where two might be it."""
+        return max(self._world.told.last[symbol].prices, default=None)
+
     def _check_loss(self) -> None:
         """Over the limit for a while, and by more than the bot's and the exchange's last trade may differ."""
         if self._limits.max_loss is None:
             return
         total = self._realised
         for symbol, holding in self._trips.held.items():
-            last = self._last.get(symbol)
+            last = self._last(symbol)
             total += holding.profit_at(last or holding.entry_price)
         self._note("loss", "", total < self._limits.max_loss * Decimal("-1.1") - 1)
 
@@ -146,7 +147,7 @@ class RailInvariants:
         position = engine.account.positions.get(symbol)
         is_leaving = any(o.side == "sell" and o.type == "market" for o in engine.open_orders(symbol))
         is_bare = position is not None and position.qty >= 1 and not is_leaving and symbol not in self._world.touched
-        last = self._last.get(symbol)
+        last = self._last(symbol)
         is_under = False
         if is_bare and position is not None and limits.stop_loss is not None and last is not None:
             is_under = last <= position.avg_entry_price * (1 - limits.stop_loss)

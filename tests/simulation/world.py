@@ -299,7 +299,7 @@ class World(Listener):
             return
         for session in self.data_sessions:
             session.on_print(symbol, made)
-        self.invariants.rails.on_print(symbol, made.price)
+        self.invariants.rails.on_print()
 
     def on_bar(self, bar: Bar, corrected: bool) -> None:
         """A bar that the bot cannot get by listening, and can know to miss, goes into `must_have`."""
