@@ -1,7 +1,7 @@
 """`python -m tests.simulation --seeds N [--from S] [--jobs J]`: many sessions, and what went wrong in them.
 
 `--only KIND,KIND` switches these kinds of trouble on in every session, and no others; `--without KIND,KIND` leaves some
-out of those that the seeds choose. `--show` prints the transcript of one session.
+out of those that the seeds choose; `--only none` is a session in which nothing goes wrong. `--show` prints the transcript of one session.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHOWN = 60  # last lines of a failing seed's transcript
 
 
 def _kinds(text: str) -> frozenset[str]:
-    kinds = frozenset(kind.strip() for kind in text.split(","))
+    kinds = frozenset(kind.strip() for kind in text.split(",")) - {"none"}
     if unknown := kinds - frozenset(KINDS):
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: the kinds are {', '.join(KINDS)}")
     return kinds

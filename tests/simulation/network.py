@@ -61,13 +61,13 @@ class Call:
     def __init__(self, method: str, path: str, query: dict[str, str], body: bytes, at: float) -> None:
         self.method, self.path, self.query, self.body = method, path, query, body
         self.asked_at = at
-        self.endpoint = _endpoint(path)
+        self.endpoint = endpoint_of(path)
         self.symbol = self.client_id = self.order_id = ""
         if self.endpoint == "order":
             self.order_id = path.rpartition("/")[2]
 
 
-def _endpoint(path: str) -> str:
+def endpoint_of(path: str) -> str:
     if path.startswith("/v2/orders"):
         rest = path[len("/v2/orders") :]
         return "orders" if not rest else "by client id" if rest.startswith(":") else "order"
