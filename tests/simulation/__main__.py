@@ -1,7 +1,7 @@
 """`python -m tests.simulation --seeds N [--from S] [--jobs J]`: many sessions, and what went wrong in them.
 
-`--only KIND,KIND` switches these kinds of trouble on in every session, and no others; `--without KIND,KIND` leaves some
-out of those that the seeds choose; `--only none` is a session in which nothing goes wrong. `--show` prints the transcript of one session.
+`--only KIND,KIND` switches these kinds of trouble on in every session, and no others (`--only none`: nothing goes
+wrong); `--without KIND,KIND` leaves some out of those that the seeds choose. `--show` prints one session's transcript.
 """
 
 from __future__ import annotations
