@@ -369,7 +369,11 @@ class Invariants:
                               if e.start <= world.elapsed)])  # fmt: skip
         if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or self._has_limits:
             return
-        if world.elapsed > self.liquidates_at - 2 or world.engine.is_halted(symbol) or world.fleet is None:
+        if (
+            world.elapsed > self.liquidates_at - CLOCK_MOVES - 2
+            or world.engine.is_halted(symbol)
+            or world.fleet is None
+        ):
             return
         if why := world.fleet.no_buys(symbol):
             self._fail(3, f"{symbol}: nothing is bought, long after all trouble: {why}")

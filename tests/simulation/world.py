@@ -64,6 +64,7 @@ LATER_DAYS = [
 ]
 MARKETS = 8  # different days of prices
 LONGEST_END = 200.0  # seconds after the close by which the process must have ended
+NOTICED_AFTER = 180  # seconds without any bar, while trades come
 UPDATE_FELT = 60.0  # seconds: the bot may make a new connection for an update that did not come
 TICK = 7.0  # seconds between two looks while nothing happens
 POLYGON, REAL_SIGNAL = 0.2, 0.2  # of the seeds
@@ -190,6 +191,7 @@ class World(Listener):
         self.deaf_since = self.heard_since = 0.0  # since when no order stream is listening, or one is
         self.close_moved_at = float("-inf")
         self.must_have: dict[str, set[int]] = {symbol: set() for symbol in self.symbols}  # see `on_bar`
+        self._kept_back: list[Bar] = []  # since the bars stopped, while trades went on
         self._updates = 0
         self._timer: asyncio.TimerHandle | None = None
         self._day: dict[str, float] = {}  # volume by symbol, for Polygon's bars
@@ -309,9 +311,8 @@ class World(Listener):
         is_heard = any(session.authenticated for session in self.data_sessions)
         if not corrected:
             self._day[bar.symbol] = self._day.get(bar.symbol, 0.0) + bar.volume
-            is_missed = not is_heard or (stopped and self.is_mute.get("data", 0.0) <= self.elapsed)
-            if is_missed and bar.symbol in self.must_have:
-                self.must_have[bar.symbol].add(bar.start)
+            if bar.symbol in self.must_have:
+                self._note_missed(bar, is_heard, stopped)
         if stopped:
             self.hindrances.note("data", self.elapsed + 60)
             return
@@ -320,6 +321,18 @@ class World(Listener):
                 session.on_bar(bar, self._day.get(bar.symbol, 0.0), bar.open)
             else:
                 session.on_bar(bar, corrected)
+
+    def _note_missed(self, bar: Bar, is_heard: bool, stopped: bool) -> None:
+        """Bars that stop for a minute may be minutes without a trade; for minutes, while others trade, they may not."""
+        if not is_heard:
+            self.must_have[bar.symbol].add(bar.start)
+        elif not stopped:
+            self._kept_back.clear()
+        elif self.is_mute.get("data", 0.0) <= self.elapsed:
+            self._kept_back.append(bar)
+            if bar.start - self._kept_back[0].start >= NOTICED_AFTER * SECOND:
+                for kept in self._kept_back:
+                    self.must_have[kept.symbol].add(kept.start)
 
     def on_status(self, symbol: str, at: int, halted: bool) -> None:
         for session in self.data_sessions:
