@@ -40,6 +40,7 @@ class Engine:
     """One account trading `assets` (symbols or Asset objects) against the prints it is shown.
 
     `on_update` is called with each order update, in the order of their delivery; it may submit and cancel.
+    `heeds_intent` False is a fault: what an order says of its intent is ignored, and shares not held are sold short.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Engine:
         cash: Decimal | int = 100_000,
         multiplier: int = 4,
         shorting: bool = False,
+        heeds_intent: bool = True,
         fills: FillModel | None = None,
         latency: Latency | None = None,
         now: int | None = None,
@@ -65,6 +67,7 @@ class Engine:
         self.fills = fills or FillModel()
         self.latency = latency or Latency()
         self.shorting = shorting
+        self.heeds_intent = heeds_intent
         self.on_update: Callable[[Update], None] = on_update or (lambda update: None)
         self.now = session_open if now is None else now
         self._seed = seed
@@ -332,7 +335,8 @@ class Engine:
             raise rules.parameter("client_order_id must be unique")
         held = self.account.held(request.symbol)
         others = [order for order in self.open_orders(request.symbol) if order is not instead_of]
-        rules.check_intent(request, held)
+        if self.heeds_intent:
+            rules.check_intent(request, held)
         rules.check_wash_trade(request, others)
         qty = request.qty
         if qty is None:

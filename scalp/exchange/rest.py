@@ -107,7 +107,8 @@ class Rest:
             for method, pattern, answer in (
                 ("GET", r"/v2/account", self._account),
                 ("GET", r"/v2/account/configurations", self._configurations),
-                ("GET", r"/v2/account/activities(?:/FILL)?", self._activities),
+                ("GET", r"/v2/account/activities", self._activities),
+                ("GET", r"/v2/account/activities/([A-Z]+)", self._activities_of),
                 ("GET", r"/v2/clock", self._clock),
                 ("GET", r"/v2/calendar", self._calendar),
                 ("GET", r"/v2/assets", self._assets),
@@ -218,23 +219,28 @@ class Rest:
         )
 
     def _activities(self, query: Mapping[str, str]) -> Response:
-        kinds = query.get("activity_types", "FILL").split(",")
-        fills = self._engine.executions if "FILL" in kinds else []
+        return self._activities_of("", query)
+
+    def _activities_of(self, kind: str, query: Mapping[str, str]) -> Response:
+        """Executions, as rows of kind FILL; nothing else happens to this account."""
+        if kind and query.get("activity_types"):
+            raise rules.unprocessable("activity_types is for /v2/account/activities alone")
+        kinds = (kind or query.get("activity_types") or "FILL").split(",")
+        size = _integer(query, "page_size", 100, 100)
         after = wire.parse_time(query["after"]) if query.get("after") else None
         until = wire.parse_time(query["until"]) if query.get("until") else None
-        rows = [
-            wire.activity(fill, "partial_fill" if fill.leaves_qty else "fill")
-            for fill in fills
-            if (after is None or fill.at > after)
-            and (until is None or fill.at <= until)
-            and query.get("order_id", fill.order_id) == fill.order_id
-        ]
+        rows = []
+        for fill in self._engine.executions if "FILL" in kinds else []:
+            at = fill.at // 1000 * 1000  # as the rows tell it: to the microsecond
+            is_wanted = query.get("order_id", fill.order_id) == fill.order_id
+            if is_wanted and (after is None or at > after) and (until is None or at <= until):
+                rows.append(wire.activity(fill, "partial_fill" if fill.leaves_qty else "fill"))
         if _direction(query) == "desc":
             rows.reverse()
         if token := query.get("page_token"):
             ids = [row["id"] for row in rows]
             rows = rows[ids.index(token) + 1 :] if token in ids else []
-        return reply(rows[: _integer(query, "page_size", 100, 100)])
+        return reply(rows[:size])
 
     def _clock(self, query: Mapping[str, str]) -> Response:
         is_open, opens, closes = self._simulation.clock()

@@ -213,6 +213,10 @@ class ExchangeServer(Listener):
         for session in self._data:
             session.on_status(symbol, at, halted)
             session.flush()
+        last = self.simulation.engine.last_price(symbol)
+        for other in self._polygon:
+            other.on_status(symbol, at, halted, float(last or 0))
+            other.flush()
 
     # --- requests ---
 

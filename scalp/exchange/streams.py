@@ -22,6 +22,7 @@ Send = Callable[[str | bytes], None]
 
 _CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
 _NEVER_SENT = ("dailyBars", "lulds")  # not simulated; some clients name every channel, with an empty list
+LULD_PAUSE, LULD_OVER = 17, 18  # indicators of Polygon's LULD events
 _FOLLOWS_TRADES = ("corrections", "cancelErrors")
 
 
@@ -197,6 +198,18 @@ class DataSession(Session):
             reason = {"rc": "LUDP", "rm": "Volatility Trading Pause"} if halted else {"rc": "", "rm": ""}
             self._gather("s", symbol, code | reason | {"z": "C", "t": self._when(at)})
 
+    def on_correction(self, symbol: str, made: Print, price: float | None) -> None:
+        """A print was wrong: `price` is its right one, None if it never was."""
+        if not self.wants("corrections" if price is not None else "cancelErrors", symbol):
+            return
+        told = wire.trade(made, self._when)
+        if price is None:
+            self._gather("x", symbol, {name: told[name] for name in ("t", "x", "i", "p", "s", "z")} | {"a": "C"})
+            return
+        right = {"ci": told["i"] + 1, "cp": price, "cs": told["s"], "cc": told["c"]}
+        wrong = {"oi": told["i"], "op": told["p"], "os": told["s"], "oc": told["c"]}
+        self._gather("c", symbol, {"t": told["t"], "x": told["x"]} | wrong | right | {"z": told["z"]})
+
     def _when(self, ns: int) -> object:
         return wire.stamp(ns) if self._packed else wire.utc(ns)
 
@@ -262,7 +275,8 @@ class PolygonSession(Session):
 
     def _change(self, channel: str, adding: bool) -> None:
         # As at Polygon: unknown channels and those already held get no answer.
-        if channel.split(".")[0] not in ("AM", "T") or "." not in channel or (channel in self._wanted) == adding:
+        kind, dot, _ = channel.partition(".")
+        if kind not in ("AM", "T", "LULD") or not dot or (channel in self._wanted) == adding:
             return
         if adding:
             self._wanted[channel] = None
@@ -281,6 +295,13 @@ class PolygonSession(Session):
         if self.wants("T", symbol):
             event = {"ev": "T", "sym": symbol, "x": 11, "i": str(made.at // 1000), "z": 3, "p": made.price}
             self._gathered.append(event | {"s": made.size, "c": [], "t": made.at // 1_000_000, "q": made.at // 1000})
+
+    def on_status(self, symbol: str, at: int, halted: bool, last: float) -> None:
+        """A volatility pause, or its end; the bands are 5 % around the last trade."""
+        if self.wants("LULD", symbol):
+            bands = {"h": round(last * 1.05, 2), "l": round(last * 0.95, 2)}
+            event = {"ev": "LULD", "T": symbol, **bands, "i": [LULD_PAUSE if halted else LULD_OVER]}
+            self._gathered.append(event | {"z": 3, "t": at // 1_000_000, "q": at // 1000})
 
     def flush(self) -> None:
         if self._gathered:

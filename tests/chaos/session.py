@@ -23,7 +23,7 @@ from scalp.exchange.streams import OrderSession, Session
 from scalp.loops import ScaledLoop
 from scalp.messages import MINUTE, Bar
 from tests.chaos.books import LOT, Books, is_own
-from tests.chaos.network import LATEST_ARRIVAL, RATES, Network, draw_plan
+from tests.chaos.network import LATEST_ARRIVAL, RATES, Network, Plan
 from tests.chaos.process import BotProcess
 
 SYMBOLS = ("TSLA", "FB", "AAPL", "NVDA")
@@ -74,7 +74,7 @@ class ChaosSession:
         self._folder = folder
         self._rng = rng = random.Random(f"chaos {seed}")
         self.length = minutes * 60.0
-        self.plan = draw_plan(random.Random(f"plan {seed}"), self.length * TROUBLE_SHARE)
+        self.plan = Plan.draw(random.Random(f"plan {seed}"), self.length * TROUBLE_SHARE)
         self.symbols = SYMBOLS[: rng.choice((1, 2, 3, 4))]
         self._feed = rng.choice(("sip", "iex", "polygon"))
         day = session_day(DEFAULT_DAY)

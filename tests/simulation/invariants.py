@@ -1,31 +1,43 @@
 """What must always hold, seen from the exchange's side: its books don't depend on what the bot believes.
 
-Numbers 1 to 6 are those of the design's list, 7 is about the risk rails. A person's trades and the trouble of the plan
-excuse what they cause, no more.
+Numbers 1 to 6 are those of the design's list, 7 is about the risk rails. Nothing is excused because something else was
+wrong: each deadline is as long as a sound bot needs, by what it was told over the wire (`told`) and by which ways were
+hindered (`hindrances`), and where facts were told and orders get through that is a second or two.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections import defaultdict
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalp.exchange.orders import Order, OrderRequest
-from scalp.fleet import Fleet
 from scalp.messages import SECOND
+from scalp.prices import round_up, tick
 from tests.simulation.rails import RailInvariants
 
 if TYPE_CHECKING:
+    from tests.simulation.network import Call
     from tests.simulation.world import World
 
 LOT = Decimal(2000)
-QUICK = 1.5  # seconds within which held shares have a sell when nothing is wrong
-CALM = 60.0  # seconds without trouble after which nothing counts as wrong any more
-TWO_CHECKUPS = 62.0
-BUY_LIFETIME = 120.0
-CHECKUP = 30.0
-BLIND_FOR = 3.0  # seconds without an order stream that must have reached the bot
-BELIEF_FOR = 5.0
+QUICK = 1.5  # seconds from the facts to the order at the exchange, a cancel before it included
+LEARN = 45.0  # seconds in which a checkup, its listings and its questions tell what no update told
+EXPLAIN = 135.0  # the same without activities: what has stood for a minute is believed
+START = 12.0  # seconds a new process needs to read what is held, if nobody hinders it
+BUY_LIFETIME, CHECKUP = 120.0, 30.0
+LIQUIDATION = 300.0  # seconds before the close
+QUIET = 2.0  # seconds before the close in which nothing is sent
+ROUND_TRIP = 0.3  # seconds
+CLOSE_FELT = 45.0  # seconds until another close, said by clock and calendar, is known
+CLOCK_MOVES = 60.0  # by so much, in seconds, the clock alone may move the close
+STUCK_FOR = 75.0  # seconds a market order may stand unfilled while its symbol trades
+DOUBT_AFTER = 0.5  # seconds after a listing that differs was told
+BLIND_AFTER = 1.0
+HELD_REASON = 90.0  # seconds for which a reason to cancel an exit counts
+CALM = 260.0  # seconds after all trouble in which buying must be on again
 
 
 class Violation(AssertionError):
@@ -37,119 +49,431 @@ class Violation(AssertionError):
 class Invariants:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._bare_since: dict[str, float] = {}  # symbol -> since when held shares have had no sell
-        self._blind_since = 0.0
+        self._bare_since: dict[str, float] = {}  # symbol -> since when not all that is held is on offer
+        self._due: dict[str, float] = {}  # symbol -> when a look at it is scheduled
+        self._differed_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # shares and offer, last
+        self._knew_at: defaultdict[str, float] = defaultdict(float)  # when the ledger last held what is held
+        self._posted: set[str] = set()  # client order ids that were sent
+        self._may_repeat: set[str] = set()  # of those, what the broker did nothing about
+        self.cancelled: set[str] = set()  # order ids whose cancel the bot asked for
+        self._stuck_since: dict[str, float] = {}  # order id -> when its symbol began to trade past it
+        self._start_position: dict[str, Decimal] = {}
+        self._first_execution = 0  # of the running process
+        self._looks = 0
+        self._has_limits = bool(world.limits)
         self.rails = RailInvariants(world, world.limits, self._fail)
         self.violation: Violation | None = None
-        self.violated = asyncio.Event()
+        self.violated: asyncio.Future[None] = world.loop.create_future()
 
-    def check(self) -> None:
-        """After every event."""
-        world, engine = self._world, self._world.engine
-        for symbol in world.symbols:
-            orders = engine.open_orders(symbol)
-            own = [o for o in orders if o.client_order_id.startswith("scalp-") and not o.replaces]
-            if len([o for o in own if o.status != "pending_cancel"]) > 1:
-                self._fail(1, f"{symbol}: several own orders at work: {[o.client_order_id for o in own]}")
-            held = engine.account.held(symbol)
-            if held < 0:
-                self._fail(1, f"{symbol}: short, {held}")
-            if symbol not in world.by_hand:
-                position = engine.account.positions.get(symbol)
-                cost = held * position.avg_entry_price if position else Decimal(0)
-                cost += sum(o.leaves * (o.limit_price or 0) for o in own if o.side == "buy")
-                if cost > LOT:
-                    self._fail(1, f"{symbol}: bought for {cost}, more than a lot")
-            self._check_covered(symbol, held, orders)
-            self._check_age(own)
+    def on_started(self) -> None:
+        """A new process."""
+        world = self._world
+        self._bare_since.clear()
+        self._first_execution = len(world.engine.executions)
+        self._start_position = {s: world.engine.account.held(s) for s in world.symbols}
+
+    # -- the books ----------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Now and then, while nothing happens."""
+        for symbol in self._world.symbols:
+            self.check(symbol)
+            self._check_belief(symbol)
+            if self._looks % 6 == 0:
+                self._check_resumed(symbol)
+        self._looks += 1
         self.rails.check()
 
-    def _trouble(self) -> float:
-        """Until when something was wrong; the first minute of a process counts as well."""
-        return max(self._world.plan.last_at, self._world.bot_since)
+    def check(self, symbol: str) -> None:
+        """After every event in a symbol."""
+        world, engine = self._world, self._world.engine
+        if symbol not in world.symbols:
+            return
+        orders = engine.open_orders(symbol)
+        own = [o for o in orders if o.client_order_id.startswith("scalp-") and not o.replaces]
+        if len(own) > 1 and len([o for o in own if o.status != "pending_cancel"]) > 1:
+            self._fail(1, f"{symbol}: several own orders at work: {[o.client_order_id for o in own]}")
+        held = engine.account.held(symbol)
+        if held < 0:
+            self._fail(1, f"{symbol}: short, {held}")
+        if (algo := world.fleet and world.fleet.algos.get(symbol)) and algo.ledger.position == held:
+            self._knew_at[symbol] = world.elapsed  # whoever told
+        if symbol not in world.touched and (own or held):
+            position = engine.account.positions.get(symbol)
+            cost = held * position.avg_entry_price if position else Decimal(0)
+            cost += sum(o.leaves * (o.limit_price or 0) for o in own if o.side == "buy")
+            if cost > LOT:
+                self._fail(1, f"{symbol}: bought for {cost}, more than a lot")
+        self._check_covered(symbol, held, orders)
+        self._check_orders(symbol, own)
+        self.rails.check()
+
+    @property
+    def liquidates_at(self) -> float:
+        """Seconds after the start from which on liquidation must be under way."""
+        world = self._world
+        at = (world.session.close - world.start) / SECOND - LIQUIDATION
+        at = max(at, world.close_moved_at + CLOSE_FELT, world.hindrances.until("start") + CLOSE_FELT
+                 if world.close_moved_at > world.bot_since else 0.0)  # fmt: skip
+        if world.hindrances.has_clock_lied:
+            at += CLOCK_MOVES
+        return at
+
+    def excused_until(self, symbol: str, since: float) -> float:
+        """Until when what should follow `since` may be waiting, by what was told and what is hindered."""
+        world, told, hindrances = self._world, self._world.told, self._world.hindrances
+        until = max(since, told.changed_at[symbol]) + QUICK
+        if told.base_at is None:
+            troubled = hindrances.until("ask", "start", "claims", "activities")
+            until = max(since, world.bot_since + START, troubled + EXPLAIN if troubled > world.bot_since else 0.0)
+        elif told.pending[symbol]:
+            ways = hindrances.until("ask", "claims")
+            is_explained = not world.plan.stands("activities forbidden") and hindrances.until("activities") < since
+            happened = max(min(at for _, _, at in told.pending[symbol].values()), self._knew_at[symbol])
+            until = max(since, happened, ways, told.base_at) + (LEARN if is_explained else EXPLAIN)
+        elif told.base_at > world.elapsed - EXPLAIN:
+            # What was found at the start waits a moment for a price, and for a second listing while things move.
+            troubled = hindrances.until("ask", "data")
+            until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
+            if told.base_at > told.first_claimed_at + 1.0:
+                # The first listings were not true: what the true ones add has to be explained.
+                until = max(until, told.base_at + LEARN, hindrances.until("activities") + EXPLAIN)
+        if hindrances.leaps_until > world.bot_since:
+            until = max(until, hindrances.leaps_until + LEARN if not self._knows_time else 0.0)
+        return max(until, hindrances.sending(symbol))
+
+    @property
+    def _knows_time(self) -> bool:
+        """Whether the process began while the clock told the time."""
+        world = self._world
+        return not any(e.start <= world.bot_since + START and world.bot_since < e.end
+                       for e in world.plan.episodes.get("clock leaps", ()))  # fmt: skip
 
     def _check_covered(self, symbol: str, held: Decimal, orders: list[Order]) -> None:
-        """2: held shares have a sell at work: at once when nothing is wrong, else two checkups after the trouble."""
-        world = self._world
-        if held < 1 or orders:
+        """2: every whole share held is on offer; in liquidation at market, and no other order works."""
+        world, now = self._world, self._world.elapsed
+        is_liquidation = now >= self.liquidates_at
+        offered, is_in_the_way = Decimal(0), False
+        for order in orders:
+            is_market = order.type == "market"
+            if order.side == "sell" and order.status != "pending_cancel" and (is_market or not is_liquidation):
+                offered += order.leaves
+            elif is_liquidation and is_own(order) and order.status != "pending_cancel":
+                is_in_the_way = True
+        if offered != held:
+            self._differed_at[symbol] = now
+        if (offered >= int(held) and not is_in_the_way) or world.bot is None or world.until_close <= QUIET:
             self._bare_since.pop(symbol, None)
             return
-        now = world.elapsed
-        if symbol not in self._bare_since:
-            self._bare_since[symbol] = now
-            world.loop.call_later(QUICK + 0.1, world.check)
-        if world.bot is None or world.now() >= world.session.close - 2 * SECOND:
-            return
-        since, trouble = self._bare_since[symbol], self._trouble()
-        if since > trouble + CALM and now - since > QUICK:
-            self._fail(2, f"{symbol}: {held} held without a sell for {now - since:.1f} s, and nothing was wrong")
-        if now > max(since, trouble) + TWO_CHECKUPS + world.longest_backoff:
-            self._fail(2, f"{symbol}: {held} held without a sell for {now - since:.0f} s")
+        since = self._bare_since.setdefault(symbol, now)
+        until = self.excused_until(symbol, max(since, self.liquidates_at if is_liquidation else 0.0))
+        buys = [o for o in orders if o.side == "buy"]
+        if buys:
+            # Some of a buy's shares may wait for the rest of it, until it is cancelled for its age.
+            oldest = (min(o.submitted_at for o in buys) - world.start) / SECOND
+            waits = max(oldest + BUY_LIFETIME, world.bot_since + START) + CHECKUP + QUICK * 2
+            until = max(until, min(waits, max(self.liquidates_at, since) + 2 * QUICK))
+        if now > until:
+            what = "not for sale at market" if is_liquidation else "not on offer"
+            self._fail(2, f"{symbol}: {held} held, {held - offered} of them {what} for {now - since:.1f} s")
+        elif self._due.get(symbol, 0.0) <= now or self._due[symbol] > until + 0.02:
+            self._due[symbol] = until + 0.01
+            world.loop.call_later(until - now + 0.01, self.check, symbol)
 
-    def _check_age(self, own: list[Order]) -> None:
-        """An unfilled buy is cancelled after 2 minutes, by the checkup that follows."""
-        world = self._world
+    def _check_orders(self, symbol: str, own: list[Order]) -> None:
+        """A buy is cancelled after 2 minutes; a market exit that gets nothing where others trade, sooner."""
+        world, now = self._world, self._world.elapsed
         for order in own:
-            age = (world.now() - order.submitted_at) / SECOND
-            calm = world.elapsed - self._trouble()
-            if order.side == "buy" and world.bot is not None and min(age, calm) > BUY_LIFETIME + CHECKUP + QUICK:
-                self._fail(2, f"{order.symbol}: a buy has worked for {age:.0f} s")
+            if world.bot is None or order.status == "pending_cancel":
+                continue
+            age = now - max((order.submitted_at - world.start) / SECOND, world.bot_since + START)
+            late = max(now - age + BUY_LIFETIME + CHECKUP, self.excused_until(symbol, 0.0) + CHECKUP)
+            if order.side == "buy" and now > late + QUICK:
+                self._fail(2, f"{symbol}: a buy has worked for {age:.0f} s")
+            if order.type != "market" or order.id not in world.fills.stuck or world.engine.is_halted(symbol):
+                self._stuck_since.pop(order.id, None)
+                continue
+            prints = world.told.prints_at[symbol]
+            if len(prints) < 2 or prints[0] < now - 40.0:
+                self._stuck_since.pop(order.id, None)
+                continue
+            since = max(self._stuck_since.setdefault(order.id, now), self.excused_until(symbol, 0.0))
+            if now - since > STUCK_FOR and world.until_close > 20:
+                self._fail(2, f"{symbol}: a market order has got nothing for {now - since:.0f} s, and others trade")
+
+    # -- what the bot sends -------------------------------------------------------------------------------------------
+
+    def check_sent(self, call: Call, fields: Any) -> None:
+        """The bot sends or cancels an order."""
+        world = self._world
+        if call.method == "DELETE":
+            self.cancelled.add(call.order_id)
+            self._check_cancel(call)
+            return
+        side, key = fields.get("side"), call.client_id
+        is_again = key in self._posted
+        self._posted.add(key)
+        if world.until_close <= QUIET - 0.05 and not world.hindrances.has_clock_lied:
+            self._fail(4, f"{call.symbol}: an order is sent {world.until_close:.2f} s before the close")
+        if side == "sell":
+            if fields.get("position_intent") != "sell_to_close":
+                self._fail(1, f"{call.symbol}: a sell without its intent")
+            if not is_again:
+                self._check_sell(call.symbol, fields)
+        elif side == "buy":
+            self._check_buy(call.symbol, key, is_again and key not in self._may_repeat)
+        self._may_repeat.discard(key)
+
+    def on_limited(self, key: str) -> None:
+        """The broker did nothing about this order: it may be sent again."""
+        self._may_repeat.add(key)
+
+    def _check_sell(self, symbol: str, fields: Any) -> None:
+        """Neither below what the last trade and the entry call for, nor above."""
+        world, told = self._world, self._world.told
+        if fields.get("limit_price") is None:
+            self._check_market(symbol)
+            return
+        limit = Decimal(str(fields["limit_price"]))
+        last = told.last[symbol].in_force(world.elapsed)
+        position = world.engine.account.positions.get(symbol)
+        knows_entry = told.is_complete(symbol) and position is not None and world.elapsed - told.odd_at[symbol] > 60
+        if symbol in world.touched and told.changed_at[symbol] > world.elapsed - 0.05:
+            return  # priced between two fills that were told in the same instant, maybe
+        if not last or not knows_entry or position is None or world.hindrances.leaps_until > world.elapsed - 60:
+            return
+        entry = round(position.avg_entry_price, 9)
+        low, high = round_up(max(min(last), entry)), round_up(max(*last, entry))
+        if limit < low:
+            self._fail(1, f"{symbol}: offered at {limit}, the last trade is {sorted(last)}, the entry {entry}")
+        if limit > high + tick(high):
+            self._fail(1, f"{symbol}: offered at {limit}, too high: last trade {sorted(last)}, entry {entry}")
+
+    def _check_market(self, symbol: str) -> None:
+        """1: at market only in liquidation, for a risk rule, or because the user stops."""
+        world = self._world
+        early = LIQUIDATION if world.hindrances.has_clock_lied else 1.0
+        if (
+            self._has_limits
+            or world.stopped_at is not None
+            or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early
+        ):
+            return
+        if not self._knows_time or world.close_moved_at > 0:
+            return
+        self._fail(2, f"{symbol}: sold at market without a reason")
+
+    def _check_buy(self, symbol: str, key: str, is_again: bool) -> None:
+        """No buy twice, in doubt, blind, in a halt, on a hole in the bars, or on top of what is held."""
+        world, told, now = self._world, self._world.told, self._world.elapsed
+        if is_again:
+            self._fail(1, f"{symbol}: the buy {key} is sent twice")
+        if now >= self.liquidates_at + QUICK:
+            self._fail(4, f"{symbol}: a buy in liquidation")
+        if world.stopped_at is not None and now > world.stopped_at + 0.1:
+            self._fail(4, f"{symbol}: a buy after the bot was asked to stop")
+        halted_at = told.halted_at.get(symbol)
+        if halted_at is not None and now > halted_at + 0.1:
+            self._fail(3, f"{symbol}: a buy {now - halted_at:.1f} s after trading was halted")
+        is_deaf = not any(session.listening for session in world.order_sessions)
+        if is_deaf and now > max(world.deaf_since, world.bot_since) + BLIND_AFTER:
+            self._fail(3, f"{symbol}: a buy without order updates")
+        elif not is_deaf and told.claimed_at < world.heard_since - 0.1:
+            self._fail(3, f"{symbol}: a buy before orders and positions were reconciled")
+        if told.is_complete(symbol) and now > told.changed_at[symbol] + QUICK:
+            held = world.engine.account.held(symbol)
+            orders = [o for o in world.engine.open_orders(symbol) if is_own(o)]
+            if held >= 1 or orders:
+                self._fail(1, f"{symbol}: a buy with {held} held and {len(orders)} orders at work")
+        if unknown := [other for other, of in told.unknown.items() if of == symbol and other != key]:
+            real = [o for o in map(world.engine._by_client_id.get, unknown) if o is not None and o.open]
+            if real:
+                self._fail(3, f"{symbol}: a buy while {real[0].client_order_id} of unknown outcome is open")
+        self._check_doubt(symbol)
+        self._check_bars(symbol)
+
+    def _check_doubt(self, symbol: str) -> None:
+        """A listing that was read says something else than the ledger."""
+        world = self._world
+        claim, algo = world.told.claims.get(symbol), world.fleet.algos.get(symbol) if world.fleet else None
+        if claim is None or algo is None or world.told.changed_at[symbol] >= claim.asked_at - 0.2:
+            return
+        if claim.qty != algo.ledger.position and world.elapsed - claim.told_at > DOUBT_AFTER:
+            self._fail(3, f"{symbol}: a buy in doubt: {claim.qty} listed, {algo.ledger.position} in the ledger")
+
+    def _check_bars(self, symbol: str) -> None:
+        """The bars that a signal looks at are those that were published, as far as the bot can know."""
+        world = self._world
+        known, published = world.told.bars[symbol], world.simulation.tape.published[symbol]
+        if not known:
+            return
+        newest = max(known)
+        seen = [bar.start for bar in published if world.session.open <= bar.start <= newest]
+        missing = [start for start in seen[-world.algo.warmup_bars :]
+                   if start not in known and start in world.must_have[symbol]]  # fmt: skip
+        if missing:
+            minutes = [(newest - start) // (60 * SECOND) for start in missing]
+            self._fail(3, f"{symbol}: a buy on a hole in the bars, {minutes} minutes back")
+
+    def _check_cancel(self, call: Call) -> None:
+        """2: a working exit is cancelled for the liquidation, a risk rule, the user, or other shares than it offers."""
+        world, now = self._world, self._world.elapsed
+        order = world.engine.orders.get(call.order_id)
+        if order is None or not order.open or not is_own(order) or order.side != "sell" or order.type == "market":
+            return
+        symbol = order.symbol
+        early = CLOCK_MOVES + (120.0 if world.hindrances.has_clock_lied else 1.0)
+        if (
+            self._has_limits
+            or world.stopped_at is not None
+            or now >= self.liquidates_at - early
+            or not self._knows_time
+        ):
+            return
+        if world.close_moved_at > 0 or now - self._differed_at[symbol] < HELD_REASON:
+            return
+        held = world.engine.account.held(symbol)
+        if abs(held - order.leaves) < 1 and len(world.engine.open_orders(symbol)) == 1:
+            self._fail(2, f"{symbol}: a sell of {order.leaves} is cancelled without a reason, {held} are held")
 
     def check_submit(self, request: OrderRequest) -> None:
-        """No buy goes out while the bot is blind, or against a rail."""
-        world = self._world
+        """An order of the bot's arrives at the exchange."""
         self.rails.check_submit(request)
-        if request.side == "buy" and not any(s.listening for s in world.order_sessions):
-            blind = world.elapsed - world.deaf_since
-            if blind > BLIND_FOR and world.rng_late < world.elapsed - BLIND_FOR:
-                self._fail(3, f"{request.symbol}: a buy was sent, {blind:.1f} s without order updates")
 
-    def check_liveness(self, fleet: Fleet) -> None:
-        """Two checkups after the last trouble the ledgers equal the exchange's books, reconciled or not."""
+    # -- what the bot believes ----------------------------------------------------------------------------------------
+
+    def _check_belief(self, symbol: str) -> None:
+        """3: where facts have told all, the ledger equals the exchange's books, whatever listings say."""
+        world, told, now = self._world, self._world.told, self._world.elapsed
+        algo = world.fleet.algos.get(symbol) if world.fleet else None
+        if algo is None or world.bot is None or told.base_at is None or not told.is_complete(symbol):
+            return
+        since = max(told.changed_at[symbol], told.base_at)
+        if symbol in world.touched:
+            since = max(since, world.touched[symbol], world.hindrances.until("claims", "ask")) + EXPLAIN
+        if now < max(since + QUICK, told.base_at + LEARN):
+            return
+        held = world.engine.account.held(symbol)
+        if algo.ledger.position != held:
+            self._fail(3, f"{symbol}: {algo.ledger.position} held by the ledger, {held} in truth")
+        believed = {order.id for order in algo.ledger.open_orders if order.id}
+        real = {order.id for order in world.engine.open_orders(symbol)}
+        if believed - real:
+            self._fail(3, f"{symbol}: orders {sorted(believed - real)} believed open, {sorted(real)} are")
+
+    def _check_resumed(self, symbol: str) -> None:
+        """Long after all trouble nothing stands against buying any more."""
         world = self._world
-        if min(world.elapsed - self._trouble(), world.elapsed - world.changed_at) > TWO_CHECKUPS:
-            self.check_belief(fleet)
+        since = max(world.hindrances.last, world.bot_since, *world.touched.values(), 0.0, world.told.changed_at[symbol])
+        since = max([since, *(e.end for episodes in world.plan.episodes.values() for e in episodes
+                              if e.start <= world.elapsed)])  # fmt: skip
+        if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or self._has_limits:
+            return
+        if (
+            world.elapsed > self.liquidates_at - CLOCK_MOVES - 2
+            or world.engine.is_halted(symbol)
+            or world.fleet is None
+        ):
+            return
+        if why := world.fleet.no_buys(symbol):
+            self._fail(3, f"{symbol}: nothing is bought, long after all trouble: {why}")
 
-    def check_belief(self, fleet: Fleet) -> None:
-        """3: after a reconciliation during which nothing changed, the ledgers equal the exchange's books."""
-        engine = self._world.engine
-        for symbol, algo in fleet.algos.items():
-            held = engine.account.held(symbol)
-            if algo.ledger.position != held:
-                self._fail(3, f"{symbol}: {algo.ledger.position} held by the ledger, {held} in truth")
-            believed = {order.id for order in algo.ledger.open_orders if order.id}
-            real = {order.id for order in engine.open_orders(symbol)}
-            if believed != real:
-                self._fail(3, f"{symbol}: orders {sorted(believed)} believed open, {sorted(real)} are")
+    # -- the end ------------------------------------------------------------------------------------------------------
 
-    def no_part_may_die(self) -> None:
-        """5: whatever happens out there, the bot itself goes on: it ended with exit code 1 before the close."""
-        self._fail(5, "a part of the bot died")
+    def check_exit(self, code: int) -> None:
+        """The process has ended by itself."""
+        world = self._world
+        if world.stopped_at is not None:
+            if code != 128 + signal.SIGTERM:
+                self._fail(4, f"exit code {code} after SIGTERM")
+            self._check_stopped()
+            return
+        if world.until_close > 0.0 and world.is_started:
+            open_orders = [o for s in world.symbols for o in world.engine.open_orders(s) if is_own(o)]
+            held = {s: str(h) for s in world.symbols if (h := world.engine.account.held(s)) >= 1}
+            if code == 1 or held or open_orders:
+                self._fail(5, f"ended with {code} before the close, {held} held, {len(open_orders)} orders at work")
+        self._check_profit()
+
+    def _check_stopped(self) -> None:
+        """What `--on-exit` promises is done, or said."""
+        world = self._world
+        if not world.is_started or world.fleet is None:
+            return
+        said = world.fleet.leftovers()
+        for symbol in world.symbols:
+            if not world.told.is_complete(symbol) or world.until_close < 10 or world.engine.is_halted(symbol):
+                continue
+            orders = world.engine.open_orders(symbol)
+            held = world.engine.account.held(symbol)
+            buys = [o for o in orders if o.side == "buy" and o.status != "pending_cancel"]
+            offered = sum((o.leaves for o in orders if o.side == "sell" and o.status != "pending_cancel"), Decimal(0))
+            is_hindered = world.hindrances.sending(symbol) > (world.stopped_at or 0.0) - 5.0
+            wrong = ""
+            if world.on_exit == "flatten":
+                leaving = [o for o in orders if o.side == "sell" and o.type == "market"]
+                if (held >= 1 or orders) and not (orders == leaving and offered >= int(held)):
+                    wrong = f"{held} held, {len(orders)} orders at work"
+            else:
+                if world.on_exit == "cancel-buys" and any(is_own(o) for o in buys):
+                    wrong = "a buy works"
+                if offered < int(held) and not (world.on_exit == "keep" and buys):
+                    wrong = f"{held} held, {offered} on offer"
+            if wrong and not is_hindered:
+                self._fail(4, f"{symbol}: stopped with {world.on_exit}: {wrong}")
+            if wrong and world.told.changed_at[symbol] < world.elapsed - 1:
+                position, working = said.get(symbol, (Decimal(0), []))
+                if position != held or {o.id for o in working if o.id} - {o.id for o in orders}:
+                    self._fail(4, f"{symbol}: {wrong}, and {position} held, {len(working)} at work is what it said")
+
+    def _check_profit(self) -> None:
+        """3: the profit that the bot reckons is that of the exchange's books, if it saw all there was to see."""
+        world = self._world
+        if world.fleet is None or not world.is_started:
+            return
+        for symbol, algo in world.fleet.algos.items():
+            told = world.told
+            if not told.is_complete(symbol) or self._start_position[symbol] or told.odd_at[symbol] > 0:
+                continue
+            if symbol in world.touched or (told.base_at or 0.0) > world.bot_since + LEARN:
+                continue
+            held, cost, profit = Decimal(0), Decimal(0), Decimal(0)
+            for done in world.engine.executions[self._first_execution :]:
+                if done.symbol != symbol:
+                    continue
+                if done.side == "buy":
+                    held, cost = held + done.qty, cost + done.qty * done.price
+                else:
+                    average = cost / held if held else done.price
+                    profit += done.qty * (done.price - average)
+                    held, cost = held - done.qty, cost - done.qty * average
+            if abs(algo.ledger.realised - profit) > Decimal("0.02"):
+                self._fail(3, f"{symbol}: a profit of {algo.ledger.realised} is reported, it was {profit}")
+
+    def never_ended(self) -> None:
+        self._fail(4, "the process never ended")
 
     def check_end(self) -> None:
         """4: after the close nothing is held or at work, or the exit code says so."""
         world, engine = self._world, self._world.engine
-        self.check()
-        left = {s: engine.account.held(s) for s in world.symbols if engine.account.held(s)}
+        left = {s: str(held) for s in world.symbols if abs(held := engine.account.held(s)) >= 1}
         at_work = [o.client_order_id for s in world.symbols for o in engine.open_orders(s)]
-        if (left or at_work) and world.exit_code == 0:
+        if (left or at_work) and world.exit_code == 0 and self._could_know():
             self._fail(4, f"exit code 0, but held: {left}, at work: {at_work}")
-        if world.exit_code is None:
-            self._fail(4, "the process never ended")
-        if self._trouble() < (world.session.close - world.start) / SECOND - 300:
-            for symbol, held in left.items():
-                if not self._was_offered(symbol) and not engine.is_halted(symbol):
-                    self._fail(4, f"{symbol}: {held} held after the close")
 
-    def _was_offered(self, symbol: str) -> bool:
-        """Whether a market sell worked until the end, and the market just did not take all of it."""
-        last = [o for o in self._world.engine.orders.values() if o.symbol == symbol][-1]
-        ended = last.canceled_at or last.expired_at or 0
-        return last.side == "sell" and last.type == "market" and ended >= self._world.session.close - 3 * SECOND
+    def _could_know(self) -> bool:
+        """Whether the last process was ever told truly what is held."""
+        return self._world.told.base_at is not None
 
     def _fail(self, number: int, text: str) -> None:
         """Note the first violation; the world ends the run with it."""
         if self.violation is None:
             self.violation = Violation(f"invariant {number}: {text} (at {self._world.elapsed:.3f} s)")
             self.violation.world = self._world
-            self.violated.set()
+            if not self.violated.done():
+                self.violated.set_result(None)
+
+
+def is_own(order: Order) -> bool:
+    """Whether the bot made it, and nobody changed it since."""
+    return order.client_order_id.startswith("scalp-") and not order.replaces

@@ -54,8 +54,9 @@ def _loss_only_stops_buys() -> Iterator[None]:
 
 @defect("a rail is asked only about buys that have left already")
 def _asked_too_late() -> Iterator[None]:
-    with patch.object(Fleet, "_allowed", lambda self, algo, actions, rails: list(actions)), patch.object(
-        Fleet, "no_buys", lambda self, symbol: self.algos[symbol].no_buys
+    with (
+        patch.object(Fleet, "_allowed", lambda self, algo, actions, rails: list(actions)),
+        patch.object(Fleet, "no_buys", lambda self, symbol: self.algos[symbol].no_buys),
     ):
         yield
 

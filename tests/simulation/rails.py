@@ -17,7 +17,6 @@ from scalp.clock import new_york
 from scalp.exchange.orders import OrderRequest
 from scalp.limits import Limits
 from scalp.messages import MINUTE, SECOND
-from scalp.prices import exact
 from scalp.trades import Fill, RoundTrips
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 WITH_RAILS = 0.4  # of the seeds
 PROMPT = 3.0  # seconds from a cause to the market sell at work
 CHECKUP = 30.0
-CALM = 60.0
+DATA_FELT = 60.0  # seconds after trouble with the market data
 CLOCKS = 2.0  # seconds by which the bot's idea of the time may be off
 LATEST = 8.0  # seconds from the decision to buy until the order arrives
 PENNY = Decimal("0.01")
@@ -57,25 +56,25 @@ class RailInvariants:
     def __init__(self, world: World, limits: Limits, fail: Callable[[int, str], None]) -> None:
         self._world = world
         self._limits = limits
+        self._is_on = bool(limits)
         self._fail = fail
         self._seen = 0  # executions
         self._trips = RoundTrips()
         self._counted = 0  # round trips
         self._realised = Decimal(0)
         self._lost_at: dict[str, int] = {}
-        self._last: dict[str, Decimal] = {}  # the last print that was published
         self._since: defaultdict[str, dict[str, float]] = defaultdict(dict)  # kind of trouble -> symbol -> when
 
-    def on_print(self, symbol: str, price: float) -> None:
-        self._last[symbol] = exact(price)
-        self.check()
+    def on_print(self) -> None:
+        if self._is_on:
+            self.check()
 
     def check(self) -> None:
         """After every event and every print."""
-        if not self._limits:
+        if not self._is_on:
             return
         self._read_executions()
-        if not self._world.by_hand:
+        if not self._world.touched:
             self._check_use()
             self._check_loss()
         for symbol in self._world.symbols:
@@ -84,7 +83,7 @@ class RailInvariants:
     def check_submit(self, request: OrderRequest) -> None:
         """What must not be bought."""
         limits, world = self._limits, self._world
-        if not limits or request.side != "buy":
+        if not self._is_on or request.side != "buy":
             return
         self._read_executions()
         now = world.now()
@@ -94,11 +93,11 @@ class RailInvariants:
             if (day - ends).total_seconds() > LATEST:
                 self._fail(7, f"{request.symbol}: bought at {day:%H:%M:%S}, after {limits.no_buy_after}")
         lost_at = self._lost_at.get(request.symbol)
-        if limits.cooldown is not None and lost_at is not None and request.symbol not in world.by_hand:
+        if limits.cooldown is not None and lost_at is not None and request.symbol not in world.touched:
             past = (now - lost_at) / SECOND
             if past < limits.cooldown / SECOND - CLOCKS:
                 self._fail(7, f"{request.symbol}: bought {past:.0f} s after a loss")
-        if self._is_lasting("loss", "", CHECKUP) and not world.by_hand:
+        if self._is_lasting("loss", "", CHECKUP) and not world.touched:
             self._fail(7, f"{request.symbol}: bought after the session's loss had reached its limit")
 
     def _read_executions(self) -> None:
@@ -129,13 +128,17 @@ class RailInvariants:
         if limits.max_positions is not None and len(taken) > limits.max_positions:
             self._fail(7, f"too many symbols held or being bought: {taken}")
 
+    def _last(self, symbol: str) -> Decimal | None:
+        """The last trade that the bot was told of, the higher one where two might be it."""
+        return max(self._world.told.last[symbol].prices, default=None)
+
     def _check_loss(self) -> None:
         """Over the limit for a while, and by more than the bot's and the exchange's last trade may differ."""
         if self._limits.max_loss is None:
             return
         total = self._realised
         for symbol, holding in self._trips.held.items():
-            last = self._last.get(symbol)
+            last = self._last(symbol)
             total += holding.profit_at(last or holding.entry_price)
         self._note("loss", "", total < self._limits.max_loss * Decimal("-1.1") - 1)
 
@@ -143,8 +146,8 @@ class RailInvariants:
         engine, limits = self._world.engine, self._limits
         position = engine.account.positions.get(symbol)
         is_leaving = any(o.side == "sell" and o.type == "market" for o in engine.open_orders(symbol))
-        is_bare = position is not None and position.qty >= 1 and not is_leaving and symbol not in self._world.by_hand
-        last = self._last.get(symbol)
+        is_bare = position is not None and position.qty >= 1 and not is_leaving and symbol not in self._world.touched
+        last = self._last(symbol)
         is_under = False
         if is_bare and position is not None and limits.stop_loss is not None and last is not None:
             is_under = last <= position.avg_entry_price * (1 - limits.stop_loss)
@@ -153,9 +156,7 @@ class RailInvariants:
             self._fail(7, f"{symbol}: under the stop loss and not for sale at market")
         is_old = False
         if is_bare and limits.max_hold is not None:
-            # While something was wrong the bot may not have heard of the entry.
-            calm_at = self._world.start + round(self._trouble() * SECOND)
-            is_old = self._world.now() - max(self._trips.held[symbol].entry_time, calm_at) > limits.max_hold
+            is_old = self._world.now() - self._trips.held[symbol].entry_time > limits.max_hold
         self._note("hold", symbol, is_old)
         if self._is_lasting("hold", symbol, CHECKUP + PROMPT):
             self._fail(7, f"{symbol}: held for too long and not for sale at market")
@@ -170,17 +171,18 @@ class RailInvariants:
         elif symbol not in since:
             since[symbol] = self._world.elapsed
             for wait in (PROMPT, CHECKUP + PROMPT):
-                self._world.loop.call_later(wait + 0.1, self._world.check)
+                self._world.loop.call_later(wait + 0.1, self.check)
 
     def _is_lasting(self, kind: str, symbol: str, seconds: float) -> bool:
-        """Whether it has been so for so long while the bot ran and nothing was wrong."""
+        """Whether it has been so for so long while the bot could know it and do something about it."""
         world, since = self._world, self._since[kind].get(symbol)
-        if since is None or world.bot is None or world.longest_backoff:
+        if since is None or world.bot is None or world.now() > world.session.close - 2 * SECOND:
             return False
-        if world.now() > world.session.close - 2 * SECOND:
-            return False
-        return world.elapsed - max(since, self._trouble() + CALM) > seconds
-
-    def _trouble(self) -> float:
-        """Until when something was wrong, or the bot had only just begun; seconds."""
-        return max(self._world.plan.last_at, self._world.bot_since)
+        hindrances, invariants = world.hindrances, world.invariants
+        for each in (symbol,) if symbol else world.symbols:
+            since = max(since, invariants.excused_until(each, 0.0), world.told.odd_at[each] + DATA_FELT)
+        since = max(since, hindrances.until("data") + DATA_FELT, world.bot_since + CHECKUP)
+        if world.process > 1:
+            # What was lost and held before the process began, it learns from the day's activities.
+            since = max(since, hindrances.until("activities") + DATA_FELT)
+        return world.elapsed - since > seconds

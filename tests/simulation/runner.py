@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from tests.simulation import world
 from tests.simulation.faults import KINDS
 from tests.simulation.invariants import Violation
+from tests.simulation.network import Transport
 
 
 @dataclass
@@ -23,12 +24,15 @@ class Result:
 
 
 def run_seed(
-    seed: int, without: frozenset[str] = frozenset(), defect: AbstractContextManager[None] | None = None
+    seed: int,
+    without: frozenset[str] = frozenset(),
+    defect: AbstractContextManager[None] | None = None,
+    only: frozenset[str] | None = None,
 ) -> Result:
     """One session, silently."""
     with _quiet(), defect or nullcontext():
         try:
-            return Result(seed, "", world.simulate(seed, without).plan.struck)
+            return Result(seed, "", world.simulate(seed, without, only).plan.struck)
         except Violation as violation:
             return Result(seed, str(violation), violation.world.plan.struck)
         except Exception as error:
@@ -46,23 +50,23 @@ def caught_in(name: str, first: int, within: int) -> int | None:
     return None
 
 
-def shrink(seed: int) -> frozenset[str]:
+def shrink(seed: int, without: frozenset[str] = frozenset(), only: frozenset[str] | None = None) -> frozenset[str]:
     """Kinds of trouble the failure of `seed` does without."""
-    struck = run_seed(seed).struck
-    without = frozenset(KINDS) - frozenset(struck)
+    struck = run_seed(seed, without, None, only).struck
+    without |= frozenset(KINDS) - frozenset(struck)
     for kind in struck:
         fewer = without | {kind}
-        if run_seed(seed, fewer).failure:
+        if run_seed(seed, fewer, None, only).failure:
             without = fewer
     return without
 
 
-def transcript(seed: int, without: frozenset[str] = frozenset()) -> list[str]:
+def transcript(seed: int, without: frozenset[str] = frozenset(), only: frozenset[str] | None = None) -> list[str]:
     """Every line the bot and the world logged; the same for the same seed, byte for byte."""
     lines: list[str] = []
     with _recorded(lines):
         try:
-            world.simulate(seed, without)
+            world.simulate(seed, without, only)
         except Violation as violation:
             lines.append(f"VIOLATION {violation}")
     return lines
@@ -79,7 +83,7 @@ class _Recorder(logging.Handler):
             message = message.split(" ms")[0].rsplit(None, 1)[0]  # reaction times are the machine's, not the seed's
         if record.exc_info and record.exc_info[1] is not None:
             message += f" [{record.exc_info[1]!r}]"
-        at = world.Transport.world.elapsed
+        at = Transport.world.elapsed
         self._lines.append(f"{at:10.3f} {record.levelname:7} {record.name.removeprefix('scalp.'):10} {message}")
 
 

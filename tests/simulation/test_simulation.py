@@ -43,7 +43,7 @@ def test_every_invariant_holds_under_seeded_faults(pool: ProcessPoolExecutor) ->
 
 
 def test_the_same_seed_gives_the_same_transcript() -> None:
-    first, second = transcript(7), transcript(7)
+    first, second = transcript(0), transcript(0)
     assert len(first) > 100
     assert first == second
 

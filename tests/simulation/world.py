@@ -1,8 +1,7 @@
-"""One simulated session: the exchange, the network, the person at the dashboard, and the bot's process.
+"""One simulated session: the exchange, the people and programs that use the same account, and the bot's process.
 
-The bot is `main.trade`, unchanged. In place of the websocket and HTTP libraries it gets `Network`, which carries its
-requests to the matching engine, loses, delays and garbles them as the session's plan says, and goes on doing so when
-the process is killed: what was sent stays sent. Time is the virtual time of a `JumpingLoop`.
+The bot is `main.trade`, unchanged. In place of the websocket and HTTP libraries it gets what `network` holds, and time
+is the virtual time of a `JumpingLoop`. What goes wrong is drawn from the session's seed, see `faults`.
 """
 
 from __future__ import annotations
@@ -15,56 +14,66 @@ import logging
 import random
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
+from signal import SIGTERM
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import urlsplit
 
 import msgspec
-from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
-from websockets.http11 import Response as HandshakeResponse
 
 import main
 from scalp.algo import ScalpAlgo
-from scalp.alpaca.lane import OrderLane
 from scalp.errors import UserError
 from scalp.exchange import wire
 from scalp.exchange.calendar import SessionDay
+from scalp.exchange.fills import Book, FillModel
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.exchange.path import Print
 from scalp.exchange.rest import Access, Response, Rest
-from scalp.exchange.rules import Refusal
 from scalp.exchange.simulation import Listener, Simulation
-from scalp.exchange.streams import DataSession, OrderSession, Session
+from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
 from scalp.fleet import Fleet
 from scalp.loops import JumpingLoop
 from scalp.messages import MINUTE, SECOND, Bar
-from scalp.reconcile import Reconciler
-from scalp.settings import Endpoints, Settings
+from scalp.session import TradingSession
+from scalp.settings import ON_EXIT, Endpoints, Settings
+from scalp.stopping import Stop
 from tests.simulation import rails
-from tests.simulation.faults import Plan
+from tests.simulation.faults import Plan, size
+from tests.simulation.happenings import Happenings
+from tests.simulation.hindrances import Hindrances
 from tests.simulation.invariants import Invariants
+from tests.simulation.network import ABSURD, LATEST_ARRIVAL, LONGEST_LAG, Liar, NoLane, Transport, connect
+from tests.simulation.told import Told, is_bots
 
 LOT = Decimal(2000)
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
+ELSEWHERE = "ZZZ"  # not watched; another program trades it
 OPEN = int(dt.datetime(2026, 11, 20, 9, 30, tzinfo=dt.timezone(dt.timedelta(hours=-5))).timestamp()) * SECOND
 FULL_DAY = SessionDay(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)
-LATEST_ARRIVAL = 6.0  # seconds after which nothing that was sent before still arrives
-AFTER_CLOSE = 20.0
-MARKETS = 40  # different days of prices
+DAY = 1440 * MINUTE
+LATER_DAYS = [
+    SessionDay(FULL_DAY.date + dt.timedelta(days=n), FULL_DAY.open + n * DAY, FULL_DAY.close + n * DAY)
+    for n in range(1, 10)
+]
+MARKETS = 8  # different days of prices
+LONGEST_END = 200.0  # seconds after the close by which the process must have ended
+NOTICED_AFTER = 180  # seconds without any bar, while trades come
+UPDATE_FELT = 60.0  # seconds: the bot may make a new connection for an update that did not come
+TICK = 7.0  # seconds between two looks while nothing happens
+POLYGON, REAL_SIGNAL = 0.2, 0.2  # of the seeds
 
 log = logging.getLogger("scalp.world")
 
 
 class EagerAlgo(ScalpAlgo):
-    """The built-in signal, and about one minute in five besides, so that a session has a lot to get wrong."""
+    """The built-in signal, and about one minute in three besides, so that a session has a lot to get wrong."""
 
     warmup_bars = 5
 
@@ -72,12 +81,39 @@ class EagerAlgo(ScalpAlgo):
         draw = zlib.crc32(f"{self.symbol}{self.minutes}".encode())
         if self.symbol == "EEE" and draw % 3 == 0:
             raise RuntimeError("a custom signal that fails")
-        return draw % 5 == 0 or super()._calculate_buy_signal()
+        return draw % 3 == 0 or super()._calculate_buy_signal()
 
 
 @functools.cache
 def _market(symbols: tuple[str, ...], seed: int) -> dict[str, list[Bar]]:
     return synthetic_day(symbols, FULL_DAY, seed)
+
+
+class StickyFills(FillModel, frozen=True):
+    """As ever, but some orders get nothing, whatever trades: a market order outside its collar."""
+
+    stuck: set[str] = set()  # noqa: RUF012  (msgspec copies it); order ids
+
+    def may_trade(self, order: Order, book: Book, now: int) -> bool:
+        return order.id not in self.stuck and super().may_trade(order, book, now)
+
+
+class Asked(Stop):
+    """Asked to stop by the world, not by a signal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_asked: asyncio.Future[None] = self._loop.create_future()
+
+    def ask(self) -> None:
+        self._on_signal(SIGTERM)
+        self._is_asked.set_result(None)
+
+    async def within(self, seconds: float, unless: asyncio.Future[Any] | None = None) -> bool:
+        self._is_awaited = True
+        waits_for = {self._is_asked} if unless is None else {self._is_asked, unless}
+        await asyncio.wait(waits_for, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return self.is_set
 
 
 class Snapshot(msgspec.Struct):
@@ -89,79 +125,126 @@ class Snapshot(msgspec.Struct):
 
 
 class World(Listener):
-    def __init__(self, seed: int, without: frozenset[str] = frozenset(), minutes: int | None = None) -> None:
-        self.rng = random.Random(f"world {seed}")
+    def __init__(
+        self,
+        seed: int,
+        without: frozenset[str] = frozenset(),
+        only: frozenset[str] | None = None,
+        minutes: int | None = None,
+        algo: type[ScalpAlgo] | None = None,
+    ) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(f"world {seed}")
         self.loop = asyncio.get_running_loop()
-        self.minutes = minutes or self.rng.choice((60, 75, 90))
-        self.plan = Plan.draw(random.Random(f"plan {seed}"), self.minutes, without)
-        count = self.rng.choice((1, 2, 2, 3, 5))
-        self.symbols = SYMBOLS[-count:] if self.rng.random() < 0.3 else SYMBOLS[:count]
+        self.minutes = minutes or rng.choice((12, 14, 18, 22, 32))
+        self.plan = Plan.draw(seed, self.minutes, without, only)
+        count = rng.choice((1, 1, 2, 2, 3, 5))
+        self.symbols = SYMBOLS[-count:] if rng.random() < 0.3 else SYMBOLS[:count]
+        self.algo = algo or (ScalpAlgo if rng.random() < REAL_SIGNAL else EagerAlgo)
         # A piece of a full day, with its own open or close: the opening burst, midday or the closing one.
-        start = OPEN + self.rng.choice((0, 150, 390 - self.minutes)) * MINUTE
-        opened = start if self.rng.random() < 0.5 else max(OPEN, start - 30 * MINUTE)
+        start = OPEN + rng.choice((0, 150, 390 - self.minutes)) * MINUTE
+        opened = start if rng.random() < 0.4 and self.algo is not ScalpAlgo else max(OPEN, start - 30 * MINUTE)
         self.session = SessionDay(FULL_DAY.date, opened, start + self.minutes * MINUTE)
+        listed = (*self.symbols, ELSEWHERE) if self.plan.stands("another program elsewhere") else self.symbols
+        day = {symbol: _market((symbol,), seed % MARKETS)[symbol] for symbol in listed}
         market = {
-            symbol: [bar for bar in bars if opened <= bar.start < self.session.close]
-            for symbol, bars in _market(self.symbols, seed % MARKETS).items()
+            symbol: [bar for bar in bars if opened <= bar.start < self.session.close] for symbol, bars in day.items()
         }
-        self.engine = Engine(opened, self.session.close, self.symbols, shorting=True, now=start, seed=seed)
-        tape = Tape(market, start, trades_per_minute=self.rng.choice((2, 10)))
+        self.fills = StickyFills(stuck=set())
+        self.engine = Engine(
+            opened,
+            self.session.close,
+            listed,
+            shorting=True,
+            heeds_intent=not self.plan.stands("position intent ignored"),
+            fills=self.fills,
+            now=start,
+            seed=seed,
+        )
+        tape = Tape(market, start, trades_per_minute=rng.choice((2, 6)))
         self.simulation = Simulation(market, self.engine, tape=tape, calendar=self._calendar)
         self.simulation.listener = self
-        self.rest = Rest(self.simulation, Access(trading_limit=self.rng.choice((200, 200, 60))))
+        self.polygon = rng.random() < POLYGON
+        self.rest = Rest(self.simulation, Access(trading_limit=rng.choice((200, 200, 60))))
+        self.on_exit = rng.choice(list(ON_EXIT))
         self.start = start
         self.zero = self.loop.time()
         self.order_sessions: list[OrderSession] = []
-        self.data_sessions: list[DataSession] = []
+        self.data_sessions: list[Any] = []  # Alpaca's or Polygon's
         self.refuse_handshakes_until = 0.0
         self.is_mute: dict[str, float] = {}  # stream -> until when it says nothing
-        self.snapshots: deque[Snapshot] = deque(maxlen=200)
+        self.remembers = any(kind in self.plan.rates for kind in ("listing lags", "listings of two instants"))
+        self.snapshots: deque[Snapshot] = deque(maxlen=400)
+        self._refused_until: dict[str, float] = {}  # symbol -> until when its sells are refused for now
         self.bot: asyncio.Task[int] | None = None
+        self.process = 0  # counts the processes that were started
+        self._cut_off = 0  # requests of processes up to this one arrive no more
         self.bot_since = 0.0
-        self.exit_code: int | None = None
-        self.by_hand: set[str] = set()  # symbols in which a person has traded
-        self.requests = 0
+        self._upset: asyncio.Future[str] = self.loop.create_future()
+        self._waits_for_order: str | None = None  # a kind of trouble that strikes at the next order
+        self.kills_at_start = 0  # so many of the next processes are killed soon after their start
+        self.stop: Asked | None = None
+        self.stopped_at: float | None = None  # when the running process was asked to stop
+        self.exit_code: int | None = None  # of the last process that got as far as trading
+        self.touched: dict[str, float] = {}  # symbol -> when somebody else last traded in it
+        self.trading: TradingSession | None = None  # the running bot's
+        self.deaf_since = self.heard_since = 0.0  # since when no order stream is listening, or one is
+        self.close_moved_at = float("-inf")
+        self.must_have: dict[str, set[int]] = {symbol: set() for symbol in self.symbols}  # see `on_bar`
+        self._kept_back: list[Bar] = []  # since the bars stopped, while trades went on
         self._updates = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.changes = 0  # of orders and positions at the exchange
-        self.changed_at = 0.0
-        self.fleet: Fleet | None = None  # the running bot's
-        self.stale_listings = 0
-        self.deaf_since = 0.0  # since when no order stream is listening
-        self.rng_late = float("-inf")  # when the last request went out that arrives late
-        self.longest_backoff = 0.0
+        self._day: dict[str, float] = {}  # volume by symbol, for Polygon's bars
         self.limits = rails.draw(seed, start, self.minutes)
+        self.hindrances = Hindrances(self)
+        self.told = Told(self)
+        self.liar = Liar(self)
         self.invariants = Invariants(self)
+        self.happenings = Happenings(self)
+        self._watch_engine()
+        self._remember()
+
+    def _watch_engine(self) -> None:
         emit, submit = self.engine._emit, self.engine.submit
 
-        def emit_and_check(*args: Any, **kwargs: Any) -> None:
-            emit(*args, **kwargs)
+        def emit_and_check(event: str, order: Order, *args: Any, **kwargs: Any) -> None:
+            emit(event, order, *args, **kwargs)
+            self.told.on_event(event, order)
+            if order.side == "sell" and event in ("fill", "partial_fill"):
+                self.hindrances.on_sold(order.symbol)
+            elif event == "fill" and self.plan.strikes("sell refused for now", self.elapsed):
+                lasts = self.plan.rng("sell refused for now").uniform(0.2, 10.0)
+                self._refused_until[order.symbol] = self.elapsed + lasts
+            elif event == "pending_new" and order.type == "market" and is_own(order):
+                episode = self.plan.episode("market orders stuck", self.elapsed)
+                if episode:
+                    self.fills.stuck.add(order.id)
+                    self.loop.call_later(max(1.0, episode.end - self.elapsed), self.fills.stuck.discard, order.id)
             self._remember()
-            self.check()
+            self.check(order.symbol)
 
         def submit_and_check(request: OrderRequest) -> Order:
-            if request.client_order_id.startswith("scalp-"):
+            if is_bots(request.client_order_id):
                 self.invariants.check_submit(request)
             return submit(request)
 
         self.engine._emit = emit_and_check  # type: ignore[method-assign]
         self.engine.submit = submit_and_check  # type: ignore[method-assign]
-        self._remember()
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def _calendar(self, start: dt.date, end: dt.date) -> list[SessionDay]:
-        days = [self.session]
-        for n in range(1, 10):
-            shift = n * 86400 * SECOND
-            date = self.session.date + dt.timedelta(days=n)
-            days.append(SessionDay(date, FULL_DAY.open + shift, FULL_DAY.close + shift))
-        return [day for day in days if start <= day.date <= end]
+        return [day for day in (self.session, *LATER_DAYS) if start <= day.date <= end]
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return self.loop.time() - self.zero
+
+    @property
+    def until_close(self) -> float:
+        """Seconds."""
+        return (self.session.close - self.now()) / SECOND
 
     def now(self) -> int:
         return max(self.engine.now, self.start + round(self.elapsed * SECOND))
@@ -180,35 +263,83 @@ class World(Listener):
     # -- what the market tells ----------------------------------------------------------------------------------------
 
     def on_update(self, update: Update) -> None:
-        now = self.elapsed
-        if self.plan.strikes("update lost", now, 35.0):
+        now, plan = self.elapsed, self.plan
+        if plan.strikes("update lost", now):
+            self.hindrances.note("orders", now + UPDATE_FELT)
             return
         delays = [0.0]
-        if self.plan.strikes("update late", now, 10.0):
-            delays = [self.rng.uniform(0.1, 8.0)]
-        if self.plan.strikes("update doubled", now, 10.0):
-            delays.append(self.rng.uniform(0.0, 8.0))
+        if plan.strikes("update late", now):
+            delays = [size(plan.rng("update late"), 0.1, 600.0)]
+            self.hindrances.note("orders", now + delays[0] + UPDATE_FELT)
+        if plan.strikes("update doubled", now):
+            delays.append(size(plan.rng("update doubled"), 0.1, 60.0))
+        odd = ""
+        if update.price is not None and plan.strikes("odd price in an update", now):
+            odd = self.odd_price("odd price in an update")
         for delay in delays:
-            self.loop.call_later(delay, self._tell_update, update)
+            if delay:
+                self.loop.call_later(delay, self._tell_update, update, odd)
+            else:
+                self._tell_update(update, odd)
 
-    def _tell_update(self, update: Update) -> None:
+    def _tell_update(self, update: Update, odd: str) -> None:
+        if not self.order_sessions:
+            return
         self._updates += 1
         message = wire.update(update, self.now(), self._updates, self.engine.assets)
+        if odd:
+            message["data"]["price"] = message["data"]["order"]["filled_avg_price"] = odd
+            self.told.odd_at[update.order.symbol] = self.elapsed
         for session in self.order_sessions:
             session.on_update(message)
 
+    def odd_price(self, kind: str) -> str:
+        return self.plan.rng(kind).choice(("0", "-1", ABSURD, "NaN"))
+
     def on_print(self, symbol: str, made: Print) -> None:
+        if self.now() >= self.session.close:
+            return
         for session in self.data_sessions:
             session.on_print(symbol, made)
-        self.invariants.rails.on_print(symbol, made.price)
+        self.invariants.rails.on_print()
 
     def on_bar(self, bar: Bar, corrected: bool) -> None:
+        """A bar that the bot cannot get by listening, and can know to miss, goes into `must_have`."""
+        if bar.start >= self.session.close:
+            return
+        stopped = self.plan.episode("bars stop", self.elapsed) is not None
+        is_heard = any(session.authenticated for session in self.data_sessions)
+        if not corrected:
+            self._day[bar.symbol] = self._day.get(bar.symbol, 0.0) + bar.volume
+            if bar.symbol in self.must_have:
+                self._note_missed(bar, is_heard, stopped)
+        if stopped:
+            self.hindrances.note("data", self.elapsed + 60)
+            return
         for session in self.data_sessions:
-            session.on_bar(bar, corrected)
+            if self.polygon:
+                session.on_bar(bar, self._day.get(bar.symbol, 0.0), bar.open)
+            else:
+                session.on_bar(bar, corrected)
+
+    def _note_missed(self, bar: Bar, is_heard: bool, stopped: bool) -> None:
+        """Bars that stop for a minute may be minutes without a trade; for minutes, while others trade, they may not."""
+        if not is_heard:
+            self.must_have[bar.symbol].add(bar.start)
+        elif not stopped:
+            self._kept_back.clear()
+        elif self.is_mute.get("data", 0.0) <= self.elapsed:
+            self._kept_back.append(bar)
+            if bar.start - self._kept_back[0].start >= NOTICED_AFTER * SECOND:
+                for kept in self._kept_back:
+                    self.must_have[kept.symbol].add(kept.start)
 
     def on_status(self, symbol: str, at: int, halted: bool) -> None:
         for session in self.data_sessions:
-            session.on_status(symbol, at, halted)
+            if self.polygon:
+                session.on_status(symbol, at, halted, float(self.engine.last_price(symbol) or 0))
+            else:
+                session.on_status(symbol, at, halted)
             session.flush()
 
     # -- requests -----------------------------------------------------------------------------------------------------
@@ -218,456 +349,230 @@ class World(Listener):
     ) -> Response:
         self.pump()
         answer = self.rest.handle(method, path, query, headers, body)
-        if method == "POST" and answer.status == 403:
-            self.longest_backoff = 960.0  # refused by the rules: the bot may back off
         self.pump()
         return answer
 
-    def check(self) -> None:
-        self.invariants.check()
+    def check(self, symbol: str) -> None:
+        self.invariants.check(symbol)
+
+    def is_refused_for_now(self, symbol: str) -> bool:
+        """Whether the broker does not see yet what was just bought."""
+        return self._refused_until.get(symbol, 0.0) > self.elapsed
+
+    def is_cut_off(self, process: int) -> bool:
+        """Whether what this process sent arrives no more."""
+        return process <= self._cut_off
 
     def _remember(self) -> None:
-        self.changes += 1
-        self.changed_at = self.elapsed
+        if not self.remembers:
+            return
         account = self.engine.account
         positions = {s: (p.qty, p.avg_entry_price) for s, p in account.positions.items()}
         orders = [copy.copy(order) for order in self.engine.open_orders()]
         self.snapshots.append(Snapshot(self.elapsed, orders, positions))
+        while self.snapshots[1].at < self.elapsed - LONGEST_LAG if len(self.snapshots) > 1 else False:
+            self.snapshots.popleft()
 
-    def as_of(self, when: float) -> Snapshot:
-        """The listings as they were at `when`."""
-        for snapshot in reversed(self.snapshots):
-            if snapshot.at <= when:
-                return snapshot
-        return self.snapshots[0]
-
-    def stale_listing(self, path: str, when: float) -> Response:
-        snapshot = self.as_of(when)
-        if path.endswith("/orders"):
-            rows = [wire.order(order, self.engine.assets) for order in snapshot.orders]
-        else:
-            rows = [
-                {"symbol": s, "qty": str(qty), "avg_entry_price": str(price), "side": "long" if qty > 0 else "short"}
-                for s, (qty, price) in snapshot.positions.items()
-            ]
-        return Response(200, {}, msgspec.json.encode(rows))
-
-    # -- events of the plan -------------------------------------------------------------------------------------------
-
-    def schedule_events(self) -> None:
-        happenings: dict[str, Callable[[], float | None]] = {
-            "orders stream dropped": lambda: self._drop(self.order_sessions),
-            "data stream dropped": lambda: self._drop(self.data_sessions),
-            "orders stream mute": lambda: self._mute("orders"),
-            "data stream mute": lambda: self._mute("data"),
-            "streams flapping": self._flap,
-            "handshakes refused": self._refuse_handshakes,
-            "order rejected by the venue": self._reject,
-            "halt": self._halt,
-            "hand buys": lambda: self._by_hand("buy", "market"),
-            "hand buys in a gap of the stream": self._buy_in_gap,
-            "hand places a limit buy": lambda: self._by_hand("buy", "limit"),
-            "hand sells": lambda: self._by_hand("sell", "market"),
-            "hand cancels": self._cancel_by_hand,
-            "hand replaces": self._replace_by_hand,
-        }
-        for kind, happen in happenings.items():
-            for at in self.plan.times(kind):
-                self.loop.call_later(at, self._happen, kind, happen)
-
-    def _happen(self, kind: str, happen: Callable[[], float | None]) -> None:
-        self.pump()
-        if self.now() >= self.session.close:
-            return
-        lasts = happen()
-        if lasts is not None:
-            log.info("FAULT %s", kind)
-            self.plan.note(kind, self.elapsed + lasts)
-        self.pump()
-
-    def _drop(self, sessions: list[Any]) -> float | None:
-        if not sessions:
-            return None
-        for session in list(sessions):
-            session.close()
-        return 40.0
-
-    def _mute(self, kind: str) -> float:
-        lasts = self.rng.choice((10.0, 60.0, 240.0))
-        self.is_mute[kind] = self.elapsed + lasts
-        return lasts + (240.0 if kind == "data" else 40.0)
-
-    def _flap(self) -> float:
-        for n in range(6):
-            self.loop.call_later(2.0 * n, self._drop, self.order_sessions)
-            self.loop.call_later(2.0 * n + 1, self._drop, self.data_sessions)
-        return 60.0
-
-    def _refuse_handshakes(self) -> float:
-        lasts = self.rng.uniform(5, 90)
-        self.refuse_handshakes_until = self.elapsed + lasts
-        self._drop(self.order_sessions)
-        return lasts + 40.0
-
-    def _reject(self) -> float | None:
-        orders = self.engine.open_orders()
-        if not orders:
-            return None
-        self.engine.reject(self.rng.choice(orders).id)
-        self.longest_backoff = 960.0
-        return 40.0
-
-    def _halt(self) -> float | None:
-        symbol = self.rng.choice(self.symbols)
-        if self.engine.is_halted(symbol):
-            return None
-        lasts = self.rng.uniform(60, 400)
-        self.simulation.halt(symbol)
-        self.loop.call_later(lasts, self._resume, symbol)
-        return lasts
-
-    def _resume(self, symbol: str) -> None:
-        self.pump()
-        self.simulation.resume(symbol)
-
-    def _by_hand(self, side: str, kind: str) -> float | None:
-        symbol = self.rng.choice(self.symbols)
-        last = self.engine.last_price(symbol)
-        held = self.engine.account.held(symbol)
-        qty = Decimal(self.rng.randint(1, 20)) if side == "buy" else held
-        if last is None or qty <= 0:
-            return None
-        limit = round(last * Decimal("0.999"), 2) if kind == "limit" else None
-        request = OrderRequest(symbol, side, kind, "day", qty, limit_price=limit)
-        with suppress(Refusal):
-            self.engine.submit(request)
-            self.by_hand.add(symbol)
-            return 160.0
-        return None
-
-    def _buy_in_gap(self) -> float | None:
-        self._drop(self.order_sessions)
-        return self._by_hand("buy", "market")
-
-    def _cancel_by_hand(self) -> float | None:
-        orders = self.engine.open_orders()
-        if not orders:
-            return None
-        with suppress(Refusal):
-            self.engine.cancel(self.rng.choice(orders).id)
-            return 40.0
-        return None
-
-    def _replace_by_hand(self) -> float | None:
-        orders = [order for order in self.engine.open_orders() if order.type == "limit"]
-        if not orders:
-            return None
-        order = self.rng.choice(orders)
-        assert order.limit_price is not None
-        with suppress(Refusal):
-            self.engine.replace(order.id, limit_price=order.limit_price + Decimal("0.01"))
-            self.by_hand.add(order.symbol)
-            return 160.0
-        return None
+    def listing_as_of(self, is_orders: bool, when: float, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The rows of a listing as they were at `when`."""
+        snapshot = next((s for s in reversed(self.snapshots) if s.at <= when), self.snapshots[0])
+        if is_orders:
+            symbols = query.get("symbols", "")
+            wanted = set(symbols.split(",")) if symbols else None
+            orders = [order for order in snapshot.orders if wanted is None or order.symbol in wanted]
+            return [wire.order(order, self.engine.assets) for order in orders]
+        return [
+            {"symbol": s, "qty": str(qty), "avg_entry_price": str(price), "side": "long" if qty > 0 else "short"}
+            for s, (qty, price) in snapshot.positions.items()
+        ]
 
     # -- the process --------------------------------------------------------------------------------------------------
+
+    @property
+    def fleet(self) -> Fleet | None:
+        return getattr(self.trading, "fleet", None)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the running process got as far as reading the positions."""
+        return self.told.claimed_at >= self.bot_since
 
     async def run(self) -> None:
         """The whole session; raises Violation."""
         self.pump()
-        self.schedule_events()
-        kills = self.plan.times("process killed")
-        settings = Settings(symbols=self.symbols, lot=LOT, seed=1, rails=self.limits)
-        url = "http://127.0.0.1"
-        endpoints = Endpoints(url, url, "ws://127.0.0.1", "KEY", "SECRET", feed="sip")
+        self.happenings.schedule()
+        self._tick()
         while self.now() < self.session.close:
-            stop = SimpleNamespace(within=self._never, exit_code=130)
-            console = SimpleNamespace(now=None)
-            self.bot = self.loop.create_task(main.trade(settings, endpoints, console, stop))  # type: ignore[arg-type]
-            self.bot_since = self.elapsed
-            self.fleet = None
-            log.info("PROCESS started")
-            while kills and kills[0] <= self.elapsed:
-                kills.pop(0)
-            wait = kills[0] - self.elapsed if kills else None
-            violated = self.loop.create_task(self.invariants.violated.wait())
-            done, _ = await asyncio.wait([self.bot, violated], timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-            violated.cancel()
-            if self.invariants.violation is not None:
-                raise self.invariants.violation
-            if not done:
-                log.info("FAULT process killed")
-                down = self.rng.uniform(LATEST_ARRIVAL + 1, 25.0)
-                self.plan.note("process killed", self.elapsed + down + 40)
-                self.bot.cancel()
-                with suppress(asyncio.CancelledError):
-                    await self.bot
-                self._drop(self.order_sessions)
-                self._drop(self.data_sessions)
-                self.bot = None
-                await asyncio.sleep(down)
+            self._start_process()
+            if not await self._live():
                 continue
-            try:
-                self.exit_code = self.bot.result()
-            except UserError as error:
-                log.info("PROCESS could not start: %s", error)
-                self.exit_code = 2
-            self.bot = None
-            log.info("PROCESS ended with %s", self.exit_code)
-            if self.exit_code == 1 and self.now() < self.session.close:
-                self.invariants.no_part_may_die()
-                break
-            await asyncio.sleep(10.0)
-        while self.elapsed < (self.session.close - self.start) / SECOND + AFTER_CLOSE:
-            await asyncio.sleep(1.0)
+            if await self._bury():
+                return
         self.pump()
         self.invariants.check_end()
+        self._raise()
+
+    async def _live(self) -> bool:
+        """Until the process ends by itself, or is killed (False). Raises Violation."""
+        assert self.bot is not None
+        while True:
+            self._upset = self.loop.create_future()
+            patience = max(self.until_close, 0.0) + LONGEST_END
+            await asyncio.wait(
+                [self.bot, self.invariants.violated, self._upset], timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            self._raise()
+            if self.bot.done():
+                return True
+            if not self._upset.done():
+                self.invariants.never_ended()
+                self._raise()
+            kind = self._upset.result()
+            if self.now() >= self.session.close:
+                continue
+            log.info("FAULT %s", kind)
+            self.plan.struck[kind] += 1
+            if kind != "asked to stop":
+                await self._kill(kind)
+                return False
+            self._ask_to_stop()
+
+    def upset(self, kind: str) -> None:
+        """Kill the running process, or ask it to stop."""
+        if self.bot is not None and not self._upset.done():
+            self._upset.set_result(kind)
+
+    def on_sent(self) -> None:
+        """The bot sends or cancels an order: the instant some trouble has waited for."""
+        if self._waits_for_order is not None:
+            kind, self._waits_for_order = self._waits_for_order, None
+            self.loop.call_later(size(self.plan.rng(kind), 0.001, 0.5), self.upset, kind)
+
+    def upset_at_order(self, kind: str) -> None:
+        """The same, at the next order of the bot's or soon after it."""
+        self._waits_for_order = kind
+
+    def _raise(self) -> None:
         if self.invariants.violation is not None:
             raise self.invariants.violation
 
-    async def _never(self, seconds: float, unless: asyncio.Future[Any] | None = None) -> bool:
-        if unless is not None:
-            await asyncio.wait({unless}, timeout=seconds)
-            return False
-        await asyncio.sleep(seconds)
-        self.check()
-        if self.bot is not None and self.fleet is not None:
-            self.invariants.check_liveness(self.fleet)
+    def _start_process(self) -> None:
+        self.process += 1
+        self.told.forget()
+        self.bot_since = self.elapsed
+        self.trading = self.stop = self.stopped_at = None
+        self.invariants.on_started()
+        for symbol in self.symbols:
+            self.must_have[symbol].update(bar.start for bar in self.simulation.tape.published[symbol])
+        log.info("PROCESS started")
+        self.bot = self.loop.create_task(self._process())
+        if self.kills_at_start:
+            self.kills_at_start -= 1
+            kind = "restarted at once"
+            self.loop.call_later(size(self.plan.rng(kind), 0.03, 20.0), self.upset, kind)
+
+    async def _process(self) -> int:
+        self.stop = Asked()
+        url = "http://127.0.0.1"
+        feed = "polygon" if self.polygon else "sip"
+        endpoints = Endpoints(
+            url, url, "ws://127.0.0.1", "KEY", "SECRET", feed, url, "ws://127.0.0.1/stocks", "K" if self.polygon else ""
+        )
+        settings = Settings(
+            symbols=self.symbols, lot=LOT, endpoints=endpoints, seed=1, rails=self.limits, on_exit=self.on_exit
+        )
+        console: Any = SimpleNamespace(now=None)
+        try:
+            return await main.trade(settings, endpoints, console, self.stop)
+        except asyncio.CancelledError:
+            if self.stopped_at is None:
+                raise
+            return self.stop.exit_code
+
+    def _ask_to_stop(self) -> None:
+        if self.stop is not None and self.stopped_at is None:
+            self.stopped_at = self.elapsed
+            self.stop.ask()
+
+    async def _kill(self, kind: str) -> None:
+        assert self.bot is not None
+        is_quick = kind == "restarted at once"
+        self.bot.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.bot
+        self.bot = None
+        if is_quick:
+            self._cut_off = self.process
+        self.drop(self.order_sessions)
+        self.drop(self.data_sessions)
+        await asyncio.sleep(self.rng.uniform(0.2, 2.0) if is_quick else self.rng.uniform(LATEST_ARRIVAL + 1, 25.0))
+
+    async def _bury(self) -> bool:
+        """The process has ended by itself; whether that is the end of the session too."""
+        assert self.bot is not None
+        try:
+            code = self.bot.result()
+        except UserError as error:
+            log.info("PROCESS could not start: %s", error)
+            code = 2
+        log.info("PROCESS ended with %s", code)
+        self.bot = None
+        self.exit_code = code if self.is_started else None
+        self.invariants.check_exit(code)
+        self._raise()
+        if self.stopped_at is not None and self.rng.random() < 0.5:
+            return True
+        await asyncio.sleep(10.0)
         return False
 
+    def drop(self, sessions: list[Any]) -> bool:
+        """Close all connections of a kind; whether there was any."""
+        were = list(sessions)
+        for session in were:
+            session.close()
+        return bool(were)
 
-class Transport:
-    """HTTP as the bot sees it: what it sends is the network's, whatever becomes of the bot."""
-
-    world: World
-
-    async def __call__(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
-        json: Any,
-        timeout: float,  # noqa: ASYNC109
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        world = self.world
-        parts = urlsplit(url)
-        query = {**dict(pair.split("=", 1) for pair in parts.query.split("&") if pair), **(params or {})}
-        body = b"" if json is None else msgspec.json.encode(json)
-        answer: asyncio.Future[Response] = world.loop.create_future()
-        world.requests += 1
-        self._send(method, parts.path, query, headers, body, answer)
-        async with asyncio.timeout(timeout):
-            told = await answer
-        return told.status, told.headers, told.body
-
-    async def close(self) -> None:
-        pass
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        body: bytes,
-        answer: asyncio.Future[Response],
-    ) -> None:
-        world, plan, now = self.world, self.world.plan, self.world.elapsed
-        out, back = world.rng.uniform(0.005, 0.06), world.rng.uniform(0.005, 0.06)
-        does_arrive = does_answer = True
-        instead: Response | None = None  # answered by something on the way
-        is_listing = method == "GET" and path in ("/v2/orders", "/v2/positions")
-        stale: float | None = None
-        if method == "POST" and plan.strikes("post refused", now, 65.0):
-            world.longest_backoff = 960.0
-            instead = Response(403, {}, b'{"code":40310000,"message":"insufficient buying power"}')
-            does_arrive = False
-        elif plan.strikes("connection refused", now, 65.0):
-            world.loop.call_later(out, _fail, answer)
-            return
-        elif plan.strikes("request lost", now, 65.0):
-            return
-        elif plan.strikes("request late", now, 65.0):
-            out = world.rng.uniform(1.0, LATEST_ARRIVAL)
-            world.rng_late = now + out
-        elif plan.strikes("answer lost", now, 65.0):
-            does_answer = False
-        elif plan.strikes("answer late", now, 65.0):
-            back = world.rng.uniform(1.0, 12.0)
-        elif plan.strikes("5xx before", now, 65.0):
-            instead, does_arrive = Response(503, {}, b"<html><body>503</body></html>"), False
-        elif plan.strikes("5xx after", now, 65.0):
-            instead = Response(504, {}, b"<html><body>504</body></html>")
-        elif plan.strikes("429", now, 65.0):
-            headers_429 = {"Retry-After": "3"} if world.rng.random() < 0.5 else {}
-            instead, does_arrive = (
-                Response(429, headers_429, b'{"code":42910000,"message":"rate limit exceeded"}'),
-                False,
-            )
-        elif is_listing and plan.strikes("listing fails", now, 65.0):
-            instead, does_arrive = (
-                Response(500, {}, b'{"code":50010000,"message":"internal server error occurred"}'),
-                False,
-            )
-        elif is_listing and plan.strikes("listing lags", now, 65.0):
-            stale = 3.0
-        elif is_listing and plan.strikes("listings of two instants", now, 65.0):
-            stale = world.rng.uniform(0.0, 1.5)
-
-        def arrive() -> None:
-            told = instead
-            if does_arrive:
-                handled = world.handle(method, path, query, headers, body)
-                told = told or handled
-            if stale is not None and does_arrive and told is not None and told.status == 200:
-                world.stale_listings += 1
-                told = world.stale_listing(path, world.elapsed - stale)
-            if does_answer:
-                world.loop.call_later(back, _answer, answer, told)
-
-        world.loop.call_later(out, arrive)
+    def _tick(self) -> None:
+        self.invariants.look()
+        self.loop.call_later(TICK, self._tick)
 
 
-class NoLane(OrderLane):
-    """No connection is ever ready: orders go the way of all requests."""
-
-    def start(self) -> None:
-        pass
-
-
-def _answer(answer: asyncio.Future[Response], told: Response) -> None:
-    if not answer.done():
-        answer.set_result(told)
-
-
-def _fail(answer: asyncio.Future[Response]) -> None:
-    if not answer.done():
-        answer.set_exception(ConnectionRefusedError())
-
-
-async def connect(url: str, **options: object) -> Socket:
-    """A websocket handshake as the bot sees it; what it returns is a connection, unless the plan says otherwise."""
-    world = Transport.world
-    await asyncio.sleep(0.03)
-    is_orders = urlsplit(url).path.rstrip("/") == "/stream"
-    if world.elapsed < world.refuse_handshakes_until or (is_orders and world.order_sessions):
-        raise InvalidStatus(HandshakeResponse(429, "Too Many Requests", Headers()))
-    return Socket(world, "orders" if is_orders else "data")
-
-
-class Socket:
-    """One connection: frames take 10 ms each way, and arrive in order."""
-
-    def __init__(self, world: World, kind: str) -> None:
-        self._world = world
-        self._kind = kind
-        self._frames: asyncio.Queue[str | bytes | None] = asyncio.Queue()
-        self._closed = asyncio.Event()
-        self._deliver: Callable[[str | bytes], None] | None = None
-        access = world.rest.access
-        self.session: Session
-        if kind == "orders":
-            orders = OrderSession(access, self._to_bot, self._break)
-            self.session = orders
-            self._sessions: list[Any] = world.order_sessions
-        else:
-            self._sessions = world.data_sessions
-            self.session = DataSession(
-                access, self._to_bot, self._break, feed="sip", packed=False, claim=self._is_only_one
-            )
-        self._sessions.append(self.session)
-        self.session.opened()
-
-    def _is_only_one(self, session: DataSession) -> bool:
-        return not any(other.authenticated for other in self._world.data_sessions if other is not session)
-
-    def _to_bot(self, frame: str | bytes) -> None:
-        if self._world.is_mute.get(self._kind, 0.0) <= self._world.elapsed:
-            self._world.loop.call_later(0.01, self._arrive, frame)
-
-    def _arrive(self, frame: str | bytes | None) -> None:
-        if frame is None:
-            self._closed.set()
-        if self._deliver is None:
-            self._frames.put_nowait(frame)
-        elif frame is not None and not self._closed.is_set():
-            self._deliver(frame)
-
-    def _break(self) -> None:
-        if self.session in self._sessions:
-            self._sessions.remove(self.session)
-            if self._kind == "orders":
-                self._world.deaf_since = self._world.elapsed
-        self._world.loop.call_later(0.01, self._arrive, None)
-
-    # What `scalp.websocket.WebSocket` offers.
-
-    async def recv(self) -> str | bytes:
-        frame = None if self._closed.is_set() else await self._frames.get()
-        if frame is None:
-            raise ConnectionClosedError(None, None)
-        return frame
-
-    def deliver(self, handler: Callable[[str | bytes], None]) -> None:
-        self._deliver = handler
-        while not self._frames.empty():
-            self._arrive(self._frames.get_nowait())
-
-    async def wait_closed(self) -> None:
-        await self._closed.wait()
-        raise ConnectionClosedError(None, None)
-
-    def keep_alive(self, interval: float, patience: float) -> None:
-        pass
-
-    async def send(self, frame: str | bytes) -> None:
-        if self._closed.is_set():
-            raise ConnectionClosedError(None, None)
-        self._world.loop.call_later(0.01, self._receive, frame)
-
-    async def close(self, patience: float) -> None:
-        self._break()
-
-    def _receive(self, frame: str | bytes) -> None:
-        if self.session in self._sessions:
-            self._world.pump()
-            self.session.receive(frame)
-
-
-class ObservedReconciler(Reconciler):
-    """Compares belief and truth after every reconciliation during which the truth stood still and was told."""
-
-    world: World
-
-    async def reconcile(self) -> bool:
-        world = self.world
-        world.fleet = self._fleet
-        before = world.changes, world.stale_listings
-        is_settled = await super().reconcile()
-        if is_settled and before == (world.changes, world.stale_listings):
-            world.invariants.check_belief(self._fleet)
-        return is_settled
+def is_own(order: Order) -> bool:
+    """Whether the bot made it, and nobody changed it since."""
+    return is_bots(order.client_order_id) and not order.replaces
 
 
 def simulate(
-    seed: int, without: frozenset[str] = frozenset(), minutes: int | None = None, algo: type[ScalpAlgo] = EagerAlgo
+    seed: int,
+    without: frozenset[str] = frozenset(),
+    only: frozenset[str] | None = None,
+    minutes: int | None = None,
+    algo: type[ScalpAlgo] | None = None,
 ) -> World:
     """Run the session of `seed`; raises Violation with the world attached."""
     worlds: list[World] = []
 
+    class Observed(TradingSession):
+        """The bot's session, within sight."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            worlds[0].trading = self
+
     async def run() -> None:
-        world = World(seed, without, minutes)
+        world = World(seed, without, only, minutes, algo)
         worlds.append(world)
-        Transport.world = ObservedReconciler.world = world
+        Transport.world = world
+        main.algo_class = world.algo
         await world.run()
 
     with (
         patch("scalp.stream.connect", connect),
         patch("scalp.alpaca.rest.HttpTransport", Transport),
+        patch("scalp.polygon.feed.HttpTransport", Transport),
         patch("scalp.alpaca.rest.OrderLane", NoLane),
-        patch("scalp.session.Reconciler", ObservedReconciler),
-        patch("main.algo_class", algo),
+        patch("main.TradingSession", Observed),
+        patch("main.algo_class", ScalpAlgo),
         asyncio.Runner(loop_factory=JumpingLoop) as runner,
     ):
         runner.run(run())

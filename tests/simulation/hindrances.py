@@ -1,0 +1,120 @@
+"""Until when trouble is felt, and by whom: what excuses the bot, and no more than that.
+
+Trouble with one way excuses only what needs that way: an exit needs the order to get through, and nothing that a
+listing or a clock says; to learn of a fill that no update told, it needs an answer by id, a listing or an activity.
+Times are seconds after the session's start; what is noted is how long the cause is felt by a sound bot.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from scalp.messages import SECOND
+from tests.simulation.faults import Episode
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Call
+    from tests.simulation.world import World
+
+PASSING_RETRIES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds, of a sell whose refusal may pass
+LASTING_RETRY, LONGEST_RETRY = 30.0, 960.0  # the first wait of one that lasts, doubling
+LIQUIDATION_RETRY = 15.0  # the longest wait in liquidation
+MAY_PASS = (b"available: 0", b"intent mismatch", b"wash trade")
+UNKNOWN_FELT = 5.0 + 30.0 + 5.0  # a timeout, and a checkup's time until what became of it is known
+LIMIT_FELT = 20.0  # after a 429
+ASK_FELT = 12.0  # a question without an answer: its timeout
+NEXT_EVENT = 33.0  # a sell that somebody else cancelled goes again at the next bar or checkup
+SLACK = 2.0  # for everything on its way
+
+
+class Hindrances:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._until: defaultdict[str, float] = defaultdict(float)
+        self._send_until: defaultdict[str, float] = defaultdict(float)  # by symbol
+        self._refusals: defaultdict[str, int] = defaultdict(int)  # of sells in a row, by symbol
+        self.leaps_until = 0.0
+        self.has_clock_lied = False
+
+    def until(self, *ways: str) -> float:
+        """Until when one of these ways is hindered."""
+        return max(self._until[way] for way in ways)
+
+    def sending(self, symbol: str) -> float:
+        """Until when orders of `symbol` may not have got through; the time a sound bot needs to try again included."""
+        return max(self._send_until[symbol], self._until["send"])
+
+    @property
+    def last(self) -> float:
+        """Until when anything was hindered."""
+        return max([0.0, *self._until.values(), *self._send_until.values()])
+
+    def note(self, way: str, until: float) -> None:
+        self._until[way] = max(self._until[way], until)
+
+    def note_sending(self, symbol: str, until: float) -> None:
+        self._send_until[symbol] = max(self._send_until[symbol], until)
+
+    def on_request(self, call: Call, kind: str) -> None:
+        """A request was struck by trouble of this kind."""
+        now = self._world.elapsed
+        if call.method == "GET":
+            way = {
+                "order": "ask", "by client id": "ask", "orders": "ask", "positions": "ask", "activities": "activities",
+                "history": "data",
+            }.get(call.endpoint, "start")  # fmt: skip
+            self.note(way, now + ASK_FELT)
+        elif kind == "429":
+            self.note_sending(call.symbol, now + LIMIT_FELT)
+        elif kind not in ("post refused", "sell refused for now"):
+            self.note_sending(call.symbol, now + UNKNOWN_FELT)
+
+    def on_answer(self, call: Call, status: int, body: bytes) -> None:
+        """An answer reached the bot: a definite no keeps it waiting for its next try."""
+        if call.method == "GET":
+            return
+        now = self._world.elapsed
+        if status == 429:
+            self.note_sending(call.symbol, now + LIMIT_FELT)
+        elif call.method == "DELETE" and 400 <= status < 500:
+            self.note_sending(call.symbol, now + UNKNOWN_FELT)
+        elif call.method == "POST" and b'"sell"' in call.body and 400 <= status < 500:
+            if status == 422 and b"must be unique" in body:
+                return
+            self.on_refused(call.symbol, may_pass=any(words in body for words in MAY_PASS))
+
+    def on_refused(self, symbol: str, may_pass: bool = False) -> None:
+        """A sell was turned down."""
+        world = self._world
+        n = self._refusals[symbol]
+        self._refusals[symbol] += 1
+        if may_pass and n < len(PASSING_RETRIES):
+            wait = PASSING_RETRIES[n]
+        else:
+            wait = min(LASTING_RETRY * 2 ** min(n, 10), LONGEST_RETRY)
+        if (world.session.close - world.now()) / SECOND < 300 + wait:
+            # Liquidation begins anew, and waits less.
+            to_liquidation = max(0.0, (world.session.close - world.now()) / SECOND - 300)
+            wait = min(wait, to_liquidation + LIQUIDATION_RETRY)
+        self.note_sending(symbol, world.elapsed + wait + SLACK)
+
+    def on_ended(self, symbol: str, order_id: str, status: str) -> None:
+        """The bot was told that a sell of its own has ended, and how."""
+        if status == "rejected":
+            self.on_refused(symbol)
+        elif status in ("canceled", "expired") and order_id not in self._world.invariants.cancelled:
+            self.note_sending(symbol, self._world.elapsed + NEXT_EVENT)
+
+    def on_sold(self, symbol: str) -> None:
+        self._refusals.pop(symbol, None)
+
+    def on_claim(self, what: str) -> None:
+        """A listing or a page that did not say what is true reached the bot, or will."""
+        self.note("activities" if what == "activities" else "claims", self._world.elapsed + 1.0)
+
+    def on_clock(self, end: float, leap: Episode | None) -> None:
+        self.has_clock_lied = True
+        self.note("clock", end)
+        if leap:
+            self.leaps_until = max(self.leaps_until, leap.end)
