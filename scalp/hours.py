@@ -403,15 +403,16 @@ class MarketHours:
         session, now = self._session, self._clock.now()
         if not session.liquidate_at - MINUTE <= now < session.close - NO_HOLD_BEFORE_CLOSE:
             return
-        asked = [asyncio.ensure_future(latest_trade(symbol)) for symbol in list(self._fleet.algos)[:LAST_TRADES]]
-        await asyncio.wait(asked, timeout=LAST_TRADE_PATIENCE)
-        times = [0]
-        for answer in asked:
-            if not answer.done():
-                answer.cancel()
-            elif not answer.exception() and (trade := answer.result()) is not None:
-                times.append(trade.at)
-        if newest := max(times):
+
+        async def made_at(symbol: str) -> int:
+            try:
+                async with asyncio.timeout(LAST_TRADE_PATIENCE):
+                    trade = await latest_trade(symbol)
+            except (*TROUBLE, TimeoutError):
+                return 0
+            return 0 if trade is None else trade.at
+
+        if newest := max(await asyncio.gather(*map(made_at, list(self._fleet.algos)[:LAST_TRADES]))):
             self._hear(newest, newest)
             self._settle()
 
