@@ -242,7 +242,8 @@ class TradingSession:
             due = self.fleet.exits_due_at
             self._exits_due.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(self.clock.seconds_until(due), 0.0) if due else None):
+                # Never for less than a float of seconds can tell from nothing.
+                async with asyncio.timeout(max(self.clock.seconds_until(due), 0.001) if due else None):
                     await self._exits_due.wait()
             if due and self.clock.now() >= due:
                 self.fleet.drive_exits()
