@@ -176,9 +176,10 @@ class Happenings:
     def _move_close(self) -> bool:
         """The exchange announces an early close: clock and calendar say so from now on."""
         world, rng = self._world, self._world.plan.rng("close moved")
-        if world.until_close < 430:
+        if world.until_close < 480:
             return False
-        close = world.now() + round(rng.uniform(400, world.until_close)) * SECOND
+        # Calendars tell minutes.
+        close = (world.now() + round(rng.uniform(400, world.until_close - 60)) * SECOND) // MINUTE * MINUTE + MINUTE
         world.session = SessionDay(world.session.date, world.session.open, close)
         world.engine.session_close = close
         world.engine._at(close, world.engine._close_session, None)

@@ -104,7 +104,8 @@ class Told:
         self.bars: defaultdict[str, set[int]] = defaultdict(set)
         self.prints_at: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=4))
         self.odd_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # an odd price was told
-        self.unknown: dict[str, str] = {}  # client order id of unknown outcome -> symbol
+        # By client order id, of orders of unknown outcome: the symbol, whether it is a buy, since when.
+        self.unknown: dict[str, tuple[str, bool, float]] = {}
 
     def is_complete(self, symbol: str) -> bool:
         """Whether facts have told all that became of the symbol's orders, on top of true listings."""
