@@ -29,6 +29,7 @@ EXPLAIN = 135.0  # the same without activities: what has stood for a minute is b
 START = 12.0  # seconds a new process needs to read what is held, if nobody hinders it
 BUY_LIFETIME, CHECKUP = 120.0, 30.0
 LIQUIDATION = 300.0  # seconds before the close
+BEGINNING = 4.0  # seconds in which it begins: a checkup may be waiting for the clock's answer
 QUIET = 2.0  # seconds before the close in which nothing is sent
 ROUND_TRIP = 0.3  # seconds
 CLOSE_FELT = 45.0  # seconds until another close, said by clock and calendar, is known
@@ -174,7 +175,7 @@ class Invariants:
             self._bare_since.pop(symbol, None)
             return
         since = self._bare_since.setdefault(symbol, now)
-        until = self.excused_until(symbol, max(since, self.liquidates_at if is_liquidation else 0.0))
+        until = self.excused_until(symbol, max(since, self.liquidates_at + BEGINNING if is_liquidation else 0.0))
         buys = [o for o in orders if o.side == "buy"]
         if buys:
             # Some of a buy's shares may wait for the rest of it, until it is cancelled for its age.
@@ -466,12 +467,13 @@ class Invariants:
         world, engine = self._world, self._world.engine
         left = {s: str(held) for s in world.symbols if abs(held := engine.account.held(s)) >= 1}
         at_work = [o.client_order_id for s in world.symbols for o in engine.open_orders(s)]
-        if (left or at_work) and world.exit_code == 0 and self._could_know():
+        if (at_work or any(map(self._could_know, left))) and world.exit_code == 0 and world.told.base_at is not None:
             self._fail(4, f"exit code 0, but held: {left}, at work: {at_work}")
 
-    def _could_know(self) -> bool:
-        """Whether the last process was ever told truly what is held."""
-        return self._world.told.base_at is not None
+    def _could_know(self, symbol: str) -> bool:
+        """Whether a fact, or a true listing, told the last process of what is held."""
+        told = self._world.told
+        return not told.pending[symbol] or told.truly_claimed_at > max(at for *_, at in told.pending[symbol].values())
 
     def _fail(self, number: int, text: str) -> None:
         """Note the first violation; the world ends the run with it."""

@@ -97,6 +97,7 @@ class Told:
         self.claims: dict[str, Claim] = {}
         self.claimed_at = float("-inf")  # when the last listing of positions was asked for that was answered
         self.first_claimed_at = float("inf")  # when the first such answer came
+        self.truly_claimed_at = float("-inf")  # when the last true one was asked for
         self.base_at: float | None = None  # since when orders and positions of before are known, by true listings
         self._base: dict[str, float] = {}  # listing -> when it was true
         self.halted_at: dict[str, float] = {}
@@ -191,6 +192,8 @@ class Told:
                 self.on_order(value)
         elif what == "positions":
             self._positions(now, msgspec.json.decode(body), asked_at)
+            if is_true:
+                self.truly_claimed_at = asked_at
             self._on_listing(what, asked_at, is_true)
         elif what == "orders":
             self._on_listing(what, asked_at, is_true)
