@@ -130,7 +130,9 @@ class Happenings:
         if world.engine.is_halted(symbol):
             return False
         world.simulation.halt(symbol)
-        world.loop.call_later(size(rng, 5, 600), self._resume, symbol)
+        lasts = size(rng, 5, 600)
+        world.hindrances.note("data", world.elapsed + lasts + 60)
+        world.loop.call_later(lasts, self._resume, symbol)
         return True
 
     def _resume(self, symbol: str) -> None:
@@ -176,9 +178,10 @@ class Happenings:
     def _move_close(self) -> bool:
         """The exchange announces an early close: clock and calendar say so from now on."""
         world, rng = self._world, self._world.plan.rng("close moved")
-        if world.until_close < 430:
+        if world.until_close < 480:
             return False
-        close = world.now() + round(rng.uniform(400, world.until_close)) * SECOND
+        # Calendars tell minutes.
+        close = (world.now() + round(rng.uniform(400, world.until_close - 60)) * SECOND) // MINUTE * MINUTE + MINUTE
         world.session = SessionDay(world.session.date, world.session.open, close)
         world.engine.session_close = close
         world.engine._at(close, world.engine._close_session, None)
@@ -200,6 +203,7 @@ class Happenings:
         qty = Decimal(rng.choice(("1", "7", "7.5", "0.4", "12.25", "30")))
         world.engine.account.apply(symbol, "buy", qty, round(last * Decimal(str(rng.uniform(0.98, 1.02))), 2))
         world.touched[symbol] = 0.0
+        world.begin_listings()
 
     def _by_hand(self, dice: str, side: str, kind: str) -> bool:
         world, rng = self._world, self._world.plan.rng(dice)

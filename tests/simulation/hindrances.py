@@ -83,6 +83,10 @@ class Hindrances:
             if status == 422 and b"must be unique" in body:
                 return
             self.on_refused(call.symbol, may_pass=any(words in body for words in MAY_PASS))
+            if call.client_id in self._world.told.unknown:
+                # An earlier try of it may have arrived all the same: that has to be asked first.
+                until = max(now, self._until["ask"]) + UNKNOWN_FELT
+                self.note_sending(call.symbol, max(until, self._send_until[call.symbol] + UNKNOWN_FELT))
 
     def on_refused(self, symbol: str, may_pass: bool = False) -> None:
         """A sell was turned down."""

@@ -124,7 +124,7 @@ class Transport:
 
     def _note_unknown(self, call: Call) -> None:
         if call.method == "POST" and self._process == self.world.process:
-            self.world.told.unknown[call.client_id] = call.symbol
+            self.world.told.unknown[call.client_id] = (call.symbol, b'"buy"' in call.body, self.world.elapsed)
 
     def _send(self, call: Call, headers: Mapping[str, str], answer: asyncio.Future[Response]) -> None:
         """Decide what becomes of the request, and let it happen."""

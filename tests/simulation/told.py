@@ -97,6 +97,7 @@ class Told:
         self.claims: dict[str, Claim] = {}
         self.claimed_at = float("-inf")  # when the last listing of positions was asked for that was answered
         self.first_claimed_at = float("inf")  # when the first such answer came
+        self.truly_claimed_at = float("-inf")  # when the last true one was asked for
         self.base_at: float | None = None  # since when orders and positions of before are known, by true listings
         self._base: dict[str, float] = {}  # listing -> when it was true
         self.halted_at: dict[str, float] = {}
@@ -104,7 +105,8 @@ class Told:
         self.bars: defaultdict[str, set[int]] = defaultdict(set)
         self.prints_at: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=4))
         self.odd_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # an odd price was told
-        self.unknown: dict[str, str] = {}  # client order id of unknown outcome -> symbol
+        # By client order id, of orders of unknown outcome: the symbol, whether it is a buy, since when.
+        self.unknown: dict[str, tuple[str, bool, float]] = {}
 
     def is_complete(self, symbol: str) -> bool:
         """Whether facts have told all that became of the symbol's orders, on top of true listings."""
@@ -190,6 +192,8 @@ class Told:
                 self.on_order(value)
         elif what == "positions":
             self._positions(now, msgspec.json.decode(body), asked_at)
+            if is_true:
+                self.truly_claimed_at = asked_at
             self._on_listing(what, asked_at, is_true)
         elif what == "orders":
             self._on_listing(what, asked_at, is_true)

@@ -329,6 +329,9 @@ class World(Listener):
         elif not stopped:
             self._kept_back.clear()
         elif self.is_mute.get("data", 0.0) <= self.elapsed:
+            # What a new connection's history told is known, and the silence begins anew.
+            known = self.told.bars
+            self._kept_back = [kept for kept in self._kept_back if kept.start not in known[kept.symbol]]
             self._kept_back.append(bar)
             if bar.start - self._kept_back[0].start >= NOTICED_AFTER * SECOND:
                 for kept in self._kept_back:
@@ -362,6 +365,11 @@ class World(Listener):
     def is_cut_off(self, process: int) -> bool:
         """Whether what this process sent arrives no more."""
         return process <= self._cut_off
+
+    def begin_listings(self) -> None:
+        """Nothing was ever listed that is not so now."""
+        self.snapshots.clear()
+        self._remember()
 
     def _remember(self) -> None:
         if not self.remembers:
