@@ -52,7 +52,9 @@ def test_it_tells_streams_positions_orders_and_requests_left(caplog: pytest.LogC
     (line,) = said(caplog, "heartbeat")
     assert line.startswith("heartbeat: alpaca sip up, last message ")
     streams, updates, held, working, requests = line.split("; ")
-    assert 0 <= int(streams.split()[-3]) <= 60
+    trades, bars = streams.split(", ")[-2:]  # each channel for itself
+    assert trades.startswith("trades ") and bars.startswith("bars ")
+    assert 0 <= int(bars.split()[-3]) <= 60
     assert updates.startswith("order updates up, last message ")
     assert 150 <= int(updates.split()[-3]) <= 180  # the buy filled and the sell was new two minutes after the open
     assert held == "holding TSLA 10"

@@ -364,17 +364,46 @@ def test_a_reconnection_within_a_minute_that_lost_no_bar_stops_nothing() -> None
 
 
 def test_a_gap_before_the_first_answer_came_does_not_shorten_it() -> None:
+    """And who asked for it asks no more."""
+
+    async def tell(world: World) -> None:
+        world.is_listed("AAPL", *MORNING, "11:59")
+        world.troubles = [Unreachable("down")] * 2
+        await world.until("12:00:06")
+        world.holes.on_feed_down()
+        await world.until("12:00:08")
+        world.holes.on_feed_up()
+        await world.until("12:00:12")
+        assert world.why() == NOT_YET
+        await world.until("12:00:30")
+        assert world.why() == "" and world.minutes() == 4
+
+    assert story(tell, at="12:00:05").asked == [f"12:00:{s} AAPL from 09:30" for s in ("05", "08", "13")]
+
+
+def test_a_minute_that_is_about_to_end_belongs_to_the_hole() -> None:
+    """Its bar may be on its way before anybody listens."""
+
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
-        world.troubles = [Unreachable("down")]
-        await world.until("09:33:06")
-        world.holes.on_feed_down()
-        await world.until("09:33:08")
-        world.holes.on_feed_up()
-        await world.until("09:33:09")
-        assert world.why() == "" and world.minutes() == 3
+        world.is_listed("AAPL", "09:33", at="09:34:01")
+        await world.until("09:33:59.5")
+        assert world.why() == NOT_YET
+        await world.until("09:34:05")
+        assert world.why() == "" and world.minutes() == 4
 
-    assert story(tell, at="09:33:05").asked[-1] == "09:33:08 AAPL from 09:30"
+    story(tell, at="09:33:59")
+
+
+def test_bars_from_before_their_time_are_no_new_ones() -> None:
+    async def tell(world: World) -> None:
+        world.is_listed("AAPL", *MORNING)
+        await world.until("09:35:06")
+        for minute in ("10:36", "10:37", "10:38"):
+            world.holes.on_bar(bar(100.0, minute))
+        assert world.why() == HOLE
+
+    story(tell, at="09:34:05")
 
 
 def test_a_bar_that_was_refused_is_a_hole_of_its_symbol() -> None:
@@ -415,6 +444,17 @@ def test_bad_bars_without_end_make_no_storm_of_questions() -> None:
         assert world.why() == NOT_YET
 
     assert len(story(tell, at="09:33:05").asked) <= 31
+
+
+def test_holes_that_are_settled_as_soon_as_they_are_there_make_no_storm_either() -> None:
+    async def tell(world: World) -> None:
+        world.is_listed("AAPL", *MORNING)
+        world.latest["AAPL"] = "09:32:59"
+        for tenth in range(200):
+            await world.until(f"09:34:{tenth / 10:05.2f}")
+            world.holes.on_gap("AAPL")
+
+    assert 5 <= len(story(tell, at="09:33:05").asked) <= 12
 
 
 def test_symbols_whose_holes_are_alike_are_asked_for_together() -> None:

@@ -40,6 +40,7 @@ def test_an_older_print_at_the_same_price_is_not_the_last_trade() -> None:
     assert tape.correct(1, 101.0, 104.0) == 101.0
     assert tape.cancel(1, 104.0) == 101.0
     assert tape.cancel(7, 101.0) == 101.0  # nobody knows it
+    assert tape.cancel(2, 102.0) == 101.0  # another exchange's, with the same number
     assert tape.correct(2, 101.0, 100.5) == 100.5
 
 
@@ -85,6 +86,7 @@ def test_a_close_that_another_print_made_stays() -> None:
     tape.print(2, 101.0, "09:31:59")
     tape.close(101.0, "09:31")
     assert tape.cancel(1, 101.0) == 101.0
+    assert tape.print(3, 99.0, "09:31:59.5") == 101.0  # from before the minute's end
     tape.close(102.0, "09:32")
     assert tape.cancel(2, 101.0) == 102.0
 
@@ -98,9 +100,10 @@ def test_a_print_that_is_told_twice_goes_once_and_for_all() -> None:
 
 def test_prints_count_by_their_time_in_whatever_order_they_come() -> None:
     tape = Tape(100.0)
-    tape.print(2, 150.0, "09:31:02")
-    assert tape.print(1, 100.4, "09:31:01") == 150.0
-    assert tape.cancel(2, 150.0) == 100.4
+    tape.print(3, 150.0, "09:31:03")
+    assert tape.print(2, 100.4, "09:31:02") == 150.0
+    assert tape.print(1, 100.2, "09:31:01") == 150.0
+    assert tape.cancel(3, 150.0) == 100.4
 
 
 @pytest.mark.parametrize(("price", "at", "left"), [(101.0, "09:31:02", 100.9), (101.0, "09:31:01", 101.0)])

@@ -347,7 +347,8 @@ class PolygonFeed(MarketDataStream):
             raise Unreachable(f"{what}: the answer is not understood")
         # DELAYED is the success of a delayed plan.
         if answer.get("status") not in ("OK", "DELAYED"):
-            raise Refused(status, 0, str(answer.get("error") or answer.get("message") or answer.get("status")))
+            reason = answer.get("error") or answer.get("message") or answer.get("status")
+            raise Refused(status, 0, one_line(str(reason)))
         return answer
 
 

@@ -249,6 +249,63 @@ def test_a_symbol_that_is_hardly_traded_is_no_trouble() -> None:
     assert told == ["up", "down: stopped"]
 
 
+async def subscribed_in_part(talk: Talk, **granted: list[str]) -> None:
+    await logged_in(talk)
+    for _ in CHANNELS:
+        await talk.hears()
+        await talk.says([{"T": "subscription", **{channel: ["AAPL", "TSLA"] for channel in CHANNELS}, **granted}])
+
+
+def test_what_is_not_to_be_had_is_not_missed() -> None:
+    """Trades of a symbol without bars, bars of one without trades; the other one is silent meanwhile."""
+
+    async def no_bars_of_tsla(talk: Talk) -> None:
+        await subscribed_in_part(talk, bars=["AAPL"])
+        for _ in range(100):
+            await talk.says([{**PRINT, "S": "TSLA"}])
+            await talk.stays(10)
+
+    async def no_trades_of_tsla(talk: Talk) -> None:
+        await subscribed_in_part(talk, trades=["AAPL"])
+        await talk.says([PRINT], [minute_bar(0)])
+        for number in range(1, 20):
+            await talk.says([minute_bar(number, "TSLA")])
+            await talk.stays(60)
+
+    for script in (no_bars_of_tsla, no_trades_of_tsla):
+        told = [item for item in played(["AAPL", "TSLA"], script) if isinstance(item, str)]
+        assert told == ["up", "down: stopped"]
+
+
+def test_trades_that_come_now_and_then_are_enough() -> None:
+    async def now_and_then(talk: Talk) -> None:
+        await subscribed(talk)
+        for number in range(30):
+            await talk.says([minute_bar(number)])
+            await talk.stays(20)
+            if number % 3 == 2:
+                await talk.says([PRINT])
+            await talk.stays(40)
+
+    told = [item for item in played(["AAPL"], now_and_then) if isinstance(item, str)]
+    assert told == ["up", "down: stopped"]
+
+
+def test_statuses_vouch_for_nothing_else() -> None:
+    async def statuses_only(talk: Talk) -> None:
+        await subscribed(talk)
+        for _ in range(30):
+            await talk.says([{"T": "s", "S": "AAPL", "sc": "T", "t": "2026-11-20T15:30:00Z"}])
+            await talk.stays(60)
+
+    async def good(talk: Talk) -> None:
+        await subscribed(talk)
+        await talk.stays(1)
+
+    told = [item for item in played(["AAPL"], statuses_only, good) if isinstance(item, str)]
+    assert told == ["up", "down: no message for 150 s", "up", "down: stopped"]
+
+
 def test_bars_do_not_vouch_for_trades() -> None:
     """While they are missed none counts as streamed: the last one is asked for before a buy."""
     streamed: list[list[bool]] = []

@@ -219,15 +219,21 @@ def test_silence_is_measured_in_session_only_and_tolerated_longer_each_time() ->
         await talk.says("welcome", "control")
         await talk.stays(10_000)
 
+    async def silent_after_a_word(talk: Talk) -> None:
+        await talk.hears()
+        await talk.says("welcome", "word")
+        await talk.stays(10_000)
+
     async def session() -> None:
         loop = asyncio.get_running_loop()
-        async with scripted(silent, silent, silent, one_word) as server:
+        async with scripted(silent, silent, silent, silent_after_a_word, one_word) as server:
             stream = Echo(server, stale_after=150, expect_messages=lambda: loop.time() >= 1000)
             await server.against(stream)
-        assert [word for word in stream.told if "down" in word][:3] == [
+        assert [word for word in stream.told if "down" in word][:4] == [
             "down: no message for 150 s",
             "down: no message for 300 s",
             "down: no message for 600 s",
+            "down: no message for 150 s",
         ]
         assert 1145 <= server.connected_at[1] <= 1155
 
