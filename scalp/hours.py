@@ -39,7 +39,7 @@ CALENDAR_EVERY = 60.0  # seconds
 SILENCE = 2 * MINUTE  # without bars or prints: a clock that says closed may be right
 CLOSE_MOVES_BY = MINUTE  # by the clock alone
 BARS_FLOW = 210 * SECOND  # since the start of the newest minute
-NO_HOLD_BEFORE_CLOSE = 30 * SECOND
+NO_HOLD_BEFORE_CLOSE = 15 * SECOND  # on the ground of a last trade alone: time enough to sell is left
 LAST_TRADES, LAST_TRADE_PATIENCE = 3, 3.0  # symbols, seconds
 LONGEST_SESSION = 7 * 60 * MINUTE
 EARLIEST_OPEN, LATEST_CLOSE = dt.time(9, 30), dt.time(16)  # no day has regular hours outside these
@@ -272,27 +272,23 @@ class MarketHours:
     def _take(self, answer: Clock) -> None:
         """What the clock said besides the time."""
         now, session = self._clock.now(), self._session
-        is_inside = session.open <= answer.timestamp < session.close and now < session.close
-        if not self._agrees and self._calendar.is_read_for(now):
-            if not answer.is_open:
-                self._session = msgspec.structs.replace(session, close=now)  # both say so
-            elif now < answer.next_close:
-                self._session = msgspec.structs.replace(session, close=answer.next_close)
+        if not answer.is_open and not self._agrees and self._calendar.is_read_for(now):
+            self._session = msgspec.structs.replace(session, close=now)  # both say so
+        elif not answer.is_open and session.open <= now < session.close:
+            self._closed(now)
         elif answer.is_open:
             self._opened()
-            if now < answer.next_close:  # else it is an answer of yesterday
-                self._compare_close(answer.next_close)
-        elif is_inside or answer is self._answer:
-            self._closed(now)
+            self._compare_close(answer.next_close, now)
         self._settle()
         self._attend()
         if not self._clock.is_confirmed:
             self._hear_on(True)
 
-    def _compare_close(self, told: int) -> None:
+    def _compare_close(self, told: int, now: int) -> None:
         day = self._calendar.day
         if not self._agrees or day is None:
-            self._session = msgspec.structs.replace(self._session, close=told)
+            if now < told:  # else it is an answer of yesterday
+                self._session = msgspec.structs.replace(self._session, close=told)
             return
         is_near = abs(told - day.close) <= CLOSE_MOVES_BY
         if not is_near and told != self._other_close:

@@ -145,14 +145,25 @@ def test_where_data_flow_they_have_their_time_to_contradict() -> None:
 
 def test_a_leap_that_answers_alone_made_is_taken_back_when_data_contradict_it_later() -> None:
     story = Story()
+    assert story.hears(-3, 10) == 0
+    assert story.market.is_confirmed
     assert [story.says(500, at) for at in (30, 32)] == [0, 500]
+    assert not story.market.is_confirmed
     assert story.hears(-3, 60) == 0
     assert [story.says(500, at) for at in (61, 63)] == [0, 0]
 
 
 def test_a_clock_that_creeps_has_a_minute() -> None:
     story = Story()
-    assert [story.says(ahead, at, data_flow=True) for ahead, at in ((40, 30), (60, 60), (80, 90))] == [40, 60, 60]
+    assert story.says(40, 30, data_flow=True) == 40
+    assert story.hears(-0.1, 40) == 40
+    assert [story.says(ahead, at, data_flow=True) for ahead, at in ((60, 60), (80, 90))] == [60, 60]
+
+
+def test_data_that_come_late_do_not_shorten_that_minute() -> None:
+    story = Story()
+    assert story.hears(-55, 10) == 0
+    assert story.says(20, 30, data_flow=True) == 20
 
 
 def test_one_wrong_bar_moves_nothing() -> None:

@@ -15,7 +15,7 @@ from scalp.clock import new_york
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Response
-from scalp.messages import SECOND
+from scalp.messages import MINUTE, SECOND, Bar
 from tests.trading import (
     AROUND_100,
     AT_100,
@@ -100,8 +100,10 @@ def test_a_clock_that_says_closed_while_bars_go_on_stops_buys_for_seconds(caplog
         script = Script()
         async with trading(BUY_FILLS, script) as bot:
             await bot.until(299)
+            assert bot.session.on_bar == bot.session.fleet.on_bar  # with nothing between
             script.on(CLOCK, clock_says(is_open=False), times=999)
             await bot.until(300.1)
+            assert bot.session.on_bar == bot.session.hours.on_bar
             assert bot.algo().no_buys == "the clock says that the market is closed"
             await bot.until(310)
             assert not bot.algo().no_buys  # prints have come
@@ -148,6 +150,7 @@ def test_where_nothing_is_traded_any_more_the_market_may_be_closed(caplog: pytes
             assert not bot.jobs[2].done()
             await bot.until(1201)
             assert bot.jobs[2].done()
+            assert not bot.session.fleet.shut
             await bot.session.finish()
             assert bot.engine.open_orders() == []
         assert told(script) == ["120 buy limit", "120 sell limit", "1200 cancel"]  # once it has ended
@@ -176,6 +179,68 @@ def test_what_is_parked_is_cancelled_at_the_end() -> None:
             await bot.session.finish()
             assert bot.engine.open_orders() == []
         assert told(script, 130) == ["900 cancel"]
+
+    run(story())
+
+
+def test_a_sell_that_ends_while_nothing_is_sent_goes_anew_when_all_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(THEN_NOTHING, script) as bot:
+            await bot.until(329)
+            script.on(CLOCK, clock_says(is_open=False), times=40)  # until 690 s or so
+            await bot.until(500)
+            (sell,) = bot.engine.open_orders()
+            bot.engine.cancel(sell.id)
+            bot.server.catch_up()
+            await bot.until(650)
+            assert told(script, 130) == []
+            await bot.until(750)
+            (sale,) = told(script, 130)
+            assert sale.endswith("sell limit")
+
+    run(story())
+    assert "refused" not in caplog.text
+
+
+def test_a_minute_that_began_before_the_clock_said_closed_only_lengthens_the_wait() -> None:
+    def bar(minute: int) -> Bar:
+        return Bar("TSLA", OPEN + minute * MINUTE, 90.0, 90.0, 90.0, 90.0, 100.0)
+
+    async def story() -> None:
+        script = Script()
+        async with trading(THEN_NOTHING, script) as bot:
+            await bot.until(329)
+            script.on(CLOCK, clock_says(is_open=False), times=999)
+            await bot.until(361)
+            bot.session.on_bar(bar(5))
+            assert bot.algo().no_buys == "the clock says that the market is closed"
+            await bot.until(475)
+            assert not bot.session.fleet.shut
+            await bot.until(485)
+            assert bot.session.fleet.shut
+            bot.session.on_bar(bar(7))
+            assert not bot.session.fleet.shut
+            assert "clock" not in bot.algo()._no_buys
+
+    run(story())
+
+
+def test_an_execution_tells_of_an_open_market_too() -> None:
+    """The market data are dead, and the exit is filled."""
+
+    async def story() -> None:
+        script = Script()
+        up = minutes("TSLA", AT_100, AT_100, *FALLING[:3], LOW, LOW, (101.0, 101.0, 101.0, 101.0), *[LOW] * 8)
+        async with trading({"TSLA": up}, script) as bot:
+            await bot.until(329)
+            bot.server.mute_streams("data")
+            script.on(CLOCK, clock_says(is_open=False), times=999)
+            await bot.until(415)
+            assert "clock" in bot.algo()._no_buys
+            await bot.until(425)
+            assert bot.held() == 0
+            assert "clock" not in bot.algo()._no_buys
 
     run(story())
 
@@ -298,6 +363,22 @@ def test_where_the_calendar_has_no_session_what_is_held_is_sold_and_nothing_boug
     run(story())
 
 
+def test_a_session_by_the_clock_alone_has_the_clocks_close_and_end() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(CALENDAR, says([]), times=99)
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(100)
+            script.on(CLOCK, clock_says(closes=900), times=9)
+            await bot.until(130)
+            assert session_of(bot)[1] == "09:45:00"
+            script.on(CLOCK, clock_says(is_open=False), times=99)
+            await bot.until(240)
+            assert bot.jobs[2].done()
+
+    run(story())
+
+
 def test_without_a_calendar_it_goes_by_the_clock_and_buys_once_the_calendar_has_answered() -> None:
     async def story() -> None:
         script = Script()
@@ -334,6 +415,34 @@ def test_a_clock_that_leaps_is_not_believed_while_bars_go_on(ahead: float, caplo
     assert caplog.text.count("not believed") == 1
 
 
+def test_a_leap_between_two_prints_has_to_wait_for_the_next() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(306)  # the next is of 315 s
+            script.on(CLOCK, clock_says(ahead=620), times=999)
+            await bot.session.hours.check()
+            await bot.until(880)
+        assert told(script, 130) == []
+
+    run(story())
+
+
+def test_a_leap_believed_in_silence_is_taken_back_when_a_bar_contradicts_it() -> None:
+    async def story() -> None:
+        script = Script()
+        prices = minutes("TSLA", *[AT_100] * 20)
+        async with trading({"TSLA": [*prices[:2], *prices[12:]]}, script, Idle, length=60) as bot:
+            await bot.until(500)
+            script.on(CLOCK, clock_says(ahead=600), times=9999)
+            await bot.until(550)
+            assert bot.session.clock.now() - bot.server.now() > 599 * SECOND
+            await bot.until(790)
+            assert bot.session.clock.now() - bot.server.now() < SECOND
+
+    run(story())
+
+
 def test_a_clock_that_creeps_away_is_not_followed_further_than_a_minute() -> None:
     async def story() -> None:
         script = Script()
@@ -368,16 +477,18 @@ FULL_DAY = 390
 MORNING = {"TSLA": minutes("TSLA", *[AT_100] * 70)}
 
 
-@pytest.mark.parametrize("start", [46 * 60])
-def test_a_clock_wrong_from_the_start_liquidates_nothing(start: int, caplog: pytest.LogCaptureFixture) -> None:
-    """It is 10:16, and the clock says 15:56."""
+@pytest.mark.parametrize("says", [15 * 3600 + 56 * 60, 15 * 3600 + 59 * 60 + 10])
+def test_a_clock_wrong_from_the_start_neither_liquidates_nor_ends(says: int, caplog: pytest.LogCaptureFixture) -> None:
+    """It is 10:16, and the clock says 15:56 or 15:59:10."""
 
     async def story() -> None:
         script = Script()
-        wrong = clock_says(ahead=5 * 3600 + 40 * 60)
-        script.on(CLOCK, wrong, times=9999)
-        async with trading(MORNING, script, Idle, length=FULL_DAY, start=start, before=holds_10) as bot:
+        script.on(CLOCK, clock_says(ahead=says - 10 * 3600 - 16 * 60), times=9999)
+        async with trading(MORNING, script, Idle, length=FULL_DAY, start=46 * 60, before=holds_10) as bot:
+            assert "clock and market data differ" in bot.algo().no_buys
             await bot.until(900)
+            assert not bot.jobs[2].done()
+            assert not bot.algo().no_buys
             assert abs(bot.session.clock.now() - bot.server.now()) < 10 * SECOND
         assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
 
