@@ -147,6 +147,32 @@ async def test_a_fill_between_the_first_listings_of_orders_and_positions() -> No
             assert len(alpaca.posted()) == 1
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("path", ["/v2/orders$", "/v2/positions$"])
+async def test_bought_by_hand_around_the_first_listings(path: str, nth: int, told: bool) -> None:
+    """An order of somebody else, placed and filled in the moment of a listing that does not show it yet."""
+    async with Alpaca(at="10:35:02", speed=5) as alpaca:
+        alpaca.positions_lag = 0.2
+        bought: list[float] = []
+
+        async def buy_first(request: Request) -> None:
+            if len(alpaca.asked("GET", path)) == nth:
+                await alpaca.fill(alpaca.place("AAPL", "buy", 5, "100.00"), tell=told)
+                bought.append(alpaca.now)
+
+        alpaca.on("GET", path, buy_first)
+        async with Bot(alpaca, "AAPL") as bot:
+            sell = await bot.order("AAPL", "sell")
+            # Nobody tells of a stranger's order: the next checkup's listings do.
+            assert alpaca.posted()[0].when - bought[0] < (6 if told else 45) and sell["qty"] == "5"
+            await alpaca.passes(3)
+            await alpaca.fill(sell)
+            await bot.says("SELL_SUBMITTED -> TO_BUY")
+            await alpaca.passes(8)
+            assert len(alpaca.posted()) == 1
+
+
 async def test_an_execution_that_only_the_activities_know() -> None:
     """The stream is mute, the order's own page is of before: the account's activities have the fill."""
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
