@@ -76,6 +76,7 @@ class ExitPlan:
         self._asked: Order | None = None  # the market exit that was looked at by id
         self._covered_version = -1  # of the ledger, in which every share is on offer
         self._bought_at = 0  # when shares came last
+        self.is_blind = False  # no market data come: whether the symbol trades is not known
 
     # -- stating a plan -----------------------------------------------------------------------------------------------
 
@@ -247,8 +248,10 @@ class ExitPlan:
         since = max(exit_.submitted_at, exit_.moved_at)
         if exit_.cancel_sent_at:
             return self._cancel([exit_], at)
-        if not exit_.id or printed_at <= since or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
+        if not exit_.id or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
             return []
+        if printed_at <= since and not self.is_blind:
+            return []  # it may be halted
         ask_at, cancel_at = self._marks(exit_)
         if at >= cancel_at:
             self._stuck += 1
@@ -260,8 +263,9 @@ class ExitPlan:
 
     def _marks(self, exit_: Order) -> tuple[int, int]:
         """When a market exit that does not fill is asked for, and when it is cancelled."""
-        # One that fills bit by bit is not stuck so soon.
-        patience = STUCK_AFTER[-1 if exit_.filled_qty else min(self._stuck, len(STUCK_AFTER) - 1)]
+        # One that fills bit by bit is not stuck so soon; nor is one of which nobody can see whether it could.
+        is_patient = exit_.filled_qty > 0 or self.is_blind
+        patience = STUCK_AFTER[-1 if is_patient else min(self._stuck, len(STUCK_AFTER) - 1)]
         since = max(exit_.submitted_at, exit_.moved_at)
         return since + patience // 2, since + patience
 

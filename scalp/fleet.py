@@ -322,6 +322,9 @@ class Fleet:
             self._blind[what] = why_not
         else:
             self._blind.pop(what, None)
+        if what == "feed":
+            for algo in self.algos.values():
+                algo.exits.is_blind = bool(why_not)
         if self._blind:
             why = ", ".join(self._blind.values())
             for algo in self.algos.values():

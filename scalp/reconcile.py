@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from scalp.alpaca.activities import Activities
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST
@@ -208,6 +210,7 @@ class Reconciler:
         if symbol in listed.unreadable and symbol not in listed.positions:
             self._unlisted.add(symbol)
         position = listed.position(symbol)
+        executions = [*executions, *_untold(orders, executions, listed.as_of)]
         sells = [report for report in orders if report.side == "sell" and report.status not in FINAL_STATUSES]
         on_offer = sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
         count = held_already(position.qty, executions, on_offer)
@@ -397,3 +400,19 @@ class Reconciler:
     def _has_ended(ledger: Ledger, order_id: str) -> bool:
         order = ledger.find(order_id)
         return order is None or order.has_ended
+
+
+def _untold(
+    orders: Sequence[OrderReport], executions: Sequence[OrderReport], as_of: int
+) -> list[OrderReport]:
+    """What orders have filled beyond the executions told of: those lag too, so that it may be as new as they are."""
+    told: dict[str, Decimal] = {}
+    for done in executions:
+        told[done.id] = max(told.get(done.id, ZERO), done.filled_qty or ZERO)
+    untold = []
+    for order in {order.id: order for order in orders}.values():
+        missing = (order.filled_qty or ZERO) - told.get(order.id, ZERO)
+        if missing > 0:
+            price = order.filled_avg_price
+            untold.append(replace(order, event="", execution_id=None, execution_qty=missing, price=price, at=as_of))
+    return untold
