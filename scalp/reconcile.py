@@ -210,8 +210,9 @@ class Reconciler:
         if symbol in listed.unreadable and symbol not in listed.positions:
             self._unlisted.add(symbol)
         position = listed.position(symbol)
-        executions = [*executions, *_untold(orders, executions, listed.as_of)]
-        sells = [report for report in orders if report.side == "sell" and report.status not in FINAL_STATUSES]
+        newest = list({report.id: report for report in orders}.values())
+        executions = [*executions, *_untold(newest, executions, listed.as_of)]
+        sells = [report for report in newest if report.side == "sell" and report.status not in FINAL_STATUSES]
         on_offer = sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
         count = held_already(position.qty, executions, on_offer)
         self.news_at_start.update(report.execution_id for report in executions[count:] if report.execution_id)
@@ -410,7 +411,7 @@ def _untold(
     for done in executions:
         told[done.id] = max(told.get(done.id, ZERO), done.filled_qty or ZERO)
     untold = []
-    for order in {order.id: order for order in orders}.values():
+    for order in orders:
         missing = (order.filled_qty or ZERO) - told.get(order.id, ZERO)
         if missing > 0:
             price = order.filled_avg_price
