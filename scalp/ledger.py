@@ -54,6 +54,7 @@ class Order:
     cancel_sent_at: int = 0  # when a cancel was last asked for; 0: never
     moved_at: int = 0  # when it was last heard that it filled; 0: never
     assumed: Decimal = ZERO  # so much of `filled_qty` is thought to be in the adopted position
+    is_late: bool = False  # heard of after the position was adopted, though older: what was listed of it may lag
     is_priced: bool = True  # False: no source told at what price it filled, and another price stands in
     executions: set[str] = field(default_factory=set)
 
@@ -235,7 +236,7 @@ class Ledger:
         self.adopted_at = at
         self._explained.update(executions)
         for order in self._orders:
-            order.assumed = order.filled_qty
+            order.assumed, order.is_late = order.filled_qty, False
         self.version += 1
 
     def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
@@ -316,11 +317,11 @@ class Ledger:
         its time, or that of the order, can say so.
         """
         total, average, execution = self._totals(order, report)
-        total = total or ZERO
+        total, since = total or ZERO, self.adopted_at
         order.filled_qty, order.filled_avg_price = total, average
+        order.is_late = not execution and order.submitted_at <= since
         if not total:
             return ZERO, ZERO
-        since = self.adopted_at
         if report.execution_id in self._explained:
             fresh = ZERO
         elif order.submitted_at > since + AT_THE_TURN:
@@ -342,6 +343,13 @@ class Ledger:
         if total <= order.filled_qty:
             return self._not_assumed(order, report, is_known, execution)
         added = total - order.filled_qty
+        if order.is_late and added > (fresh := self._fresh_of_late(report, execution)):
+            # All but what was certainly executed after the adoption is thought to be in the position.
+            order.filled_qty = order.assumed = total - fresh
+            self.question = "when an order was filled that is older than the listed position"
+            if not (added := fresh):
+                order.filled_avg_price = average or order.filled_avg_price
+                return ZERO, ZERO
         before = order.filled_qty * (order.filled_avg_price or ZERO)
         if _is_price(report.price) and report.execution_qty == added:
             price = report.price
@@ -353,6 +361,9 @@ class Ledger:
         order.filled_avg_price = average if _is_price(average) and order.is_priced else (before + added * price) / total
         order.filled_qty = total
         return added, price
+
+    def _fresh_of_late(self, report: OrderReport, execution: Decimal) -> Decimal:
+        return execution if report.at is not None and report.at > self.adopted_at else ZERO
 
     def _not_assumed(
         self, order: Order, report: OrderReport, is_known: bool, execution: Decimal

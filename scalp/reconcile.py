@@ -23,7 +23,7 @@ from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST
 from scalp.clock import MarketClock
 from scalp.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.evidence import Evidence, Verdict, held_already
+from scalp.evidence import Evidence, Verdict, executed, held_already
 from scalp.fleet import Fleet
 from scalp.ledger import ZERO, Ledger
 from scalp.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
@@ -215,12 +215,17 @@ class Reconciler:
         sells = [report for report in newest if report.side == "sell" and report.status not in FINAL_STATUSES]
         on_offer = sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
         count = held_already(position.qty, executions, on_offer)
+        missing = on_offer - position.qty - sum((executed(report) for report in executions[count:]), ZERO)
+        if missing > 0 and all(_is_bots(report) for report in sells):
+            # The broker took these sells against shares that it knows to be held: their row is missing, or late.
+            price = position.avg_entry_price or max(report.limit_price or ZERO for report in sells)
+            position = replace(position, qty=position.qty + missing, avg_entry_price=price)
         self.news_at_start.update(report.execution_id for report in executions[count:] if report.execution_id)
         self._fleet.on_snapshot(symbol, orders, position, listed.as_of, executions, count)
         if symbol in listed.unreadable:
             self._doubt(symbol, "its row in a listing could not be read")
             return False
-        return self._weigh(self._ledger(symbol), position, listed.as_of, ZERO)
+        return self._weigh(self._ledger(symbol), listed.position(symbol), listed.as_of, ZERO)
 
     async def _recent_executions(self) -> dict[str, list[OrderReport]]:
         """Executions of the last minutes by symbol, oldest first; where activities cannot be had, by ended orders."""
@@ -270,7 +275,11 @@ class Reconciler:
             symbol: ([o.id for o in algo.ledger.open_orders if o.id], algo.ledger.version)
             for symbol, algo in self._fleet.algos.items()
         }
-        listed = await self._list()
+        try:
+            listed = await self._list()
+        except TROUBLES:
+            await self._weigh_positions_alone()
+            raise
         for reports in listed.orders.values():
             for report in reports:
                 self._fleet.on_order_update(report)
@@ -302,6 +311,18 @@ class Reconciler:
         if questions:
             is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
+
+    async def _weigh_positions_alone(self) -> None:
+        """The open orders cannot be listed: what is held beyond the ledger's idea may be believed all the same."""
+        versions = {symbol: algo.ledger.version for symbol, algo in self._fleet.algos.items()}
+        as_of = self._clock.now()
+        with contextlib.suppress(*TROUBLES):
+            held = await self._broker.counted(self._rest.positions())
+            for position in held.rows:
+                symbol = position.symbol
+                if symbol in versions and self._ledger(symbol).version == versions[symbol]:
+                    if position.qty > self._ledger(symbol).position:
+                        self._weigh(self._ledger(symbol), position, as_of, ZERO)
 
     async def _look_for(self, symbol: str, order_id: str) -> None:
         """An order that is believed open is not listed: ask for it by id, and failing that among all orders."""
@@ -401,6 +422,11 @@ class Reconciler:
     def _has_ended(ledger: Ledger, order_id: str) -> bool:
         order = ledger.find(order_id)
         return order is None or order.has_ended
+
+
+def _is_bots(report: OrderReport) -> bool:
+    """Sent by this program, in this run or an earlier one: its sells close what is held."""
+    return report.client_order_id.startswith("scalp-")
 
 
 def _untold(
