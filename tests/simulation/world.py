@@ -278,13 +278,15 @@ class World(Listener):
             odd = self.odd_price("odd price in an update")
         for delay in delays:
             if delay:
-                self.loop.call_later(delay, self._tell_update, update, odd)
+                self.loop.call_later(delay, self._tell_update, update, odd, True)
             else:
                 self._tell_update(update, odd)
 
-    def _tell_update(self, update: Update, odd: str) -> None:
+    def _tell_update(self, update: Update, odd: str, is_old: bool = False) -> None:
         if not self.order_sessions:
             return
+        if is_old:
+            self.told.stirred_at[update.order.symbol] = self.elapsed
         self._updates += 1
         message = wire.update(update, self.now(), self._updates, self.engine.assets)
         if odd:
@@ -413,6 +415,8 @@ class World(Listener):
         while self.now() < self.session.close:
             self._start_process()
             if not await self._live():
+                if self.now() >= self.session.close:
+                    return
                 continue
             if await self._bury():
                 return
@@ -435,6 +439,7 @@ class World(Listener):
             if not self._upset.done():
                 self.invariants.never_ended()
                 self._raise()
+                return False
             kind = self._upset.result()
             if self.now() >= self.session.close:
                 continue
