@@ -92,10 +92,10 @@ class Invariants:
             return
         orders = engine.open_orders(symbol)
         own = [o for o in orders if o.client_order_id.startswith("scalp-") and not o.replaces]
-        at_work = [o for o in own if o.status != "pending_cancel"]
         if world.told.base_at is None:
             # What an earlier run left at work it may not have been shown.
-            at_work = [o for o in at_work if (o.submitted_at - world.start) / SECOND >= world.bot_since]
+            own = [o for o in own if (o.submitted_at - world.start) / SECOND >= world.bot_since]
+        at_work = [o for o in own if o.status != "pending_cancel"]
         if len(at_work) > 1:
             self._fail(1, f"{symbol}: several own orders at work: {[o.client_order_id for o in own]}")
         held = engine.account.held(symbol)
@@ -106,7 +106,7 @@ class Invariants:
         if symbol not in world.touched and (own or held):
             position = engine.account.positions.get(symbol)
             cost = held * position.avg_entry_price if position else Decimal(0)
-            cost += sum(o.leaves * (o.limit_price or 0) for o in at_work if o.side == "buy")
+            cost += sum(o.leaves * (o.limit_price or 0) for o in own if o.side == "buy")
             if cost > LOT:
                 self._fail(1, f"{symbol}: bought for {cost}, more than a lot")
         self._check_covered(symbol, held, orders)
