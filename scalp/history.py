@@ -25,7 +25,7 @@ log = logging.getLogger("scalp.main")
 SETTLE_WITHIN = 60.0  # seconds
 AFTER_TROUBLE = (5.0, 60.0)  # seconds between two rounds of questions: the first wait, doubling up to the longest
 NOT_LISTED_YET = (3.0, 15.0)  # the same where only the newest minutes are missing
-PACE = 2.0  # seconds between two rounds, whatever asks for them
+PACE = 2.0  # seconds between two rounds at least
 OVERLAP = 3 * MINUTE  # before the last bar that was heard
 TURN = 2 * SECOND  # a minute that ends so soon is one of the hole: its bar may be on its way already
 HALF_MINUTE = 30 * SECOND  # a bar comes at most so long after its minute
@@ -49,16 +49,17 @@ class Source(Protocol):
 class _Hole:
     """Minutes of one symbol that are not settled: from `since` until `until`, which the stream tells of (ns)."""
 
-    def __init__(self, since: int, until: int, deadline: float) -> None:
+    def __init__(self, since: int, until: int, deadline: float, is_answered: bool, is_first: bool) -> None:
         self.since = since // MINUTE * MINUTE
         self.until = until  # 0: not known yet
         self.deadline = deadline  # loop time
         self.told = self.since - MINUTE  # start of the newest minute up to which everything was told of
-        self.is_answered = False  # the source told what it has
+        self.is_answered = is_answered  # the source told what it has
+        self.is_first = is_first  # no bar is known but those that came on the stream since
         self.is_given_up = False  # it is not asked any more
         self.asked_trades = False
         self.newest = 0  # minute of the stream's newest bar since
-        self.new_bars = 0  # that came on the stream since
+        self.new_bars = 0  # that came on the stream, from the last minute of the hole on
 
     @property
     def asked_since(self) -> int:
@@ -93,7 +94,6 @@ class History:
         self._loop = asyncio.get_running_loop()
         self._holes: dict[str, _Hole] = {}
         self._job: asyncio.Task[None] | None = None
-        self._asked_at = float("-inf")  # loop time
         self._lost_at = 0  # when the last bar was heard before the feed went down, ns
         fleet.forbid_buys("history", NOT_HERE_YET)
 
@@ -146,12 +146,15 @@ class History:
 
     def _open(self, symbol: str, since: int, until: int) -> None:
         """A hole; one that is there already and the new one are settled together. `until` 0: is not known yet."""
-        old = self._holes.get(symbol)
+        algo, old = self._fleet.algos[symbol], self._holes.get(symbol)
+        is_answered = False
         if old is not None:
             since = min(since, old.told + MINUTE)
+            is_answered = old.is_answered and until > 0
             until = max(until, old.until) if until and old.until else 0
-        self._holes[symbol] = _Hole(since, until, self._loop.time() + SETTLE_WITHIN)
-        self._fleet.algos[symbol].forbid_buys("history", NOT_HERE_YET)
+        deadline = self._loop.time() + SETTLE_WITHIN
+        self._holes[symbol] = _Hole(since, until, deadline, is_answered, is_first=not algo.minutes)
+        algo.forbid_buys("history", NOT_HERE_YET)
 
     def _look(self, symbol: str) -> None:
         """What the hole means for buys by now; it is gone once it is settled, or left behind."""
@@ -162,7 +165,7 @@ class History:
             hole.told += MINUTE
         is_late = hole.is_given_up or self._loop.time() >= hole.deadline
         # Where all that is known came since, the signal looks at nothing else.
-        is_first = (hole.is_answered or hole.is_given_up) and algo.minutes <= hole.new_bars
+        is_first = hole.is_first and (hole.is_answered or hole.is_given_up)
         if hole.is_settled or (is_late and (is_first or hole.new_bars >= algo.warmup_bars)):
             del self._holes[symbol]
             algo.allow_buys("history")
@@ -181,11 +184,9 @@ class History:
             # After a machine has slept its streams are the first to know, and the gap ends later than it thinks.
             await self._hear_clock()
             self._end_holes()
-        await asyncio.sleep(max(self._asked_at + PACE - self._loop.time(), 0.0))
         trouble_wait, listing_wait = AFTER_TROUBLE[0], NOT_LISTED_YET[0]
         is_told = False
         while any(not hole.is_given_up for hole in self._holes.values()):
-            self._asked_at = self._loop.time()
             asked = [symbol for symbol, hole in self._holes.items() if self._may_be_listed(hole)]
             trouble = await self._ask(asked)
             unanswered = [symbol for symbol in asked if not self._is_answered(symbol)]
@@ -249,6 +250,7 @@ class History:
         hole = self._holes.get(symbol)
         if hole is not None:
             hole.is_answered = True
+            hole.is_first = hole.is_first and not bars
             hole.told = max([hole.told, *(bar.start for bar in bars)])
             self._look(symbol)
 
@@ -258,10 +260,12 @@ class History:
 
     async def _ask_trades(self) -> None:
         """Where the newest minutes are not listed: nothing was traded in them, if the latest trade is older."""
+        now = self._clock.now()
         symbols = [
             symbol
             for symbol, hole in self._holes.items()
-            if hole.is_answered and not hole.asked_trades and self._may_be_listed(hole)
+            # Not at once: who is late with his bars may be so with his trades.
+            if hole.is_answered and not hole.asked_trades and not hole.is_given_up and now >= hole.until + HALF_MINUTE
         ]
         if not symbols:
             return

@@ -281,8 +281,6 @@ class MarketHours:
             self._compare_close(answer.next_close, now)
         self._settle()
         self._attend()
-        if not self._clock.is_confirmed:
-            self._hear_on(True)
 
     def _compare_close(self, told: int, now: int) -> None:
         day = self._calendar.day

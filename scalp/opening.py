@@ -208,7 +208,12 @@ class Permits:
             known = assets if len(self._settings.symbols) > SINGLE_ASSETS else await self._known_symbols()
             raise UserError("; ".join(_unknown(symbol, known) for symbol in unknown))
         for symbol in self._settings.symbols:
-            self._take_asset(symbol, assets.get(symbol))
+            if symbol in assets:
+                self._take_asset(symbol, assets[symbol])
+            else:
+                self._bar(symbol, f"what {symbol} stands for is not known yet", is_said=False)
+        if missing := len([symbol for symbol in self._settings.symbols if symbol not in assets]):
+            log.warning("what %d symbols stand for is not known yet: no buys in them", missing)
 
     async def _find(self, start: Start) -> tuple[dict[str, Asset], list[str]]:
         """The assets that could be found, and the symbols that stand for none."""
@@ -305,11 +310,8 @@ class Permits:
         if power is not None and power < wanted:
             log.warning("buying power $%s is less than lot x symbols = $%s: some buys will be refused", power, wanted)
 
-    def _take_asset(self, symbol: str, asset: Asset | None) -> None:
+    def _take_asset(self, symbol: str, asset: Asset) -> None:
         """A ticker may belong to another company than it did (FB is a fund today): its name is said."""
-        if asset is None:
-            self._bar(symbol, f"what {symbol} stands for is not known yet")
-            return
         was = self._barred.pop(symbol, "")
         if not was or "stands for" in was:
             log.info("%s is %s (%s)", symbol, asset.name or "without a name", asset.exchange or "?")
@@ -320,8 +322,8 @@ class Permits:
             log.info("%s can be traded", symbol)
             self._fleet.algos[symbol].allow_buys("asset")
 
-    def _bar(self, symbol: str, why: str) -> None:
-        if self._barred.get(symbol) != why:
+    def _bar(self, symbol: str, why: str, is_said: bool = True) -> None:
+        if is_said and self._barred.get(symbol) != why:
             log.warning("%s: no buys in it", why)
         self._barred[symbol] = why
         self._fleet.algos[symbol].forbid_buys("asset", why)

@@ -153,7 +153,7 @@ def test_the_newest_minute_is_listed_late() -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
         world.is_listed("AAPL", "09:33", at="09:34:22")
-        world.latest["AAPL"] = "09:34:01"
+        world.latest["AAPL"] = "09:32:30"  # late, too
         await world.until("09:34:20")
         assert world.why() == NOT_YET
         await world.until("09:34:24")
@@ -161,7 +161,7 @@ def test_the_newest_minute_is_listed_late() -> None:
 
     world = story(tell, at="09:34:02")
     assert world.asked == ["09:34:02 AAPL from 09:30", *(f"09:34:{s} AAPL from 09:33" for s in ("05", "11", "23"))]
-    assert world.asked_trades == ["AAPL"]
+    assert world.asked_trades == []
 
 
 def test_the_stream_tells_of_the_newest_minute() -> None:
@@ -191,14 +191,18 @@ def test_the_stream_does_not_settle_what_lies_before_its_first_bar() -> None:
 
 
 def test_a_latest_trade_that_is_older_shows_that_nothing_was_traded() -> None:
+    """Half a minute after the hole's end: who is late with bars may be so with trades."""
+
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
         world.latest["AAPL"] = "09:32:59.9"
-        await world.until("09:38:06")
+        await world.until("09:38:29")
+        assert world.why() == NOT_YET
+        await world.until("09:38:42")
         assert world.why() == ""
 
     world = story(tell, at="09:38:05")
-    assert world.asked == ["09:38:05 AAPL from 09:30"] and world.asked_trades == ["AAPL"]
+    assert len(world.asked) == 5 and world.asked_trades == ["AAPL"]
 
 
 @pytest.mark.parametrize("latest", ["09:33:10", "09:31:30", None])
@@ -212,7 +216,7 @@ def test_a_latest_trade_that_proves_nothing(latest: str | None) -> None:
         await world.until("09:34:50")
         assert world.why() == NOT_YET
 
-    story(tell, at="09:34:05")
+    assert story(tell, at="09:34:05").asked_trades == ["AAPL"]
 
 
 def test_a_hole_that_nobody_settles_is_left_behind_when_enough_new_bars_have_come(
@@ -321,6 +325,23 @@ def test_where_no_bars_are_known_there_is_no_hole_and_they_are_asked_for_for_a_m
     assert world.asked[-1] == "09:34:05 TSLA from 09:30"
 
 
+def test_bars_that_only_the_stream_told_of_have_no_hole_before_them() -> None:
+    """They come late, and leave some out, as on any day."""
+
+    async def tell(world: World) -> None:
+        await world.until("09:36:03")
+        for minute in ("09:31", "09:33", "09:33"):
+            world.holes.on_bar(bar(100.0, minute))
+            world.fleet.on_bar(bar(100.0, minute))
+            assert world.why() == ""
+        world.holes.on_bar(bar(100.0, "09:15"))  # of before the session
+        world.is_listed("AAPL", "09:30")
+        await world.until("09:36:08")
+        assert world.minutes() == 3 and world.why() == NOT_YET
+
+    story(tell, at="09:36:02")
+
+
 def test_before_the_first_minute_has_ended_the_source_is_asked_once() -> None:
     async def tell(world: World) -> None:
         assert world.why() == NOT_YET
@@ -423,6 +444,22 @@ def test_a_bar_that_was_refused_is_a_hole_of_its_symbol() -> None:
     assert world.asked[1:] == ["09:34 AAPL from 09:33", "09:34:03 AAPL from 09:33", "09:34:09 AAPL from 09:33"]
 
 
+def test_a_refused_bar_between_those_of_the_stream_is_a_hole_where_nothing_else_is_known() -> None:
+    async def tell(world: World) -> None:
+        await world.until("09:33:06")
+        world.holes.on_gap("AAPL")
+        assert world.why() == ""  # nothing lies before it
+        await world.streams("09:33")
+        await world.until("09:35:00.2")
+        assert world.why() == ""
+        world.holes.on_gap("AAPL")
+        assert world.why() == NOT_YET
+        await world.streams("09:35")
+        assert world.why() == HOLE
+
+    story(tell, at="09:33:05")
+
+
 def test_a_refused_bar_whose_minute_is_told_of_by_the_stream_after_all() -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
@@ -446,17 +483,6 @@ def test_bad_bars_without_end_make_no_storm_of_questions() -> None:
     assert len(story(tell, at="09:33:05").asked) <= 31
 
 
-def test_holes_that_are_settled_as_soon_as_they_are_there_make_no_storm_either() -> None:
-    async def tell(world: World) -> None:
-        world.is_listed("AAPL", *MORNING)
-        world.latest["AAPL"] = "09:32:59"
-        for tenth in range(200):
-            await world.until(f"09:34:{tenth / 10:05.2f}")
-            world.holes.on_gap("AAPL")
-
-    assert 5 <= len(story(tell, at="09:33:05").asked) <= 12
-
-
 def test_symbols_whose_holes_are_alike_are_asked_for_together() -> None:
     async def tell(world: World) -> None:
         for symbol in ("AAPL", "TSLA", "FB"):
@@ -465,9 +491,12 @@ def test_symbols_whose_holes_are_alike_are_asked_for_together() -> None:
         world.is_listed("TSLA", "11:58")
         await world.until("12:00:10")
         assert (world.why(), world.why("TSLA"), world.why("FB")) == ("", NOT_YET, NOT_YET)
+        asked.extend(world.asked)
+        await world.until("12:00:42")
 
+    asked: list[str] = []
     world = story(tell, "AAPL", "TSLA", "FB", at="12:00:05")
-    assert world.asked == [
+    assert asked == [
         "12:00:05 AAPL,TSLA,FB from 09:30", "12:00:08 FB from 09:33", "12:00:08 TSLA from 11:59",
     ]  # fmt: skip
     assert world.asked_trades == ["TSLA,FB"]

@@ -369,8 +369,9 @@ def test_a_session_by_the_clock_alone_has_the_clocks_close_and_end() -> None:
         script.on(CALENDAR, says([]), times=99)
         async with trading(QUIET, script, Idle) as bot:
             await bot.until(100)
-            script.on(CLOCK, clock_says(closes=900), times=9)
+            script.on(CLOCK, clock_says(closes=50), clock_says(closes=900), times=9)
             await bot.until(130)
+            assert not bot.jobs[2].done()
             assert session_of(bot)[1] == "09:45:00"
             script.on(CLOCK, clock_says(is_open=False), times=99)
             await bot.until(240)
@@ -422,6 +423,7 @@ def test_a_leap_between_two_prints_has_to_wait_for_the_next() -> None:
             await bot.until(306)  # the next is of 315 s
             script.on(CLOCK, clock_says(ahead=620), times=999)
             await bot.session.hours.check()
+            assert bot.session.clock.now() == bot.server.now()
             await bot.until(880)
         assert told(script, 130) == []
 

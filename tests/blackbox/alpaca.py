@@ -409,20 +409,20 @@ class Alpaca(Streams):
                 return self._list_activities(request.query, kinds)
             case "GET", ["stocks", "bars"]:
                 return self._bars(request.query)
-            case "GET", ["stocks", "trades", "latest"]:
-                return web.json_response({"trades": {s: self._latest(s) for s in request.query["symbols"].split(",")}})
             case "GET", ["stocks", symbol, "trades", "latest"]:
                 if symbol not in self.latest:
                     return _error(404, 40410000, "no trade found")
-                return web.json_response({"symbol": symbol, "trade": self._latest(symbol)})
+                trade = {
+                    "t": utc(self.now),
+                    "x": "V",
+                    "p": self.latest[symbol],
+                    "s": 100,
+                    "c": ["@"],
+                    "i": 1,
+                    "z": "C",
+                }
+                return web.json_response({"symbol": symbol, "trade": trade})
         return _error(404, 40410000, f"this stand-in has no {request}")
-
-    def _latest(self, symbol: str) -> dict[str, Any]:
-        """The latest trade: now where the test says so, else in the newest minute of history, or on the day before."""
-        bars = self.history.get(symbol)
-        at = dt.datetime.fromisoformat(bars[-1]["t"]).timestamp() + 59 if bars else self.minute("09:30") - 86400
-        at, price = (self.now, self.latest[symbol]) if symbol in self.latest else (at, bars[-1]["c"] if bars else 1.0)
-        return {"t": utc(at), "x": "V", "p": price, "s": 100, "c": ["@"], "i": 1, "z": "C"}
 
     def _clock(self) -> web.Response:
         if self._began is None:

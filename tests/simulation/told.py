@@ -100,6 +100,8 @@ class Told:
         self.truly_claimed_at = float("-inf")  # when the last true one was asked for
         self.base_at: float | None = None  # since when orders and positions of before are known, by true listings
         self._base: dict[str, float] = {}  # listing -> when it was true
+        self.knows_calendar = False
+        self.stirred_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # old news of an order came
         self.halted_at: dict[str, float] = {}
         self.last: defaultdict[str, LastTrade] = defaultdict(LastTrade)
         self.bars: defaultdict[str, set[int]] = defaultdict(set)
@@ -135,7 +137,7 @@ class Told:
         if Decimal(order.get("filled_qty") or 0) >= filled and (is_final or not ended):
             del waiting[order_id]
             self.changed_at[symbol] = self._world.elapsed
-            if order.get("side") == "sell" and is_bots(str(order.get("client_order_id"))):
+            if order.get("side") == "sell":
                 self._world.hindrances.on_ended(symbol, order_id, str(order.get("status")))
 
     def on_update(self, frame: str | bytes) -> None:
@@ -197,6 +199,8 @@ class Told:
             self._on_listing(what, asked_at, is_true)
         elif what == "orders":
             self._on_listing(what, asked_at, is_true)
+        elif what == "calendar":
+            self.knows_calendar = True
 
     def _positions(self, now: float, rows: Any, asked_at: float) -> None:
         listed: dict[str, Decimal | None] = {}

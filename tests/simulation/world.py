@@ -1,7 +1,7 @@
 """One simulated session: the exchange, the people and programs that use the same account, and the bot's process.
 
 The bot is `main.trade`, unchanged. In place of the websocket and HTTP libraries it gets what `network` holds, and time
-is the virtual time of a `JumpingLoop`. What goes wrong is drawn from the session's seed, see `faults`.
+is virtual. What goes wrong is drawn from the session's seed, see `faults`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
 from scalp.fleet import Fleet
-from scalp.loops import JumpingLoop
 from scalp.messages import MINUTE, SECOND, Bar
 from scalp.session import TradingSession
 from scalp.settings import ON_EXIT, Endpoints, Settings
@@ -48,8 +47,9 @@ from tests.simulation import rails
 from tests.simulation.faults import Plan, size
 from tests.simulation.happenings import Happenings
 from tests.simulation.hindrances import Hindrances
-from tests.simulation.invariants import Invariants
+from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.network import ABSURD, LATEST_ARRIVAL, LONGEST_LAG, Liar, NoLane, Transport, connect
+from tests.simulation.timing import SimulatedLoop, Stuck
 from tests.simulation.told import Told, is_bots
 
 LOT = Decimal(2000)
@@ -278,13 +278,15 @@ class World(Listener):
             odd = self.odd_price("odd price in an update")
         for delay in delays:
             if delay:
-                self.loop.call_later(delay, self._tell_update, update, odd)
+                self.loop.call_later(delay, self._tell_update, update, odd, True)
             else:
                 self._tell_update(update, odd)
 
-    def _tell_update(self, update: Update, odd: str) -> None:
+    def _tell_update(self, update: Update, odd: str, is_old: bool = False) -> None:
         if not self.order_sessions:
             return
+        if is_old:
+            self.told.stirred_at[update.order.symbol] = self.elapsed
         self._updates += 1
         message = wire.update(update, self.now(), self._updates, self.engine.assets)
         if odd:
@@ -413,6 +415,8 @@ class World(Listener):
         while self.now() < self.session.close:
             self._start_process()
             if not await self._live():
+                if self.now() >= self.session.close:
+                    return
                 continue
             if await self._bury():
                 return
@@ -435,6 +439,7 @@ class World(Listener):
             if not self._upset.done():
                 self.invariants.never_ended()
                 self._raise()
+                return False
             kind = self._upset.result()
             if self.now() >= self.session.close:
                 continue
@@ -581,7 +586,12 @@ def simulate(
         patch("scalp.alpaca.rest.OrderLane", NoLane),
         patch("main.TradingSession", Observed),
         patch("main.algo_class", ScalpAlgo),
-        asyncio.Runner(loop_factory=JumpingLoop) as runner,
+        asyncio.Runner(loop_factory=SimulatedLoop) as runner,
     ):
-        runner.run(run())
+        try:
+            runner.run(run())
+        except Stuck as stuck:
+            violation = Violation(f"invariant 5: {stuck} (at {worlds[0].elapsed:.3f} s)")
+            violation.world = worlds[0]
+            raise violation from None
     return worlds[0]
