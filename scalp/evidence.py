@@ -54,7 +54,7 @@ class Doubt(Struct):
 
     listed: Decimal
     held: Decimal
-    version: int  # of the ledger
+    sold: Decimal  # by the ledger until then: a listing that lags behind a sell shows more than is held
     since: int
 
 
@@ -84,12 +84,9 @@ class Evidence:
             self._doubts.pop(ledger.symbol, None)
             return Verdict.AGREES
         doubt = self._doubts.get(ledger.symbol)
-        if doubt is None or (doubt.listed, doubt.held, doubt.version) != (
-            listed.qty,
-            ledger.position,
-            ledger.version,
-        ):
-            doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.version, as_of)
+        if doubt is None or (doubt.listed - doubt.held, doubt.sold) != (surplus, ledger.shares_sold):
+            doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, as_of)
+        doubt.listed, doubt.held = listed.qty, ledger.position
         stood = as_of - doubt.since
         if surplus == transferred:
             return self._settled(ledger, Verdict.EXPLAINED)

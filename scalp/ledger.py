@@ -237,6 +237,7 @@ class Ledger:
         self._explained.update(executions)
         for order in self._orders:
             order.assumed, order.is_late = order.filled_qty, False
+            order.executions.clear()  # which of them are in the position is said by `executions` alone
         self.version += 1
 
     def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
@@ -319,7 +320,7 @@ class Ledger:
         total, average, execution = self._totals(order, report)
         total, since = total or ZERO, self.adopted_at
         order.filled_qty, order.filled_avg_price = total, average
-        order.is_late = not execution and order.submitted_at <= since
+        order.is_late = order.submitted_at <= since and not (execution and report.at is not None and report.at > since)
         if not total:
             return ZERO, ZERO
         if report.execution_id in self._explained:
@@ -346,6 +347,7 @@ class Ledger:
         if order.is_late and added > (fresh := self._fresh_of_late(report, execution)):
             # All but what was certainly executed after the adoption is thought to be in the position.
             order.filled_qty = order.assumed = total - fresh
+            order.is_late = not fresh
             self.question = "when an order was filled that is older than the listed position"
             if not (added := fresh):
                 order.filled_avg_price = average or order.filled_avg_price

@@ -319,10 +319,11 @@ class Reconciler:
         with contextlib.suppress(*TROUBLES):
             held = await self._broker.counted(self._rest.positions())
             for position in held.rows:
-                symbol = position.symbol
-                if symbol in versions and self._ledger(symbol).version == versions[symbol]:
-                    if position.qty > self._ledger(symbol).position:
-                        self._weigh(self._ledger(symbol), position, as_of, ZERO)
+                algo = self._fleet.algos.get(position.symbol)
+                if algo is None or algo.ledger.version != versions[position.symbol]:
+                    continue
+                if position.qty > algo.ledger.position:
+                    self._weigh(algo.ledger, position, as_of, ZERO)
 
     async def _look_for(self, symbol: str, order_id: str) -> None:
         """An order that is believed open is not listed: ask for it by id, and failing that among all orders."""

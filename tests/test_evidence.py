@@ -53,8 +53,15 @@ def test_the_minute_begins_anew_when_anything_changes(change: str) -> None:
     elif change == "agreement":
         assert weigh(evidence, book, 5, 30) == "agrees"
     else:
-        book.merge(BrokerOrder("b1", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
+        book.merge(BrokerOrder("s1", "sell", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
     assert weigh(evidence, book, 9, 61) == "doubt"
+
+
+def test_shares_bought_meanwhile_leave_the_difference_as_it_is() -> None:
+    evidence, book = Evidence(), ledger(5)
+    assert weigh(evidence, book, 9, 0) == "doubt"
+    book.merge(BrokerOrder("b1", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
+    assert weigh(evidence, book, 10, 61) == "surplus"
 
 
 def test_a_listing_of_before_an_execution_of_ours_is_behind() -> None:
