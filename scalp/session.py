@@ -126,9 +126,8 @@ class TradingSession:
         else:
             self.feed = AlpacaFeed(self._endpoints, symbols, self, rng, self._expect_bars, self.rest)
         self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
-        self.hours = MarketHours(
-            self.fleet, self.clock, calendar, self.rest, answer, self.broker.counted, self._listen, self._start
-        )
+        self.hours = MarketHours(self.fleet, self.clock, calendar, self.rest, answer, self.broker.counted,
+                                 self._listen, self._start, self.fleet.refuse_early_bar)  # fmt: skip
         session = self.hours.begin()
         self._journaling.begin(self.fleet, self._algo_class, run, session)
         marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
@@ -168,14 +167,24 @@ class TradingSession:
 
     def _listen(self, is_in_doubt: bool) -> None:
         """While the hours or the time are, bars and trades come past `hours`."""
-        ear = self.hours if is_in_doubt else self.fleet
-        self.on_bar, self.on_trade = ear.on_bar, ear.on_trade
+        if is_in_doubt:
+            self.on_bar, self.on_trade = self._on_bar_in_doubt, self._on_trade_in_doubt
+        else:
+            self.on_bar, self.on_trade = self.fleet.on_bar, self.fleet.on_trade
+
+    def _on_bar_in_doubt(self, bar: Bar) -> None:
+        self.hours.hear_bar(bar)
+        self.fleet.on_bar(bar)
+
+    def _on_trade_in_doubt(self, trade: Trade) -> None:
+        self.hours.hear_trade(trade)
+        self.fleet.on_trade(trade)
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 
     def on_order_update(self, report: OrderReport) -> None:
         self.broker.on_stream_told(report)
-        self.hours.on_order_update(report)
+        self.hours.hear_order_update(report)
         self.fleet.on_order_update(report)
 
     def on_updates_up(self) -> None:
