@@ -237,7 +237,7 @@ class ScalpAlgo:
         self.ledger.end(order, REFUSED)
         if order.side == "sell":
             wait = self.exits.on_refused(why, at) / SECOND
-            if wait in PASSING_RETRIES and self.exits.plan is Plan.OFFER:
+            if wait in PASSING_RETRIES and not self.exits.plan.is_at_market:
                 self._log.info("sell of %s refused, which may pass: %s; again in %.2f s", order.qty, why, wait)
             else:
                 self._log.warning("sell of %s refused: %s; again in %.0f s", order.qty, why, wait)

@@ -167,12 +167,12 @@ class ExitPlan:
         words = why.lower()
         lasts = any(word in words for word in LASTS)
         may_pass = at - self._bought_at < CAUSED_BY_FILL or any(word in words for word in MAY_PASS)
-        if self.plan.is_at_market:
-            wait = MARKET_RETRIES[min(self._lasting, len(MARKET_RETRIES) - 1)]
-            self._lasting += 1
-        elif may_pass and not lasts and self._passing < len(PASSING_RETRIES):
+        if may_pass and not lasts and self._passing < len(PASSING_RETRIES):
             wait = round(PASSING_RETRIES[self._passing] * SECOND)
             self._passing += 1
+        elif self.plan.is_at_market:
+            wait = MARKET_RETRIES[min(self._lasting, len(MARKET_RETRIES) - 1)]
+            self._lasting += 1
         else:
             wait = min(FIRST_RETRY << min(self._lasting, 10), LONGEST_RETRY)
             self._lasting += 1

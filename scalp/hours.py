@@ -111,8 +111,9 @@ class Calendar:
 class MarketHours:
     """What clock, calendar and market data say of a session's hours, and what the fleet is told of it.
 
-    `listen(True)` has bars and trades come past `on_bar` and `on_trade`, `listen(False)` sends them straight to the
-    fleet, where each of them costs less; `spawn` starts a task. `answer` is what the clock said last.
+    `answer` is what the clock said last. `listen(True)` asks for every bar and trade to be told to `hear_bar` and
+    `hear_trade` before the fleet has it, `listen(False)` no more: it costs something. `spawn` starts a task,
+    `refuse_bar` gets a bar from before its time.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class MarketHours:
         counted: Counted,
         listen: Callable[[bool], None],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+        refuse_bar: Callable[[Bar], None],
     ) -> None:
         self._fleet = fleet
         self._clock = clock
@@ -133,6 +135,7 @@ class MarketHours:
         self._counted = counted
         self._listen = listen
         self._spawn = spawn
+        self._refuse_bar = refuse_bar
         self._loop = asyncio.get_running_loop()
         self._answer = answer
         self._session = self._by_the_clock(answer)
@@ -351,15 +354,13 @@ class MarketHours:
 
     # -- market data --------------------------------------------------------------------------------------------------
 
-    def on_bar(self, bar: Bar) -> None:
+    def hear_bar(self, bar: Bar) -> None:
         self._hear(bar.start + MINUTE, bar.start)
-        self._fleet.on_bar(bar)
 
-    def on_trade(self, trade: Trade) -> None:
+    def hear_trade(self, trade: Trade) -> None:
         self._hear(trade.at, trade.at)
-        self._fleet.on_trade(trade)
 
-    def on_order_update(self, report: OrderReport) -> None:
+    def hear_order_update(self, report: OrderReport) -> None:
         """An execution is a print, too; of the time it tells nothing that is not older than bars and trades."""
         if self._closed_at and report.execution_qty and report.at is not None:
             self._hear_traded(report.at, report.at)
@@ -414,7 +415,7 @@ class MarketHours:
         """Either the bar is wrong, or the time has leapt ahead since it was last asked for."""
         if not self._listens:
             self._hear_on(True)
-            self._hear(bar.start + MINUTE, bar.start)
+            self.hear_bar(bar)
         self._early_bars.append(bar)
         if len(self._early_bars) == 1:
             self._spawn(self._settle_early_bars())
@@ -429,7 +430,7 @@ class MarketHours:
         bars, self._early_bars = self._early_bars, []
         for bar in bars:
             if bar.start - self._clock.now() > FRESH and not self._clock.stands_still:
-                self._fleet.refuse_early_bar(bar)
+                self._refuse_bar(bar)
             else:
                 self._fleet.on_bar(bar, is_settled=True)
 

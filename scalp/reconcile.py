@@ -242,7 +242,11 @@ class Reconciler:
             except TROUBLES:
                 return {}
             since = self._clock.now() - RECENT
-            reports = [report for report in page.rows if report.filled_qty and report.at and report.at >= since]
+            reports = [
+                replace(report, execution_qty=report.filled_qty, price=report.filled_avg_price)
+                for report in page.rows
+                if report.filled_qty and report.at and report.at >= since
+            ]
             reports.sort(key=lambda report: report.at or 0)
         for report in reports:
             found[report.symbol].append(report)

@@ -133,9 +133,8 @@ class TradingSession:
         else:
             self.feed = AlpacaFeed(self._endpoints, symbols, self, rng, self._expect_bars, self.rest, self._is_final)
         self.broker = AlpacaBroker(self.rest, budget, self.fleet, self.feed.latest_trade)
-        self.hours = MarketHours(
-            self.fleet, self.clock, calendar, self.rest, answer, self.broker.counted, self._listen, self._start
-        )
+        self.hours = MarketHours(self.fleet, self.clock, calendar, self.rest, answer, self.broker.counted,
+                                 self._listen, self._start, self.fleet.refuse_early_bar)  # fmt: skip
         session = self.hours.begin()
         self._journaling.begin(self.fleet, self._algo_class, run, session)
         marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
@@ -177,14 +176,29 @@ class TradingSession:
 
     def _listen(self, is_in_doubt: bool) -> None:
         """While the hours or the time are, bars and trades come past `hours`."""
+<<<<<<< HEAD
         ear = self.hours if is_in_doubt else self.fleet
         self._take_bar, self.on_trade = ear.on_bar, ear.on_trade
+=======
+        if is_in_doubt:
+            self.on_bar, self.on_trade = self._on_bar_in_doubt, self._on_trade_in_doubt
+        else:
+            self.on_bar, self.on_trade = self.fleet.on_bar, self.fleet.on_trade
+
+    def _on_bar_in_doubt(self, bar: Bar) -> None:
+        self.hours.hear_bar(bar)
+        self.fleet.on_bar(bar)
+
+    def _on_trade_in_doubt(self, trade: Trade) -> None:
+        self.hours.hear_trade(trade)
+        self.fleet.on_trade(trade)
+>>>>>>> hours
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 
     def on_order_update(self, report: OrderReport) -> None:
         self.broker.on_stream_told(report)
-        self.hours.on_order_update(report)
+        self.hours.hear_order_update(report)
         self.fleet.on_order_update(report)
 
     def on_updates_up(self) -> None:
@@ -337,7 +351,9 @@ class TradingSession:
             return False
         self.fleet.checkup()
         self._heartbeat.look(at)
-        if self._is_due(self._looked_at, LATE_LOOK_EVERY if at >= session.liquidate_at else CHECKUP_EVERY):
+        # A checkup may have waited for the clock, and the next one did not.
+        every = LATE_LOOK_EVERY if at >= session.liquidate_at else CHECKUP_EVERY
+        if self._is_due(self._looked_at, every - CLOCK_PATIENCE):
             self._looked_at = self._loop.time()
             self.reconciler.request("checkup")
         return True
@@ -351,7 +367,7 @@ class TradingSession:
         """Stopped early: no more buys, and what `--on-exit` says of the rest."""
         log.warning("stopping: no more buys, %s", ON_EXIT[self.settings.on_exit])
         self.fleet.forbid_buys("stopping", "the bot is stopping")
-        if self.settings.on_exit == "flatten":
+        if self.settings.on_exit == "flatten" and not self.fleet.shut:
             await self._flatten()
             return
         if not self.reconciler.is_started:

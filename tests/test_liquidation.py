@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
@@ -71,11 +73,18 @@ def test_no_buy_in_liquidation() -> None:
     assert desk.bar(101.0) == []
 
 
-def test_a_refused_market_sell_goes_again_after_2_4_8_15_15_seconds() -> None:
+@pytest.mark.parametrize(
+    ("why", "waits"),
+    [
+        ("422 asset AAPL is not tradable", (2, 4, 8, 15, 15, 15)),
+        ("403 potential wash trade detected", (0.25, 0.5, 1, 2, 4, 8, 2, 4, 8, 15, 15)),  # it may pass soon
+    ],
+)
+def test_a_refused_market_sell_goes_again_within_15_seconds(why: str, waits: Sequence[float]) -> None:
     desk = in_to_sell()
     assert desk.at("15:55").checkup() == ["sell 19 market #3"]
-    for number, wait in enumerate((2, 4, 8, 15, 15, 15), start=3):
-        assert (desk.refuses(number, "403 potential wash trade detected"), desk.state) == ([], TO_SELL)
+    for number, wait in enumerate(waits, start=3):
+        assert (desk.refuses(number, why), desk.state) == ([], TO_SELL)
         assert desk.later(wait - 0.1).checkup() == []
         assert desk.later(0.1).checkup() == [f"sell 19 market #{number + 1}"]
 

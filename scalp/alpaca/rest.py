@@ -201,10 +201,12 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
 
     async def clock(self) -> Clock:
         answer = _mapping(await self.get_clock(), "clock")
+        if not isinstance(answer.get("is_open"), bool):
+            raise Unreachable("GET /clock: the answer is not understood")
         try:
             return Clock(
                 parse_time_ns(answer["timestamp"]),
-                bool(answer["is_open"]),
+                answer["is_open"],
                 parse_time_ns(answer["next_open"]),
                 parse_time_ns(answer["next_close"]),
             )
