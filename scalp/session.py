@@ -176,14 +176,10 @@ class TradingSession:
 
     def _listen(self, is_in_doubt: bool) -> None:
         """While the hours or the time are, bars and trades come past `hours`."""
-<<<<<<< HEAD
-        ear = self.hours if is_in_doubt else self.fleet
-        self._take_bar, self.on_trade = ear.on_bar, ear.on_trade
-=======
         if is_in_doubt:
-            self.on_bar, self.on_trade = self._on_bar_in_doubt, self._on_trade_in_doubt
+            self._take_bar, self.on_trade = self._on_bar_in_doubt, self._on_trade_in_doubt
         else:
-            self.on_bar, self.on_trade = self.fleet.on_bar, self.fleet.on_trade
+            self._take_bar, self.on_trade = self.fleet.on_bar, self.fleet.on_trade
 
     def _on_bar_in_doubt(self, bar: Bar) -> None:
         self.hours.hear_bar(bar)
@@ -192,7 +188,6 @@ class TradingSession:
     def _on_trade_in_doubt(self, trade: Trade) -> None:
         self.hours.hear_trade(trade)
         self.fleet.on_trade(trade)
->>>>>>> hours
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 
