@@ -26,11 +26,12 @@ def looks(alpaca: Alpaca, since: float) -> list[Request]:
     return [r for r in alpaca.asked("GET", "/v2/positions$") if r.when > since and r.status == 200]
 
 
-async def test_a_position_that_is_listed_late_cancels_nothing() -> None:
+@pytest.mark.parametrize("orders_lag", [0.0, 20.0], ids=["alone", "as the orders are"])
+async def test_a_position_that_is_listed_late_cancels_nothing(orders_lag: float) -> None:
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
-        alpaca.positions_lag = alpaca.orders_lag = 10.0
-        await alpaca.reaches("10:31:26.5")  # soon the bot looks by itself
+        alpaca.positions_lag, alpaca.orders_lag = 20.0, orders_lag
+        await alpaca.reaches("10:31:22")  # soon the bot looks by itself
         sell = await bot.holds()
         await alpaca.passes(45)
         assert looks(alpaca, alpaca.now - 45)
