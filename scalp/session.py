@@ -33,7 +33,7 @@ from scalp.history import History
 from scalp.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.journaling import Journaling
 from scalp.loops import is_real_time
-from scalp.messages import SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.opening import Permits, Start
 from scalp.polygon.feed import PolygonFeed
 from scalp.rails import Rails
@@ -182,12 +182,18 @@ class TradingSession:
             self._take_bar, self.on_trade = self.fleet.on_bar, self.fleet.on_trade
 
     def _on_bar_in_doubt(self, bar: Bar) -> None:
-        self.hours.hear_bar(bar)
+        self._hear(self.hours.hear_bar, bar)
         self.fleet.on_bar(bar)
 
     def _on_trade_in_doubt(self, trade: Trade) -> None:
-        self.hours.hear_trade(trade)
+        self._hear(self.hours.hear_trade, trade)
         self.fleet.on_trade(trade)
+
+    def _hear(self, hear: Callable[[T], None], what: T) -> None:
+        before = self.clock.now()
+        hear(what)
+        if abs(self.clock.now() - before) > MINUTE and hasattr(self, "history"):
+            self.history.on_feed_up()  # what was asked for by the wrong time proves nothing
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 

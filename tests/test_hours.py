@@ -100,10 +100,10 @@ def test_a_clock_that_says_closed_while_bars_go_on_stops_buys_for_seconds(caplog
         script = Script()
         async with trading(BUY_FILLS, script) as bot:
             await bot.until(299)
-            assert bot.session.on_bar == bot.session.fleet.on_bar  # with nothing between
+            assert bot.session._take_bar == bot.session.fleet.on_bar  # with nothing between
             script.on(CLOCK, clock_says(is_open=False), times=999)
             await bot.until(300.1)
-            assert bot.session.on_bar != bot.session.fleet.on_bar
+            assert bot.session._take_bar != bot.session.fleet.on_bar
             assert bot.algo().no_buys == "the clock says that the market is closed"
             await bot.until(310)
             assert not bot.algo().no_buys  # prints have come
