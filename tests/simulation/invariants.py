@@ -138,19 +138,22 @@ class Invariants:
             is_explained = not world.plan.stands("activities forbidden") and hindrances.until("activities") < since
             happened = max(min(at for _, _, at in told.pending[symbol].values()), self._knew_at[symbol])
             until = max(since, happened, ways, told.base_at) + (LEARN if is_explained else EXPLAIN)
-        elif told.base_at > world.elapsed - EXPLAIN:
+        elif told.base_at > world.elapsed - EXPLAIN or self._knew_at[symbol] < world.bot_since:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
             if told.base_at > told.first_claimed_at + 1.0:
-                # The first listings were not true: what the true ones add has to be explained.
-                until = max(until, told.base_at + LEARN, hindrances.until("activities") + EXPLAIN)
+                # The first listings were not true: what the true ones add has to be explained, or to stand.
+                ways = max(told.base_at, hindrances.until("ask", "claims"))
+                is_explained = symbol not in world.touched and hindrances.until("activities") < told.base_at
+                until = max(until, ways + (LEARN if is_explained else EXPLAIN))
         for of, is_buy, at in told.unknown.values():
             if of == symbol and is_buy:
                 # One order at work, never two: a buy that is not known to be dead may live.
                 until = max(until, at + LEARN, hindrances.until("ask") + LEARN if at + EXPLAIN * 2 > since else 0.0)
-        if hindrances.leaps_until > world.bot_since:
-            until = max(until, hindrances.leaps_until + LEARN if not self._knows_time else 0.0)
+        if not self._knows_time:
+            # What is new and what is old it may take for the other.
+            until = max(until, hindrances.leaps_until + LEARN, since + EXPLAIN)
         # A clock that leaps may move what waits for its time.
         moved = CLOCK_MOVES if hindrances.leaps_until > world.bot_since else 0.0
         return max(until, hindrances.sending(symbol) + moved)
@@ -365,7 +368,10 @@ class Invariants:
         algo = world.fleet.algos.get(symbol) if world.fleet else None
         if algo is None or world.bot is None or told.base_at is None or not told.is_complete(symbol):
             return
-        since = max(told.changed_at[symbol], told.base_at, told.stirred_at[symbol] + LEARN)
+        asked = max(told.stirred_at[symbol], world.hindrances.until("ask", "claims"))
+        since = max(told.changed_at[symbol], told.base_at, asked + LEARN if told.stirred_at[symbol] > 0 else 0.0)
+        if not self._knows_time:
+            since = max(since, told.changed_at[symbol] + EXPLAIN)
         if symbol in world.touched:
             since = max(since, world.touched[symbol], world.hindrances.until("claims", "ask")) + EXPLAIN
         if now < max(since + QUICK, told.base_at + LEARN):
@@ -405,7 +411,7 @@ class Invariants:
                 self._fail(4, f"exit code {code} after SIGTERM")
             self._check_stopped()
             return
-        if world.until_close > 0.0 and world.is_started:
+        if world.until_close > 0.0 and world.is_started and self._knows_time:
             open_orders = [o for s in world.symbols for o in world.engine.open_orders(s) if is_own(o)]
             held = {s: str(h) for s in world.symbols if (h := world.engine.account.held(s)) >= 1}
             if code == 1 or held or open_orders:
