@@ -103,7 +103,7 @@ class Invariants:
             self._fail(1, f"{symbol}: short, {held}")
         if (algo := world.fleet and world.fleet.algos.get(symbol)) and algo.ledger.position == held:
             self._knew_at[symbol] = world.elapsed  # whoever told
-        if symbol not in world.touched and (own or held):
+        if symbol not in world.touched and (own or held) and not (world.told.base_at is None and world.process > 1):
             position = engine.account.positions.get(symbol)
             cost = held * position.avg_entry_price if position else Decimal(0)
             cost += sum(o.leaves * (o.limit_price or 0) for o in own if o.side == "buy")
@@ -159,6 +159,12 @@ class Invariants:
         return max(until, hindrances.sending(symbol) + moved)
 
     @property
+    def _may_be_over(self) -> bool:
+        """Whether the session has ended, by all that the bot may believe: a minute earlier, where the clock says so."""
+        moved = CLOCK_MOVES + QUIET if self._world.hindrances.has_clock_lied else 0.0
+        return self._world.until_close <= moved or not self._knows_close
+
+    @property
     def _knows_close(self) -> bool:
         return self._world.told.knows_calendar or not self._world.hindrances.has_clock_lied
 
@@ -182,7 +188,9 @@ class Invariants:
                 is_in_the_way = True
         if offered != held:
             self._differed_at[symbol] = now
-        if (offered >= int(held) and not is_in_the_way) or world.bot is None or world.until_close <= QUIET:
+        is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close)
+        is_kept = world.stopped_at is not None and world.on_exit == "keep" and any(o.side == "buy" for o in orders)
+        if (offered >= int(held) and not is_in_the_way) or world.bot is None or is_over or is_kept:
             self._bare_since.pop(symbol, None)
             return
         since = self._bare_since.setdefault(symbol, now)
@@ -411,7 +419,7 @@ class Invariants:
                 self._fail(4, f"exit code {code} after SIGTERM")
             self._check_stopped()
             return
-        if world.until_close > 0.0 and world.is_started and self._knows_time:
+        if not self._may_be_over and world.is_started and self._knows_time:
             open_orders = [o for s in world.symbols for o in world.engine.open_orders(s) if is_own(o)]
             held = {s: str(h) for s in world.symbols if (h := world.engine.account.held(s)) >= 1}
             if code == 1 or held or open_orders:
