@@ -103,7 +103,7 @@ class Invariants:
             self._fail(1, f"{symbol}: short, {held}")
         if (algo := world.fleet and world.fleet.algos.get(symbol)) and algo.ledger.position == held:
             self._knew_at[symbol] = world.elapsed  # whoever told
-        if symbol not in world.touched and (own or held):
+        if symbol not in world.touched and (own or held) and not (world.told.base_at is None and world.process > 1):
             position = engine.account.positions.get(symbol)
             cost = held * position.avg_entry_price if position else Decimal(0)
             cost += sum(o.leaves * (o.limit_price or 0) for o in own if o.side == "buy")
@@ -138,22 +138,31 @@ class Invariants:
             is_explained = not world.plan.stands("activities forbidden") and hindrances.until("activities") < since
             happened = max(min(at for _, _, at in told.pending[symbol].values()), self._knew_at[symbol])
             until = max(since, happened, ways, told.base_at) + (LEARN if is_explained else EXPLAIN)
-        elif told.base_at > world.elapsed - EXPLAIN:
+        elif told.base_at > world.elapsed - EXPLAIN or self._knew_at[symbol] < world.bot_since:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
             if told.base_at > told.first_claimed_at + 1.0:
-                # The first listings were not true: what the true ones add has to be explained.
-                until = max(until, told.base_at + LEARN, hindrances.until("activities") + EXPLAIN)
+                # The first listings were not true: what the true ones add has to be explained, or to stand.
+                ways = max(told.base_at, hindrances.until("ask", "claims"))
+                is_explained = symbol not in world.touched and hindrances.until("activities") < told.base_at
+                until = max(until, ways + (LEARN if is_explained else EXPLAIN))
         for of, is_buy, at in told.unknown.values():
             if of == symbol and is_buy:
                 # One order at work, never two: a buy that is not known to be dead may live.
                 until = max(until, at + LEARN, hindrances.until("ask") + LEARN if at + EXPLAIN * 2 > since else 0.0)
-        if hindrances.leaps_until > world.bot_since:
-            until = max(until, hindrances.leaps_until + LEARN if not self._knows_time else 0.0)
+        if not self._knows_time:
+            # What is new and what is old it may take for the other.
+            until = max(until, hindrances.leaps_until + LEARN, since + EXPLAIN)
         # A clock that leaps may move what waits for its time.
         moved = CLOCK_MOVES if hindrances.leaps_until > world.bot_since else 0.0
         return max(until, hindrances.sending(symbol) + moved)
+
+    @property
+    def _may_be_over(self) -> bool:
+        """Whether the session has ended, by all that the bot may believe: a minute earlier, where the clock says so."""
+        moved = CLOCK_MOVES + QUIET if self._world.hindrances.has_clock_lied else 0.0
+        return self._world.until_close <= moved or not self._knows_close
 
     @property
     def _knows_close(self) -> bool:
@@ -179,7 +188,9 @@ class Invariants:
                 is_in_the_way = True
         if offered != held:
             self._differed_at[symbol] = now
-        if (offered >= int(held) and not is_in_the_way) or world.bot is None or world.until_close <= QUIET:
+        is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close)
+        is_kept = world.stopped_at is not None and world.on_exit == "keep" and any(o.side == "buy" for o in orders)
+        if (offered >= int(held) and not is_in_the_way) or world.bot is None or is_over or is_kept:
             self._bare_since.pop(symbol, None)
             return
         since = self._bare_since.setdefault(symbol, now)
@@ -365,7 +376,10 @@ class Invariants:
         algo = world.fleet.algos.get(symbol) if world.fleet else None
         if algo is None or world.bot is None or told.base_at is None or not told.is_complete(symbol):
             return
-        since = max(told.changed_at[symbol], told.base_at, told.stirred_at[symbol] + LEARN)
+        asked = max(told.stirred_at[symbol], world.hindrances.until("ask", "claims"))
+        since = max(told.changed_at[symbol], told.base_at, asked + LEARN if told.stirred_at[symbol] > 0 else 0.0)
+        if not self._knows_time:
+            since = max(since, told.changed_at[symbol] + EXPLAIN)
         if symbol in world.touched:
             since = max(since, world.touched[symbol], world.hindrances.until("claims", "ask")) + EXPLAIN
         if now < max(since + QUICK, told.base_at + LEARN):
@@ -405,7 +419,7 @@ class Invariants:
                 self._fail(4, f"exit code {code} after SIGTERM")
             self._check_stopped()
             return
-        if world.until_close > 0.0 and world.is_started:
+        if not self._may_be_over and world.is_started and self._knows_time:
             open_orders = [o for s in world.symbols for o in world.engine.open_orders(s) if is_own(o)]
             held = {s: str(h) for s in world.symbols if (h := world.engine.account.held(s)) >= 1}
             if code == 1 or held or open_orders:
