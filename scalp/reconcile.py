@@ -39,6 +39,7 @@ BLIND_EVERY = 5.0  # seconds between listings while there are no order updates a
 START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
 LOOK_AGAIN = (5.0, 5.0, 5.0, 15.0, 15.0, 15.0, 30.0)  # seconds to the next look while something is in doubt
 RECENT = 120 * SECOND  # before the first listings: executions that these may not show yet
+BEFORE_OPEN = 6 * 3600 * SECOND  # nothing of the day was executed earlier
 EXECUTIONS_PATIENCE = 1.0  # seconds the first sells wait for those
 
 
@@ -195,12 +196,35 @@ class Reconciler:
             else:
                 later.append(report)
         is_settled = not early
+        listed = await self._without_contradicted(listed)
         for symbol in self._fleet.algos:
             orders = [*past[symbol], *listed.orders.get(symbol, ())]
             is_settled &= self._take_over(symbol, orders, listed, executions.get(symbol, []))
         for report in later:
             self._fleet.on_order_update(report)
         return is_settled
+
+    async def _without_contradicted(self, listed: Listings) -> Listings:
+        """More is listed than a sell has on offer: where today's executions say that all is on offer, that stands.
+
+        What is listed beyond it has to last, like every surplus.
+        """
+        on_offer = {symbol: _on_offer(orders) for symbol, orders in listed.orders.items()}
+        doubtful = [s for s, offered in on_offer.items() if 0 < offered < listed.position(s).qty]
+        session = self._fleet.session
+        if not doubtful or not self._knows_executions or session is None:
+            return listed
+        today = Activities(self._rest, session.open - BEFORE_OPEN, self._broker.counted)
+        try:
+            async with asyncio.timeout(EXECUTIONS_PATIENCE):
+                executions = await today.read()
+        except (*TROUBLES, TimeoutError):
+            return listed
+        positions = dict(listed.positions)
+        for symbol in doubtful:
+            if sum((done.signed for done in executions if done.symbol == symbol), ZERO) == on_offer[symbol]:
+                positions[symbol] = replace(positions[symbol], qty=on_offer[symbol])
+        return listed._replace(positions=positions)
 
     def _take_over(
         self, symbol: str, orders: Sequence[OrderReport], listed: Listings, executions: Sequence[OrderReport]
@@ -213,7 +237,7 @@ class Reconciler:
         newest = list({report.id: report for report in orders}.values())
         executions = [*executions, *_untold(newest, executions, listed.as_of)]
         sells = [report for report in newest if report.side == "sell" and report.status not in FINAL_STATUSES]
-        on_offer = sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
+        on_offer = _on_offer(newest)
         count = held_already(position.qty, executions, on_offer)
         missing = on_offer - position.qty - sum((executed(report) for report in executions[count:]), ZERO)
         if missing > 0 and all(_is_bots(report) for report in sells):
@@ -432,6 +456,12 @@ class Reconciler:
 def _is_bots(report: OrderReport) -> bool:
     """Sent by this program, in this run or an earlier one: its sells close what is held."""
     return report.client_order_id.startswith("scalp-")
+
+
+def _on_offer(orders: Sequence[OrderReport]) -> Decimal:
+    """Shares that sells still have to sell."""
+    sells = [report for report in orders if report.side == "sell" and report.status not in FINAL_STATUSES]
+    return sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
 
 
 def _untold(

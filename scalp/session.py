@@ -273,13 +273,16 @@ class TradingSession:
             try:
                 past = fills(e for e in await activities.read() if e.id not in self.reconciler.news_at_start)
                 break
-            except TROUBLES as error:
-                log.warning("no buys: today's fills, which the rails need: %s", error)
-            try:
-                past = await self._fills_by_orders(session)
-                break
-            except TROUBLES as error:
-                log.warning("no buys: today's orders, which the rails need: %s; again in %.0f s", error, wait)
+            except (Unreachable, OutcomeUnknown) as error:
+                log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", error, wait)
+            except Refused as refusal:
+                # The account has no activities to show: its orders tell nearly as much.
+                try:
+                    past = await self._fills_by_orders(session)
+                    break
+                except TROUBLES as error:
+                    log.warning("no buys: today's fills, which the rails need: %s, %s; again in %.0f s",
+                                refusal, error, wait)  # fmt: skip
             rails.judge_by_own()
             self.fleet.obey(rails)
             await asyncio.sleep(wait)
