@@ -36,6 +36,7 @@ from scalp.messages import (
     SECOND,
     Action,
     AskLastTrade,
+    AskOrder,
     Bar,
     CancelOrder,
     OrderReport,
@@ -223,6 +224,8 @@ class ScalpAlgo:
                 if order.status == "rejected" or (order.type == "market" and not may_sell):
                     self.exits.on_refused(order.status, at)
         actions = self._decide(at, f"{order.side} {order.status}", may_sell)
+        if not order.is_priced and change.new_qty and order.id:
+            actions = [*actions, AskOrder(self.symbol, order.id)]
         is_stray = was_given_up and order.side == "buy" and order is not self.order and not order.has_ended
         if is_stray and self.ledger.position >= 0 and at > order.cancel_sent_at:
             # It arrived after all, and nobody waits for it any more: one order at work, never two.

@@ -185,6 +185,7 @@ class Fleet:
         if report.replaced_by:
             self._reconcile(f"an order of {report.symbol} was replaced")
         elif algo.ledger.question:
+            algo.forbid_buys("doubt", f"it is not known {algo.ledger.question}")
             self._reconcile(algo.ledger.question)
 
     def on_updates_up(self) -> None:

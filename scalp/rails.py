@@ -31,6 +31,7 @@ class _Book:
     is_taken: bool = False  # anything held or being bought
     held_since: int = 0  # exchange time, ns; 0: nothing is held
     base: Decimal = ZERO  # of the ledger's realised profit: what was there before the position held now
+    last_base: Decimal = ZERO  # the same of the position before: a price of it may be put right later
     lost_at: int = 0  # when a position was last closed at a loss
     result: Decimal = ZERO  # dollars since the process began, realised and open
     stop_at: Decimal = ZERO  # a last trade at or under this price is a stop loss
@@ -144,7 +145,11 @@ class Rails:
         if not is_held and book.held_since:
             if ledger.realised - book.base < A_LOSS:
                 book.lost_at = at
-            book.held_since, book.base = 0, ledger.realised
+            book.held_since, book.last_base, book.base = 0, book.base, ledger.realised
+        elif not is_held and ledger.realised != book.base:
+            if ledger.realised - book.last_base < A_LOSS:
+                book.lost_at = at
+            book.base = ledger.realised
         elif is_held and not book.held_since:
             book.held_since = at
         if self.limits.stop_loss is not None:

@@ -438,7 +438,8 @@ class Reconciler:
             self._fleet.on_position(position, as_of)
         elif verdict is Verdict.SURPLUS:
             self._fleet.on_surplus(position, as_of)
-        self._fleet.algos[symbol].allow_buys("doubt")
+        if not ledger.question:
+            self._fleet.algos[symbol].allow_buys("doubt")
         return True
 
     def _doubt(self, symbol: str, why: str) -> None:

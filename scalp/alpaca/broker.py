@@ -31,6 +31,7 @@ ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was accepted; the stre
 ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has told of its end
 # Seconds for which a buy must be absent, lest it is still on its way: by one source alone, by id and in the listing.
 ABSENT_FOR = (30.0, 5.0)
+ASK_PRICE_AFTER = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds, one after the other
 UNWANTED_FOR = 10.0  # seconds at most that the exit that goes instead waits for a sell of unknown outcome
 LISTED_SINCE = 120 * SECOND  # before an order was sent: how far back the listing goes in which it is looked for
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
@@ -394,7 +395,13 @@ class AlpacaBroker:
                 self._desk.on_mute_updates()
 
     async def _ask(self, action: AskOrder) -> None:
-        await self.ask(action.symbol, action.id)
+        """Ask by id, and again while no answer tells at what price it was filled."""
+        for pause in ASK_PRICE_AFTER:
+            await asyncio.sleep(pause)
+            await self.ask(action.symbol, action.id)
+            order = self._desk.find_order(action.symbol, action.id)
+            if order is None or order.is_priced:
+                return
 
     async def _ask_last_trade(self, action: AskLastTrade) -> None:
         try:
