@@ -428,6 +428,9 @@ class Ledger:
 
         Both ways alike: where a sell is told of before the buy it closes, the profit comes with the buy.
         """
+        if order.side == "sell" and order.is_bots and not order.is_own and self.position < qty:
+            # A sell of an earlier run closes what is held: what it sold was held, whatever was listed.
+            self.position, self.entry_price = qty, self.entry_price if self.position > 0 else price
         before = self.position
         after = before + qty if order.side == "buy" else before - qty
         entry = price if self.entry_price is None else self.entry_price

@@ -33,6 +33,7 @@ log = logging.getLogger("scalp.reconcile")
 TROUBLES = (Unreachable, OutcomeUnknown, Refused)
 
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
+MOST_BY_ID = 20  # orders asked for by id in one look where the listing fails
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
 PRICE_PATIENCE = 1.0  # seconds
 BLIND_EVERY = 5.0  # seconds between listings while there are no order updates and something may need an exit
@@ -306,7 +307,7 @@ class Reconciler:
         try:
             listed = await self._list()
         except TROUBLES:
-            await self._weigh_positions_alone()
+            await self._go_by_the_rest()
             raise
         for reports in listed.orders.values():
             for report in reports:
@@ -340,8 +341,12 @@ class Reconciler:
             is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
 
-    async def _weigh_positions_alone(self) -> None:
-        """The open orders cannot be listed: what is held beyond the ledger's idea may be believed all the same."""
+    async def _go_by_the_rest(self) -> None:
+        """A listing cannot be had: orders that work are asked for by id, and positions are weighed alone."""
+        working = [(s, o.id) for s, algo in self._fleet.algos.items() for o in algo.ledger.open_orders if o.id]
+        for symbol, order_id in working[:MOST_BY_ID]:
+            await self._broker.room()
+            await self._broker.ask(symbol, order_id)
         versions = {symbol: algo.ledger.version for symbol, algo in self._fleet.algos.items()}
         as_of = self._clock.now()
         with contextlib.suppress(*TROUBLES):
