@@ -210,6 +210,9 @@ class Ledger:
         if new_qty and report.at is not None and report.at < self.adopted_at:
             self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
+        if order.side == "sell" and order.is_bots and order.id and order.remaining is not None:
+            # The broker takes no sell that closes more than is held: what it has on offer is no mere claim.
+            self.claimed = min(self.claimed, max(self.position - order.remaining, ZERO))
         moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)
         if moved:
             self.version += 1
@@ -344,7 +347,7 @@ class Ledger:
         if total <= order.filled_qty:
             return self._not_assumed(order, report, is_known, execution)
         added = total - order.filled_qty
-        if order.is_late and added > (fresh := self._fresh_of_late(report, execution)):
+        if order.is_late and added > (fresh := self._fresh_of_late(order, report, execution, added)):
             # All but what was certainly executed after the adoption is thought to be in the position.
             order.filled_qty = order.assumed = total - fresh
             order.is_late = not fresh
@@ -364,8 +367,11 @@ class Ledger:
         order.filled_qty = total
         return added, price
 
-    def _fresh_of_late(self, report: OrderReport, execution: Decimal) -> Decimal:
-        return execution if report.at is not None and report.at > self.adopted_at else ZERO
+    def _fresh_of_late(self, order: Order, report: OrderReport, execution: Decimal, added: Decimal) -> Decimal:
+        """How many of `added` shares of an order that is older than the adopted position are certainly not in it."""
+        if report.at is None or report.at <= self.adopted_at:
+            return ZERO
+        return max(execution, added - max(self.adopted, ZERO)) if order.side == "buy" else execution
 
     def _not_assumed(
         self, order: Order, report: OrderReport, is_known: bool, execution: Decimal

@@ -38,7 +38,8 @@ ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-After, and questions without an answer
 EXIT_PAUSE = 2.0  # seconds an exit or a cancel waits at most after a 429, whatever it says
-CANCEL_TRIES = (0.5, 1.0, 2.0, 4.0)  # seconds after a cancel that was refused or broke off, while the order works
+# Seconds after a cancel that was refused or broke off, while the order works.
+CANCEL_TRIES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 MUTE_AGAIN = 120.0  # seconds between two reconnections of a stream for being mute
 ROOM_EVERY = 0.25  # seconds between looks whether the budget has room
 LONGEST_ROOM_WAIT = 60  # seconds a question waits for that: by then the minute is another
