@@ -12,6 +12,8 @@ the shares held. This module weighs the claims about positions and orders:
     an order's growth was counted that
       the adopted position held already   believed
     more is listed, for a minute          believed, and only adds: it is offered when the exit that works has ended
+    no more of what a listing alone had
+      told of, for a minute               believed, unless the broker has taken a sell of it
     more is listed, just as it was before
       the bot's own executions            not believed: the listing is behind
     less is listed                        not believed, however long it lasts
@@ -50,12 +52,12 @@ class Verdict(enum.Enum):
 
 
 class Doubt(Struct):
-    """A difference between the listed position and the ledger's, since it was first seen as it is (ns)."""
+    """A difference between the listed position and the ledger's, and how it has stood."""
 
     listed: Decimal
     held: Decimal
     sold: Decimal  # by the ledger until then: a listing that lags behind a sell shows more than is held
-    since: int
+    seen: list[tuple[int, Decimal]]  # when (ns) how much more (or less) was listed, oldest first
 
 
 class Absence(Struct):
@@ -71,6 +73,7 @@ class Evidence:
     def __init__(self) -> None:
         self._doubts: dict[str, Doubt] = {}
         self._absences: dict[str, Absence] = {}
+        self.surplus = ZERO  # of the last verdict SURPLUS: what is to be added (or, below zero, given up)
 
     def weigh(
         self, ledger: Ledger, listed: PositionReport, as_of: int, transferred: Decimal, knows_executions: bool
@@ -84,22 +87,31 @@ class Evidence:
             self._doubts.pop(ledger.symbol, None)
             return Verdict.AGREES
         doubt = self._doubts.get(ledger.symbol)
-        if doubt is None or (doubt.listed - doubt.held, doubt.sold) != (surplus, ledger.shares_sold):
-            doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, as_of)
+        is_same = doubt is not None and doubt.sold == ledger.shares_sold and (
+            doubt.listed - doubt.held == surplus or min(doubt.listed - doubt.held, surplus) > 0
+        )
+        if doubt is None or not is_same:
+            doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, [])
         doubt.listed, doubt.held = listed.qty, ledger.position
-        stood = as_of - doubt.since
+        doubt.seen.append((as_of, surplus))
+        stood = as_of - doubt.seen[0][0]
         if surplus == transferred:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus < 0:
             # What a listing alone added, a listing may take away.
-            is_taken_back = surplus == -ledger.claimed and stood >= LOOK_AGAIN
+            is_taken_back = -surplus <= ledger.claimed and stood >= SURPLUS_STANDS
+            self.surplus = surplus
             return self._settled(ledger, Verdict.SURPLUS) if is_taken_back else Verdict.DOUBT
         is_behind = knows_executions and listed.qty in ledger.positions_before
-        if stood >= SURPLUS_STANDS and not is_behind:
-            return self._settled(ledger, Verdict.SURPLUS)
-        return Verdict.DOUBT
+        if stood < SURPLUS_STANDS or is_behind:
+            return Verdict.DOUBT
+        # What was listed at every look of the last minute, and at the one before that, has stood.
+        before = [number for number, (at, _) in enumerate(doubt.seen) if as_of - at >= SURPLUS_STANDS][-1]
+        self.surplus = least = min(more for _, more in doubt.seen[before:])
+        doubt.seen = [(at, more - least) for at, more in doubt.seen[before:] if more > least]
+        return Verdict.SURPLUS if doubt.seen else self._settled(ledger, Verdict.SURPLUS)
 
     def is_in_doubt(self, symbol: str) -> bool:
         """Whether the last listing that was weighed differed, and was not believed."""

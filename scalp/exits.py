@@ -26,6 +26,7 @@ from scalp.ledger import ZERO, Ledger, Order
 from scalp.messages import SECOND, AskOrder, CancelOrder, OrderType
 
 CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
+ASK_AGAIN = 30 * SECOND
 CAUSED_BY_FILL = 10 * SECOND  # a sell refused so soon after a fill: the broker may not see the position yet
 PASSING_RETRIES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds, of what may pass soon
 FIRST_RETRY, LONGEST_RETRY = 30 * SECOND, 960 * SECOND  # of what lasts: 30 s, 60 s, 120 s, ...
@@ -74,6 +75,7 @@ class ExitPlan:
         self._passing = self._lasting = 0  # refusals in a row
         self._stuck = 0  # market exits in a row that did not fill
         self._asked: Order | None = None  # the market exit that was looked at by id
+        self._asked_at: dict[str, int] = {}  # broker's order id -> when it was asked for last
         self._covered_version = -1  # of the ledger, in which every share is on offer
         self._bought_at = 0  # when shares came last
         self.is_blind = False  # no market data come: whether the symbol trades is not known
@@ -128,6 +130,11 @@ class ExitPlan:
             return is_out or (not orders and not self._ledger.whole_shares)
         sells = self._sells
         return not self._ledger.whole_shares or any(not order.cancel_sent_at for order in sells)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a sell has not been answered for yet."""
+        return any(not order.id for order in self._sells)
 
     def due_at(self, at: int) -> int:
         """When the plan wants to be asked for steps again, if nothing happens before; 0: not at all.
@@ -227,9 +234,14 @@ class ExitPlan:
             if order.remaining is None:
                 return []
             offered += order.remaining
-        if abs(ledger.position - ledger.unoffered - offered) < 1:
+        over = offered - (ledger.position - ledger.unoffered)
+        if abs(over) < 1:
             self._covered_version = ledger.version
             return []
+        strangers = [order for order in self._sells if order is not sell and not order.is_own and order.id]
+        if over > 0 and strangers:
+            # The broker holds shares for each of them: what is told of an order of an earlier run, or by hand, is old.
+            return self._ask(strangers, at)
         return self._cancel([sell], at)
 
     def _at_market(self, printed_at: int, closes_at: int, at: int) -> list[Step]:
@@ -278,6 +290,11 @@ class ExitPlan:
             and order.remaining is not None
             and abs(order.remaining - self._ledger.position) < 1
         )
+
+    def _ask(self, orders: Sequence[Order], at: int) -> list[Step]:
+        due = [order for order in orders if at - self._asked_at.get(order.id, 0) >= ASK_AGAIN]
+        self._asked_at.update((order.id, at) for order in due)
+        return [AskOrder(order.symbol, order.id) for order in due]
 
     @property
     def _sells(self) -> list[Order]:

@@ -210,9 +210,7 @@ class Ledger:
         if new_qty and report.at is not None and report.at < self.adopted_at:
             self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
-        if order.side == "sell" and order.is_bots and order.id and order.remaining is not None:
-            # The broker takes no sell that closes more than is held: what it has on offer is no mere claim.
-            self.claimed = min(self.claimed, max(self.position - order.remaining, ZERO))
+        self._prove_claims(order)
         moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)
         if moved:
             self.version += 1
@@ -234,13 +232,15 @@ class Ledger:
         """
         self.position = self.adopted = qty
         self.entry_price = entry_price if qty else None
-        self.claimed = self.unoffered = self.overlap = self._unexplained = ZERO
+        self.claimed = max(qty, ZERO)  # until the broker takes a sell of them
+        self.unoffered = self.overlap = self._unexplained = ZERO
         self.positions_before.clear()
         self.adopted_at = at
         self._explained.update(executions)
         for order in self._orders:
             order.assumed, order.is_late = order.filled_qty, False
             order.executions.clear()  # which of them are in the position is said by `executions` alone
+            self._prove_claims(order)
         self.version += 1
 
     def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
@@ -266,6 +266,11 @@ class Ledger:
         self._unexplained -= explained
         self.claimed = max(self.claimed - explained, ZERO)
         return explained
+
+    def _prove_claims(self, order: Order) -> None:
+        """The broker takes no sell of ours that closes more than is held: what it has on offer is no mere claim."""
+        if order.side == "sell" and order.is_bots and order.id and order.remaining and not order.has_ended:
+            self.claimed = min(self.claimed, max(self.position - order.remaining, ZERO))
 
     def are_offered(self) -> None:
         """What listings alone told of is on offer with the rest from here on."""

@@ -333,7 +333,11 @@ class Reconciler:
             elif ledger.question or listed.position(symbol).qty != ledger.position:
                 if ledger.version == version or ledger.question:
                     questions.append(symbol)
-                # Where something happened since the listings were asked for they prove nothing.
+                else:
+                    self._looks = 0
+                # Where something happened since the listings were asked for they prove nothing: look again soon.
+                if listed.position(symbol).qty != ledger.position:
+                    self._doubt(symbol, "the listed position differs")
                 is_settled = False
             else:
                 self._weigh(ledger, listed.position(symbol), listed.as_of, ZERO)
@@ -442,7 +446,7 @@ class Reconciler:
         if verdict is Verdict.EXPLAINED:
             self._fleet.on_position(position, as_of)
         elif verdict is Verdict.SURPLUS:
-            self._fleet.on_surplus(position, as_of)
+            self._fleet.on_surplus(replace(position, qty=held + self._evidence.surplus), as_of)
         if not ledger.question:
             self._fleet.algos[symbol].allow_buys("doubt")
         return True

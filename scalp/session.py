@@ -357,7 +357,7 @@ class TradingSession:
         self._heartbeat.look(at)
         # A checkup may have waited for the clock, and the next one did not.
         every = LATE_LOOK_EVERY if at >= session.liquidate_at else CHECKUP_EVERY
-        if self._is_due(self._looked_at, every - CLOCK_PATIENCE):
+        if self._is_due(self._looked_at, every - CLOCK_PATIENCE if at < session.liquidate_at else every):
             self._looked_at = self._loop.time()
             self.reconciler.request("checkup")
         return True
@@ -382,7 +382,9 @@ class TradingSession:
                 self.fleet.cancel_buys()
             plans = [algo.exits for algo in self.fleet.algos.values() if not algo.exits.is_in_order]
             # An exit in the middle of being replaced by another is seen through; all else has a few seconds.
-            is_replacing = any(plan.is_under_way and plan.retry_at <= self.clock.now() for plan in plans)
+            is_replacing = any(
+                plan.is_sending or (plan.is_under_way and plan.retry_at <= self.clock.now()) for plan in plans
+            )
             has_buys = any(algo.state is BUY_SUBMITTED for algo in self.fleet.algos.values())
             is_waiting = bool(plans) or (has_buys and self.settings.on_exit == "cancel-buys")
             if not is_waiting or self._loop.time() >= (latest if is_replacing else deadline):

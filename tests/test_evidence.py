@@ -34,8 +34,9 @@ def test_sources_that_agree_leave_no_doubt() -> None:
     assert evidence.doubts == []
 
 
-def test_less_listed_is_never_believed() -> None:
-    evidence, book = Evidence(), ledger(5)
+def test_less_listed_than_executions_tell_is_never_believed() -> None:
+    evidence, book = Evidence(), ledger(0)
+    book.merge(BrokerOrder("b1", qty=Decimal(5), submitted_at=NOW).report("fill", 5, 100, at=NOW))
     assert [weigh(evidence, book, 0, minute * 60) for minute in range(300)] == ["doubt"] * 300
 
 
@@ -49,7 +50,7 @@ def test_the_minute_begins_anew_when_anything_changes(change: str) -> None:
     evidence, book = Evidence(), ledger(5)
     assert weigh(evidence, book, 9, 0) == "doubt"
     if change == "listing":
-        assert weigh(evidence, book, 8, 30) == "doubt"
+        assert weigh(evidence, book, 4, 30) == "doubt"
     elif change == "agreement":
         assert weigh(evidence, book, 5, 30) == "agrees"
     else:
@@ -85,9 +86,22 @@ def test_a_claim_may_be_taken_back_by_a_claim() -> None:
     book.claim(Decimal(4), Decimal(90), NOW)
     assert (book.position, book.entry_price) == (9, 100)
     assert weigh(evidence, book, 5, 0) == "doubt"
-    assert weigh(evidence, book, 5, 5) == Verdict.SURPLUS.value
-    assert weigh(evidence, book, 4, 6) == "doubt"  # one less than executions tell of
-    assert weigh(evidence, book, 4, 600) == "doubt"
+    assert weigh(evidence, book, 5, 59) == "doubt"
+    assert weigh(evidence, book, 5, 60) == Verdict.SURPLUS.value
+    assert evidence.surplus == -4
+
+
+def test_what_the_broker_took_a_sell_of_is_no_claim_any_more() -> None:
+    evidence, book = Evidence(), ledger(5)
+    book.merge(BrokerOrder("s1", "sell", Decimal(5), client_order_id="scalp-AAPL-1-1").report("new"))
+    assert [weigh(evidence, book, 0, after) for after in (0, 60, 600)] == ["doubt"] * 3
+
+
+def test_of_a_surplus_that_grows_the_least_has_stood() -> None:
+    evidence, book = Evidence(), ledger(5)
+    assert [weigh(evidence, book, listed, after) for listed, after in ((9, 0), (8, 20), (12, 40))] == ["doubt"] * 3
+    assert weigh(evidence, book, 15, 60) == "surplus"
+    assert evidence.surplus == 3
 
 
 def test_an_execution_of_before_the_adopted_position_may_be_in_it() -> None:
