@@ -488,7 +488,9 @@ class Fleet:
             return
         self._note_due(algo)
         needed = 0
-        if algo.state is TO_SELL or (algo.state is SELL_SUBMITTED and order is not None and not order.id):
+        if algo.exits.plan.is_at_market and algo.state is not TO_BUY:
+            needed = 2
+        elif algo.state is TO_SELL or (algo.state is SELL_SUBMITTED and order is not None and not order.id):
             needed = 1
         elif algo.state is BUY_SUBMITTED and order is not None and order.client_order_id not in self._unsent:
             needed = 2

@@ -32,6 +32,7 @@ log = logging.getLogger("scalp.reconcile")
 
 TROUBLES = (Unreachable, OutcomeUnknown, Refused)
 
+AT_MOST_EVERY = 2.0  # seconds between two looks, however often somebody asks, once requests get short
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
 MOST_BY_ID = 20  # orders asked for by id in one look where the listing fails
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
@@ -71,6 +72,7 @@ class Reconciler:
         self._told_of: set[str] = set()  # executions that the ledgers have heard of
         self.news_at_start: set[str] = set()  # executions of before the start that the first listings did not show yet
         self._unlisted: set[str] = set()  # symbols whose row could not be read at the start
+        self._looked_at = float("-inf")  # when the last look was over, loop time
         self._looks = 0  # in a row that left something in doubt
         self._said: set[str] = set()
         self._updates_epoch = 0
@@ -92,6 +94,8 @@ class Reconciler:
         while True:
             if not await self._is_due():
                 continue
+            if not self._broker.has_plenty:
+                await asyncio.sleep(max(self._looked_at + AT_MOST_EVERY - asyncio.get_running_loop().time(), 0.0))
             self._wanted.clear()
             try:
                 is_settled = await self.reconcile()
@@ -147,6 +151,7 @@ class Reconciler:
                 is_settled = await self._compare()
             if epoch == self._updates_epoch:
                 self._fleet.see("reconciled", "")
+            self._looked_at = asyncio.get_running_loop().time()
             return is_settled
 
     async def _list(self) -> Listings:
@@ -395,7 +400,7 @@ class Reconciler:
         await self._broker.room()
         await self._hear_executions(symbols)
         transfers = []
-        if self._knows_executions and any(self._evidence.is_in_doubt(symbol) for symbol in symbols):
+        if self._looks > 1 and self._knows_executions and any(map(self._evidence.is_in_doubt, symbols)):
             with contextlib.suppress(*TROUBLES):
                 transfers = await self._activities.transfers(min(self._ledger(s).adopted_at for s in symbols))
         is_settled = True

@@ -131,6 +131,11 @@ class AlpacaBroker:
         finally:
             self._budget.answered()
 
+    @property
+    def has_plenty(self) -> bool:
+        """More than half of the minute's requests are left."""
+        return self._budget.has_plenty
+
     async def room(self) -> None:
         """Wait until the budget has room for what is not urgent."""
         await self._room(lambda: self._budget.allows_rest)

@@ -71,9 +71,13 @@ class Hindrances:
 
     def on_answer(self, call: Call, status: int, body: bytes) -> None:
         """An answer reached the bot: a definite no keeps it waiting for its next try."""
+        now = self._world.elapsed
+        if status == 429:
+            # The account's limit is one for all requests.
+            for way in ("send", "ask", "claims", "start", "activities"):
+                self.note(way, now + LIMIT_FELT)
         if call.method == "GET":
             return
-        now = self._world.elapsed
         if status == 429:
             self.note_sending(call.symbol, now + LIMIT_FELT)
         elif call.method == "DELETE" and 400 <= status < 500:
