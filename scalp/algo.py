@@ -27,7 +27,7 @@ import pandas as pd
 
 from scalp.bars import SessionBars
 from scalp.clock import Session
-from scalp.exits import CANCEL_AGAIN, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
+from scalp.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
 from scalp.last_trade import Prints
 from scalp.ledger import LOST, REFUSED, Change, Ledger, Order
 from scalp.lines import Lines, Log
@@ -240,6 +240,7 @@ class ScalpAlgo:
         self.ledger.end(order, REFUSED)
         if order.side == "sell":
             wait = self.exits.on_refused(why, at) / SECOND
+            self.ledger.is_denied |= any(words in why.lower() for words in NO_SHARES)
             if wait in PASSING_RETRIES and not self.exits.plan.is_at_market:
                 self._log.info("sell of %s refused, which may pass: %s; again in %.2f s", order.qty, why, wait)
             else:

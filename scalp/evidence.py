@@ -101,7 +101,7 @@ class Evidence:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus < 0:
             # What a listing alone added, a listing may take away.
-            is_taken_back = -surplus <= ledger.claimed and stood >= SURPLUS_STANDS
+            is_taken_back = -surplus <= ledger.refutable and stood >= SURPLUS_STANDS
             self.surplus = surplus
             return self._settled(ledger, Verdict.SURPLUS) if is_taken_back else Verdict.DOUBT
         is_behind = knows_executions and listed.qty in ledger.positions_before

@@ -36,7 +36,8 @@ NO_RESEND_BEFORE_CLOSE = 20 * SECOND
 DRIVE_EVERY = SECOND  # while a plan is under way
 
 # What a refusal of a sell says when it is about shares or orders as the broker sees them just now.
-MAY_PASS = ("insufficient qty", "available", "intent mismatch", "position does not exist", "wash trade", "not found")
+NO_SHARES = ("insufficient qty", "intent mismatch", "position does not exist")
+MAY_PASS = (*NO_SHARES, "available", "wash trade", "not found")
 LASTS = ("tradable", "not active", "restricted", "authorized", "not allowed", "suspended", "forbidden", "blocked")
 
 

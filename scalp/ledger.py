@@ -113,6 +113,8 @@ class Ledger:
         self._explained: set[str] = set()  # ids of the executions that are in an adopted position
         self.claimed = ZERO  # shares of the position that a listing alone claims, beyond what executions explain
         self.unoffered = ZERO  # those of them that wait for the end of the sell that works
+        self.unproven = ZERO  # shares of the adopted position of which the broker has taken no sell yet
+        self.is_denied = False  # it refused one for lack of shares
         self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions were not told of yet
         self._claimed_at = 0  # as of when they were listed, exchange time, ns
         self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
@@ -232,8 +234,8 @@ class Ledger:
         """
         self.position = self.adopted = qty
         self.entry_price = entry_price if qty else None
-        self.claimed = max(qty, ZERO)  # until the broker takes a sell of them
-        self.unoffered = self.overlap = self._unexplained = ZERO
+        self.claimed = self.unoffered = self.overlap = self._unexplained = ZERO
+        self.unproven, self.is_denied = max(qty, ZERO), False
         self.positions_before.clear()
         self.adopted_at = at
         self._explained.update(executions)
@@ -260,17 +262,25 @@ class Ledger:
 
     def _explains_claim(self, order: Order, report: OrderReport, qty: Decimal) -> Decimal:
         """How many of `qty` shares just told of a listing had told of before: they are held already."""
-        if not qty or order.side != "buy" or report.at is None or report.at > self._claimed_at:
+        at = order.submitted_at if report.at is None else report.at
+        if not qty or order.side != "buy" or at > self._claimed_at:
             return ZERO
         explained = min(qty, self._unexplained)
         self._unexplained -= explained
         self.claimed = max(self.claimed - explained, ZERO)
+        self.unoffered = max(self.unoffered - explained, ZERO)
         return explained
 
     def _prove_claims(self, order: Order) -> None:
         """The broker takes no sell of ours that closes more than is held: what it has on offer is no mere claim."""
         if order.side == "sell" and order.is_bots and order.id and order.remaining and not order.has_ended:
-            self.claimed = min(self.claimed, max(self.position - order.remaining, ZERO))
+            beyond = max(self.position - order.remaining, ZERO)
+            self.claimed, self.unproven, self.is_denied = min(self.claimed, beyond), min(self.unproven, beyond), False
+
+    @property
+    def refutable(self) -> Decimal:
+        """Shares that a listing without them may take away: a listing alone, and nobody else, has told of them."""
+        return self.claimed + (self.unproven if self.is_denied else ZERO)
 
     def are_offered(self) -> None:
         """What listings alone told of is on offer with the rest from here on."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 LOT = Decimal(2000)
 QUICK = 1.5  # seconds from the facts to the order at the exchange, a cancel before it included
 LEARN = 45.0  # seconds in which a checkup, its listings and its questions tell what no update told
-EXPLAIN = 135.0  # the same without activities: what has stood for a minute is believed
+# The same without activities: what has stood for a minute is believed, and what comes or is sold meanwhile begins anew.
+EXPLAIN = 210.0
 START = 12.0  # seconds a new process needs to read what is held, if nobody hinders it
 BUY_LIFETIME, CHECKUP = 120.0, 30.0
 LIQUIDATION = 300.0  # seconds before the close
@@ -204,6 +205,7 @@ class Invariants:
             # Some of a buy's shares may wait for the rest of it, until it is cancelled for its age.
             oldest = (min(o.submitted_at for o in buys) - world.start) / SECOND
             waits = max(oldest + BUY_LIFETIME, world.bot_since + START) + CHECKUP + QUICK * 2
+            waits += CLOCK_MOVES if world.hindrances.leaps_until > world.bot_since else 0.0
             until = max(until, min(waits, max(self.liquidates_at, since) + 2 * QUICK))
         if now > until:
             what = "not for sale at market" if is_liquidation else "not on offer"
@@ -220,6 +222,7 @@ class Invariants:
                 continue
             age = now - max((order.submitted_at - world.start) / SECOND, world.bot_since + START)
             late = max(now - age + BUY_LIFETIME + CHECKUP, self.excused_until(symbol, 0.0) + CHECKUP)
+            late += CLOCK_MOVES if world.hindrances.leaps_until > world.bot_since else 0.0
             if order.side == "buy" and now > late + BEGINNING:
                 self._fail(2, f"{symbol}: a buy has worked for {age:.0f} s")
             if order.type != "market" or order.id not in world.fills.stuck or world.engine.is_halted(symbol):
