@@ -1,28 +1,50 @@
 """`python -m scalp.flatten SYMBOL ...`: cancel every order and sell every whole share in them, when the bot is dead.
 
-REST only: a bot that hangs may still hold the account's one stream connection. Only the named symbols are touched, and
-no request that changes anything ever concerns the whole account.
+It states the plan `FLATTEN`, and leaves the rest to the bot's own parts: state machines that never see a bar, their
+exit plans, the broker's side of an order, and the reconciler, which is asked again and again here, because no stream
+tells of fills. REST only: a bot that hangs may still hold the account's one stream connection. Only the named symbols
+are touched, and no request that changes anything ever concerns the whole account.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalp.alpaca.rest import AlpacaREST, RateLimited
-from scalp.clock import QUIET_BEFORE_CLOSE, MarketClock
+from scalp.algo import ScalpAlgo
+from scalp.alpaca.activities import Activities, Execution
+from scalp.alpaca.broker import AlpacaBroker
+from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.rest import AlpacaREST, Clock, RateLimited
+from scalp.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
 from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
-from scalp.messages import FINAL_STATUSES, OrderReport, SubmitOrder
+from scalp.exits import CANCEL_AGAIN, Plan, cancel
+from scalp.fleet import Fleet
+from scalp.hours import Calendar
+from scalp.ledger import ZERO
+from scalp.messages import Action, CancelOrder, SubmitOrder
+from scalp.reconcile import TROUBLES, Reconciler
 from scalp.settings import Endpoints, LineParser, read_endpoints, read_symbols
 
 PATIENCE = 120.0  # seconds; with many symbols the limit of requests a minute may need a second minute
 LOOK_EVERY = 1.0
-SURE_AFTER = 5.0  # seconds: listings lag, so that what they say must last; also between two tries of what was refused
+DOUBT_EVERY = 3.0  # the same while nothing can be done, and only the sources differ
+DRIVE_EVERY = 0.25
+SURE_AFTER = 5.0  # seconds for which ledgers and listings must agree that nothing is left
+LONGEST_PAUSE = 3.0  # seconds between two looks after a 429, whatever it says
+FEW = 20  # symbols: their orders are asked for by id too
+AT_ONCE = 50  # symbols that begin to be left after one look
+LONGEST_WINDOW = 60.0  # seconds, of the request limit
+ROOM_FOR_LISTINGS = 20  # requests of a minute that cancels and sells leave for what tells of them
+KEYS_REFUSED = (401, 403)
+# Loggers whose lines are this command's too; what the state machines say of themselves is told in its own words.
+TELLING = ("scalp.broker", "scalp.reconcile", "scalp.fleet")
 
 
 class Left(NamedTuple):
@@ -32,152 +54,313 @@ class Left(NamedTuple):
     stuck: list[str]  # shares that are not sold here and now
 
 
+class Leaving(Fleet):
+    """A fleet that is left one symbol after another, and tells what was refused."""
+
+    tell: Callable[[str], None]
+
+    def leave(self, symbol: str) -> None:
+        self._handle(symbol, lambda algo, at: algo.leave(Plan.FLATTEN, "told to flatten", at))
+
+    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
+        self.tell(f"{symbol}: refused: {why}")
+        super().on_submit_refused(symbol, client_order_id, why)
+
+
+class Sparing(RequestBudget):
+    """That of many symbols: one listing tells of all their orders, a question by id of one."""
+
+    @property
+    def allows_question(self) -> bool:
+        return False
+
+
 class Flattener:
-    """Cancels, sells, and looks again until nothing is left or its patience ends; `say` gets every line."""
+    """States the plan and looks again until it is done or its patience ends; `say` gets every line."""
 
     def __init__(self, rest: AlpacaREST, symbols: Sequence[str], say: Callable[[str], None]) -> None:
         self._rest = rest
         self._symbols = symbols
         self._say = say
         self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + PATIENCE
+        self._overtime = self._deadline + 2 * SURE_AFTER  # what is gone by then has its time to be confirmed
         self._clock = MarketClock(self._loop.time)
-        self._sells_until = 0  # exchange time, ns; 0: the market is closed
-        self._exits: dict[str, SubmitOrder] = {}  # symbol -> the market sell sent last, until it is known to be over
-        self._seen: dict[str, tuple[str, float]] = {}  # client order id -> what it was seen as, since when
-        self._not_before: dict[str, float] = {}  # broker's order id, or symbol to sell -> when to try again
+        self._calendar = Calendar(rest)
+        self._is_clock_in_doubt = False  # it says closed, and the calendar says open
+        self._waiting: list[str] = []  # symbols whose turn to be left has not come: see `_take_turns`
+        self._turn_at = self._loop.time()  # when the last one came
         self._told: set[str] = set()
-        self._count = 0
-        self._pause = LOOK_EVERY
+        # Set in `_begin`, once the exchange's time is known.
+        self._fleet: Leaving
+        self._broker: AlpacaBroker
+        self._reconciler: Reconciler
+        self._activities: Activities  # since the last midnight in New York
+        self._midnight: int
+        self._budget: RequestBudget
 
     async def run(self) -> bool:
-        """True when nothing is held or working any more. Raises Refused if a listing is, by wrong keys mostly."""
-        deadline = self._loop.time() + PATIENCE
-        left: Left | None = None
-        done_since: float | None = None
-        while self._loop.time() < deadline:
-            self._pause = LOOK_EVERY
-            try:
-                if not self._clock.is_set:
-                    await self._read_clock()
-                left = await self._look()
-            except (Unreachable, OutcomeUnknown) as error:
-                self._trouble("looking", error)
-                done_since = None
-            else:
-                if left.to_do:
-                    done_since = None
-                elif done_since is None:
-                    done_since = self._loop.time()
-                elif self._loop.time() - done_since >= SURE_AFTER:
-                    break
-            await asyncio.sleep(self._pause)
-        if left is None:
-            raise Unreachable(f"no orders and positions could be listed within {PATIENCE:.0f} s")
-        for line in (*left.to_do, *left.stuck):
-            self._say(f"left: {line}")
-        return done_since is not None and not left.stuck
+        """True when nothing is held or working any more. Raises UserError where the keys are refused."""
+        try:
+            await self._begin(await self._first_clock())
+            return await self._look_until_flat()
+        finally:
+            if hasattr(self, "_broker"):
+                await self._broker.close()
 
-    async def _read_clock(self) -> None:
+    # -- the start ----------------------------------------------------------------------------------------------------
+
+    async def _first_clock(self) -> Clock:
+        while self._loop.time() < self._deadline:
+            pause = LOOK_EVERY
+            try:
+                return await self._ask_clock()
+            except TROUBLES as error:
+                if isinstance(error, Refused) and error.status in KEYS_REFUSED:
+                    await self._check_keys(error)
+                pause = self._trouble("looking", error)
+            await asyncio.sleep(pause)
+        raise Unreachable(f"no orders and positions could be listed within {PATIENCE:.0f} s")
+
+    async def _ask_clock(self) -> Clock:
         asked = self._loop.time()
         clock = await self._rest.clock()
         self._clock.set(clock.timestamp, asked, self._loop.time())
-        if clock.is_open:
-            self._sells_until = clock.next_close - QUIET_BEFORE_CLOSE
-        else:
+        return clock
+
+    async def _check_keys(self, refusal: Refused) -> None:
+        """Raises UserError when a second request is refused like the first."""
+        try:
+            await self._rest.positions()
+        except Refused as error:
+            if error.status in KEYS_REFUSED:
+                raise UserError(
+                    f"Alpaca refused the keys ({refusal.status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY"
+                ) from None
+        except (Unreachable, OutcomeUnknown):
+            pass
+
+    async def _begin(self, clock: Clock) -> None:
+        """Put the bot's parts together and state the plan."""
+        now = self._clock.now
+        run = f"{now() // 1_000_000}-flatten"
+        algos = [ScalpAlgo(symbol, Decimal(0), run) for symbol in self._symbols]
+        self._fleet = Leaving(algos, now, self._perform)
+        self._fleet.tell = self._once
+        self._fleet.see("feed", "none is needed")  # so that nobody takes a symbol without prints for a halted one
+        budget = RequestBudget if len(self._symbols) <= FEW else Sparing
+        self._budget = budget(now, self._requests_to_come, longest_pause=LONGEST_PAUSE)
+        self._rest.on_rate_limit = self._budget.on_rate_limit
+        self._broker = AlpacaBroker(self._rest, self._budget, self._fleet, self._rest.latest_trade)
+        self._reconciler = Reconciler(self._fleet, self._broker, self._rest, self._clock)
+        self._midnight = nanoseconds(new_york(now()).replace(hour=0, minute=0, second=0, microsecond=0))
+        self._activities = Activities(self._rest, self._midnight, self._broker.counted)
+        if self._may_sell_by(clock):
+            self._sell_until(clock.next_close)
+            return
+        # Nothing is sold: the plan that the end of a session brings.
+        self._begin_session(now())
+        with contextlib.suppress(*TROUBLES):
+            await self._broker.counted(self._calendar.read(now()))
+        self._is_clock_in_doubt = not clock.is_open and self._calendar.covers(now() + QUIET_BEFORE_CLOSE)
+        if self._is_clock_in_doubt:
+            self._say("the clock says closed, the calendar open: orders are cancelled, and the clock is asked again")
+        elif not clock.is_open:
             self._say("the market is closed: orders are cancelled, but nothing is sold (it would be at the next open)")
 
-    @property
-    def _may_sell(self) -> bool:
-        return self._clock.now() < self._sells_until
+    def _may_sell_by(self, clock: Clock) -> bool:
+        return clock.is_open and self._clock.now() < clock.next_close - QUIET_BEFORE_CLOSE
 
-    async def _look(self) -> Left:
-        """One round: list, cancel, sell. Returns what was still there."""
-        orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
-        for order in (await self._rest.open_orders(self._symbols)).rows:
-            if order.symbol in self._symbols and order.id:
-                orders[order.symbol].append(order)
-        held = {p.symbol: p.qty for p in (await self._rest.positions()).rows if p.symbol in self._symbols and p.qty}
+    def _sell_until(self, close: int) -> None:
+        for algo in self._fleet.algos.values():
+            algo.exits.lift(Plan.WITHDRAW)
+            algo.exits.retry_at = NEVER  # nothing is sold before its turn
+        self._begin_session(close)
+        self._waiting = list(self._symbols)
+
+    def _begin_session(self, close: int) -> None:
+        at = self._clock.now()
+        self._fleet.begin_session(Session(new_york(at).date(), at, close))
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    async def _look_until_flat(self) -> bool:
+        driving = self._loop.create_task(self._drive())
+        left: Left | None = None
+        unsold: list[str] = []
+        done_since: float | None = None
+        try:
+            while self._loop.time() < self._deadline:
+                is_settled, pause = await self._look()
+                if self._reconciler.is_started:
+                    left = self._left()
+                if left is None or left.to_do or not is_settled:
+                    done_since = None
+                elif done_since is None:
+                    done_since = self._loop.time()
+                    if not unsold:
+                        self._deadline = max(self._deadline, min(done_since + 2 * SURE_AFTER, self._overtime))
+                elif self._loop.time() - done_since >= SURE_AFTER:
+                    found = await self._bought_and_not_sold()
+                    if found is not None:
+                        unsold = found
+                        if not unsold:
+                            break
+                        done_since = None
+                await asyncio.sleep(pause)
+        finally:
+            driving.cancel()
+        if left is None:
+            raise Unreachable(f"no orders and positions could be listed within {PATIENCE:.0f} s")
+        is_sure = done_since is not None and self._loop.time() - done_since >= SURE_AFTER
+        is_flat = is_sure and not unsold and not left.stuck
+        lines = [*left.to_do, *unsold, *left.stuck]
+        if not is_flat and not lines:
+            lines = ["maybe something: orders and positions were not confirmed by the last looks"]
+        for line in lines:
+            self._say(f"left: {line}")
+        return is_flat
+
+    async def _look(self) -> tuple[bool, float]:
+        """Compare ledgers and listings once; whether nothing differs, and how long to wait before the next look."""
+        is_settled, pause = False, LOOK_EVERY
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await self._hear_of_ended()
+                is_settled = await self._reconciler.reconcile()
+                if self._is_clock_in_doubt and self._may_sell_by(clock := await self._ask_clock()):
+                    self._is_clock_in_doubt = False
+                    self._sell_until(clock.next_close)
+        except TROUBLES as error:
+            pause = self._trouble("looking", error)
+        except TimeoutError:
+            pass
+        else:
+            if not is_settled and not self._fleet.exits_under_way:
+                pause = DOUBT_EVERY
+        if self._reconciler.is_started:
+            self._take_turns()
+        self._fleet.checkup()
+        self._cancel_beside_shorts()
+        return is_settled, pause
+
+    async def _hear_of_ended(self) -> None:
+        """One answer tells of all orders that ended; asked by id they would cost a request each."""
+        has_open = any(order.id for algo in self._fleet.algos.values() for order in algo.ledger.open_orders)
+        if not has_open or self._budget.remaining <= 0:
+            return
+        with contextlib.suppress(*TROUBLES):
+            page = await self._broker.counted(self._rest.orders("closed", self._symbols, direction="desc"))
+            for report in page.rows:
+                if self._fleet.find_order(report.symbol, report.id) is not None:
+                    self._fleet.on_order_update(report)
+
+    def _take_turns(self) -> None:
+        """State the plan in as many symbols as the minute has requests for; a minute without any room is no reason."""
+        room = self._budget.remaining - ROOM_FOR_LISTINGS - self._requests_to_come()
+        for _ in range(min(AT_ONCE, len(self._waiting))):
+            ledger = self._fleet.algos[self._waiting[0]].ledger
+            needed = len(ledger.open_orders) + (ledger.whole_shares > 0)
+            if needed > room and self._loop.time() - self._turn_at < LONGEST_WINDOW:
+                break
+            room, self._turn_at = room - needed, self._loop.time()
+            self._fleet.leave(self._waiting.pop(0))
+
+    def _cancel_beside_shorts(self) -> None:
+        """The bot keeps its hands off a symbol that is short; here no order stays in it."""
+        at = self._clock.now()
+        for algo in self._fleet.algos.values():
+            if algo.ledger.position < 0:
+                for order in algo.ledger.open_orders:
+                    if at - order.cancel_sent_at >= CANCEL_AGAIN:
+                        self._perform(cancel(order, at))
+
+    def _left(self) -> Left:
         left = Left([], [])
-        for symbol in self._symbols:
-            qty = held.get(symbol, Decimal(0))
-            left.to_do.extend(f"{symbol}: {o.side} {o.qty} {o.type} is working" for o in orders[symbol])
+        session = self._fleet.session
+        may_sell = self._is_clock_in_doubt or (session is not None and self._clock.now() < session.quiet_at)
+        for symbol, algo in self._fleet.algos.items():
+            qty = algo.ledger.position
+            for order in algo.ledger.open_orders:
+                unknown = "" if order.id else " (outcome unknown)"
+                left.to_do.append(f"{symbol}: {order.side} {order.qty} {order.type} is working{unknown}")
             if qty < 0:
                 left.stuck.append(f"{symbol}: {qty} held, a short position: nothing is bought here")
-            elif qty >= 1 and self._may_sell:
-                left.to_do.append(f"{symbol}: {qty} held")
             elif qty >= 1:
-                left.stuck.append(f"{symbol}: {qty} held")
+                (left.to_do if may_sell else left.stuck).append(f"{symbol}: {qty} held")
             elif qty > 0:
                 self._once(f"{symbol}: {qty} of a share stays: only whole ones are sold")
-        await asyncio.gather(*(self._work_on(s, orders[s], int(held.get(s, 0))) for s in self._symbols))
+        left.to_do.extend(self._reconciler.doubts)
         return left
 
-    async def _work_on(self, symbol: str, orders: Sequence[OrderReport], shares: int) -> None:
-        """Cancel what is open in one symbol; where nothing is, sell. Its trouble is not the other symbols'."""
-        may_sell, sent = self._may_sell, self._exits.get(symbol)
+    async def _bought_and_not_sold(self) -> list[str] | None:
+        """Shares that today's executions tell of and no listing does, a line each; None: no answer, ask again."""
         try:
-            for order in orders:
-                is_exit = may_sell and sent is not None and order.client_order_id == sent.client_order_id
-                if not is_exit and self._is_due(order.id):
-                    self._once(f"{symbol}: cancelling {order.side} {order.qty} {order.type}")
-                    await self._rest.cancel(order.id)
-            if not orders and shares >= 1 and may_sell and (sent is None or await self._may_go(sent)):
-                await self._sell(symbol, shares)
-        except Refused as refusal:
-            self._once(f"{symbol}: refused: {refusal.message}")
+            executions = await self._activities.read()
+            missing = self._missing(executions)
+            if missing:
+                for symbol, qty, _ in await self._activities.transfers(self._midnight):
+                    if symbol in missing:
+                        missing[symbol] += qty
+        except Refused as error:
+            self._once(f"today's executions: {error}; what is listed has to do")
+            return []
         except (Unreachable, OutcomeUnknown) as error:
-            self._trouble(symbol, error)
+            self._trouble("today's executions", error)
+            return None
+        return [f"{symbol}: {qty} bought today and not sold, by its executions, but not listed"
+                for symbol, qty in missing.items() if qty >= 1]  # fmt: skip
 
-    async def _sell(self, symbol: str, shares: int) -> None:
-        """Sell at market; an order of unknown outcome is sent again only under its own id."""
-        sent = self._exits.get(symbol)
-        if sent is None:
-            if not self._is_due(symbol):
-                return
-            self._count += 1
-            run = self._clock.now() // 1_000_000
-            sent = SubmitOrder(symbol, f"scalp-{symbol}-{run}-flatten-{self._count}", "sell", shares, "market")
-            self._exits[symbol] = sent
-            self._say(f"{symbol}: selling {shares} at market")
-        try:
-            await self._rest.submit(sent)
-        except Refused as refusal:
-            if "must be unique" not in refusal.message.lower():  # else it did arrive the first time
-                del self._exits[symbol]
-                raise
+    def _missing(self, executions: Sequence[Execution]) -> dict[str, Decimal]:
+        """By symbol, how many more shares were bought than sold today and than are held."""
+        done: dict[str, dict[str, Decimal]] = {symbol: {} for symbol in self._symbols}  # by order, in signed shares
+        for execution in executions:
+            if execution.symbol in done:
+                orders = done[execution.symbol]
+                orders[execution.order_id] = orders.get(execution.order_id, ZERO) + execution.signed
+        missing = {}
+        for symbol, algo in self._fleet.algos.items():
+            ledger, orders = algo.ledger, done[symbol]
+            for order in ledger:
+                if order.is_own:  # its own sells are known by id before they are listed there
+                    orders[order.id] = min(orders.get(order.id, ZERO), -order.filled_qty)
+            over = sum(orders.values(), ZERO) - ledger.position
+            if over >= 1 and ledger.position >= 0 and symbol not in self._activities.unreadable:
+                missing[symbol] = over
+        return missing
 
-    async def _may_go(self, sent: SubmitOrder) -> bool:
-        """Whether the exit sent last never arrived or is over; else it may still sell, or has only just sold."""
-        try:
-            report = await self._rest.order_by_client_id(sent.client_order_id)
-        except Refused as refusal:
-            return refusal.status == 404 and self._has_lasted(sent, "missing")
-        # What was sold is gone from the listed positions a moment later.
-        if report.status in FINAL_STATUSES and self._has_lasted(sent, report.status):
-            del self._exits[sent.symbol]
-        return False
+    # -- the rest -----------------------------------------------------------------------------------------------------
 
-    def _has_lasted(self, sent: SubmitOrder, what: str) -> bool:
-        """Whether this has been seen of the order for 5 seconds."""
-        now = self._loop.time()
-        before, since = self._seen.get(sent.client_order_id, ("", now))
-        if before != what:
-            since = now
-        self._seen[sent.client_order_id] = (what, since)
-        return now - since >= SURE_AFTER
+    async def _drive(self) -> None:
+        """Go on with the exit plans when they are due, however long a listing takes."""
+        while True:
+            await asyncio.sleep(DRIVE_EVERY)
+            self._fleet.drive_exits()
 
-    def _is_due(self, key: str) -> bool:
-        """Whether it is time for a (new) try; notes that it is made."""
-        now = self._loop.time()
-        if now < self._not_before.get(key, 0.0):
-            return False
-        self._not_before[key] = now + SURE_AFTER
-        return True
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, SubmitOrder):
+            terms = "at market" if action.limit_price is None else f"at {action.limit_price}"
+            self._once(f"{action.symbol}: selling {action.qty} {terms}")
+        elif isinstance(action, CancelOrder):
+            order = self._fleet.find_order(action.symbol, action.id or action.client_order_id)
+            if order is not None:
+                self._once(f"{action.symbol}: cancelling {order.side} {order.qty} {order.type}")
+        self._broker.perform(action)
 
-    def _trouble(self, what: str, error: ScalpError) -> None:
-        if isinstance(error, RateLimited):
-            self._pause = max(self._pause, error.retry_after or SURE_AFTER)
+    def _requests_to_come(self) -> int:
+        """Cancels and sells that are still to be sent where the plan is stated: questions leave room for them."""
+        count = 0
+        for algo in self._fleet.algos.values():
+            if algo.exits.plan is not Plan.OFFER:
+                orders = algo.ledger.open_orders
+                count += sum(not order.is_own and not order.cancel_sent_at for order in orders)
+                count += algo.ledger.whole_shares > 0 and not any(order.is_own and order.id for order in orders)
+        return count
+
+    def _trouble(self, what: str, error: ScalpError) -> float:
+        """Say it once; how many seconds to wait before the next try."""
         self._once(f"{what}: {error}; looking again until {PATIENCE:.0f} s are over")
+        return min(error.retry_after or LOOK_EVERY, LONGEST_PAUSE) if isinstance(error, RateLimited) else LOOK_EVERY
 
     def _once(self, line: str) -> None:
         if line not in self._told:
@@ -185,17 +368,42 @@ class Flattener:
             self._say(line)
 
 
+class _Telling(logging.Handler):
+    """Hands what the bot's parts log to `say`."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            line = f"{line} ({type(record.exc_info[1]).__name__})"
+        if record.name in TELLING and line not in self._told:
+            self._told.add(line)
+            self._say(line)
+
+
+@contextlib.contextmanager
+def _told_to(say: Callable[[str], None]) -> Iterator[None]:
+    logger, handler = logging.getLogger("scalp"), _Telling(say)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
 async def flatten(endpoints: Endpoints, symbols: Sequence[str], say: Callable[[str], None]) -> bool:
     """True when nothing is held or working in `symbols` any more. Raises ScalpError."""
     rest = AlpacaREST(endpoints)
     try:
-        return await Flattener(rest, symbols, say).run()
-    except Refused as refusal:
-        if refusal.status in (401, 403):
-            raise UserError(
-                f"Alpaca refused the keys ({refusal.status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY"
-            ) from None
-        raise
+        with _told_to(say):
+            return await Flattener(rest, symbols, say).run()
     finally:
         await rest.close()
 

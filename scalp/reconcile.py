@@ -73,6 +73,7 @@ class Reconciler:
         self.news_at_start: set[str] = set()  # executions of before the start that the first listings did not show yet
         self._unlisted: set[str] = set()  # symbols whose row could not be read at the start
         self._looked_at = float("-inf")  # when the last look was over, loop time
+        self._unreadable: frozenset[str] = frozenset()  # those whose row in the last listings could not be read
         self._looks = 0  # in a row that left something in doubt
         self._said: set[str] = set()
         self._updates_epoch = 0
@@ -136,9 +137,10 @@ class Reconciler:
 
     @property
     def doubts(self) -> list[str]:
-        """What the listings and the ledgers differ in, a line each."""
-        return [f"{symbol}: {held} held by its executions, {listed} listed"
-                for symbol, held, listed in self._evidence.doubts]  # fmt: skip
+        """What the listings and the ledgers differ in, and what could not be read, a line each."""
+        differing = [f"{symbol}: {held} held by its executions, {listed} listed"
+                     for symbol, held, listed in self._evidence.doubts]  # fmt: skip
+        return differing + [f"{symbol}: its row in a listing could not be read" for symbol in sorted(self._unreadable)]
 
     async def reconcile(self) -> bool:
         """Once; False when a difference waits for a second look. Raises Unreachable or Refused of a failed listing."""
@@ -165,8 +167,8 @@ class Reconciler:
         as_of = self._clock.now()
         held = await self._broker.counted(self._rest.positions())
         positions = {p.symbol: p for p in held.rows if p.symbol in self._fleet.algos}
-        unreadable = (listed.unreadable | held.unreadable) & self._fleet.algos.keys()
-        return Listings(orders, positions, as_of, unreadable)
+        self._unreadable = (listed.unreadable | held.unreadable) & self._fleet.algos.keys()
+        return Listings(orders, positions, as_of, self._unreadable)
 
     async def _list_in_peace(self) -> Listings:
         """Listings during which the stream told of nothing, if that can be had in a few tries."""
@@ -246,7 +248,7 @@ class Reconciler:
         on_offer = _on_offer(newest)
         count = held_already(position.qty, executions, on_offer)
         missing = on_offer - position.qty - sum((executed(report) for report in executions[count:]), ZERO)
-        if missing > 0 and all(_is_bots(report) for report in sells):
+        if missing > 0 and sells and all(_is_bots(report) for report in sells):
             # The broker took these sells against shares that it knows to be held: their row is missing, or late.
             price = position.avg_entry_price or max(report.limit_price or ZERO for report in sells)
             position = replace(position, qty=position.qty + missing, avg_entry_price=price)

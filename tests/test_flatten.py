@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -38,6 +39,7 @@ from tests.trading import (
 
 Market = dict[str, list[Bar]]
 POST, ORDERS, POSITIONS = "POST /v2/orders", "GET /v2/orders", "GET /v2/positions"
+ACTIVITIES = "GET /v2/account/activities/FILL"
 
 
 def market(*symbols: str) -> Market:
@@ -90,13 +92,17 @@ def flattened(
     start: int = 60,
     access: Access | None = None,
     endpoints: Callable[[Endpoints], Endpoints] = lambda same: same,
+    after: float = 0,
 ) -> Story:
+    """... `after` so many seconds since `before`."""
     story = Story()
 
     async def work() -> None:
         async with exchange(bars, story.script, length, start, access=access) as (server, points):
             engine = story.engine = server.simulation.engine
             before(engine)
+            await asyncio.sleep(after)
+            story.script.begin(server)
             prepare(story.script)
             for seconds, happen in (at or {}).items():
                 asyncio.get_running_loop().call_later(seconds, happen, server)
@@ -168,7 +174,7 @@ def test_an_account_without_anything_takes_a_few_seconds() -> None:
     assert story.is_flat
     assert story.lines == []
     assert story.took < 8
-    assert {r.what for r in story.script.requests} == {"GET /v2/clock", ORDERS, POSITIONS}
+    assert {r.what for r in story.script.requests} == {"GET /v2/clock", ORDERS, POSITIONS, ACTIVITIES}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +196,9 @@ def test_accepted_and_answered_with_504() -> None:
 
     story = flattened(market("TSLA"), before=holds_10, prepare=lambda script: script.on(POST, accepted))
     everything_gone(story)
-    assert len(story.script.orders("sell")) == 1
+    ids = {r.body["client_order_id"] for r in story.script.orders("sell")}
+    assert (len(story.script.orders("sell")), len(ids)) == (2, 1)  # the second one is refused as a duplicate: a fact
+    assert sum(o.filled_qty for o in story.engine.orders.values() if o.side == "sell") == 10
 
 
 @pytest.mark.parametrize("outcome", [answer_lost, never_arrives, status(503), hangs(6)])
@@ -262,7 +270,9 @@ def test_a_refused_sell_is_told_once_and_tried_again() -> None:
     story = flattened(market("TSLA"), before=holds_10, prepare=prepare)
     everything_gone(story)
     assert story.said("refused: insufficient qty") == 1
-    assert [round(b.at - a.at) for a, b in pairwise(story.script.orders("sell"))] == [5] * 3
+    waits = [b.at - a.at for a, b in pairwise(story.script.orders("sell"))]
+    # As the exit plan says, looked at each quarter of a second.
+    assert [round(wait * 4) / 4 for wait in waits] == [0.25, 0.5, 1.0]
 
 
 def test_shares_that_come_late_are_sold_too() -> None:
@@ -313,7 +323,323 @@ def test_a_short_position_is_left_and_told() -> None:
     assert not story.is_flat
     assert story.engine.open_orders() == []
     assert story.script.sent("POST") == []
-    assert "left: TSLA: -5 held, a short position" in story.lines[-1]
+    assert story.lines == [
+        "TSLA: cancelling sell 1 limit", "left: TSLA: -5 held, a short position: nothing is bought here"
+    ]  # fmt: skip
+
+
+# -- answers that no market gives ----------
+
+
+ABSURD = "1e1000000"
+FOR_EVER = 999
+LONG = 180.0  # seconds: what was executed so long ago, the first listings must show
+
+
+def listing(change: Callable[[list[Any]], object]) -> Outcome:
+    """A listing with its rows changed."""
+
+    async def answer(handle: Handle) -> Response:
+        answer = handle()
+        if answer.status != 200:
+            return answer
+        rows = json.loads(answer.body)
+        change(rows)
+        return reply(rows)
+
+    return answer
+
+
+def absurd(symbol: str) -> Outcome:
+    """The positions, and nobody can say how many shares of `symbol` are held."""
+
+    def change(rows: list[Any]) -> None:
+        rows[:] = [row for row in rows if row["symbol"] != symbol]
+        rows.append({"symbol": symbol, "qty": ABSURD, "side": "long", "avg_entry_price": ABSURD})
+
+    return listing(change)
+
+
+def holds_both(engine: Engine) -> None:
+    holding(engine, "AAA", "10")
+    holding(engine, "BBB", "7")
+
+
+def test_an_absurd_row_of_another_symbol_changes_nothing() -> None:
+    def prepare(script: Script) -> None:
+        script.on(POSITIONS, absurd("BBB"), times=FOR_EVER)
+
+    story = flattened(market("AAA", "BBB"), "AAA", before=holds_both, prepare=prepare)
+    everything_gone(story, "AAA")
+    assert story.lines == ["AAA: selling 10 at market"]
+    assert story.took < 10
+
+
+def test_an_absurd_row_costs_its_symbol_alone() -> None:
+    def prepare(script: Script) -> None:
+        script.on(POSITIONS, absurd("AAA"), times=FOR_EVER)
+
+    def before(engine: Engine) -> None:
+        holds_both(engine)
+        engine.submit(order("AAA", "sell", "10", "110"))
+
+    story = flattened(market("AAA", "BBB"), before=before, after=LONG, prepare=prepare)
+    assert not story.is_flat
+    assert story.lines == [
+        "AAA: cancelling sell 10 limit",
+        "BBB: selling 7 at market",
+        "left: AAA: its row in a listing could not be read",
+    ]
+    assert [story.engine.account.held(symbol) for symbol in ("AAA", "BBB")] == [10, 0]
+    assert story.script.orders("sell")[0].at < 1
+
+
+def test_a_row_that_can_be_read_after_all_is_sold() -> None:
+    story = flattened(market("TSLA"), before=holds_10, after=LONG,
+                      prepare=lambda script: script.on(POSITIONS, absurd("TSLA"), times=5))  # fmt: skip
+    everything_gone(story)
+    assert story.took < 30
+
+
+def test_an_order_of_several_legs_is_nobodys() -> None:
+    legs: dict[str, Any] = {"symbol": None, "side": None, "order_class": "mleg", "legs": []}
+    spread = {"id": "a-spread", "client_order_id": "by-hand", "type": "limit", "qty": "1", "status": "new", **legs}
+
+    def prepare(script: Script) -> None:
+        script.on(ORDERS, listing(lambda rows: rows.append(spread)), times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10_on_offer, prepare=prepare)
+    everything_gone(story)
+    assert story.lines == ["TSLA: cancelling sell 10 limit", "TSLA: selling 10 at market"]
+    assert story.took < 10
+
+
+# -- answers that contradict each other ----
+
+
+@pytest.mark.parametrize("call", ["GET /v2/clock", ORDERS, POSITIONS, "DELETE /v2/orders/", POST])
+def test_no_server_makes_it_wait_for_an_hour(call: str) -> None:
+    def prepare(script: Script) -> None:
+        script.on(call, status(429, Retry_After="3600"))
+
+    story = flattened(market("TSLA"), before=holds_10_on_offer, prepare=prepare)
+    everything_gone(story)
+    assert story.script.orders("sell")[0].at < 6
+    assert story.took < 20
+
+
+def test_positions_that_are_never_listed_are_no_flat_account() -> None:
+    """Bought minutes ago: no listing shows it, and the day's executions say otherwise."""
+
+    story = flattened(market("TSLA"), before=holds_10, after=LONG,
+                      prepare=lambda script: script.on(POSITIONS, says([]), times=FOR_EVER))  # fmt: skip
+    assert not story.is_flat
+    assert story.lines == ["left: TSLA: 10 bought today and not sold, by its executions, but not listed"]
+    assert 120 <= story.took < 130
+    assert len(story.script.requests) < 2 * 200
+
+    story = flattened(market("TSLA"), before=holds_10, after=LONG,
+                      prepare=lambda script: script.on(POSITIONS, says([]), times=15))  # fmt: skip
+    everything_gone(story)
+    assert story.took < 100  # what is listed all at once must stand for a minute
+
+
+def test_executions_of_just_now_are_held_though_no_listing_shows_them() -> None:
+    story = flattened(market("TSLA"), before=holds_10,
+                      prepare=lambda script: script.on(POSITIONS, says([]), times=FOR_EVER))  # fmt: skip
+    everything_gone(story)
+    assert story.script.orders("sell")[0].at < 1
+
+
+def test_positions_that_are_listed_for_ever_are_not_sold_twice() -> None:
+    held = [{"symbol": "TSLA", "qty": "10", "side": "long", "avg_entry_price": "100"}]
+    story = flattened(market("TSLA"), before=holds_10,
+                      prepare=lambda script: script.on(POSITIONS, says(held), times=FOR_EVER))  # fmt: skip
+    assert not story.is_flat
+    assert story.lines[-1] == "left: TSLA: 0 held by its executions, 10 listed"
+    assert len(story.script.orders("sell")) == 1
+
+
+@pytest.mark.parametrize("trouble", [status(422), status(500), hangs(30)])
+def test_a_lost_sell_needs_no_look_up(trouble: Outcome) -> None:
+    def prepare(script: Script) -> None:
+        script.on(POST, status(504))
+        script.on("GET /v2/orders:by_client_order_id", trouble, times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10, prepare=prepare)
+    everything_gone(story)
+    assert len({r.body["client_order_id"] for r in story.script.orders("sell")}) == 1
+    assert story.script.orders("sell")[-1].at < 1
+    assert story.took < 15
+
+
+@pytest.mark.parametrize("trouble", [status(500), status(422, "order is not cancelable")])
+def test_a_cancel_that_is_refused_once_is_asked_for_again(trouble: Outcome) -> None:
+    def prepare(script: Script) -> None:
+        script.on("DELETE /v2/orders/", trouble)
+
+    story = flattened(market("TSLA"), before=holds_10_on_offer, prepare=prepare)
+    everything_gone(story)
+    assert len(story.script.sent("DELETE")) == 2
+    assert story.script.orders("sell")[0].at < 4
+
+
+def test_a_refusal_that_passes_costs_no_more_than_it_lasts() -> None:
+    def prepare(script: Script) -> None:
+        async def not_seen_yet(handle: Handle) -> Response | None:
+            if script.now() >= 3:
+                return handle()
+            words = "insufficient qty available for order (requested: 10, available: 0)"
+            return await status(403, words)(handle)
+
+        script.on(POST, not_seen_yet, times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10, prepare=prepare)
+    everything_gone(story)
+    assert story.said("refused: insufficient qty") == 1
+    assert story.script.orders("sell")[-1].at < 5
+
+
+def test_a_market_exit_that_stands_unfilled_is_sent_anew() -> None:
+    def before(engine: Engine) -> None:
+        holds_10(engine)
+        engine.halt("TSLA")
+
+    story = flattened(market("TSLA"), before=before)
+    assert not story.is_flat
+    sells = story.script.orders("sell")
+    assert len(sells) == len({r.body["client_order_id"] for r in sells}) == 3
+    assert story.lines[0] == "TSLA: selling 10 at market"
+    assert story.lines[-2:] == ["left: TSLA: sell 10 market is working", "left: TSLA: 10 held"]
+
+
+# -- clock and keys ------------------------
+
+
+def closed_by_the_clock(handle: Handle) -> Any:
+    async def answer() -> Response:
+        clock = json.loads(handle().body)
+        return reply({**clock, "is_open": False, "next_close": "2026-11-23T16:00:00-05:00"})
+
+    return answer()
+
+
+def test_a_clock_that_says_closed_in_the_calendars_hours_is_asked_again() -> None:
+    story = flattened(market("TSLA"), before=holds_10_on_offer,
+                      prepare=lambda script: script.on("GET /v2/clock", closed_by_the_clock, times=4))  # fmt: skip
+    everything_gone(story)
+    assert story.script.sent("DELETE")[0].at < 1
+    assert story.took < 30
+
+    def prepare(script: Script) -> None:
+        script.on("GET /v2/clock", closed_by_the_clock, times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10_on_offer, prepare=prepare)
+    assert not story.is_flat
+    assert story.script.orders("sell") == []
+    assert story.engine.open_orders() == []
+    assert story.lines[-1] == "left: TSLA: 10 held"
+
+
+@pytest.mark.parametrize("call", ["GET /v2/clock", ORDERS, POSITIONS])
+@pytest.mark.parametrize("code", [401, 403, 422])
+def test_one_refused_question_is_no_wrong_key(call: str, code: int) -> None:
+    story = flattened(market("TSLA"), before=holds_10,
+                      prepare=lambda script: script.on(call, status(code, "request is not authorized")))  # fmt: skip
+    everything_gone(story)
+    assert story.error == ""
+
+
+@pytest.mark.parametrize("trouble", [status(403), status(404), status(500)])
+def test_executions_that_cannot_be_had_are_told(trouble: Outcome) -> None:
+    def prepare(script: Script) -> None:
+        script.on("GET /v2/account/activities/", trouble, times=FOR_EVER)
+        script.on("GET /v2/account/activities", trouble, times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10, prepare=prepare)
+    everything_gone(story)
+    assert story.said("today's executions: ") == 1
+
+
+def test_executions_that_fall_silent_have_said_what_they_said() -> None:
+    def prepare(script: Script) -> None:
+        async def falls_silent(handle: Handle) -> Response | None:
+            return handle() if script.now() < 10 else await status(500)(handle)
+
+        script.on(POSITIONS, says([]), times=FOR_EVER)
+        script.on("GET /v2/account/activities/", falls_silent, times=FOR_EVER)
+        script.on("GET /v2/account/activities", falls_silent, times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10, after=LONG, prepare=prepare)
+    assert not story.is_flat
+    assert story.lines[-1] == "left: TSLA: 10 bought today and not sold, by its executions, but not listed"
+
+
+def test_its_own_sells_need_no_row_among_the_executions() -> None:
+    def only_buys(rows: list[Any]) -> None:
+        rows[:] = [row for row in rows if row["side"] == "buy"]
+
+    story = flattened(market("TSLA"), before=holds_10,
+                      prepare=lambda script: script.on(ACTIVITIES, listing(only_buys), times=FOR_EVER))  # fmt: skip
+    everything_gone(story)
+    assert story.took < 15
+
+
+@pytest.mark.parametrize(("count", "is_offered", "seconds"), [(60, True, 15), (120, True, 100), (250, False, 100)])
+def test_many_symbols_keep_within_the_request_limit(count: int, is_offered: bool, seconds: int) -> None:
+    names = [f"S{i:03d}" for i in range(count)]
+
+    def before(engine: Engine) -> None:
+        for name in names:
+            engine.on_trade(name, engine.now, 100.0, 1e6)
+            engine.submit(order(name, "buy", "10"))
+        engine.advance(engine.now + SECOND // 10)
+        for name in names:
+            engine.on_trade(name, engine.now, 100.0, 1e6)
+        engine.advance(engine.now + SECOND)
+        for name in names if is_offered else ():
+            engine.submit(order(name, "sell", "10", "110"))
+
+    story = flattened(market(*names), before=before, after=10)
+    everything_gone(story, *names)
+    assert story.said("too many requests") == 0
+    assert (len(story.script.sent("DELETE")), len(story.script.orders("sell"))) == (count * is_offered, count)
+    assert story.took < seconds
+
+
+def test_a_short_position_is_no_late_row() -> None:
+    def before(engine: Engine) -> None:
+        engine.shorting = True
+        holding(engine, "TSLA", "-5")
+
+    story = flattened(market("TSLA"), before=before)
+    assert story.lines == ["left: TSLA: -5 held, a short position: nothing is bought here"]
+    assert story.took < 10
+
+
+def test_what_no_listing_confirms_is_not_flat() -> None:
+    def prepare(script: Script) -> None:
+        async def breaks_down(handle: Handle) -> Response | None:
+            return handle() if script.now() < 3 else await status(500)(handle)
+
+        script.on(POSITIONS, breaks_down, times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10, prepare=prepare)
+    assert not story.is_flat
+    assert story.engine.account.held("TSLA") == 0
+    assert story.lines[-1] == "left: maybe something: orders and positions were not confirmed by the last looks"
+
+
+def test_what_is_sold_at_the_last_moment_is_confirmed() -> None:
+    def prepare(script: Script) -> None:
+        async def is_away(handle: Handle) -> Response | None:
+            return handle() if script.now() >= 118 else await status(500)(handle)
+
+        script.on(POSITIONS, is_away, times=FOR_EVER)
+
+    story = flattened(market("TSLA"), before=holds_10, prepare=prepare)
+    everything_gone(story)
+    assert story.took < 130
 
 
 def test_wrong_keys_are_one_line() -> None:

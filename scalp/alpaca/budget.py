@@ -17,12 +17,14 @@ class RequestBudget:
     Exits and cancels never ask here: they always go. Questions about orders of unknown outcome need what exits and
     cancels may need to stay free; entries need their own exit and cancel on top; the rest leaves room for an entry.
     After a 429 all of these wait, for as long as it said, or for a second, then two, four, ... until one goes through.
-    `reserve()` tells how many requests the exits and cancels of what is open now may take.
+    `reserve()` tells how many requests the exits and cancels of what is open now may take; `longest_pause`, in seconds,
+    caps what a 429 may ask for.
     """
 
-    def __init__(self, now: Callable[[], int], reserve: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], int], reserve: Callable[[], int], longest_pause: float = 60.0) -> None:
         self._now = now
         self._reserve = reserve
+        self._longest_pause = round(longest_pause * SECOND)
         self.limit = DEFAULT_LIMIT
         self._remaining = DEFAULT_LIMIT
         self._resets_at = 0  # ns; 0: a window has not begun
@@ -72,6 +74,7 @@ class RequestBudget:
             pause, self._pause = self._pause, self._pause * 2
         else:
             return  # one of several that were under way
+        pause = min(pause, self._longest_pause)
         self._paused_until = max(self._paused_until, now + min(pause, max(self._resets_at - now, FIRST_PAUSE)))
 
     def went_through(self) -> None:
