@@ -179,14 +179,17 @@ class Plan:
             elif kind in STANDING:
                 plan.standing.add(kind)
             elif kind in EPISODES:
-                plan.episodes[kind] = plan._draw_episodes(rng)
+                plan.episodes[kind] = plan._draw_episodes(kind, rng)
             else:
                 count = 1 if kind in STOPS else min(8, 1 + int(rng.expovariate(0.5)))
                 plan.moments[kind] = sorted(plan._draw_time(rng) for _ in range(count))
         return plan
 
-    def _draw_episodes(self, rng: random.Random) -> list[Episode]:
+    def _draw_episodes(self, kind: str, rng: random.Random) -> list[Episode]:
         episodes = []
+        if kind == "market orders stuck":  # in the liquidation, mostly: few are sent before
+            start = max(0.0, self.length - rng.uniform(20, 320))
+            episodes.append(Episode(start, min(start + size(rng, 30, LONG), self.length), rng.random()))
         for _ in range(rng.choice((1, 1, 2, 4))):
             start = max(0.0, self._draw_time(rng) - 0.1 * self.ends_at)  # some from before the bot's start
             is_lasting = self.ends_at == self.length and rng.random() < UNTIL_THE_END
