@@ -41,6 +41,8 @@ STUCK_FOR = 75.0  # seconds a market order may stand unfilled while its symbol t
 DOUBT_AFTER = 0.5  # seconds after a listing that differs was told
 BLIND_AFTER = 1.0
 HELD_REASON = 90.0  # seconds for which a reason to cancel an exit counts
+# Without market data nothing speaks against a clock that repeats a wrong time.
+SILENT_DATA = ("data stream mute", "data stream dropped", "data logins refused", "handshakes refused", "bars stop")
 CALM = 260.0  # seconds after all trouble in which buying must be on again
 
 
@@ -173,8 +175,10 @@ class Invariants:
 
     @property
     def _knows_time(self) -> bool:
-        """Whether the process began while the clock told the time."""
+        """Whether the process began while the clock told the time, and market data could speak against a leap."""
         world = self._world
+        if world.plan.struck["clock leaps"] and any(world.plan.struck[kind] for kind in SILENT_DATA):
+            return False
         return not any(e.start <= world.bot_since + START and world.bot_since < e.end
                        for e in world.plan.episodes.get("clock leaps", ()))  # fmt: skip
 
@@ -219,7 +223,7 @@ class Invariants:
                 continue
             age = now - max((order.submitted_at - world.start) / SECOND, world.bot_since + START)
             late = max(now - age + BUY_LIFETIME + CHECKUP, self.excused_until(symbol, 0.0) + CHECKUP)
-            if order.side == "buy" and now > late + QUICK:
+            if order.side == "buy" and now > late + BEGINNING:
                 self._fail(2, f"{symbol}: a buy has worked for {age:.0f} s")
             if order.type != "market" or order.id not in world.fills.stuck or world.engine.is_halted(symbol):
                 self._stuck_since.pop(order.id, None)
@@ -336,7 +340,7 @@ class Invariants:
         """The bars that a signal looks at are those that were published, as far as the bot can know."""
         world = self._world
         known, published = world.told.bars[symbol], world.simulation.tape.published[symbol]
-        if not known:
+        if not known or not self._knows_time:
             return
         newest = max(known)
         seen = [bar.start for bar in published if world.session.open <= bar.start <= newest]
@@ -486,7 +490,7 @@ class Invariants:
 
     def never_ended(self) -> None:
         """Long after the close: when that was, a clock that lies does not tell, and the calendar may never have."""
-        if self._knows_close:
+        if self._knows_close and self._knows_time:
             self._fail(4, "the process never ended")
 
     def check_end(self) -> None:
