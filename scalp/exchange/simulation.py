@@ -13,8 +13,8 @@ from scalp.exchange.calendar import SessionDay, trading_days
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
 from scalp.exchange.path import Print
-from scalp.exchange.tape import Tape
-from scalp.messages import SECOND, Bar
+from scalp.exchange.tape import Tape, Tick
+from scalp.messages import MINUTE, SECOND, Bar
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -50,6 +50,7 @@ class Simulation:
         self.tape = tape or Tape(market, engine.now)
         self.calendar = calendar
         self.listener = Listener()
+        self._halted_at: dict[str, int] = {}  # by symbol: when it was halted last
         engine.on_update = lambda update: self.listener.on_update(update)
         for symbol, made in self.tape.last_print.items():
             engine.on_trade(symbol, made.at, made.price, made.size)
@@ -69,7 +70,7 @@ class Simulation:
         while (at := self.tape.next_time()) is not None and at <= to:
             self.engine.advance(at)
             tick = self.tape.pop()
-            if self.engine.is_halted(tick.symbol):
+            if self.engine.is_halted(tick.symbol) and not self._was_over(tick):
                 continue
             if tick.made is not None:
                 self.engine.on_trade(tick.symbol, tick.at, tick.made.price, tick.made.size)
@@ -79,8 +80,13 @@ class Simulation:
                 self.listener.on_bar(tick.bar, tick.corrected)
         self.engine.advance(to)
 
+    def _was_over(self, tick: Tick) -> bool:
+        """Whether this is the bar of a minute that had ended before the halt: it is told all the same."""
+        return tick.bar is not None and tick.bar.start + MINUTE <= self._halted_at[tick.symbol]
+
     def halt(self, symbol: str) -> None:
-        """Stop trading in `symbol`: no prints, no bars, orders wait."""
+        """Stop trading in `symbol`: no prints, no bars of later minutes, orders wait."""
+        self._halted_at[symbol] = self.now
         self.engine.halt(symbol)
         self.listener.on_status(symbol, self.now, True)
 

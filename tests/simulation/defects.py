@@ -15,8 +15,9 @@ import msgspec
 
 from scalp.algo import ScalpAlgo
 from scalp.alpaca.broker import AlpacaBroker
-from scalp.alpaca.rest import AlpacaREST, RateLimited
+from scalp.alpaca.rest import AlpacaREST, Listing, RateLimited
 from scalp.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.exits import ExitPlan, Sell, Step
 from scalp.ledger import REFUSED, ZERO, Change, Ledger, Order
 from scalp.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
 from scalp.reconcile import Reconciler
@@ -34,7 +35,7 @@ def defect(text: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], I
 
 @defect("executions are added up, repeated ones too")
 def _no_dedupe() -> Iterator[None]:
-    def new_shares(self: Ledger, order: Order, report: OrderReport, is_new: bool) -> tuple[Decimal, Decimal]:
+    def new_shares(self: Ledger, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
         qty = report.execution_qty or ZERO
         order.filled_qty += qty
         return qty, report.price or ZERO
@@ -45,27 +46,56 @@ def _no_dedupe() -> Iterator[None]:
 
 @defect("a timeout is taken for a rejection, and that for the last word")
 def _timeout_is_rejection() -> Iterator[None]:
-    async def find(self: AlpacaBroker, action: SubmitOrder) -> None:
+    async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
         self._desk.on_submit_refused(action.symbol, action.client_order_id, "timeout")
 
     whole = Ledger.merge
 
-    def merge(self: Ledger, report: OrderReport, now: int | None = None) -> Change:
+    def merge(self: Ledger, report: OrderReport) -> Change:
         order = self.find(report.client_order_id)
         if order is not None and order.status == REFUSED:
             return Change(order, False, False, False)
-        return whole(self, report, now)
+        return whole(self, report)
 
-    with patch.object(AlpacaBroker, "_find", find), patch.object(Ledger, "merge", merge):
+    with (
+        patch.object(AlpacaBroker, "_settle_buy", settle),
+        patch.object(AlpacaBroker, "_settle_sell", settle),
+        patch.object(Ledger, "merge", merge),
+    ):
         yield
 
 
 @defect("an order of unknown outcome is sent again under a new id")
 def _resend_unknown() -> Iterator[None]:
-    async def find(self: AlpacaBroker, action: SubmitOrder) -> None:
-        await self._submit(msgspec.structs.replace(action, client_order_id=action.client_order_id + "b"))
+    async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
+        again = msgspec.structs.replace(action, client_order_id=action.client_order_id + "b")
+        await self._submit(again, None)
 
-    with patch.object(AlpacaBroker, "_find", find):
+    with patch.object(AlpacaBroker, "_settle_buy", settle), patch.object(AlpacaBroker, "_settle_sell", settle):
+        yield
+
+
+@defect("a buy of unknown outcome is sent again")
+def _buy_again() -> Iterator[None]:
+    with patch.object(AlpacaBroker, "_settle_buy", AlpacaBroker._settle_sell):
+        yield
+
+
+@defect("a sell of unknown outcome is only asked for")
+def _sell_only_asked_for() -> Iterator[None]:
+    with patch.object(AlpacaBroker, "_settle_sell", AlpacaBroker._find):
+        yield
+
+
+@defect("a look-up that errs means that there is no such order")
+def _error_is_absence() -> Iterator[None]:
+    async def look_up(self: AlpacaBroker, action: SubmitOrder) -> tuple[OrderReport | None, int]:
+        try:
+            return await self.counted(self._rest.order_by_client_id(action.client_order_id)), 0
+        except (Refused, Unreachable):
+            return None, 2
+
+    with patch.object(AlpacaBroker, "_look_up", look_up):
         yield
 
 
@@ -83,15 +113,14 @@ def _no_reconciliation() -> Iterator[None]:
 
 @defect("liquidation sells at market without cancelling first")
 def _no_cancel_in_liquidation() -> Iterator[None]:
-    whole = ScalpAlgo._liquidate
+    whole = ExitPlan._at_market
 
-    def liquidate(self: ScalpAlgo, at: int) -> list[Action]:
-        actions = whole(self, at)
-        if any(isinstance(action, CancelOrder) for action in actions) and self.ledger.whole_shares:
-            return self._sell(at, "market") if self.order is not None and self.order.type != "market" else []
-        return actions
+    def at_market(self: ExitPlan, *args: Any) -> list[Step]:
+        steps = whole(self, *args)
+        is_first = any(isinstance(step, CancelOrder) for step in steps)
+        return [Sell("market")] if is_first and self._ledger.whole_shares else steps
 
-    with patch.object(ScalpAlgo, "_liquidate", liquidate), patch.object(ScalpAlgo, "_transition", _any_transition):
+    with patch.object(ExitPlan, "_at_market", at_market), patch.object(ScalpAlgo, "_transition", _any_transition):
         yield
 
 
@@ -103,13 +132,13 @@ def _any_transition(self: ScalpAlgo, new: Any, cause: str) -> None:
 def _terminal_swallows() -> Iterator[None]:
     whole = Ledger.merge
 
-    def merge(self: Ledger, report: OrderReport, now: int | None = None) -> Change:
+    def merge(self: Ledger, report: OrderReport) -> Change:
         order = self.find(report.id) or self.find(report.client_order_id)
         if order is not None and (order.has_ended or order.cancel_sent_at):
             if report.status == "filled":
                 order.status = "canceled"
             return Change(order, False, True, True)
-        return whole(self, report, now)
+        return whole(self, report)
 
     with patch.object(Ledger, "merge", merge):
         yield
@@ -117,11 +146,10 @@ def _terminal_swallows() -> Iterator[None]:
 
 @defect("the sell's quantity comes from the lot, not from the position")
 def _sell_quantity_of_the_order() -> Iterator[None]:
-    def sell(self: ScalpAlgo, at: int, order_type: OrderType) -> list[Action]:
+    def sell(self: ScalpAlgo, order_type: OrderType, at: int) -> SubmitOrder:
         buys = [order for order in self.ledger if order.side == "buy" and order.qty]
         qty = int(buys[-1].qty or 0) if buys else self.ledger.whole_shares
-        price = None if order_type == "market" else self.ledger.entry_price
-        return [self._submit("sell", qty, order_type, price and round(price, 2), at)]
+        return self._submit("sell", qty, order_type, None if order_type == "market" else self._sell_price(), at)
 
     with patch.object(ScalpAlgo, "_sell", sell):
         yield
@@ -138,31 +166,22 @@ def _ids_repeat() -> Iterator[None]:
         yield
 
 
-@defect("one listing is believed at once")
-def _believe_at_once() -> Iterator[None]:
-    async def explain(self: Reconciler, ledger: Ledger, position: PositionReport, as_of: int) -> bool:
-        self._fleet.on_position(position, as_of)
-        return True
-
-    with patch.object(Reconciler, "_explain", explain):
-        yield
-
-
 @defect("a failed listing of positions means flat")
 def _failure_means_flat() -> Iterator[None]:
     whole = AlpacaREST.positions
 
-    async def positions(self: AlpacaREST) -> list[PositionReport]:
+    async def positions(self: AlpacaREST) -> Listing[PositionReport]:
         try:
             return await whole(self)
         except (Unreachable, Refused):
-            return []
+            return Listing([], frozenset())
 
-    async def explain(self: Reconciler, ledger: Ledger, position: PositionReport, as_of: int) -> bool:
-        self._fleet.on_position(position, as_of)
+    def weigh(self: Reconciler, ledger: Ledger, position: PositionReport, as_of: int, transferred: Decimal) -> bool:
+        if position.qty != ledger.position:
+            self._fleet.on_position(position, as_of)
         return True
 
-    with patch.object(AlpacaREST, "positions", positions), patch.object(Reconciler, "_explain", explain):
+    with patch.object(AlpacaREST, "positions", positions), patch.object(Reconciler, "_weigh", weigh):
         yield
 
 
@@ -195,13 +214,16 @@ def _cancel_is_believed() -> Iterator[None]:
 
 @defect("a sell that never arrived is forgotten")
 def _lost_sell_forgotten() -> Iterator[None]:
-    with patch.object(ScalpAlgo, "on_submit_lost", lambda self, client_order_id, at: []):
+    async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
+        return None
+
+    with patch.object(AlpacaBroker, "_settle_sell", settle):
         yield
 
 
 @defect("nothing is liquidated before the close")
 def _no_liquidation() -> Iterator[None]:
-    with patch.object(ScalpAlgo, "_liquidate", lambda self, at: []):
+    with patch.object(ScalpAlgo, "_plan_by_time", lambda self, at: None):
         yield
 
 
@@ -215,7 +237,9 @@ def _no_buy_timeout() -> Iterator[None]:
 def _no_snapshot() -> Iterator[None]:
     whole = ScalpAlgo.on_snapshot
 
-    def snapshot(self: ScalpAlgo, orders: Any, position: PositionReport, as_of: int, at: int) -> list[Action]:
+    def snapshot(
+        self: ScalpAlgo, orders: Any, position: PositionReport, as_of: int, at: int, *known: Any
+    ) -> list[Action]:
         return whole(self, [], PositionReport(position.symbol, ZERO, ZERO), as_of, at)
 
     with patch.object(ScalpAlgo, "on_snapshot", snapshot), patch.object(Reconciler, "_compare", _compare_nothing):
@@ -230,8 +254,8 @@ async def _compare_nothing(self: Reconciler) -> bool:
 def _partial_forgotten() -> Iterator[None]:
     whole = Ledger.merge
 
-    def merge(self: Ledger, report: OrderReport, now: int | None = None) -> Change:
-        change = whole(self, report, now)
+    def merge(self: Ledger, report: OrderReport) -> Change:
+        change = whole(self, report)
         if change.ended and change.order.side == "buy" and change.order.status == "canceled":
             self.position = ZERO
         return change
@@ -251,8 +275,8 @@ def _rate_limit_is_final() -> Iterator[None]:
             # Neither refused nor lost: the order stays in flight for ever.
             raise OutcomeUnknown(str(limited)) from None
 
-    async def find(self: AlpacaBroker, action: SubmitOrder) -> None:
+    async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
         return None
 
-    with patch.object(AlpacaREST, "submit", submit), patch.object(AlpacaBroker, "_find", find):
+    with patch.object(AlpacaREST, "submit", submit), patch.object(AlpacaBroker, "_settle_sell", settle):
         yield

@@ -106,6 +106,7 @@ HOW_MANY = (1, 2, 3, 4, 6, 9, 14)  # kinds in one session
 SHORT, LONG = 2.0, 600.0  # seconds an episode lasts, unless it lasts until the end of the day
 UNTIL_THE_END = 0.15
 AT_THE_END, LAST_MINUTES = 0.3, 7.0  # so many strike in the last minutes
+LAST_SECONDS = 5.0
 STOPS = {"asked to stop", "close moved"}  # at most once in a session
 # What shows only together with something else: one of these comes along, mostly.
 COMPANIONS = {
@@ -124,6 +125,7 @@ COMPANIONS = {
     "market orders stuck": ("hand buys", "asked to stop"),
     "position intent ignored": ("update lost", "listing lags", "answer lost", "request late", "update doubled"),
     "odd price by id": ("update lost", "update late"),
+    "own row unreadable": ("held from the night before", "hand buys in a gap of the stream"),
 }
 
 
@@ -179,14 +181,20 @@ class Plan:
             elif kind in STANDING:
                 plan.standing.add(kind)
             elif kind in EPISODES:
-                plan.episodes[kind] = plan._draw_episodes(rng)
+                plan.episodes[kind] = plan._draw_episodes(kind, rng)
             else:
                 count = 1 if kind in STOPS else min(8, 1 + int(rng.expovariate(0.5)))
-                plan.moments[kind] = sorted(plan._draw_time(rng) for _ in range(count))
+                times = [plan._draw_time(rng) for _ in range(count)]
+                if kind in HANDS and rng.random() < AT_THE_END and plan.ends_at == length:
+                    times.append(length - rng.uniform(0.2, LAST_SECONDS))
+                plan.moments[kind] = sorted(times)
         return plan
 
-    def _draw_episodes(self, rng: random.Random) -> list[Episode]:
+    def _draw_episodes(self, kind: str, rng: random.Random) -> list[Episode]:
         episodes = []
+        if kind == "market orders stuck":  # in the liquidation, mostly: few are sent before
+            start = max(0.0, self.length - rng.uniform(20, 320))
+            episodes.append(Episode(start, min(start + size(rng, 30, LONG), self.length), rng.random()))
         for _ in range(rng.choice((1, 1, 2, 4))):
             start = max(0.0, self._draw_time(rng) - 0.1 * self.ends_at)  # some from before the bot's start
             is_lasting = self.ends_at == self.length and rng.random() < UNTIL_THE_END

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,8 +40,6 @@ class Happenings:
             "handshakes refused": self._refuse_handshakes,
             "order rejected by the venue": self._reject,
             "halt": self._halt,
-            "bad print": self._bad_print,
-            "older print corrected": self._correct_older_print,
             "close moved": self._move_close,
             "hand buys": lambda: self._by_hand("hand buys", "buy", "market"),
             "hand buys in a gap of the stream": self._buy_in_gap,
@@ -50,6 +49,13 @@ class Happenings:
             "hand replaces": self._replace_by_hand,
             "another program in our symbols": self._trade_beside,
         }
+        for kind, tell in (("bad print", self._bad_print), ("older print corrected", self._correct_older_print)):
+            for at in plan.moments.get(kind, ()):
+                if plan.rng(kind).random() < 0.5:
+                    world.loop.call_later(at, world.at_fill, tell, kind)
+                else:
+                    symbol = plan.rng(kind).choice(world.symbols)
+                    world.loop.call_later(at, self._happen, kind, functools.partial(tell, symbol))
         for kind, happen in happenings.items():
             for at in plan.moments.get(kind, ()):
                 world.loop.call_later(at, self._happen, kind, happen)
@@ -60,8 +66,11 @@ class Happenings:
                 world.loop.call_later(max(episode.start, 0.01), self._drop, name)
         for kind in ("process killed", "restarted at once", "asked to stop"):
             for at in plan.moments.get(kind, ()):
-                is_random = plan.rng(kind).random() < 0.5
-                world.loop.call_later(at, world.upset if is_random else world.upset_at_order, kind)
+                when = plan.rng(kind).choice(("any", "any", "", "POST", "DELETE"))
+                if when == "any":
+                    world.loop.call_later(at, world.upset, kind)
+                else:
+                    world.loop.call_later(at, world.upset_at, kind, when)
                 if kind == "restarted at once":
                     more = plan.rng(kind).choice((0, 0, 1, 3))
                     world.loop.call_later(at, setattr, world, "kills_at_start", more)
@@ -129,32 +138,42 @@ class Happenings:
         symbol = rng.choice(world.symbols)
         if world.engine.is_halted(symbol):
             return False
+        if rng.random() < 0.5:
+            # Just before the bar of the minute that has ended is told.
+            wait = MINUTE - world.now() % MINUTE + SECOND // 5
+            world.loop.call_later(wait / SECOND, self._halt_now, symbol)
+        else:
+            self._halt_now(symbol)
+        return True
+
+    def _halt_now(self, symbol: str) -> None:
+        world, rng = self._world, self._world.plan.rng("halt")
+        world.pump()
+        if world.engine.is_halted(symbol):
+            return
         world.simulation.halt(symbol)
         lasts = size(rng, 5, 600)
         world.hindrances.note("data", world.elapsed + lasts + 60)
         world.loop.call_later(lasts, self._resume, symbol)
-        return True
 
     def _resume(self, symbol: str) -> None:
         self._world.pump()
         self._world.simulation.resume(symbol)
 
-    def _bad_print(self) -> bool:
+    def _bad_print(self, symbol: str) -> bool:
         """A print far from the market, which is taken back or put right a little later."""
         world, rng = self._world, self._world.plan.rng("bad print")
-        symbol = rng.choice(world.symbols)
         made = world.engine.last_trade(symbol)
         if made is None or world.polygon or world.engine.is_halted(symbol):
             return False
         bad = Print(world.now(), round(made.price * rng.choice((0.97, 1.03)), 2), 100.0)
         self._tell_print(symbol, bad)
-        world.loop.call_later(size(rng, 0.05, 30.0), self._correct, symbol, bad, rng.choice((None, made.price)))
+        world.loop.call_later(size(rng, 0.001, 30.0), self._correct, symbol, bad, rng.choice((None, made.price)))
         return True
 
-    def _correct_older_print(self) -> bool:
+    def _correct_older_print(self, symbol: str) -> bool:
         """A print of before, at the very price of the last one: the last one stays what it is."""
         world, rng = self._world, self._world.plan.rng("older print corrected")
-        symbol = rng.choice(world.symbols)
         made = world.engine.last_trade(symbol)
         if made is None or world.polygon or world.engine.is_halted(symbol):
             return False
@@ -162,7 +181,7 @@ class Happenings:
         older, newer = Print(at - 2 * SECOND, made.price, 100.0), Print(at, made.price, 100.0)
         self._tell_print(symbol, older)
         self._tell_print(symbol, newer)
-        world.loop.call_later(size(rng, 0.05, 5.0), self._correct, symbol, older, round(made.price * 1.03, 2))
+        world.loop.call_later(size(rng, 0.001, 5.0), self._correct, symbol, older, round(made.price * 1.03, 2))
         return True
 
     def _tell_print(self, symbol: str, made: Print) -> None:

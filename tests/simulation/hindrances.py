@@ -69,8 +69,11 @@ class Hindrances:
         elif kind not in ("post refused", "sell refused for now"):
             self.note_sending(call.symbol, now + UNKNOWN_FELT)
 
-    def on_answer(self, call: Call, status: int, body: bytes) -> None:
-        """An answer reached the bot: a definite no keeps it waiting for its next try."""
+    def on_answer(self, call: Call, status: int, body: bytes, is_injected: bool) -> None:
+        """An answer reached the bot: a definite no keeps it waiting for its next try.
+
+        What the exchange itself goes on refusing, and not the plan, is no excuse: the order is wrong.
+        """
         now = self._world.elapsed
         if status == 429:
             # The account's limit is one for all requests.
@@ -84,6 +87,8 @@ class Hindrances:
             self.note_sending(call.symbol, now + UNKNOWN_FELT)
         elif call.method == "POST" and b'"sell"' in call.body and 400 <= status < 500:
             if status == 422 and b"must be unique" in body:
+                return
+            if not is_injected and self._refusals[call.symbol] >= len(PASSING_RETRIES):
                 return
             self.on_refused(call.symbol, may_pass=any(words in body for words in MAY_PASS))
             if call.client_id in self._world.told.unknown:

@@ -35,6 +35,9 @@ QUIET = 2.0  # seconds before the close in which nothing is sent
 ROUND_TRIP = 0.3  # seconds
 CLOSE_FELT = 45.0  # seconds until another close, said by clock and calendar, is known
 CLOCK_MOVES = 60.0  # by so much, in seconds, the clock alone may move the close
+ODD_FELT = 60.0  # seconds after a price that is none was told
+TRADES_WITHIN = 60.0  # seconds: a symbol without a print for so long may be halted, for all the bot can see
+STUCK_SEEN = 10.0
 STUCK_FOR = 75.0  # seconds a market order may stand unfilled while its symbol trades
 DOUBT_AFTER = 0.5  # seconds after a listing that differs was told
 BLIND_AFTER = 1.0
@@ -228,12 +231,10 @@ class Invariants:
             if order.type != "market" or order.id not in world.fills.stuck or world.engine.is_halted(symbol):
                 self._stuck_since.pop(order.id, None)
                 continue
-            prints = world.told.prints_at[symbol]
-            if len(prints) < 2 or prints[0] < now - 40.0:
-                self._stuck_since.pop(order.id, None)
-                continue
-            since = max(self._stuck_since.setdefault(order.id, now), self.excused_until(symbol, 0.0))
-            if now - since > STUCK_FOR and world.until_close > 20:
+            since, printed_at = self._stuck_since.setdefault(order.id, now), world.told.printed_at[symbol]
+            trades = printed_at > since + STUCK_SEEN and printed_at > now - TRADES_WITHIN
+            since = max(since, self.excused_until(symbol, 0.0))
+            if trades and now - since > STUCK_FOR and world.until_close > 20:
                 self._fail(2, f"{symbol}: a market order has got nothing for {now - since:.0f} s, and others trade")
 
     # -- what the bot sends -------------------------------------------------------------------------------------------
@@ -272,16 +273,18 @@ class Invariants:
         limit = Decimal(str(fields["limit_price"]))
         last = told.last[symbol].in_force(world.elapsed)
         position = world.engine.account.positions.get(symbol)
-        knows_entry = told.is_complete(symbol) and position is not None and world.elapsed - told.odd_at[symbol] > 60
-        if symbol in world.touched and told.changed_at[symbol] > world.elapsed - 0.05:
-            return  # priced between two fills that were told in the same instant, maybe
-        if not last or not knows_entry or position is None or world.hindrances.leaps_until > world.elapsed - 60:
+        is_odd = world.elapsed - told.odd_at[symbol] < ODD_FELT
+        if symbol in world.touched and (is_odd or told.changed_at[symbol] > world.elapsed - 0.05):
+            return  # a market order has no limit to stand in; or priced between two fills of the same instant
+        if not last or not told.is_complete(symbol) or position is None:
+            return
+        if world.hindrances.leaps_until > world.elapsed - 60:
             return
         entry = round(position.avg_entry_price, 9)
         low, high = round_up(max(min(last), entry)), round_up(max(*last, entry))
         if limit < low:
             self._fail(1, f"{symbol}: offered at {limit}, the last trade is {sorted(last)}, the entry {entry}")
-        if limit > high + tick(high):
+        if limit > high + tick(high) and not is_odd:
             self._fail(1, f"{symbol}: offered at {limit}, too high: last trade {sorted(last)}, entry {entry}")
 
     def _check_market(self, symbol: str) -> None:

@@ -106,7 +106,7 @@ class Transport:
             call.symbol = order.symbol
         if method != "GET":
             world.invariants.check_sent(call, json)
-            world.on_sent()
+            world.on_sent(method)
         answer: asyncio.Future[Response] = world.loop.create_future()
         self._send(call, headers, answer)
         try:
@@ -189,7 +189,7 @@ class Transport:
                 return
             if self._process == world.process:
                 world.told.on_answer(call.method, call.endpoint, told.status, told.body, call.asked_at, is_true)
-                world.hindrances.on_answer(call, told.status, told.body)
+                world.hindrances.on_answer(call, told.status, told.body, is_injected=bool(kind))
                 if told.status == 429:
                     world.invariants.on_limited(call.client_id)
             answer.set_result(told)

@@ -105,7 +105,7 @@ class Told:
         self.halted_at: dict[str, float] = {}
         self.last: defaultdict[str, LastTrade] = defaultdict(LastTrade)
         self.bars: defaultdict[str, set[int]] = defaultdict(set)
-        self.prints_at: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=4))
+        self.printed_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
         self.odd_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # an odd price was told
         # By client order id, of orders of unknown outcome: the symbol, whether it is a buy, since when.
         self.unknown: dict[str, tuple[str, bool, float]] = {}
@@ -167,7 +167,7 @@ class Told:
                 self._halt(message["T"], 17 in message["i"])
 
     def _print(self, now: float, symbol: str, at: int, price: float, key: Any) -> None:
-        self.prints_at[symbol].append(now)
+        self.printed_at[symbol] = now
         self.last[symbol].see(now, at, price, key)
 
     def _bar(self, now: float, symbol: str, start: int, close: float) -> None:

@@ -14,7 +14,7 @@ import logging
 import random
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from signal import SIGTERM
@@ -181,7 +181,8 @@ class World(Listener):
         self._cut_off = 0  # requests of processes up to this one arrive no more
         self.bot_since = 0.0
         self._upset: asyncio.Future[str] = self.loop.create_future()
-        self._waits_for_order: str | None = None  # a kind of trouble that strikes at the next order
+        self._waits_for: tuple[str, str] | None = None  # a kind of trouble that strikes at the next order, or cancel
+        self._waits_for_fill: tuple[Callable[[str], bool], str] | None = None
         self.kills_at_start = 0  # so many of the next processes are killed soon after their start
         self.stop: Asked | None = None
         self.stopped_at: float | None = None  # when the running process was asked to stop
@@ -212,6 +213,11 @@ class World(Listener):
             self.told.on_event(event, order)
             if order.side == "sell" and event in ("fill", "partial_fill"):
                 self.hindrances.on_sold(order.symbol)
+            elif event == "fill" and is_own(order) and self._waits_for_fill is not None:
+                (happen, kind), self._waits_for_fill = self._waits_for_fill, None
+                if happen(order.symbol):
+                    log.info("FAULT %s", kind)
+                    self.plan.struck[kind] += 1
             elif event == "fill" and self.plan.strikes("sell refused for now", self.elapsed):
                 lasts = self.plan.rng("sell refused for now").uniform(0.2, 10.0)
                 self._refused_until[order.symbol] = self.elapsed + lasts
@@ -455,15 +461,19 @@ class World(Listener):
         if self.bot is not None and not self._upset.done():
             self._upset.set_result(kind)
 
-    def on_sent(self) -> None:
+    def on_sent(self, method: str) -> None:
         """The bot sends or cancels an order: the instant some trouble has waited for."""
-        if self._waits_for_order is not None:
-            kind, self._waits_for_order = self._waits_for_order, None
+        if self._waits_for is not None and self._waits_for[1] in (method, ""):
+            kind, self._waits_for = self._waits_for[0], None
             self.loop.call_later(size(self.plan.rng(kind), 0.001, 0.5), self.upset, kind)
 
-    def upset_at_order(self, kind: str) -> None:
-        """The same, at the next order of the bot's or soon after it."""
-        self._waits_for_order = kind
+    def upset_at(self, kind: str, method: str) -> None:
+        """The same, soon after the next order ("POST"), cancel ("DELETE") or either ("") of the bot's."""
+        self._waits_for = (kind, method)
+
+    def at_fill(self, happen: Callable[[str], bool], kind: str) -> None:
+        """Let something happen at the next fill of a buy of the bot's."""
+        self._waits_for_fill = (happen, kind)
 
     def _raise(self) -> None:
         if self.invariants.violation is not None:
