@@ -82,7 +82,7 @@ class Simulation:
 
     def _was_over(self, tick: Tick) -> bool:
         """Whether this is the bar of a minute that had ended before the halt: it is told all the same."""
-        return tick.bar is not None and tick.bar.start + MINUTE <= self._halted_at[tick.symbol]
+        return tick.bar is not None and tick.bar.start + MINUTE <= self._halted_at.get(tick.symbol, 0)
 
     def halt(self, symbol: str) -> None:
         """Stop trading in `symbol`: no prints, no bars of later minutes, orders wait."""

@@ -280,6 +280,8 @@ class Invariants:
             return
         if world.hindrances.leaps_until > world.elapsed - 60:
             return
+        if symbol in world.touched and (world.plan.struck["update late"] or world.plan.struck["update lost"]):
+            return  # the average of shares bought twice depends on whether a sell between them was told in time
         entry = round(position.avg_entry_price, 9)
         low, high = round_up(max(min(last), entry)), round_up(max(*last, entry))
         if limit < low:
@@ -366,6 +368,7 @@ class Invariants:
             or world.stopped_at is not None
             or now >= self.liquidates_at - early
             or not self._knows_time
+            or not self._knows_close
         ):
             return
         if world.close_moved_at > 0 or now - self._differed_at[symbol] < HELD_REASON:
