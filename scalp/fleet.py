@@ -371,6 +371,11 @@ class Fleet:
         is_quiet = self.session is not None and self._now() >= self.session.quiet_at
         return self.shut or ("too close to the close" if is_quiet else "")
 
+    def holds(self, symbol: str, qty: int) -> bool:
+        """Whether so many shares are held, by the ledger."""
+        algo = self.algos.get(symbol)
+        return algo is not None and algo.ledger.whole_shares >= qty
+
     @property
     def newest_minute(self) -> int:
         """Start of the newest minute of which there is a bar in any symbol, ns; 0 before any."""

@@ -59,6 +59,7 @@ class Desk(Protocol):
     def find_order(self, symbol: str, key: str) -> Order | None: ...
     def no_buys(self, symbol: str) -> str: ...
     def no_orders(self) -> str: ...
+    def holds(self, symbol: str, qty: int) -> bool: ...
     def reconcile_soon(self, why: str) -> None: ...
     def on_mute_updates(self) -> None: ...
 
@@ -279,14 +280,15 @@ class AlpacaBroker:
     async def _settle_sell(self, action: SubmitOrder) -> OrderReport | None:
         """Send it again under its own id until there is an answer: the broker takes an id once, so that is a fact.
 
-        The same where it is not wanted any more: then it is cancelled by its id, and none of it can still arrive. When
-        nobody answers for 10 s the exit that goes instead does not wait for it. None when the desk knows its end.
+        The same where it is not wanted any more: then it is cancelled by its id, and none of it can still arrive; but
+        never once its shares are sold. When nobody answers for 10 s the exit that goes instead does not wait for it.
+        None when the desk knows its end.
         """
         loop = asyncio.get_running_loop()
         wait, unwanted_since = FIRST_WAIT / 4, 0.0
         while not self._is_settled(action):
             refusal: Refused | None = None
-            may_send = not self._desk.no_orders()
+            may_send = not self._desk.no_orders() and self._desk.holds(action.symbol, action.qty)
             if may_send:
                 try:
                     return await self.counted(self._rest.submit(action))
