@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("scalp.main")
 
-PATIENCE = 30.0  # seconds of trouble until it is an error, or the start goes on without an answer
+PATIENCE = 30.0  # seconds of trouble until it is an error
+OPEN_PATIENCE = 12.0  # once the market is known to be open the start goes on without an answer: exits wait for it
 LONGEST_PAUSE = 8.0  # seconds between two tries then
 NIGHT_PAUSE = 60.0  # the same while waiting for the open
 NIGHT_LINE_EVERY = 600.0  # seconds between lines about trouble that lasts
@@ -60,7 +61,7 @@ class Start:
         while True:
             now, calendar = self._clock.now(), self._calendar
             if answer.is_open or calendar.is_possible(now):
-                self._deadline = self._loop.time() + PATIENCE
+                self._deadline = self._loop.time() + OPEN_PATIENCE
                 await self._read_calendar()
                 now = self._clock.now()
             is_on, is_known = calendar.covers(now), calendar.is_read_for(now)

@@ -32,7 +32,7 @@ ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while
 # Seconds for which a buy must be absent, lest it is still on its way: by one source alone, by id and in the listing.
 ABSENT_FOR = (30.0, 5.0)
 ASK_PRICE_AFTER = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds, one after the other
-UNWANTED_FOR = 10.0  # seconds at most that the exit that goes instead waits for a sell of unknown outcome
+UNWANTED_FOR = 10.0  # seconds at most that an exit waits for the end of an order of unknown outcome
 LISTED_SINCE = 120 * SECOND  # before an order was sent: how far back the listing goes in which it is looked for
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
@@ -319,8 +319,14 @@ class AlpacaBroker:
         """Look for it; dropped when it was absent wherever it was asked for, for some seconds at a stretch."""
         loop = asyncio.get_running_loop()
         absent_since: float | None = None
-        wait = FIRST_WAIT / 4
+        wait, unwanted_since = FIRST_WAIT / 4, 0.0
         while not self._is_settled(action):
+            if self._is_unwanted(action):
+                # Its cancel waits, and behind that an exit: should it be there, the broker says so to the exit.
+                unwanted_since = unwanted_since or loop.time()
+                if loop.time() - unwanted_since >= UNWANTED_FOR:
+                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                    return None
             await self._room(lambda: self._budget.allows_question)
             report, absent = await self._look_up(action)
             if report is not None:

@@ -44,6 +44,11 @@ BLIND_AFTER = 1.0
 HELD_REASON = 90.0  # seconds for which a reason to cancel an exit counts
 # Without market data nothing speaks against a clock that repeats a wrong time.
 SILENT_DATA = ("data stream mute", "data stream dropped", "data logins refused", "handshakes refused", "bars stop")
+# A process that was shown untrue listings when it began has no facts of its own to hold against them.
+UNTRUE_LISTINGS = (
+    "positions empty", "a position missing", "one position only", "own row unreadable",
+    "orders empty", "an order missing", "one order only", "listing lags", "activities lag",
+)  # fmt: skip
 CALM = 260.0  # seconds after all trouble in which buying must be on again
 
 
@@ -198,7 +203,8 @@ class Invariants:
             self._differed_at[symbol] = now
         is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close)
         is_kept = world.stopped_at is not None and world.on_exit == "keep" and any(o.side == "buy" for o in orders)
-        if (offered >= int(held) and not is_in_the_way) or world.bot is None or is_over or is_kept:
+        is_covered = (offered >= int(held) and not is_in_the_way) or self._is_deceived(symbol)
+        if is_covered or world.bot is None or is_over or is_kept:
             self._bare_since.pop(symbol, None)
             return
         since = self._bare_since.setdefault(symbol, now)
@@ -299,7 +305,7 @@ class Invariants:
             or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early
         ):
             return
-        if not self._knows_time or world.close_moved_at > 0:
+        if not self._knows_time or not self._knows_close or world.close_moved_at > 0:
             return
         self._fail(2, f"{symbol}: sold at market without a reason")
 
@@ -323,7 +329,7 @@ class Invariants:
         if told.is_complete(symbol) and now > told.changed_at[symbol] + QUICK:
             held = world.engine.account.held(symbol)
             orders = [o for o in world.engine.open_orders(symbol) if is_own(o)]
-            if held >= 1 or orders:
+            if (held >= 1 or orders) and not self._is_deceived(symbol):
                 self._fail(1, f"{symbol}: a buy with {held} held and {len(orders)} orders at work")
         if unknown := [other for other, (of, _, _) in told.unknown.items() if of == symbol and other != key]:
             real = [o for o in map(world.engine._by_client_id.get, unknown) if o is not None and o.open]
@@ -340,6 +346,11 @@ class Invariants:
             return
         if claim.qty != algo.ledger.position and world.elapsed - claim.told_at > DOUBT_AFTER:
             self._fail(3, f"{symbol}: a buy in doubt: {claim.qty} listed, {algo.ledger.position} in the ledger")
+
+    def _is_deceived(self, symbol: str) -> bool:
+        """Whether the process began with an untrue idea of this symbol, and has had no other since."""
+        world = self._world
+        return self._knew_at[symbol] < world.bot_since + START and any(world.plan.struck[k] for k in UNTRUE_LISTINGS)
 
     def _check_bars(self, symbol: str) -> None:
         """The bars that a signal looks at are those that were published, as far as the bot can know."""
@@ -395,7 +406,7 @@ class Invariants:
             since = max(since, told.changed_at[symbol] + EXPLAIN)
         if symbol in world.touched:
             since = max(since, world.touched[symbol], world.hindrances.until("claims", "ask")) + EXPLAIN
-        if now < max(since + QUICK, told.base_at + LEARN):
+        if now < max(since + QUICK, told.base_at + LEARN) or self._is_deceived(symbol):
             return
         held = world.engine.account.held(symbol)
         if algo.ledger.position != held:

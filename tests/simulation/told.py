@@ -151,7 +151,7 @@ class Told:
             kind = message.get("T")
             if kind == "t":
                 self._print(now, message["S"], _ns(message["t"]), message["p"], message["i"])
-            elif kind == "b":
+            elif kind in ("b", "u"):
                 self._bar(now, message["S"], _ns(message["t"]), message["c"])
             elif kind == "c":
                 self.last[message["S"]].correct(now, message["oi"], message["cp"], message["ci"])
