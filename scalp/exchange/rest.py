@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from scalp.exchange import rules, wire
 from scalp.exchange.calendar import LAST_DAY
-from scalp.exchange.orders import Order, OrderRequest, Refusal, make_id
+from scalp.exchange.orders import Order, OrderRequest, Refusal
 from scalp.exchange.rest_data import DataApi
 from scalp.exchange.simulation import Simulation, new_york
 from scalp.messages import MINUTE
@@ -142,7 +142,7 @@ class Rest:
         if refused is not None:
             return refused
         allowed, limits = self._windows[kind].take(self._simulation.now)
-        more = {"X-Request-ID": make_id("request", self._requests).replace("-", "")} | limits
+        more = {"X-Request-ID": self._request_id()} | limits
         if not allowed:
             answer = self._too_many(kind)
         else:
@@ -197,7 +197,7 @@ class Rest:
         return reply({"code": 42910000, "message": "rate limit exceeded"}, 429)
 
     def _request_id(self) -> str:
-        return make_id("request", self._requests).replace("-", "")
+        return f"{self._requests:032x}"
 
     # --- account, clock, calendar, assets ---
 

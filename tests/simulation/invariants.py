@@ -89,7 +89,7 @@ class Invariants:
     def look(self) -> None:
         """Now and then, while nothing happens."""
         for symbol in self._world.symbols:
-            self.check(symbol)
+            self._check_books(symbol)
             self._check_belief(symbol)
             if self._looks % 6 == 0:
                 self._check_resumed(symbol)
@@ -98,9 +98,12 @@ class Invariants:
 
     def check(self, symbol: str) -> None:
         """After every event in a symbol."""
+        if symbol in self._world.symbols:
+            self._check_books(symbol)
+            self.rails.check()
+
+    def _check_books(self, symbol: str) -> None:
         world, engine = self._world, self._world.engine
-        if symbol not in world.symbols:
-            return
         orders = engine.open_orders(symbol)
         own = [o for o in orders if o.client_order_id.startswith("scalp-") and not o.replaces]
         if world.told.base_at is None:
@@ -122,7 +125,6 @@ class Invariants:
                 self._fail(1, f"{symbol}: bought for {cost}, more than a lot")
         self._check_covered(symbol, held, orders)
         self._check_orders(symbol, own)
-        self.rails.check()
 
     @property
     def liquidates_at(self) -> float:
@@ -221,7 +223,7 @@ class Invariants:
             self._fail(2, f"{symbol}: {held} held, {held - offered} of them {what} for {now - since:.1f} s")
         elif self._due.get(symbol, 0.0) <= now or self._due[symbol] > until + 0.02:
             self._due[symbol] = until + 0.01
-            world.loop.call_later(until - now + 0.01, self.check, symbol)
+            world.loop.call_later(until - now + 0.01, self._check_books, symbol)
 
     def _check_orders(self, symbol: str, own: list[Order]) -> None:
         """A buy is cancelled after 2 minutes; a market exit that gets nothing where others trade, sooner."""
@@ -349,8 +351,10 @@ class Invariants:
 
     def _is_deceived(self, symbol: str) -> bool:
         """Whether the process began with an untrue idea of this symbol, and has had no other since."""
-        world = self._world
-        return self._knew_at[symbol] < world.bot_since + START and any(world.plan.struck[k] for k in UNTRUE_LISTINGS)
+        world, base_at = self._world, self._world.told.base_at
+        if self._knew_at[symbol] >= world.bot_since + START or (base_at and world.elapsed > base_at + EXPLAIN):
+            return False
+        return any(world.plan.struck[kind] for kind in UNTRUE_LISTINGS)
 
     def _check_bars(self, symbol: str) -> None:
         """The bars that a signal looks at are those that were published, as far as the bot can know."""

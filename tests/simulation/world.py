@@ -66,7 +66,7 @@ MARKETS = 8  # different days of prices
 LONGEST_END = 200.0  # seconds after the close by which the process must have ended
 NOTICED_AFTER = 180  # seconds without any bar, while trades come
 UPDATE_FELT = 60.0  # seconds: the bot may make a new connection for an update that did not come
-TICK = 7.0  # seconds between two looks while nothing happens
+TICK = 9.0  # seconds between two looks while nothing happens
 POLYGON, REAL_SIGNAL = 0.2, 0.2  # of the seeds
 
 log = logging.getLogger("scalp.world")
@@ -136,14 +136,14 @@ class World(Listener):
         self.seed = seed
         self.rng = rng = random.Random(f"world {seed}")
         self.loop = asyncio.get_running_loop()
-        self.minutes = minutes or rng.choice((12, 14, 18, 22, 32))
+        self.minutes = minutes or rng.choice((10, 12, 14, 18, 26))
         self.plan = Plan.draw(seed, self.minutes, without, only)
-        count = rng.choice((1, 1, 2, 2, 3, 5))
+        count = rng.choice((1, 1, 2, 2, 3, 4))
         self.symbols = SYMBOLS[-count:] if rng.random() < 0.3 else SYMBOLS[:count]
         self.algo = algo or (ScalpAlgo if rng.random() < REAL_SIGNAL else EagerAlgo)
         # A piece of a full day, with its own open or close: the opening burst, midday or the closing one.
         start = OPEN + rng.choice((0, 150, 390 - self.minutes)) * MINUTE
-        opened = start if rng.random() < 0.4 and self.algo is not ScalpAlgo else max(OPEN, start - 30 * MINUTE)
+        opened = start if rng.random() < 0.2 and self.algo is not ScalpAlgo else max(OPEN, start - 30 * MINUTE)
         self.session = SessionDay(FULL_DAY.date, opened, start + self.minutes * MINUTE)
         listed = (*self.symbols, ELSEWHERE) if self.plan.stands("another program elsewhere") else self.symbols
         day = {symbol: _market((symbol,), seed % MARKETS)[symbol] for symbol in listed}
@@ -161,7 +161,7 @@ class World(Listener):
             now=start,
             seed=seed,
         )
-        tape = Tape(market, start, trades_per_minute=rng.choice((2, 6)))
+        tape = Tape(market, start, trades_per_minute=rng.choice((2, 4)))
         self.simulation = Simulation(market, self.engine, tape=tape, calendar=self._calendar)
         self.simulation.listener = self
         self.polygon = rng.random() < POLYGON
