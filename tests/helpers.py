@@ -79,7 +79,7 @@ class BrokerOrder:
     ) -> OrderReport:
         """An order update of kind `event` ("": a row of a listing) after `shares` more were executed at `price`."""
         count = Decimal(shares)
-        paid = Decimal(price) if price is not None else self.limit_price or Decimal(0)
+        paid = Decimal(price) if price is not None else self.limit_price or Decimal(101)
         execution = None
         if count:
             self.filled += count
