@@ -182,10 +182,10 @@ def answering(raw: bytes) -> Says:
 
 @asynccontextmanager
 async def exchange(faults: Faults | None = None) -> AsyncIterator[ExchangeServer]:
-    """The wire server with this file's keys, 7 minutes before a close."""
+    """The wire server with this file's keys, 15 minutes before a close."""
     day = session_day(DEFAULT_DAY)
     market = synthetic_day(["TSLA", "AAPL"], day, 1)
-    engine = Engine(day.open, day.open + 43 * MINUTE, market, now=day.open + 36 * MINUTE)
+    engine = Engine(day.open, day.open + 51 * MINUTE, market, now=day.open + 36 * MINUTE)
     access = Access({KEY_ID: SECRET}, polygon_key=POLYGON_KEY)
     server = await ExchangeServer.start(market, engine, access=access, faults=faults, linger=10**15)
     try:

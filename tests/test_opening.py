@@ -111,7 +111,7 @@ def test_trouble_that_lasts_holds_up_the_start_for_seconds_and_then_only_buys(ca
         script = Script()
         script.on(call, between(0, 100, trouble, script), times=999)
         async with trading(MARKET, script, before=holds_10) as bot:
-            assert 10 < script.now() < 24
+            assert 5 < script.now() < 24
             await bot.until(60)
             assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
             assert bot.algo().no_buys
