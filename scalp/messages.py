@@ -94,6 +94,7 @@ class OrderReport(Struct, frozen=True):
     price: Decimal | None = None
     execution_qty: Decimal | None = None
     at: int | None = None  # when it happened, where the source says so
+    closes: bool = False  # a sell of shares that are held, by the broker's own word
 
 
 class PositionReport(Struct, frozen=True):

@@ -248,7 +248,7 @@ class Reconciler:
         on_offer = _on_offer(newest)
         count = held_already(position.qty, executions, on_offer)
         missing = on_offer - position.qty - sum((executed(report) for report in executions[count:]), ZERO)
-        if missing > 0 and sells and all(_is_bots(report) for report in sells):
+        if missing > 0 and sells and all(_closes(report) for report in sells):
             # The broker took these sells against shares that it knows to be held: their row is missing, or late.
             price = position.avg_entry_price or max(report.limit_price or ZERO for report in sells)
             position = replace(position, qty=position.qty + missing, avg_entry_price=price)
@@ -265,6 +265,15 @@ class Reconciler:
         try:
             reports = [done.report for done in await self._activities.read()]
             self._knows_executions = True
+            if reports:
+                # Activities lag as well: orders that ended lately tell of the others.
+                with contextlib.suppress(*TROUBLES):
+                    since = self._clock.now() - RECENT
+                    symbols = list(self._fleet.algos)
+                    page = await self._broker.counted(self._rest.orders("closed", symbols, direction="desc"))
+                    ended = [report for report in page.rows if report.at and report.at >= since]
+                    reports += [replace(r, at=e.at) for e in ended for r in _untold([e], reports, 0)]
+                    reports.sort(key=lambda report: report.at or 0)
         except TROUBLES as error:
             self._say_no_activities(error)
             try:
@@ -470,9 +479,9 @@ class Reconciler:
         return order is None or order.has_ended
 
 
-def _is_bots(report: OrderReport) -> bool:
-    """Sent by this program, in this run or an earlier one: its sells close what is held."""
-    return report.client_order_id.startswith("scalp-")
+def _closes(report: OrderReport) -> bool:
+    """A sell of shares that are held: the broker says so, or it is this program's."""
+    return report.closes or report.client_order_id.startswith("scalp-")
 
 
 def _on_offer(orders: Sequence[OrderReport]) -> Decimal:

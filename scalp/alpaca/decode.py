@@ -121,6 +121,7 @@ class OrderFields(Struct, gc=False):
     replaced_by: Any = None
     replaces: Any = None
     time_in_force: Any = None
+    position_intent: Any = None
 
 
 class UpdateFields(Struct, gc=False):
@@ -171,6 +172,7 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         price=price,
         execution_qty=quantity,
         at=at,
+        closes=order.position_intent == "sell_to_close",
     )
 
 
