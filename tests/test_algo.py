@@ -507,3 +507,173 @@ def test_a_buy_given_up_as_lost_that_turns_up_is_cancelled() -> None:
     assert (desk.loses(1), desk.state) == ([], TO_BUY)
     assert desk.at("09:54:04").bar(99.0) + desk.at("09:55:04").bar(101.0) == ["buy 19 @ 101.00 #2"]
     assert (desk.tells(1, "new"), desk.state) == (["cancel #1"], BUY_SUBMITTED)
+
+
+# -- what holds a sell back, and what does not -------------------------------------------------------------------------
+
+
+def test_a_sell_refused_for_a_buy_goes_as_soon_as_that_buy_has_ended() -> None:
+    desk = in_to_sell().at("10:10")
+    desk.by_hand("mine", "buy", 5, "90.00")
+    desk.tells("mine", "new")
+    assert desk.checkup() == ["sell 19 @ 101.00 #3"]
+    for number, wait in ((3, 0.25), (4, 0.5), (5, 1), (6, 2), (7, 4)):
+        desk.refuses(number, "403 potential wash trade detected")
+        assert desk.later(wait).checkup() == [f"sell 19 @ 101.00 #{number + 1}"]
+    desk.refuses(8, "403 potential wash trade detected")  # 8 s to wait
+    assert desk.later(1).checkup() == []
+    assert (desk.tells("mine", "canceled"), desk.state) == (["sell 19 @ 101.00 #9"], SELL_SUBMITTED)
+
+
+def test_once_flat_the_next_refusal_is_a_first_one() -> None:
+    desk = in_sell_submitted()
+    for number, wait in ((2, 30), (3, 60)):
+        desk.tells(number, "rejected")
+        desk.later(wait).checkup()
+    desk.tells(4, "rejected")
+    assert (desk.lists_position(0), desk.state) == ([], TO_BUY)
+    assert desk.later(60).lists_position(7, "102") == ["sell 7 @ 102.00 #5"]
+    desk.tells(5, "rejected")
+    assert desk.later(30).checkup() == ["sell 7 @ 102.00 #6"]
+
+
+def test_that_a_sell_was_taken_does_not_end_the_waiting() -> None:
+    desk = in_sell_submitted()
+    desk.tells(2, "rejected")
+    assert desk.later(30).checkup() == ["sell 19 @ 101.00 #3"]
+    desk.tells(3, "new")
+    desk.tells(3, "rejected")
+    assert desk.later(59).checkup() == []
+    assert desk.later(1).checkup() == ["sell 19 @ 101.00 #4"]
+
+
+def test_the_end_of_another_sell_holds_nothing_back() -> None:
+    desk = started()
+    first, second = desk.by_hand("s1", "sell", 10, "102.00"), desk.by_hand("s2", "sell", 9, "103.00", at="09:32")
+    assert desk.snapshot([first, second], 19, "101") == []
+    assert desk.tells("s2", "rejected") == ["cancel #s1"]  # 9 are not on offer any more
+    assert desk.tells("s1", "canceled") == ["sell 19 @ 101.00 #1"]
+
+
+def test_a_buy_that_is_filling_when_another_order_ends_does_not_come_before_the_shares() -> None:
+    """At a restart it does; here the shares are of the buy that just ended."""
+    desk = buying()
+    desk.by_hand("mine", "buy", 9, "90.00")
+    desk.tells("mine", "partial_fill", 1, "90.00")
+    assert (desk.tells(1, "canceled"), desk.held) == (["sell 1 @ 101.00 #2"], 1)
+    assert desk.state is SELL_SUBMITTED
+
+
+def test_shares_from_elsewhere_are_offered_when_the_buy_in_their_way_is_refused() -> None:
+    desk = flat()
+    assert desk.bar(101.0) == BOUGHT
+    assert desk.lists_position(5, "101") == ["cancel #1"]
+    assert (desk.refuses(1), desk.state) == (["sell 5 @ 101.00 #2"], SELL_SUBMITTED)
+
+
+def test_without_a_calendar_what_is_held_is_offered_and_nothing_sold_at_market() -> None:
+    desk = Desk(session=None)
+    assert desk.snapshot([], 5, "100") == ["sell 5 @ 100.00 #1"]
+    desk = Desk(session=None)
+    assert desk.flatten() == []
+    assert desk.snapshot([], 5, "100") == []
+
+
+def test_only_an_own_sell_is_sent_again_under_its_id_and_only_where_no_other_works() -> None:
+    desk = started()
+    order = desk.by_hand("s", "sell", 19, "101.00")
+    assert (desk.snapshot([order], 19, "101"), desk.state) == ([], SELL_SUBMITTED)
+    assert (desk.words(desk.algo.on_order_gone("s", desk.now)), desk.state) == ([], TO_SELL)
+    desk = in_sell_submitted()
+    desk.by_hand("other", "sell", 19, "105.00")
+    desk.tells("other", "new")
+    assert (desk.words(desk.algo.on_order_gone("id2", desk.now)), desk.state) == ([], SELL_SUBMITTED)
+    desk = buying()
+    desk.tells(1, "new")
+    assert (desk.words(desk.algo.on_order_gone("id1", desk.now)), desk.state) == ([], TO_BUY)
+
+
+def test_an_exit_that_is_stuck_near_the_close_is_left_alone() -> None:
+    desk = in_to_sell()
+    assert desk.at("15:59:25").flatten() == ["sell 19 market #3"]
+    desk.tells(3, "new")
+    desk.algo.on_trade(trade(100.0, "15:59:39"))
+    assert desk.at("15:59:40").checkup() == []
+    desk = in_to_sell()
+    assert desk.at("15:58:25").flatten() == ["sell 19 market #3"]
+    desk.tells(3, "new")
+    desk.algo.on_trade(trade(100.0, "15:58:39"))
+    assert desk.at("15:58:40").checkup() == ["cancel #3"]
+
+
+def test_one_single_share_that_fills_late_is_sold_at_once() -> None:
+    assert in_to_buy().tells(1, "partial_fill", 1) == ["sell 1 @ 101.00 #2"]
+
+
+def test_a_market_exit_that_fills_bit_by_bit_is_patiently_waited_for() -> None:
+    desk = in_to_sell().at("10:00")
+    assert desk.flatten() == ["sell 19 market #3"]
+    assert desk.tells(3, "new") == []
+    assert desk.later(8).tells(3, "partial_fill", 4, "100") == []
+    desk.algo.on_trade(trade(100.0, "10:00:30"))
+    assert desk.at("10:00:28").checkup() == ["ask"]
+    assert desk.at("10:00:47.9").checkup() == []
+    assert desk.at("10:00:48").checkup() == ["cancel #3"]
+
+
+def test_no_sell_goes_under_the_id_of_a_buy_that_is_gone() -> None:
+    desk = buying()
+    assert desk.lists_position(19, "101") == ["cancel #1"]
+    assert (desk.words(desk.algo.on_order_gone("id1", desk.now)), desk.state) == ([], TO_SELL)
+    assert desk.later(30).checkup() == ["sell 19 @ 101.00 #2"]
+
+
+def test_what_is_said_of_an_order_nobody_knows_changes_nothing() -> None:
+    desk = in_sell_submitted()
+    assert desk.algo.on_submit_refused("nobody's", "no", desk.now) == []
+    assert desk.algo.on_submit_lost("nobody's", desk.now) == []
+    assert desk.state is SELL_SUBMITTED
+
+
+def test_on_the_way_out_a_buy_is_cancelled_again_after_5_seconds() -> None:
+    desk = buying()
+    said = [desk.later(wait).words(desk.algo.cancel_buys(desk.now)) for wait in (0, 4.9, 0.1)]
+    assert said == [["cancel #1"], [], ["cancel #1"]]
+
+
+def test_more_than_executions_explain_is_offered_when_the_sell_that_works_has_ended() -> None:
+    desk = in_sell_submitted()
+    listed = PositionReport(AAPL, Decimal(21), Decimal(101))
+    assert desk.words(desk.algo.on_surplus(listed, desk.now, desk.now)) == []
+    assert (desk.held, desk.later(30).checkup()) == (21, [])
+    assert desk.tells(2, "fill") == ["sell 2 @ 101.00 #3"]
+
+
+@pytest.mark.parametrize(
+    ("why", "refutable"),
+    [("403 insufficient qty available for order (requested: 19, available: 0)", 19), ("422 not tradable", 0)],
+)
+def test_a_refusal_for_lack_of_shares_makes_an_adopted_position_a_claim(why: str, refutable: int) -> None:
+    desk = started()
+    assert desk.snapshot([], 19, "101") == ["sell 19 @ 101.00 #1"]
+    assert desk.refuses(1, why) == []
+    assert desk.algo.ledger.refutable == refutable
+    desk.later(60).checkup()
+    desk.tells(2, "new")
+    assert desk.algo.ledger.refutable == 0  # the broker took one
+
+
+def test_restart_holding_shares_beside_a_buy_of_an_earlier_run_that_bought_none_of_them() -> None:
+    """One order at work, never two: the buy goes first."""
+    desk = started()
+    order = desk.by_hand("b", "buy", 5, "90.00", at="11:59")
+    order.client_order_id = "scalp-AAPL-Q-1"
+    assert (desk.snapshot([order], 19, "101"), desk.state) == (["cancel #b"], BUY_SUBMITTED)
+    assert (desk.tells("b", "canceled"), desk.state) == (["sell 19 @ 101.00 #1"], SELL_SUBMITTED)
+
+
+def test_a_buy_given_up_as_lost_that_turns_up_ended_needs_no_cancel() -> None:
+    desk = flat()
+    assert desk.bar(101.0) == BOUGHT
+    assert desk.loses(1) == []
+    assert (desk.tells(1, "canceled"), desk.state) == ([], TO_BUY)

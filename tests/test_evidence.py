@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from scalp.evidence import Evidence, Verdict, held_already
@@ -43,6 +44,7 @@ def test_less_listed_than_executions_tell_is_never_believed() -> None:
 def test_a_surplus_is_believed_when_it_has_stood_for_a_minute() -> None:
     evidence, book = Evidence(), ledger(5)
     assert [weigh(evidence, book, 9, after) for after in (0, 30, 59.9, 60)] == ["doubt", "doubt", "doubt", "surplus"]
+    assert evidence.doubts == []
 
 
 @pytest.mark.parametrize("change", ["listing", "ledger", "agreement"])
@@ -95,6 +97,14 @@ def test_what_the_broker_took_a_sell_of_is_no_claim_any_more() -> None:
     evidence, book = Evidence(), ledger(5)
     book.merge(BrokerOrder("s1", "sell", Decimal(5), client_order_id="scalp-AAPL-1-1").report("new"))
     assert [weigh(evidence, book, 0, after) for after in (0, 60, 600)] == ["doubt"] * 3
+
+
+def test_an_adopted_position_is_no_claim_unless_the_broker_denies_it() -> None:
+    for is_denied, verdict in ((False, "doubt"), (True, "surplus")):
+        evidence, book = Evidence(), ledger(5)
+        book.is_denied = is_denied
+        assert weigh(evidence, book, 0, 0) == "doubt"
+        assert weigh(evidence, book, 0, 60) == verdict
 
 
 def test_of_a_surplus_that_grows_the_least_has_stood() -> None:
@@ -153,6 +163,8 @@ def executions(*signed: int | tuple[int, int]) -> list[OrderReport]:
         (26, [(-4, 22), (-4, 18)], 18, 0),  # not listed yet
         (22, [(-4, 22), (-4, 18)], 18, 1),
         (18, [-4, -4], 18, 2),  # by the listed order alone
+        (6, [(-4, 6)], 0, 1),  # by what its order had still to sell then, though it is gone
+        (6, [(4, 6)], 0, 1),
         (18, [-4, -4], 0, 0),  # nobody knows: no share is offered twice
     ],
 )
@@ -160,6 +172,11 @@ def test_how_many_of_the_newest_executions_the_first_listing_holds(
     listed: int, recent: list[int | tuple[int, int]], on_offer: int, count: int
 ) -> None:
     assert held_already(Decimal(listed), executions(*recent), Decimal(on_offer)) == count
+
+
+def test_where_an_order_does_not_tell_its_size_nothing_is_known_to_be_on_offer() -> None:
+    (sold,) = executions((-4, 6))
+    assert held_already(Decimal(6), [msgspec.structs.replace(sold, qty=None)]) == 0
 
 
 @pytest.mark.parametrize(("gaps", "given_up"), [((5, 5, 5), True), ((5, 5), False), ((1, 1, 1, 1, 1), False)])

@@ -65,9 +65,10 @@ def test_without_totals_an_execution_counts_once() -> None:
     order = sent(ledger)
     whole = [order.report("partial_fill", qty) for qty in (4, 3)]
     bare = [replace(report, filled_qty=None, filled_avg_price=None) for report in whole]
-    for report in (*bare, *bare):
-        ledger.merge(report)
-    assert (ledger.position, ledger.entry_price) == (7, 100)
+    for _ in range(2):
+        for report in bare:
+            ledger.merge(report)
+        assert (ledger.position, ledger.entry_price) == (7, 100)
 
 
 def test_a_late_report_never_takes_shares_away() -> None:
@@ -315,3 +316,201 @@ def test_an_execution_told_after_a_listing_had_claimed_its_shares_counts_once() 
         assert ledger.position == (0 if sold_meanwhile else 5)
         assert ledger.merge(buy.report("fill", 3, 100, at=1_110 * SECOND)).new_qty == 3
         assert ledger.position == (3 if sold_meanwhile else 8)
+
+
+# -- money told wrong, twice, or not at all ----------------------------------------------------------------------------
+
+
+def test_more_than_was_ordered_cannot_be_bought_or_sold() -> None:
+    ledger = Ledger(AAPL)
+    order = sent(ledger)
+    told_too_much = replace(order.report("partial_fill", 4), filled_qty=Decimal(12))
+    assert (ledger.merge(told_too_much).new_qty, ledger.position) == (10, 10)
+    ledger = Ledger(AAPL)
+    order = sent(ledger)
+    for _ in range(3):  # without totals and ids nobody can say whether it is the same execution
+        ledger.merge(replace(order.report("partial_fill", 4), filled_qty=None, execution_id=None))
+    assert ledger.position == 10
+
+
+def unpriced(order: BrokerOrder) -> OrderReport:
+    """Filled, at a price that is none."""
+    return replace(order.report("fill", 10), filled_avg_price=Decimal(0), price=Decimal(0))
+
+
+def test_the_right_price_of_a_buy_takes_the_place_of_the_one_that_stood_in() -> None:
+    ledger = Ledger(AAPL)
+    buy = sent(ledger, price="101")
+    ledger.merge(unpriced(buy))
+    assert (ledger.position, ledger.entry_price) == (10, 101)
+    ledger.merge(fill(4, "103.00", "sell", "s1"))
+    assert ledger.realised == 8
+    ledger.merge(replace(buy.report(), filled_avg_price=Decimal(100)))
+    assert (ledger.entry_price, ledger.realised) == (100, 12)
+    ledger.merge(fill(6, "100.00", "sell", "s2"))
+    assert (ledger.position, ledger.realised) == (0, 12)
+
+
+def test_the_right_price_of_a_buy_beside_older_shares_moves_the_average() -> None:
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(10), Decimal(90), 0)
+    buy = sent(ledger, price="100")
+    ledger.merge(unpriced(buy))
+    assert ledger.entry_price == 95
+    ledger.merge(replace(buy.report(), filled_avg_price=Decimal(98)))
+    assert (ledger.entry_price, ledger.realised) == (94, 0)
+
+
+def test_the_right_price_of_a_buy_that_is_sold_already_is_profit_or_loss() -> None:
+    ledger = Ledger(AAPL)
+    buy = sent(ledger, price="101")
+    ledger.merge(unpriced(buy))
+    ledger.merge(fill(10, "103.00", "sell", "s1"))
+    ledger.merge(replace(buy.report(), filled_avg_price=Decimal(100)))
+    assert (ledger.position, ledger.entry_price, ledger.realised) == (0, None, 30)
+
+
+def test_the_right_price_of_a_sell_puts_its_profit_right() -> None:
+    ledger = told(fill(10, "100.00"))
+    sell = sent(ledger, "sell", price="101")
+    ledger.merge(unpriced(sell))
+    assert ledger.realised == 10
+    for _ in range(2):
+        ledger.merge(replace(sell.report(), filled_avg_price=Decimal("101.50")))
+        assert ledger.realised == 15
+
+
+# -- what a listing told of -------------------------------------------------------------------------------------------
+
+
+def test_claimed_shares_that_are_given_up_leave_no_entry_price() -> None:
+    ledger = Ledger(AAPL)
+    ledger.claim(Decimal(5), Decimal(100), 1_000 * SECOND)
+    assert (ledger.position, ledger.entry_price) == (5, 100)
+    ledger.claim(Decimal(-5), None, 1_100 * SECOND)
+    assert (ledger.position, ledger.entry_price, ledger.claimed, ledger.unoffered) == (0, None, 0, 0)
+
+
+def test_a_sell_proves_a_claim_only_while_it_works() -> None:
+    for event, claimed in (("new", 0), ("canceled", 4)):
+        ledger = Ledger(AAPL)
+        sell = BrokerOrder("s1", "sell", Decimal(4), Decimal(101), "scalp-AAPL-Q-1").report(event)
+        ledger.merge(sell)
+        ledger.claim(Decimal(4), Decimal(100), 1_000 * SECOND)
+        ledger.merge(sell)
+        assert ledger.refutable == claimed
+
+
+def test_an_execution_named_by_the_adoption_never_counts_again() -> None:
+    for named, position in ((("b1/1",), 10), ((), 20)):
+        ledger = Ledger(AAPL)
+        ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"), named)
+        buy = BrokerOrder("b1", "buy", Decimal(10), Decimal(100), submitted_at=clock("10:00:05"))
+        ledger.merge(buy.report("fill", 10, at=clock("10:00:05")))
+        assert ledger.position == position
+
+
+@pytest.mark.parametrize(("side", "position"), [("buy", 14), ("sell", 6)])
+def test_of_an_older_order_told_late_only_what_came_after_the_adoption_counts(side: str, position: int) -> None:
+    """10 were adopted; 7 more were executed, 4 of them since then."""
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
+    order = BrokerOrder("x", side, Decimal(20), Decimal(100), submitted_at=clock("09:59"))
+    ledger.merge(order.report("new", at=clock("09:59")))
+    order.report("partial_fill", 3)
+    ledger.merge(order.report("partial_fill", 4, at=clock("10:01")))
+    assert ledger.position == position
+    assert ledger.question == "when an order was filled that is older than the listed position"
+
+
+def test_a_claim_explains_no_more_executions_than_it_had_shares() -> None:
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(0), None, 1_000 * SECOND)
+    ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
+    for name, position in (("b1", 5), ("b2", 9)):
+        buy = BrokerOrder(name, "buy", Decimal(5 if name == "b1" else 4), Decimal(100), submitted_at=1_050 * SECOND)
+        ledger.merge(buy.report("fill", buy.qty, at=1_050 * SECOND))
+        assert ledger.position == position
+
+
+@pytest.mark.parametrize(("average", "price", "is_priced"), [("100", "0", True), ("0", "100", True), ("0", "0", False)])
+def test_one_source_of_a_price_is_enough(average: str, price: str, is_priced: bool) -> None:
+    report = fill(10)
+    ledger = told(replace(report, filled_avg_price=Decimal(average), price=Decimal(price)))
+    assert (ledger.position, ledger.entry_price) == (10, 100)  # the limit, where nobody tells
+    (order,) = ledger
+    assert order.is_priced is is_priced
+    assert ledger.question == ("" if is_priced else "at what price order b1 was filled")
+
+
+@pytest.mark.parametrize(("held", "entry"), [(4, 90), (0, 101), (-2, 101)])
+def test_a_sell_of_an_earlier_run_sold_what_was_held(held: int, entry: int) -> None:
+    """Whatever was listed: nobody becomes short by it. What it cost is as listed, or not known: no profit then."""
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(held), Decimal(90), clock("10:00"))
+    sell = BrokerOrder("s", "sell", Decimal(10), Decimal(101), "scalp-AAPL-Q-1", submitted_at=clock("10:01"))
+    ledger.merge(sell.report("fill", 10, at=clock("10:01")))
+    assert (ledger.position, ledger.realised) == (0, 10 * (101 - entry))
+
+
+def test_an_older_buy_brought_at_least_what_is_not_in_so_small_an_adopted_position() -> None:
+    for side, position in (("buy", 7), ("sell", -2)):
+        ledger = Ledger(AAPL)
+        ledger.adopt_position(Decimal(2), Decimal(100), clock("10:00"))
+        order = BrokerOrder("x", side, Decimal(20), Decimal(100), submitted_at=clock("09:59"))
+        ledger.merge(order.report("new", at=clock("09:59")))
+        order.report("partial_fill", 3)
+        ledger.merge(order.report("partial_fill", 4, at=clock("10:01")))
+        assert ledger.position == position
+
+
+def test_an_order_of_after_the_adoption_grows_though_nobody_tells_when() -> None:
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(0), None, clock("10:00"))
+    buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("10:01"))
+    ledger.merge(buy.report("new", at=clock("10:01")))
+    buy.report("fill", 10)
+    ledger.merge(buy.report())  # by id
+    assert (ledger.position, ledger.question) == (10, "")
+
+
+def test_an_execution_thought_to_be_in_the_adopted_position_and_made_after_it_counts_once() -> None:
+    """The order's row was newer than the position's."""
+    ledger = Ledger(AAPL)
+    buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("09:59"))
+    update = buy.report("fill", 10, at=clock("10:00:01"))
+    ledger.merge(buy.report())
+    ledger.adopt_position(Decimal(0), None, clock("10:00"))
+    for _ in range(2):
+        ledger.merge(update)
+        assert ledger.position == 10
+
+
+@pytest.mark.parametrize(("at", "named", "asks"), [("10:00:09", (), True), ("10:00:09", ("x/1",), False),
+                                                   ("10:00:10", (), False), ("09:59:51", (), True)])  # fmt: skip
+def test_whether_an_execution_at_the_turn_is_in_the_adopted_position_is_asked(
+    at: str, named: tuple[str, ...], asks: bool
+) -> None:
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"), named)
+    buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("09:59"))
+    ledger.merge(buy.report("fill", 10, at=clock(at)))
+    assert ledger.question == ("whether an execution is in the listed position" if asks else "")
+
+
+def test_what_an_execution_explains_of_a_claim_is_a_claim_no_more() -> None:
+    ledger = Ledger(AAPL)
+    version = ledger.version
+    ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
+    assert ledger.version > version
+    ledger.merge(BrokerOrder("b1", submitted_at=1_050 * SECOND).report("partial_fill", 3, 100, at=1_050 * SECOND))
+    assert (ledger.position, ledger.claimed, ledger.unoffered) == (5, 2, 2)
+
+
+def test_what_is_adopted_is_a_claim_no_more() -> None:
+    ledger = Ledger(AAPL)
+    ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
+    ledger.adopt_position(Decimal(5), Decimal(100), 1_200 * SECOND)
+    assert (ledger.refutable, ledger.unoffered, ledger.overlap) == (0, 0, 0)
+    ledger.merge(BrokerOrder("b1", submitted_at=1_250 * SECOND).report("fill", 10, 100, at=1_250 * SECOND))
+    assert ledger.position == 15

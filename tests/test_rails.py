@@ -317,6 +317,46 @@ def test_a_profit_of_before_counts_too() -> None:
     assert at.fleet.algos["TSLA"].exits.plan is Plan.OFFER
 
 
+def sells_all(at: World, price: int) -> None:
+    """What the restart held is sold."""
+    sell = at.sent[-1]
+    assert isinstance(sell, SubmitOrder)
+    at.report(SubmitOrder("TSLA", sell.client_order_id, "sell", 10, "limit", Decimal(price)), "filled", 10)
+    assert at.fleet.algos["TSLA"].ledger.position == 0
+
+
+def test_what_a_position_lost_before_the_restart_is_part_of_its_loss() -> None:
+    at = restarted(cooldown=10 * MINUTE)
+    recall(at, bought("TSLA", 100, at.now - MINUTE, 20), sold("TSLA", 99, at.now - SECOND, 10))
+    sells_all(at, 100)
+    at.bar("TSLA")
+    assert buys(at) == []
+
+
+def test_an_older_loss_does_not_make_a_loss_of_the_trade_after_it() -> None:
+    at = restarted(cooldown=10 * MINUTE)
+    long_ago, just_now = at.now - 11 * MINUTE, at.now - MINUTE
+    recall(at, bought("FB", 100, long_ago), sold("FB", 99, long_ago), bought("FB", 100, just_now),
+           sold("FB", 100, just_now))  # fmt: skip
+    at.bar("FB")
+    assert buys(at) == ["FB"]
+
+
+def test_a_loss_of_just_now_is_not_forgotten_for_an_older_one() -> None:
+    at = restarted(cooldown=10 * MINUTE)
+    sells_all(at, 99)
+    long_ago = at.now - 60 * MINUTE
+    recall(at, bought("TSLA", 100, long_ago), sold("TSLA", 99, long_ago))
+    at.bar("TSLA")
+    assert buys(at) == []
+
+
+def test_trades_of_before_that_were_closed_say_nothing_of_how_long_the_shares_are_held() -> None:
+    at = restarted(max_hold=15 * MINUTE)
+    recall(at, bought("TSLA", 100, at.now - 20 * MINUTE), sold("TSLA", 100, at.now - 19 * MINUTE))
+    assert at.fleet.algos["TSLA"].exits.plan is Plan.OFFER
+
+
 def test_shares_from_before_today_are_no_loss() -> None:
     rails = Rails(Limits(max_loss=Decimal(1), cooldown=MINUTE), knows_today=False)
     rails.recall([sold("TSLA", 50, 1), bought("TSLA", 100, 2), sold("TSLA", 100, 3, qty=15)])

@@ -304,3 +304,19 @@ def test_a_look_that_breaks_does_not_stop_winding_up(
 
     play(story, HELD, algo=BuysOnce, on_exit="flatten")
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [1, 6])
+def test_an_exit_in_the_middle_of_being_replaced_is_seen_through(seconds: float) -> None:
+    """A risk rule has just asked to cancel the sell; what goes at market is on its way before the bot ends."""
+
+    async def story(bot: Bot) -> None:
+        await bot.until(150)
+        assert bot.algo().state is SELL_SUBMITTED
+        bot.script.on("DELETE /v2/orders/", slow(seconds))
+        bot.session.fleet._leave(bot.algo(), "a stop loss")
+        await bot.session.drain()
+        assert [order.type for order in bot.engine.open_orders()] == (["market"] if bot.held() else [])
+        assert [r.body["type"] for r in bot.script.orders("sell")] == ["limit", "market"]
+
+    play(story, HELD)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
-from scalp.alpaca.lane import CONNECTIONS, OrderLane
+from scalp.alpaca.lane import CONNECTIONS, Connection, OrderLane
 from scalp.transport import KEEP_ALIVE
 from tests.wire.fakes import run
 
@@ -162,3 +163,132 @@ def test_a_second_answer_to_one_request_ends_the_connection_and_is_nobodys() -> 
         await asyncio.sleep(0.1)
 
     asyncio.run(story())
+
+
+class Wire(asyncio.Transport):
+    """Writes down what goes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_gone = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.is_gone
+
+    def abort(self) -> None:
+        self.is_gone = True
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def connected() -> tuple[OrderLane, Connection, Wire]:
+    """A lane with one connection that is open and idle."""
+    lane, wire = OrderLane("http://127.0.0.1:1", {}), Wire()
+    connection = Connection(lane)
+    connection.connection_made(wire)
+    return lane, connection, wire
+
+
+@pytest.mark.parametrize(("idle", "is_sent"), [(KEEP_ALIVE, True), (KEEP_ALIVE + 0.1, False)])
+def test_nothing_is_sent_where_the_server_may_be_about_to_hang_up(idle: float, is_sent: bool) -> None:
+    async def story() -> None:
+        lane, _, wire = connected()
+        await asyncio.sleep(idle)
+        assert (lane.send("POST", "/v2/orders", b"{}") is not None) is is_sent
+        assert bool(wire.written) is is_sent
+
+    run(story())
+
+
+def test_an_answer_nobody_waits_for_any_more_is_not_the_next_ones() -> None:
+    async def story() -> None:
+        lane, connection, wire = connected()
+        given_up = lane.send("POST", "/v2/orders", b"{}")
+        assert given_up is not None
+        given_up.cancel()
+        await asyncio.sleep(0)
+        assert wire.is_gone
+        connection.data_received(ANSWER)
+        assert lane.send("POST", "/v2/orders", b"{}") is None
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("said", "is_kept"),
+    [
+        (ANSWER, True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", False),
+        (ANSWER + ANSWER, False),
+        (ANSWER + b"nonsense", False),
+    ],
+)
+def test_a_connection_is_used_again_only_after_one_whole_answer(said: bytes, is_kept: bool) -> None:
+    async def story() -> None:
+        lane, connection, wire = connected()
+        answer = lane.send("POST", "/v2/orders", b"{}")
+        assert answer is not None
+        connection.data_received(said)
+        assert (await answer)[0::2] == (200, b"{}")
+        assert wire.is_gone is not is_kept
+        assert (lane.send("POST", "/v2/orders", b"{}") is not None) is is_kept
+
+    run(story())
+
+
+@pytest.mark.parametrize("said", [ANSWER, b"x"])
+def test_a_server_that_talks_unasked_is_hung_up_on(said: bytes) -> None:
+    async def story() -> None:
+        lane, connection, wire = connected()
+        connection.data_received(said)
+        assert wire.is_gone
+        assert lane.send("POST", "/v2/orders", b"{}") is None
+
+    run(story())
+
+
+def test_a_connection_that_is_given_up_takes_no_order_though_its_end_takes_time() -> None:
+    async def story() -> None:
+        lane, connection, wire = connected()
+        wire.abort = lambda: None  # type: ignore[method-assign]
+        connection.abort()
+        assert not connection.is_usable and connection not in lane._idle
+        lane.free(connection)
+        assert lane.send("POST", "/v2/orders", b"{}") is None
+        assert wire.written == b""
+
+    run(story())
+
+
+def test_of_idle_connections_the_old_are_replaced_and_the_others_stay() -> None:
+    async def story() -> None:
+        broker = Broker()
+        async with lane_to(broker) as lane:
+            old = set(lane._idle)
+            await asyncio.sleep(KEEP_ALIVE)
+            assert broker.connections >= 2 * CONNECTIONS
+            assert len(lane._open) == len(lane._idle) == CONNECTIONS
+            assert not old & set(lane._idle)
+
+    run(story())
+
+
+def test_a_connection_that_an_order_took_while_it_was_being_replaced_stays() -> None:
+    async def story() -> None:
+        lane, _, wire = connected()
+        await asyncio.sleep(KEEP_ALIVE / 2 + 1)
+
+        async def connect() -> None:
+            assert lane.send("POST", "/v2/orders", b"{}") is not None
+
+        lane._connect = connect  # type: ignore[method-assign]
+        await lane._renew()
+        assert not wire.is_gone
+
+    run(story())

@@ -153,3 +153,42 @@ def test_a_handshake_that_is_cut_off_is_one_error(answered: bytes) -> None:
             await socket.opened()
 
     run(story())
+
+
+@pytest.mark.parametrize("opcode", [OP_TEXT, OP_BINARY])
+@pytest.mark.parametrize("size", [5, 126, 70_000])
+def test_the_rest_of_a_message_that_looks_like_a_frame_is_none(opcode: Any, size: int) -> None:
+    """Cut where the rest begins with the head of a whole frame: within a message, and between its parts."""
+    inner = frame(OP_TEXT, b"no")
+    whole = b"." * size + inner
+
+    async def story() -> None:
+        for parts in (
+            [frame(opcode, whole)[: -len(inner)], inner],
+            [frame(opcode, whole[:size], fin=False), frame(OP_CONT, inner)],
+            [frame(opcode, b".", fin=False), frame(OP_CONT, whole[1:])[: -len(inner)], inner],
+        ):
+            socket, _ = opened()
+            heard: list[str | bytes] = []
+            socket.deliver(heard.append)
+            for part in parts:
+                socket.data_received(part)
+            expected = whole if opcode is OP_BINARY else whole.decode(errors="replace")
+            assert heard == [expected]
+
+    run(story())
+
+
+def test_a_frame_in_the_midst_of_a_message_ends_the_connection_and_is_not_handed_over() -> None:
+    """Only its continuation, or a control frame, may follow the first part of a message."""
+
+    async def story() -> None:
+        socket, pipe = opened()
+        heard: list[str | bytes] = []
+        socket.deliver(heard.append)
+        socket.data_received(frame(OP_TEXT, b"one, ", fin=False))
+        socket.data_received(frame(OP_TEXT, b"another"))
+        assert heard == []
+        assert pipe.written[0] == 0x88  # a close frame
+
+    run(story())

@@ -1,0 +1,197 @@
+"""Reconciliation alone: listings that do not fit what happens while they are asked for, and what is asked then."""
+
+# mypy: disable-error-code="comparison-overlap"
+# A Decimal equals an int here, as it does when the tests run.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from scalp.alpaca.rest import Listing, OrderPage
+from scalp.errors import Unreachable
+from scalp.messages import SECOND, OrderReport, PositionReport, SubmitOrder
+from scalp.reconcile import Reconciler
+from tests.helpers import BrokerOrder
+from tests.test_fleet import World
+
+T = TypeVar("T")
+
+
+class Broker:
+    """What is listed and told; `meanwhile[question]` happens while that is being answered."""
+
+    has_plenty = True
+
+    def __init__(self, *, is_started: bool = True) -> None:
+        self.world = World("TSLA")
+        self.listed = 0
+        self.asked: list[str] = []
+        self.executions: list[dict[str, str]] = []
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+        self.fails = ""
+        clock = SimpleNamespace(now=lambda: self.world.now)
+        self.reconciler = Reconciler(self.world.fleet, self, self, clock)  # type: ignore[arg-type]
+        if is_started:
+            self.reconcile()
+            self.world.see_all()
+
+    @property
+    def held(self) -> Decimal:
+        return self.world.fleet.algos["TSLA"].ledger.position
+
+    def reconcile(self, after: float = 0) -> bool:
+        """`after` so many seconds; whether nothing is in doubt."""
+        self.world.now += round(after * SECOND)
+        return asyncio.run(self.reconciler.reconcile())
+
+    def by_hand(self, shares: int, name: str = "mine", **more: Any) -> None:
+        """The stream tells of shares that somebody bought just now."""
+        order = BrokerOrder(name, "buy", Decimal(shares), Decimal(100), symbol="TSLA", submitted_at=self.world.now)
+        self.world.fleet.on_order_update(order.report("fill", shares, **{"at": self.world.now, **more}))
+
+    def executed(self, shares: int, order_id: str) -> None:
+        """The activities tell of shares that were bought."""
+        self.executions.append(
+            {"id": f"20261120093000000::{order_id}/1", "activity_type": "FILL", "symbol": "TSLA", "side": "buy",
+             "qty": str(shares), "cum_qty": str(shares), "price": "100", "order_id": order_id,
+             "transaction_time": "2026-11-20T14:31:00Z"}
+        )  # fmt: skip
+
+    def _answer(self, question: str) -> None:
+        self.meanwhile.pop(question, lambda: None)()
+        if self.fails == question:
+            raise Unreachable("503")
+
+    # What is asked.
+
+    async def counted(self, request: Awaitable[T]) -> T:
+        return await request
+
+    async def room(self) -> None: ...
+
+    async def open_orders(self, symbols: object) -> Listing[OrderReport]:
+        self._answer("orders")
+        return Listing([])
+
+    async def positions(self) -> Listing[PositionReport]:
+        self._answer("positions")
+        return Listing([PositionReport("TSLA", Decimal(self.listed), Decimal(100))] if self.listed else [])
+
+    async def orders(self, *_: object, **__: object) -> OrderPage:
+        return OrderPage([], frozenset(), 0)
+
+    async def ask(self, symbol: str, order_id: str) -> bool:
+        self.asked.append(order_id)
+        self._answer("by id")
+        return True
+
+    async def get(self, path: str, query: object) -> object:
+        self._answer("activities")
+        return self.executions
+
+
+def bought(broker: Broker) -> SubmitOrder:
+    """The bot bought 10, and the listing says so."""
+    buy = broker.world.buy("TSLA")
+    broker.world.fleet.on_sent(buy)
+    broker.world.report(buy, "filled", 10)
+    sell = broker.world.sent[-1]
+    assert isinstance(sell, SubmitOrder)
+    broker.world.report(sell, "new")
+    broker.world.report(sell, "filled", 10)
+    assert broker.held == 0
+    return buy
+
+
+def test_what_happens_while_the_listings_are_asked_for_leaves_no_doubt() -> None:
+    broker = Broker()
+    buy = broker.world.buy("TSLA")
+    broker.world.fleet.on_sent(buy)
+    broker.world.report(buy, "new")
+    broker.meanwhile["positions"] = lambda: broker.world.report(buy, "filled", 10)
+    assert not broker.reconcile()  # another look is due
+    assert (broker.held, broker.reconciler.doubts, broker.asked) == (10, [], [])
+    assert broker.world.fleet.no_buys("TSLA") == "the listed position differs"
+
+
+def test_what_happens_while_a_difference_is_explained_is_looked_at_again() -> None:
+    broker = Broker()
+    broker.listed = 5
+    buy = BrokerOrder("mine", "buy", Decimal(5), Decimal(90), symbol="TSLA", submitted_at=broker.world.now)
+    broker.meanwhile["activities"] = lambda: broker.world.fleet.on_order_update(buy.report("new"))
+    assert not broker.reconcile()
+    assert (broker.held, broker.reconciler.doubts) == (0, [])
+
+
+def test_what_happens_while_only_positions_can_be_listed_leaves_no_doubt() -> None:
+    for is_busy, doubts in ((False, ["TSLA: 0 held by its executions, 5 listed"]), (True, [])):
+        broker = Broker()
+        broker.listed, broker.fails = 5, "orders"
+        if is_busy:
+            broker.meanwhile["positions"] = lambda broker=broker: broker.by_hand(3)  # type: ignore[misc]
+        try:
+            broker.reconcile()
+        except Unreachable:
+            assert broker.reconciler.doubts == doubts
+
+
+def test_the_newest_orders_are_asked_for_by_id_before_anything_is_doubted() -> None:
+    broker = Broker()
+    buy = bought(broker)
+    broker.listed = 4
+    broker.meanwhile["by id"] = lambda: broker.by_hand(4)
+    assert not broker.reconcile()
+    assert broker.asked[0] == f"id-{buy.client_order_id}"
+    assert (broker.held, broker.reconciler.doubts) == (4, [])
+
+
+def test_a_surplus_is_no_surplus_while_an_order_of_unknown_outcome_may_explain_it() -> None:
+    broker = Broker()
+    buy = broker.world.buy("TSLA")  # nobody answers for it
+    broker.world.fleet.on_sent(buy)
+    broker.listed = 10
+    for _ in range(20):
+        assert not broker.reconcile(after=10)
+        assert (broker.held, broker.reconciler.doubts) == (0, [])
+    broker.world.report(buy, "filled", 10)
+    assert broker.held == 10
+    assert broker.reconcile(after=10)
+
+
+def test_an_execution_of_an_unknown_order_waits_while_it_may_be_that_of_unknown_outcome() -> None:
+    for is_waiting, held in ((True, 0), (False, 10)):
+        broker = Broker()
+        if is_waiting:
+            broker.world.fleet.on_sent(broker.world.buy("TSLA"))
+        broker.listed = 10
+        broker.executed(10, "x")
+        broker.reconcile(after=5)
+        assert broker.asked == ["x"]
+        assert broker.held == held
+
+
+def test_an_update_of_before_the_first_listings_is_in_them() -> None:
+    """Told without its time, and the listing holds its shares already."""
+    broker = Broker(is_started=False)
+    broker.listed = 10
+    broker.by_hand(10, at=None)
+    broker.reconcile()
+    assert broker.held == 10
+
+
+def test_an_update_of_after_the_first_listings_comes_on_top() -> None:
+    broker = Broker(is_started=False)
+    broker.listed = 10
+
+    def later() -> None:
+        broker.world.now += SECOND
+        broker.by_hand(3)
+
+    broker.meanwhile["positions"] = later
+    broker.reconciler._list_in_peace = broker.reconciler._list  # type: ignore[method-assign]
+    broker.reconcile()
+    assert broker.held == 13

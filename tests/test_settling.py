@@ -1,0 +1,165 @@
+"""The broker alone, before a REST that plays a script: what is sent, and what is not sent any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import pytest
+
+from scalp.alpaca.broker import AlpacaBroker
+from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.rest import OrderPage, RateLimited
+from scalp.errors import OutcomeUnknown, Refused
+from scalp.ledger import Ledger, Order
+from scalp.messages import OrderReport, Side, SubmitOrder
+from tests.helpers import AAPL
+from tests.wire.fakes import run
+
+
+class Desk:
+    """One symbol's ledger, what forbids orders, and what was said of them."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(AAPL)
+        self.held = 10
+        self.no_order = self.no_buy = ""
+        self.said: list[str] = []
+
+    def on_order_update(self, report: OrderReport) -> None:
+        self.said.append(f"told {report.status}")
+
+    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
+        self.said.append(f"refused: {why}")
+
+    def on_submit_lost(self, symbol: str, client_order_id: str) -> None:
+        self.ledger.end(self.order, "lost")
+        self.said.append("lost")
+
+    def on_last_trade(self, symbol: str, trade: object) -> None: ...
+
+    def on_sent(self, action: SubmitOrder) -> None: ...
+
+    def find_order(self, symbol: str, key: str) -> Order | None:
+        return self.ledger.find(key)
+
+    def no_buys(self, symbol: str) -> str:
+        return self.no_buy
+
+    def no_orders(self) -> str:
+        return self.no_order
+
+    def holds(self, symbol: str, qty: int) -> bool:
+        return self.held >= qty
+
+    def reconcile_soon(self, why: str) -> None: ...
+
+    def on_mute_updates(self) -> None: ...
+
+    @property
+    def order(self) -> Order:
+        return next(iter(self.ledger))
+
+
+class Rest:
+    """Every POST ends as `outcome` says, and no look-up finds an order."""
+
+    def __init__(self, outcome: Exception) -> None:
+        self.outcome = outcome
+        self.posts = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def submit_now(self, action: SubmitOrder) -> Awaitable[OrderReport] | None:
+        return self.submit(action)
+
+    def submit(self, action: SubmitOrder) -> Awaitable[OrderReport]:
+        self.posts += 1
+
+        async def answer() -> OrderReport:
+            self.meanwhile()
+            raise self.outcome
+
+        return answer()
+
+    async def order_by_client_id(self, key: str) -> OrderReport:
+        raise Refused(404, 0, "not found")
+
+    async def orders(self, *_: object) -> OrderPage:
+        return OrderPage([], frozenset(), 0)
+
+
+class Counter:
+    """A broker, its desk and its REST, and one order to perform."""
+
+    def __init__(self, outcome: Exception, side: Side = "sell") -> None:
+        self.desk, self.rest = Desk(), Rest(outcome)
+        budget = RequestBudget(lambda: 0, lambda: 0)
+        self.broker = AlpacaBroker(self.rest, budget, self.desk, _no_trade)  # type: ignore[arg-type]
+        self.action = SubmitOrder(AAPL, "scalp-AAPL-R-1", side, 10, "limit", Decimal(101))
+        self.desk.ledger.expect(self.action, 0)
+
+    def perform(self, seconds: float = 60) -> tuple[int, list[str]]:
+        """How often the order was POSTed, and what the desk was told of it."""
+
+        async def story() -> None:
+            self.broker.perform(self.action)
+            await asyncio.sleep(seconds)
+            await self.broker.close()
+
+        run(story())
+        return self.rest.posts, self.desk.said
+
+
+async def _no_trade(_symbol: str) -> None:
+    return None
+
+
+TOO_MANY, UNKNOWN = RateLimited("too many requests", 1.0), OutcomeUnknown("timed out")
+
+
+def test_a_sell_that_is_not_wanted_any_more_after_a_429_is_not_sent_again() -> None:
+    counter = Counter(TOO_MANY)
+    counter.rest.meanwhile = lambda: setattr(counter.desk.order, "cancel_sent_at", 1)
+    assert counter.perform() == (1, ["lost"])
+
+
+def test_a_buy_whose_cancel_was_asked_for_before_it_was_sent_is_not_sent() -> None:
+    counter = Counter(UNKNOWN, "buy")
+    counter.desk.order.cancel_sent_at = 1
+    assert counter.perform() == (0, ["refused: cancelled before it was sent"])
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_nothing_is_sent_when_no_order_may_go_any_more(side: Side) -> None:
+    counter = Counter(UNKNOWN, side)
+    counter.desk.no_order = counter.desk.no_buy = "too close to the close"
+    assert counter.perform() == (0, ["refused: too close to the close"])
+
+
+def test_a_sell_of_unknown_outcome_is_not_sent_again_when_no_order_may_go_any_more() -> None:
+    counter = Counter(UNKNOWN)
+    counter.rest.meanwhile = lambda: setattr(counter.desk, "no_order", "too close to the close")
+    assert counter.perform() == (1, [])
+
+
+def test_a_sell_of_unknown_outcome_is_not_sent_again_once_its_shares_are_sold() -> None:
+    counter = Counter(UNKNOWN)
+    counter.rest.meanwhile = lambda: setattr(counter.desk, "held", 9)
+    assert counter.perform() == (1, [])
+
+
+def test_a_sell_of_unknown_outcome_is_sent_again_and_again_until_nobody_wants_it() -> None:
+    counter = Counter(UNKNOWN)
+    assert counter.perform(7) == (7, [])
+    counter = Counter(UNKNOWN)
+    counter.rest.meanwhile = lambda: setattr(counter.desk.order, "cancel_sent_at", 1)
+    assert counter.perform() == (10, ["lost"])  # within 10 s or so
+
+
+def test_a_buy_of_unknown_outcome_is_never_sent_again() -> None:
+    assert Counter(UNKNOWN, "buy").perform() == (1, ["lost"])
+
+
+def test_a_refused_sell_is_told_once() -> None:
+    assert Counter(Refused(403, 0, "insufficient qty")).perform() == (1, ["refused: insufficient qty"])
