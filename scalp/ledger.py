@@ -212,8 +212,8 @@ class Ledger:
         if new_qty and report.at is not None and report.at < self.adopted_at:
             self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
-        self._prove_claims(order)
         moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)
+        self._prove_claims(order)
         if moved:
             self.version += 1
         ended = order.has_ended and (is_new or not had_ended)
