@@ -15,7 +15,8 @@ the shares held. This module weighs the claims about positions and orders:
     no more of what a listing alone had
       told of, for a minute               believed, unless the broker has taken a sell of it
     more is listed, just as it was before
-      the bot's own executions            not believed: the listing is behind
+      the bot's own executions            not believed: the listing is behind (where the day's executions can be read;
+                                          else there is nothing but listings to go by)
     less is listed                        not believed, however long it lasts
     an order is absent by id and in the
       listings, look after look           given up: its exit is sent under the same id, which is a fact again

@@ -1,6 +1,6 @@
 """Today's bars so far and those of a gap: asked for until they are settled, and no buys before.
 
-The buy signal is asked only over minutes that are settled. A hole in the bars of a symbol (the start, a reconnection, a
+A buy signal counts only over minutes that are settled. A hole in the bars of a symbol (the start, a reconnection, a
 bar that could not be taken) is settled once its newest minute was told of: by the source, by the stream where no minute
 before it is missing, or by a latest trade which is so old that nothing can have been traded since. A hole that nobody
 settles within a minute, or that the plan does not allow to ask for, is left behind: buys go on when so many new bars

@@ -143,7 +143,7 @@ class Start:
             ) from None
 
     async def if_possible(self, ask: Callable[[], Awaitable[T]], what: str) -> T | None:
-        """Ask, until 30 s after the market was found open. None: no answer.
+        """Ask, until 12 s after the market was found open. None: no answer.
 
         Raises UserError where the keys are refused. With --wait nobody is there to mend that, and it may pass.
         """
