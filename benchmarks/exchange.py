@@ -38,7 +38,7 @@ class Exchange:
     def __init__(self, symbols: Sequence[str]) -> None:
         self.symbols = symbols
         self._open = dt.datetime(2031, 3, 12, 0, 30, tzinfo=NEW_YORK)
-        self._close = self._open.replace(hour=23)
+        self._close = self._open.replace(hour=23, minute=0)
         self._ahead = self._open.timestamp() + 60 - time.time()
         self._minutes = itertools.count()
         self.orders: dict[str, dict[str, Any]] = {}
