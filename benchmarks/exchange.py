@@ -100,7 +100,7 @@ class Exchange:
     async def provoke(self, symbol: str) -> dict[str, Any]:
         """Make the bot buy `symbol`: one minute after the other closes at the trigger, until it does."""
         for within in (0.25, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0):
-            self.send_bars(self.minute_frames([(symbol, TRIGGER)]))
+            self.send_bars([self._trade_frame(symbol), *self.minute_frames([(symbol, TRIGGER)])])
             try:
                 order, _ = await self.order("buy", within)
             except TimeoutError:
@@ -121,6 +121,11 @@ class Exchange:
         ]  # fmt: skip
         parts = (bars[first : first + BARS_IN_FRAME] for first in range(0, len(bars), BARS_IN_FRAME))
         return [frame(TEXT, msgspec.json.encode(part)) for part in parts]
+
+    def _trade_frame(self, symbol: str) -> bytes:
+        """A print: bars that nothing was traded for would be a channel that died."""
+        trade = {"T": "t", "S": symbol, "i": 1, "p": TRIGGER, "s": 100, "c": ["@"], "z": "A", "t": self._now()}
+        return frame(TEXT, msgspec.json.encode([trade]))
 
     def send_bars(self, frames: Iterable[bytes]) -> None:
         self.sockets[BARS].send(b"".join(frames))
