@@ -1,5 +1,13 @@
 """Deterministic fault simulation: whole sessions of the real bot against the real matching engine, from a seed.
 
-Only sockets are replaced. See `world.py` for what is simulated, `faults.py` for what goes wrong, `invariants.py` for
-what must hold nevertheless, `defects.py` for the proof that the simulation can fail.
+Only sockets are replaced.
+
+    world                         the exchange, the account, the bot's process; time is virtual (timing)
+    faults                        kinds of trouble, and which of them a seed brings
+    network, happenings           trouble between the bot and the exchange; what happens at an instant
+    told, hindrances              what the bot was told over the wire; until when which way was hindered
+    invariants, rails             what must hold, by these two, always
+    defects, claim_defects,
+    rail_defects                  the proof that the simulation can fail
+    runner                        running seeds, and a failing one until little is left of it
 """

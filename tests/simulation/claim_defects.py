@@ -5,6 +5,7 @@ Those of orders and ledgers are in `defects`, those of the risk rules in `rail_d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -339,7 +340,7 @@ def _no_intent() -> Iterator[None]:
 
 @defect("a fraction of a share is rounded to a whole one")
 def _fractions_are_whole() -> Iterator[None]:
-    with patch.object(Ledger, "whole_shares", property(lambda self: max(-int(-self.position // 1), 0))):
+    with patch.object(Ledger, "whole_shares", property(lambda self: max(math.ceil(self.position), 0))):
         yield
 
 

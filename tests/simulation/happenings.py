@@ -166,9 +166,10 @@ class Happenings:
         made = world.engine.last_trade(symbol)
         if made is None or world.polygon or world.engine.is_halted(symbol):
             return False
-        bad = Print(world.now(), round(made.price * rng.choice((0.97, 1.03)), 2), 100.0)
+        bad = Print(world.now(), round(made.price * rng.choice((0.97, 1.03, 1.03)), 2), 100.0)
         self._tell_print(symbol, bad)
-        world.loop.call_later(size(rng, 0.001, 30.0), self._correct, symbol, bad, rng.choice((None, made.price)))
+        after = rng.choice((0.005, size(rng, 0.005, 30.0)))  # before the news of a fill that was made now, or later
+        world.loop.call_later(after, self._correct, symbol, bad, rng.choice((None, made.price)))
         return True
 
     def _correct_older_print(self, symbol: str) -> bool:
@@ -207,6 +208,7 @@ class Happenings:
         for order in world.engine.open_orders():
             order.expires_at = close
         world.close_moved_at = world.elapsed
+        world.told.close_told_at = float("inf")
         return True
 
     # -- people and other programs ------------------------------------------------------------------------------------
@@ -215,7 +217,8 @@ class Happenings:
         """A position from before today, of which no order of today tells."""
         world, rng = self._world, self._world.plan.rng("held from the night before")
         symbol = rng.choice(world.symbols)
-        last = world.engine.last_price(symbol)
+        first = next(iter(world.market[symbol]), None)
+        last = world.engine.last_price(symbol) or (exact(first.open) if first is not None else None)
         if last is None:
             return
         world.plan.struck["held from the night before"] += 1

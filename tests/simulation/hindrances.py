@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PASSING_RETRIES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds, of a sell whose refusal may pass
 LASTING_RETRY, LONGEST_RETRY = 30.0, 960.0  # the first wait of one that lasts, doubling
-LIQUIDATION, LIQUIDATION_RETRIES = 300.0, (2.0, 4.0, 8.0, 15.0)  # before the close; the waits then
+LIQUIDATION_RETRIES = (2.0, 4.0, 8.0, 15.0)  # the waits then
 MAY_PASS = (b"available: 0", b"intent mismatch", b"wash trade")
 UNKNOWN_FELT = 5.0 + 30.0 + 5.0  # a timeout, and a checkup's time until what became of it is known
 LIMIT_FELT = 20.0  # after a 429
@@ -101,14 +101,14 @@ class Hindrances:
         world = self._world
         n = self._refusals[symbol]
         self._refusals[symbol] += 1
-        if world.until_close < LIQUIDATION:
+        to_liquidation = max(0.0, world.invariants.liquidates_at - world.elapsed)
+        if not to_liquidation:
             wait = LIQUIDATION_RETRIES[min(n, len(LIQUIDATION_RETRIES) - 1)]
         elif may_pass and n < len(PASSING_RETRIES):
             wait = PASSING_RETRIES[n]
         else:
             wait = min(LASTING_RETRY * 2 ** min(n, 10), LONGEST_RETRY)
         # Liquidation begins anew, and waits less.
-        to_liquidation = max(0.0, world.until_close - LIQUIDATION)
         wait = min(wait, to_liquidation + LIQUIDATION_RETRIES[-1])
         self.note_sending(symbol, world.elapsed + wait + SLACK)
 

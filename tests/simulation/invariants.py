@@ -106,11 +106,12 @@ class Invariants:
         world, engine = self._world, self._world.engine
         orders = engine.open_orders(symbol)
         own = [o for o in orders if o.client_order_id.startswith("scalp-") and not o.replaces]
-        if world.told.base_at is None:
-            # What an earlier run left at work it may not have been shown.
+        if world.told.base_at is None or self._was_deceived:
+            # What an earlier run left at work it may not have been shown when it began.
             own = [o for o in own if (o.submitted_at - world.start) / SECOND >= world.bot_since]
         at_work = [o for o in own if o.status != "pending_cancel"]
-        if len(at_work) > 1:
+        is_its_doing = any((o.submitted_at - world.start) / SECOND >= world.bot_since for o in at_work)
+        if len(at_work) > 1 and is_its_doing:
             self._fail(1, f"{symbol}: several own orders at work: {[o.client_order_id for o in own]}")
         held = engine.account.held(symbol)
         if held < 0:
@@ -133,8 +134,8 @@ class Invariants:
         if not self._knows_close:
             return float("inf")
         at = (world.session.close - world.start) / SECOND - LIQUIDATION
-        at = max(at, world.close_moved_at + CLOSE_FELT, world.hindrances.until("start") + CLOSE_FELT
-                 if world.close_moved_at > world.bot_since else 0.0)  # fmt: skip
+        if world.close_moved_at > 0:
+            at = max(at, world.told.close_told_at + CLOSE_FELT, world.hindrances.until("start") + CLOSE_FELT)
         if world.hindrances.has_clock_lied:
             at += CLOCK_MOVES
         return at
@@ -155,10 +156,11 @@ class Invariants:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
-            if told.base_at > told.first_claimed_at + 1.0:
-                # The first listings were not true: what the true ones add has to be explained, or to stand.
+            if self._was_deceived:
+                # What the true ones add has to be explained, or to stand.
                 ways = max(told.base_at, hindrances.until("ask", "claims"))
                 is_explained = symbol not in world.touched and hindrances.until("activities") < told.base_at
+                is_explained &= not world.plan.stands("activities forbidden")
                 until = max(until, ways + (LEARN if is_explained else EXPLAIN))
         for of, is_buy, at in told.unknown.values():
             if of == symbol and is_buy:
@@ -172,6 +174,12 @@ class Invariants:
         return max(until, hindrances.sending(symbol) + moved)
 
     @property
+    def _was_deceived(self) -> bool:
+        """Whether the first listings that the process was shown were not true."""
+        told = self._world.told
+        return told.base_at is not None and told.base_at > told.first_claimed_at + 1.0
+
+    @property
     def _may_be_over(self) -> bool:
         """Whether the session has ended, by all that the bot may believe: a minute earlier, where the clock says so."""
         moved = CLOCK_MOVES + QUIET if self._world.hindrances.has_clock_lied else 0.0
@@ -179,7 +187,11 @@ class Invariants:
 
     @property
     def _knows_close(self) -> bool:
-        return self._world.told.knows_calendar or not self._world.hindrances.has_clock_lied
+        """Whether the clock has told of the close as it is now, and nothing hindered that the calendar be asked."""
+        world, told = self._world, self._world.told
+        if world.close_moved_at > 0 and told.close_told_at > world.elapsed:
+            return False
+        return told.knows_calendar or not world.hindrances.has_clock_lied
 
     @property
     def _knows_time(self) -> bool:
@@ -257,7 +269,7 @@ class Invariants:
         side, key = fields.get("side"), call.client_id
         is_again = key in self._posted
         self._posted.add(key)
-        if world.until_close <= QUIET - 0.05 and not world.hindrances.has_clock_lied:
+        if world.until_close <= QUIET - 0.05 and not world.hindrances.has_clock_lied and self._knows_close:
             self._fail(4, f"{call.symbol}: an order is sent {world.until_close:.2f} s before the close")
         if side == "sell":
             if fields.get("position_intent") != "sell_to_close":
@@ -321,7 +333,7 @@ class Invariants:
         if world.stopped_at is not None and now > world.stopped_at + 0.1:
             self._fail(4, f"{symbol}: a buy after the bot was asked to stop")
         halted_at = told.halted_at.get(symbol)
-        if halted_at is not None and now > halted_at + 0.1:
+        if halted_at is not None and now > halted_at + 0.001:
             self._fail(3, f"{symbol}: a buy {now - halted_at:.1f} s after trading was halted")
         is_deaf = not any(session.listening for session in world.order_sessions)
         if is_deaf and now > max(world.deaf_since, world.bot_since) + BLIND_AFTER:
@@ -410,7 +422,8 @@ class Invariants:
             since = max(since, told.changed_at[symbol] + EXPLAIN)
         if symbol in world.touched:
             since = max(since, world.touched[symbol], world.hindrances.until("claims", "ask")) + EXPLAIN
-        if now < max(since + QUICK, told.base_at + LEARN) or self._is_deceived(symbol):
+        based = told.base_at + (EXPLAIN if self._was_deceived else LEARN)
+        if now < max(since + QUICK, based) or self._is_deceived(symbol):
             return
         held = world.engine.account.held(symbol)
         if algo.ledger.position != held:

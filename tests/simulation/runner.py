@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from tests.simulation import world
-from tests.simulation.faults import KINDS
+from tests.simulation.faults import COMPANIONS, KINDS
 from tests.simulation.invariants import Violation
 from tests.simulation.network import Transport
 
@@ -46,6 +46,15 @@ def caught_in(name: str, first: int, within: int) -> int | None:
 
     for seed in range(first, first + within):
         if run_seed(seed, defect=DEFECTS[name]()).failure and not run_seed(seed).failure:
+            return seed - first + 1
+    return None
+
+
+def struck_in(kind: str, first: int, within: int) -> int | None:
+    """How many seeds from `first` on it takes until this kind of trouble strikes, what shows it being on as well."""
+    only = frozenset({kind, *COMPANIONS.get(kind, ())})
+    for seed in range(first, first + within):
+        if run_seed(seed, only=only).struck[kind]:
             return seed - first + 1
     return None
 

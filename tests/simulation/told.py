@@ -20,7 +20,7 @@ from scalp.prices import exact
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-IN_FORCE = 1.5  # seconds for which a former last trade may still price an order on its way
+IN_FORCE = 0.001  # seconds for which a former last trade may still price an order: what is told in one instant
 PRINTS = 60  # of each symbol, remembered by id
 
 
@@ -101,8 +101,10 @@ class Told:
         self.base_at: float | None = None  # since when orders and positions of before are known, by true listings
         self._base: dict[str, float] = {}  # listing -> when it was true
         self.knows_calendar = False
+        self.close_told_at = float("inf")  # when the clock first told the close as it is now
         self.stirred_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # old news of an order came
         self.halted_at: dict[str, float] = {}
+        self._halted_since: dict[str, int] = {}  # the same in exchange time
         self.last: defaultdict[str, LastTrade] = defaultdict(LastTrade)
         self.bars: defaultdict[str, set[int]] = defaultdict(set)
         self.printed_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))
@@ -173,11 +175,13 @@ class Told:
     def _bar(self, now: float, symbol: str, start: int, close: float) -> None:
         self.bars[symbol].add(start)
         self.last[symbol].see(now, start + MINUTE - 1, close)
-        self.halted_at.pop(symbol, None)  # a minute that traded tells that trading goes on
+        if start > self._halted_since.get(symbol, start):
+            self.halted_at.pop(symbol, None)  # a minute that traded tells that trading goes on
 
     def _halt(self, symbol: str, is_halted: bool) -> None:
         if is_halted:
             self.halted_at.setdefault(symbol, self._world.elapsed)
+            self._halted_since[symbol] = self._world.now()
         else:
             self.halted_at.pop(symbol, None)
 
@@ -201,6 +205,8 @@ class Told:
             self._on_listing(what, asked_at, is_true)
         elif what == "calendar":
             self.knows_calendar = True
+        elif what == "clock" and is_true and asked_at >= self._world.close_moved_at:
+            self.close_told_at = min(self.close_told_at, now)
 
     def _positions(self, now: float, rows: Any, asked_at: float) -> None:
         listed: dict[str, Decimal | None] = {}
@@ -213,7 +219,11 @@ class Told:
             self.claims[symbol] = Claim(listed.get(symbol, Decimal(0)), asked_at, now)
 
     def _on_listing(self, what: str, asked_at: float, is_true: bool) -> None:
-        if not is_true or self.base_at is not None:
+        """Orders are listed before positions; a round of which both are true is a base to build on."""
+        if self.base_at is not None:
+            return
+        if not is_true or (what == "positions" and not self._base):
+            self._base.clear()
             return
         self._base[what] = asked_at
         if len(self._base) == 2:

@@ -147,7 +147,7 @@ class World(Listener):
         self.session = SessionDay(FULL_DAY.date, opened, start + self.minutes * MINUTE)
         listed = (*self.symbols, ELSEWHERE) if self.plan.stands("another program elsewhere") else self.symbols
         day = {symbol: _market((symbol,), seed % MARKETS)[symbol] for symbol in listed}
-        market = {
+        market = self.market = {
             symbol: [bar for bar in bars if opened <= bar.start < self.session.close] for symbol, bars in day.items()
         }
         self.fills = StickyFills(stuck=set())
