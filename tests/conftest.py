@@ -22,3 +22,11 @@ def no_keys_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("APCA_", "POLYGON_", "SCALP_")):
             monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file goes to one of the processes as a whole; so do the black-box stories, which run side by side there."""
+    for item in items:
+        is_story = item.path.parent.name == "blackbox"
+        item.add_marker(pytest.mark.xdist_group("blackbox" if is_story else item.path.name))

@@ -14,8 +14,7 @@ import threading
 
 import pytest
 
-# Each of the processes that share the tests has some of these stories.
-AT_A_TIME = (2 * (os.cpu_count() or 1) + 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) + 1
+AT_A_TIME = 2 * (os.cpu_count() or 1) + 1
 
 _loop: asyncio.AbstractEventLoop | None = None
 _results: dict[str, concurrent.futures.Future[None]] = {}
