@@ -266,12 +266,12 @@ class ExitPlan:
         if printed_at <= since and not self.is_blind:
             return []  # it may be halted
         ask_at, cancel_at = self._marks(exit_)
-        if at >= cancel_at:
-            self._stuck += 1
-            return self._cancel([exit_], at)
         if at >= ask_at and self._asked is not exit_:
             self._asked = exit_
             return [AskOrder(exit_.symbol, exit_.id)]
+        if at >= cancel_at:
+            self._stuck += 1
+            return self._cancel([exit_], at)
         return []
 
     def _marks(self, exit_: Order) -> tuple[int, int]:

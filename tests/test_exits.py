@@ -86,14 +86,15 @@ def test_a_market_exit_that_does_not_fill_is_asked_for_then_cancelled_and_later_
         began += 100
     story.exits.on_sold()
     story.order("e", price=None, at=began)
-    assert story.steps(began + 10) == ["cancel e"]
+    assert [story.steps(began + 10), story.steps(began + 11)] == [["ask e"], ["cancel e"]]
 
 
 def test_a_market_exit_waits_while_its_symbol_does_not_trade() -> None:
     story = Exit(plan=Plan.FLATTEN)
     story.order("a", price=None)
     assert story.steps(60, printed=-1) == story.steps(60, printed=0) == []  # no print since: it may be halted
-    assert story.steps(60, printed=1) == ["cancel a"]
+    assert story.steps(60, printed=1) == ["ask a"]
+    assert story.steps(61, printed=1) == ["cancel a"]
 
 
 def test_where_nobody_can_see_whether_it_trades_a_market_exit_has_40_seconds() -> None:
@@ -121,6 +122,7 @@ def test_no_market_exit_is_sent_anew_in_the_last_20_seconds() -> None:
     story.order("a", price=None)
     story.closes_at = START + 80 * SECOND
     assert story.steps(60) == []
+    assert story.steps(58.9) == ["ask a"]
     assert story.steps(59.9) == ["cancel a"]
 
 
