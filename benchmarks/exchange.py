@@ -76,6 +76,11 @@ class Exchange:
             "APCA_API_SECRET_KEY": SECRET,
         }
 
+    @property
+    def trading_requests(self) -> int:
+        """Requests so far without those for bars and last trades, which come when they like and hold up no order."""
+        return sum(count for kind, count in self.requests.items() if not kind.startswith("GET stocks/"))
+
     @staticmethod
     def clock() -> int:
         """The one clock of all times here, ns."""

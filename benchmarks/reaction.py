@@ -50,12 +50,12 @@ class Contender:
         bars = exchange.minute_frames([(other, 50.0) for other in self._busy]) if self._busy else []
         fill = exchange.update("fill", buy)
         await asyncio.sleep(PAUSE)
-        before = exchange.requests.total()
+        before = exchange.trading_requests
         if bars:
             exchange.send_bars(bars)
         told = exchange.tell(fill)
         sell, arrived = await exchange.order("sell")
-        self.most_requests = max(self.most_requests, exchange.requests.total() - before)
+        self.most_requests = max(self.most_requests, exchange.trading_requests - before)
         self.times.append((arrived - told) / 1000)
         exchange.tell(exchange.update("new", sell))
         exchange.tell(exchange.update("fill", sell))
