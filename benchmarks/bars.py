@@ -168,6 +168,7 @@ async def wire(count: int, minutes: int) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory(prefix="scalp-benchmark-") as folder:
         async with Exchange(names).serve() as exchange, bot(exchange, names, Path(folder)):
             await exchange.listening()
+            await exchange.asked_for_bars()
             for _ in range(WARMUP):
                 exchange.send_bars(exchange.minute_frames(flat))
                 await exchange.bars_sent()

@@ -94,6 +94,12 @@ class Exchange:
             while UPDATES not in self.sockets or not self.subscribed_at:
                 await asyncio.sleep(0.01)
 
+    async def asked_for_bars(self) -> None:
+        """Wait until the bot has asked for the bars so far: none that comes before is the first of its day."""
+        async with asyncio.timeout(PATIENCE):
+            while not self.requests["GET stocks/bars"]:
+                await asyncio.sleep(0.01)
+
     async def order(self, side: str, within: float = PATIENCE) -> tuple[dict[str, Any], int]:
         """The next order of this side, and when the last byte of its POST had arrived (perf_counter_ns)."""
         async with asyncio.timeout(within):
