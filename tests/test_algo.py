@@ -603,7 +603,8 @@ def test_an_exit_that_is_stuck_near_the_close_is_left_alone() -> None:
     assert desk.at("15:58:25").flatten() == ["sell 19 market #3"]
     desk.tells(3, "new")
     desk.algo.on_trade(trade(100.0, "15:58:39"))
-    assert desk.at("15:58:40").checkup() == ["cancel #3"]
+    assert desk.at("15:58:40").checkup() == ["ask"]  # for the order, by its id
+    assert desk.at("15:58:41").checkup() == ["cancel #3"]
 
 
 def test_one_single_share_that_fills_late_is_sold_at_once() -> None:
