@@ -143,7 +143,7 @@ def test_assets_that_cannot_be_listed_at_the_start_are_listed_later(caplog: pyte
         assert [r.what for r in script.sent("GET /v2/assets/")] == ["GET /v2/assets/S9"]  # which is not listed
 
     run(story())
-    assert caplog.text.count("not known yet") == 1
+    assert caplog.text.count("what 20 symbols stand for is not known yet") == 1
 
 
 def test_keys_refused_at_a_start_that_nobody_waits_for_are_the_users_to_mend() -> None:

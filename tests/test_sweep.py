@@ -335,7 +335,11 @@ def test_a_task_that_dies_is_retried_and_one_that_always_dies_is_reported(
 def cluster() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed", reason=f"Dask is not installed: {running.INSTALL}")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster
 

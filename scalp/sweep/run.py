@@ -54,6 +54,8 @@ def local(jobs: int) -> Iterator[Cluster]:
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address=None,
+                # Without a port of its own two sweeps on one machine ask for the same one.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs="CRITICAL",  # a process that dies is told of by the sweep
             )
         )
