@@ -14,13 +14,13 @@ from typing import Any
 from msgspec import Struct
 
 from scalp.algo import BUY_LIFETIME, FRESH, ScalpAlgo
-from scalp.backtest.days import SymbolDay
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.clock import new_york
 from scalp.journaled import JournaledDay, Rejection
 from scalp.ledger import REFUSED, Order
 from scalp.messages import MINUTE, SECOND
+from scalp.symbol_day import SymbolDay
 from scalp.trades import ZERO, Fill
 
 TOGETHER = 90 * SECOND  # buys sent no further apart came of the same signal

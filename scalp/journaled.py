@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from msgspec import Struct, convert, structs
 
-from scalp.backtest.days import SymbolDay, profit_path, regular
 from scalp.clock import Session, new_york
 from scalp.errors import UserError
 from scalp.journal import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
 from scalp.ledger import LOST, REFUSED, Ledger, Order
 from scalp.limits import Limits, limits_from
 from scalp.messages import MINUTE, Bar, OrderReport, SubmitOrder
+from scalp.symbol_day import SymbolDay, profit_path, regular
 from scalp.trades import ZERO, Fill
 
 _EXACT = {"qty", "filled_qty", "filled_avg_price", "limit_price", "price", "execution_qty"}

@@ -14,7 +14,7 @@ from decimal import Decimal
 from msgspec import structs
 
 from scalp.algo import TO_BUY, ScalpAlgo
-from scalp.backtest.days import NO_SLIPPAGE, Slippage, SymbolDay, open_fleet, symbol_day
+from scalp.backtest.days import NO_SLIPPAGE, Slippage, open_fleet, symbol_day
 from scalp.clock import Session
 from scalp.errors import Refused
 from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
@@ -24,6 +24,7 @@ from scalp.exchange.path import FIRST_PRINT, trade_path
 from scalp.limits import Limits
 from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
 from scalp.rails import Rails
+from scalp.symbol_day import SymbolDay
 from scalp.trades import Fill
 
 BAR_DELAY = 300 * MILLISECOND

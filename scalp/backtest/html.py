@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from scalp.algo import ScalpAlgo
-from scalp.backtest.days import SymbolDay, regular
 from scalp.backtest.history import days
 from scalp.backtest.output import assumptions, hold_time
 from scalp.backtest.results import Numbers, Results
@@ -18,6 +17,7 @@ from scalp.errors import UserError
 from scalp.html import Cell, OrderEnd, Report, Table, write_html
 from scalp.ledger import Order
 from scalp.messages import Bar
+from scalp.symbol_day import SymbolDay, regular
 from scalp.versions import versions
 
 BarsOf = dict[str, list[Bar]]  # by symbol, oldest first

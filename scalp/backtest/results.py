@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.backtest.days import SymbolDay
 from scalp.messages import SECOND
+from scalp.symbol_day import SymbolDay
 from scalp.trades import Holding, RoundTrip, round_trips
 
 MICRO = Decimal("0.000001")

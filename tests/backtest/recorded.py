@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from scalp import Bar, ScalpAlgo
 from scalp.backtest import bar_rules
-from scalp.backtest.days import NO_SLIPPAGE, regular
+from scalp.backtest.days import NO_SLIPPAGE
 from scalp.clock import Session
 from scalp.exchange.calendar import SessionDay, session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.replay import load
+from scalp.symbol_day import regular
 from scalp.trades import round_trips
 
 REAL_BARS = Path(__file__).parents[2] / "../shared/data/real-minute-bars"

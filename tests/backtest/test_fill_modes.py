@@ -9,10 +9,11 @@ import pytest
 
 from scalp import Bar, ScalpAlgo
 from scalp.backtest import engine_rules
-from scalp.backtest.days import NO_SLIPPAGE, Slippage, SymbolDay
+from scalp.backtest.days import NO_SLIPPAGE, Slippage
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Latency
 from scalp.messages import MINUTE, SECOND
+from scalp.symbol_day import SymbolDay
 from tests.backtest.recorded import session
 
 DAY = session(session_day(dt.date(2026, 11, 20)))

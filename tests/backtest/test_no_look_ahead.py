@@ -11,12 +11,13 @@ import pytest
 
 from scalp import Bar, ScalpAlgo
 from scalp.backtest import bar_rules, engine_rules
-from scalp.backtest.days import NO_SLIPPAGE, SymbolDay, regular
+from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import FILLS
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Latency
 from scalp.messages import MINUTE
+from scalp.symbol_day import SymbolDay, regular
 from tests.backtest.recorded import session
 
 DAY = session(session_day(dt.date(2026, 11, 20)))
