@@ -13,10 +13,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import queue
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -114,21 +112,6 @@ Row = tuple[str, Sequence[Any]]  # a statement and its values
 
 class JournalError(Exception):
     """The file cannot be a journal; the text says why."""
-
-
-def default_path(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path | None:
-    """The journal in this user's folder for what programs keep; None where there is no such folder."""
-    try:
-        if platform == "win32" and environ.get("LOCALAPPDATA"):
-            folder = Path(environ["LOCALAPPDATA"])
-        elif platform == "darwin":
-            folder = Path.home() / "Library" / "Application Support"
-        else:
-            state = Path(environ.get("XDG_STATE_HOME", ""))
-            folder = state if state.is_absolute() else Path.home() / ".local" / "state"
-    except RuntimeError:
-        return None
-    return folder / "scalp" / "journal.sqlite"
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -22,9 +22,9 @@ from scalp.custom import load_algo
 from scalp.diff import differences, plain, replayed
 from scalp.errors import UserError
 from scalp.html import write_html
-from scalp.journal import default_path
 from scalp.journaled import JournaledDay, Run, open_journal, read_day
 from scalp.ledger import REFUSED
+from scalp.paths import default_path
 from scalp.settings import LineParser, named, named_path, read_date, read_symbols
 
 VENUES = ("simulated", "paper", "live")

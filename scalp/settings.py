@@ -15,8 +15,8 @@ from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from scalp.errors import UserError
-from scalp.journal import default_path
 from scalp.limits import Limits, add_arguments, read_limits
+from scalp.paths import default_path
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"

@@ -28,10 +28,11 @@ from scalp.exchange import demo
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
-from scalp.journal import Journal, JournalError, JournalHandler, default_path
+from scalp.journal import Journal, JournalError, JournalHandler
 from scalp.journaled import open_journal, read_day
 from scalp.ledger import Ledger
 from scalp.messages import MINUTE, SECOND, Bar, CancelOrder, OrderReport, SubmitOrder
+from scalp.paths import default_path
 from scalp.session import TradingSession
 from tests.trading import (
     ABOVE_100,

@@ -9,7 +9,7 @@ import pytest
 
 from scalp.errors import UserError
 from scalp.exchange.demo import DEFAULT_DAY
-from scalp.journal import default_path
+from scalp.paths import default_path
 from scalp.settings import DATA_URL, LIVE_URL, PAPER_URL, Settings, read_settings
 
 KEY, SECRET = "PKSOMEKEY", "some/secret+0"
