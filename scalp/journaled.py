@@ -17,7 +17,8 @@ from scalp.clock import Session, new_york
 from scalp.errors import UserError
 from scalp.journal import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
 from scalp.ledger import LOST, REFUSED, Ledger, Order
-from scalp.limits import Limits, limits_from
+from scalp.limit_options import limits_from
+from scalp.limits import Limits
 from scalp.messages import MINUTE, Bar, OrderReport, SubmitOrder
 from scalp.symbol_day import SymbolDay, profit_path, regular
 from scalp.trades import ZERO, Fill

@@ -1,21 +1,12 @@
-"""The limits of the risk rails, as a user writes them. All are off unless they are named."""
+"""The limits of the risk rails. All are off unless they are named."""
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
-import re
 from dataclasses import dataclass, fields
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
-from scalp.errors import UserError
 from scalp.messages import SECOND
-
-HIGHEST = 10**9  # dollars
-LONGEST = 24 * 3600  # seconds
-UNITS = {"s": 1, "m": 60, "h": 3600}
-DURATION = re.compile(r"(\d{1,5})([smh])")
-PERCENTAGE = re.compile(r"(\d{0,3}\.?\d{1,4})%")
 
 
 @dataclass(frozen=True)
@@ -56,78 +47,3 @@ class Limits:
     def watches_prints(self) -> bool:
         """Whether an exit may be called for as soon as a print comes, by its price or its time."""
         return not (self.stop_loss is None and self.max_loss is None and self.max_hold is None)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of all rails."""
-    rails = parser.add_argument_group("risk rails (each is off unless named; kept by the bot while it runs)")
-    rails.add_argument("--stop-loss", type=_percentage, metavar="PERCENT",
-                       help="sell at market when the last trade is so far under the entry (0.5%%)")  # fmt: skip
-    rails.add_argument("--max-hold", type=_duration, metavar="TIME", help="sell at market what is held so long (15m)")
-    rails.add_argument("--max-loss", type=_dollars, metavar="DOLLARS",
-                       help="at such a loss of the session, realised and open, sell all and buy no more")  # fmt: skip
-    rails.add_argument("--cooldown", type=_duration, metavar="TIME",
-                       help="buy nothing in a symbol for so long after it lost money (10m)")  # fmt: skip
-    rails.add_argument("--max-positions", type=_count, metavar="N",
-                       help="symbols held or being bought at once, at most")  # fmt: skip
-    rails.add_argument("--budget", type=_dollars, metavar="DOLLARS",
-                       help="dollars held and being bought for at once, at most")  # fmt: skip
-    rails.add_argument("--no-buy-after", type=_time, metavar="HH:MM", help="buy nothing from then on (New York)")
-
-
-def read_limits(args: argparse.Namespace) -> Limits:
-    """What was said of the rails."""
-    return Limits(**{limit.name: getattr(args, limit.name) for limit in fields(Limits)})
-
-
-def limits_from(text: str) -> Limits:
-    """What `str` wrote, read again. Raises UserError for anything else."""
-    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    add_arguments(parser)
-    words = [word for part in text.split(", ") if part for word in f"--{part}".split(" ", 1)]
-    try:
-        args, unknown = parser.parse_known_args(words)
-    except argparse.ArgumentError as error:
-        raise UserError(f"risk rails {text!r}: {error}") from None
-    if unknown:
-        raise UserError(f"risk rails {text!r}: there is no rail {unknown[0]}")
-    return read_limits(args)
-
-
-def _percentage(text: str) -> Decimal:
-    found = PERCENTAGE.fullmatch(text)
-    share = Decimal(found[1]) / 100 if found else Decimal(0)
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage between 0% and 100%, for example 0.5%")
-    return share
-
-
-def _duration(text: str) -> int:
-    found = DURATION.fullmatch(text)
-    seconds = int(found[1]) * UNITS[found[2]] if found else 0
-    if not 0 < seconds <= LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time up to a day, for example 90s, 15m or 2h")
-    return seconds * SECOND
-
-
-def _dollars(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal(0)
-    if not amount.is_finite() or not 0 < amount <= HIGHEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars above 0, for example 300")
-    return amount
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of symbols, for example 5")
-    return int(text)
-
-
-def _time(text: str) -> dt.time:
-    try:
-        return dt.datetime.strptime(text, "%H:%M").time()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time of day in New York, for example 15:30") from None

@@ -15,7 +15,8 @@ from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from scalp.errors import UserError
-from scalp.limits import Limits, add_arguments, read_limits
+from scalp.limit_options import add_arguments, read_limits
+from scalp.limits import Limits
 from scalp.paths import default_path
 
 PAPER_URL = "https://paper-api.alpaca.markets"

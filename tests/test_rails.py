@@ -21,7 +21,8 @@ from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.server import ExchangeServer
 from scalp.exits import Plan
-from scalp.limits import Limits, limits_from
+from scalp.limit_options import limits_from
+from scalp.limits import Limits
 from scalp.messages import MINUTE, SECOND, CancelOrder, PositionReport, SubmitOrder, Trade
 from scalp.rails import Rails
 from scalp.session import TradingSession as Session

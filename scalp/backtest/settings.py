@@ -12,7 +12,8 @@ from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
 from scalp.errors import UserError
-from scalp.limits import Limits, add_arguments, read_limits
+from scalp.limit_options import add_arguments, read_limits
+from scalp.limits import Limits
 from scalp.messages import SECOND
 from scalp.settings import Endpoints, LineParser, named, named_path, read_date, read_endpoints, read_lot, read_symbols
 
