@@ -13,11 +13,11 @@ from decimal import Decimal
 from scalp.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
 from scalp.clock import Session, new_york
 from scalp.exits import DRIVE_EVERY, Plan
-from scalp.journal import Journal
 from scalp.ledger import Order
 from scalp.lines import Lines
 from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
 from scalp.rails import Rails
+from scalp.venue import Recorder
 
 log = logging.getLogger("scalp.fleet")
 
@@ -35,7 +35,7 @@ class Fleet:
     ) -> None:
         self.algos = {algo.symbol: algo for algo in algos}
         self.session: Session | None = None
-        self.journal: Journal | None = None  # is told of everything once the actions are out
+        self.journal: Recorder | None = None  # is told of everything once the actions are out
         self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
         self._is_over = False  # the session's loss was too high, and that was said
         self.shut = ""  # why nothing at all may be sent just now; "": it may
