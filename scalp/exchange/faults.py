@@ -31,7 +31,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -39,20 +39,30 @@ from msgspec import Struct
 from scalp.errors import UserError
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Response, reply
-from scalp.exchange.simulation import NEW_YORK, new_york
+from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
+from scalp.exchange.streams import Session
 from scalp.messages import SECOND, Bar
-
-if TYPE_CHECKING:
-    from scalp.exchange.server import ExchangeServer
 
 Kind = Literal["orders", "data", "polygon"]
 _PAGE = b"<html><body><h1>Something went wrong</h1></body></html>"
 
 
+class Server(Protocol):
+    """What of the exchange's server a fault may take hold of."""
+
+    @property
+    def simulation(self) -> Simulation: ...
+    def now(self) -> int: ...
+    def catch_up(self) -> None: ...
+    def sessions(self, kind: str) -> Sequence[Session]: ...
+    def close_streams(self, kind: str) -> None: ...
+    def mute_streams(self, kind: str, muted: bool = True) -> None: ...
+
+
 class Faults:
     """Override what is to go wrong. Delays are seconds of exchange time."""
 
-    def begin(self, server: ExchangeServer) -> None:
+    def begin(self, server: Server) -> None:
         """The server has started."""
 
     async def request(self, method: str, path: str, body: bytes, handle: Callable[[], Response]) -> Response | None:
@@ -123,7 +133,7 @@ class ScriptedFaults(Faults):
             raise UserError(f"--faults: {error}") from None
         return cls(rules)
 
-    def begin(self, server: ExchangeServer) -> None:
+    def begin(self, server: Server) -> None:
         today = new_york(server.simulation.engine.session_open).date()
         loop = asyncio.get_running_loop()
         for rule in self._rules:
@@ -183,7 +193,7 @@ class ScriptedFaults(Faults):
         return None
 
 
-def _happen(rule: Rule, server: ExchangeServer) -> None:
+def _happen(rule: Rule, server: Server) -> None:
     """What a rule with a moment does when it has come."""
     server.catch_up()
     if rule.close is not None:
