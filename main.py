@@ -16,8 +16,8 @@ from scalp.errors import UserError
 from scalp.exchange import demo
 from scalp.loops import JumpingLoop, ScaledLoop
 from scalp.notify import SESSION_OVER, notifications
-from scalp.report import Total, summary, times
 from scalp.session import CLOCK_PATIENCE, TradingSession
+from scalp.session_table import Total, summary, times
 from scalp.settings import Endpoints, Settings, read_settings
 from scalp.stopping import Stop, endless, stopping_signals
 

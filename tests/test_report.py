@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from scalp import ScalpAlgo
 from scalp.fleet import Fleet
-from scalp.report import summary
+from scalp.session_table import summary
 
 
 def fleet_of(count: int) -> Fleet:

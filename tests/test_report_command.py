@@ -22,7 +22,7 @@ from scalp.clock import new_york
 from scalp.journal import Journal
 from scalp.ledger import Ledger
 from scalp.messages import MINUTE, SECOND, Bar, OrderReport, SubmitOrder
-from scalp.review import main
+from scalp.report.__main__ import main
 from tests.test_journal import FACTS, OPEN
 
 DEMO = ("--lot=2000", "--session=2026-11-20", "--seed=5", "TSLA", "FB")

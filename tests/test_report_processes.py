@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from scalp.alpaca.decode import parse_time_ns
-from scalp.review import main
+from scalp.report.__main__ import main
 from tests.wire.exchange_process import ROOT, exchange
 
 SYMBOLS = ("TSLA", "FB", "AAPL", "AMD")

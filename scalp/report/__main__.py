@@ -19,12 +19,12 @@ from scalp.backtest.results import Results
 from scalp.clock import new_york
 from scalp.command import exit_code
 from scalp.custom import load_algo
-from scalp.diff import differences, plain, replayed
 from scalp.errors import UserError
 from scalp.html import write_html
 from scalp.journaled import JournaledDay, Run, open_journal, read_day
 from scalp.ledger import REFUSED
 from scalp.paths import default_path
+from scalp.report.diff import differences, plain, replayed
 from scalp.settings import LineParser, named, named_path, read_date, read_symbols
 
 VENUES = ("simulated", "paper", "live")
@@ -199,3 +199,7 @@ def _facts(day: JournaledDay) -> dict[str, Any]:
         ],
         "versions": facts.versions,
     }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -63,12 +63,3 @@ def times(seconds: list[float]) -> tuple[str, str, str]:
     ordered = sorted(seconds)
     p99 = ordered[min(len(ordered) * 99 // 100, len(ordered) - 1)]
     return f"{statistics.median(ordered) * 1000:.2f} ms", f"{p99 * 1000:.2f} ms", f"{ordered[-1] * 1000:.2f} ms"
-
-
-if __name__ == "__main__":
-    # `python -m scalp.report`, whose part needs the backtest; main.py needs only what is above.
-    import sys
-
-    from scalp.review import main
-
-    sys.exit(main())
