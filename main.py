@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from scalp import ScalpAlgo
 from scalp.console import ConsoleLog, occupy_standard_files
+from scalp.core.errors import UserError
 from scalp.custom import load_algo
 from scalp.dashboard import open_dashboard
-from scalp.errors import UserError
 from scalp.exchange import demo
 from scalp.loops import JumpingLoop, ScaledLoop
 from scalp.notify import SESSION_OVER, notifications

@@ -22,11 +22,11 @@ from benchmarks.table import median, print_table, quantile
 from scalp import ScalpAlgo
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
-from scalp.clock import Session
+from scalp.core.clock import Session
+from scalp.core.messages import Bar
 from scalp.exchange.calendar import trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day
-from scalp.messages import Bar
 
 SIZE, LONG = (10, 5), (50, 20)  # symbols, days
 ROUNDS = 3

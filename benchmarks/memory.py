@@ -16,7 +16,7 @@ from benchmarks.exchange import PATIENCE, Exchange, python, symbols
 from benchmarks.processes import ROOT, bot, own_environment
 from benchmarks.reaction import run
 from benchmarks.table import print_table
-from scalp.clock import new_york
+from scalp.core.clock import new_york
 from scalp.exchange.calendar import trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day

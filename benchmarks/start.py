@@ -15,12 +15,12 @@ from pathlib import Path
 from benchmarks.exchange import python, symbols
 from benchmarks.processes import ROOT, until_said
 from benchmarks.table import median, print_table, quantile
+from scalp.core.messages import MINUTE, Bar
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.server import ExchangeServer
-from scalp.messages import MINUTE, Bar
 
 SIZES = (3, 100, 1000)
 ROUNDS, LONG = 3, 15

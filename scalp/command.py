@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 
 
 def check_writable(option: str, path: Path) -> None:

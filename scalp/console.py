@@ -21,8 +21,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.text import Text
 
-from scalp.clock import new_york
-from scalp.errors import UserError
+from scalp.core.clock import new_york
+from scalp.core.errors import UserError
 
 LOG_FILE = Path("console.log")
 LAST_LINES = 20  # of those that went to a screen: they are on the terminal after it

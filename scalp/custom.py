@@ -10,8 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 
-from scalp.algo import ScalpAlgo
-from scalp.errors import UserError
+from scalp.core.algo import ScalpAlgo
+from scalp.core.errors import UserError
 
 
 def load_algo(spec: str) -> type[ScalpAlgo]:

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from scalp import screen
-from scalp.algo import ScalpAlgo
-from scalp.clock import new_york
 from scalp.console import ConsoleLog
-from scalp.messages import SECOND
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import new_york
+from scalp.core.messages import SECOND
 from scalp.screen import Frame, Row, Stream
 from scalp.session import TradingSession
 from scalp.settings import is_loopback

@@ -28,9 +28,9 @@ from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
 from scalp.alpaca.updates import OrderUpdates
-from scalp.clock import new_york
-from scalp.errors import Refused, ScalpError, Unreachable, UserError
-from scalp.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.core.clock import new_york
+from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
+from scalp.core.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.polygon.feed import PolygonFeed
 from scalp.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
 from scalp.stream import ReconnectingStream, in_words

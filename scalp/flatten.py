@@ -17,18 +17,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalp.algo import ScalpAlgo
 from scalp.alpaca.activities import Activities, Execution
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, Clock, RateLimited
-from scalp.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
-from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
-from scalp.exits import CANCEL_AGAIN, Plan, cancel
-from scalp.fleet import Fleet
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
+from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
+from scalp.core.exits import CANCEL_AGAIN, Plan, cancel
+from scalp.core.fleet import Fleet
+from scalp.core.ledger import ZERO
+from scalp.core.messages import Action, CancelOrder, SubmitOrder
 from scalp.hours import Calendar
-from scalp.ledger import ZERO
-from scalp.messages import Action, CancelOrder, SubmitOrder
 from scalp.reconcile import TROUBLES, Reconciler
 from scalp.settings import Endpoints, LineParser, read_endpoints, read_symbols
 

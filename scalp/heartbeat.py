@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from scalp.fleet import Fleet
-from scalp.messages import MINUTE, SECOND
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND
 
 log = logging.getLogger("scalp.main")
 

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from itertools import groupby
 from typing import Any, Protocol
 
-from scalp.clock import MarketClock
-from scalp.errors import OutcomeUnknown, Refused, Unreachable, UserError
-from scalp.fleet import Fleet
-from scalp.messages import MINUTE, SECOND, Bar, Trade
+from scalp.core.clock import MarketClock
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable, UserError
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 
 log = logging.getLogger("scalp.main")
 

@@ -19,12 +19,12 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from scalp.algo import FRESH
 from scalp.alpaca.rest import AlpacaREST, Clock
-from scalp.clock import CHECKUP_EVERY, LATE_LOOK_EVERY, MarketClock, Session, nanoseconds, new_york
-from scalp.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.fleet import Fleet
-from scalp.messages import MINUTE, SECOND, Bar, OrderReport, Trade
+from scalp.core.algo import FRESH
+from scalp.core.clock import CHECKUP_EVERY, LATE_LOOK_EVERY, MarketClock, Session, nanoseconds, new_york
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, Trade
 
 T = TypeVar("T")
 

@@ -21,9 +21,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from scalp.clock import Session
-from scalp.ledger import Ledger
-from scalp.messages import Action, Bar, CancelOrder, OrderReport, SubmitOrder
+from scalp.core.clock import Session
+from scalp.core.ledger import Ledger
+from scalp.core.messages import Action, Bar, CancelOrder, OrderReport, SubmitOrder
 
 log = logging.getLogger("scalp.journal")
 

@@ -13,15 +13,15 @@ from typing import Any, Literal
 
 from msgspec import Struct, convert, structs
 
-from scalp.clock import Session, new_york
-from scalp.errors import UserError
+from scalp.core.clock import Session, new_york
+from scalp.core.errors import UserError
+from scalp.core.ledger import LOST, REFUSED, Ledger, Order
+from scalp.core.limits import Limits
+from scalp.core.messages import MINUTE, Bar, OrderReport, SubmitOrder
+from scalp.core.trades import ZERO, Fill
 from scalp.journal import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
-from scalp.ledger import LOST, REFUSED, Ledger, Order
 from scalp.limit_options import limits_from
-from scalp.limits import Limits
-from scalp.messages import MINUTE, Bar, OrderReport, SubmitOrder
 from scalp.symbol_day import SymbolDay, profit_path, regular
-from scalp.trades import ZERO, Fill
 
 _EXACT = {"qty", "filled_qty", "filled_avg_price", "limit_price", "price", "execution_qty"}
 ENDINGS = {"lost": LOST, "gone": LOST}  # all other kinds were refused

@@ -8,9 +8,9 @@ import re
 from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 
-from scalp.errors import UserError
-from scalp.limits import Limits
-from scalp.messages import SECOND
+from scalp.core.errors import UserError
+from scalp.core.limits import Limits
+from scalp.core.messages import SECOND
 
 HIGHEST = 10**9  # dollars
 LONGEST = 24 * 3600  # seconds

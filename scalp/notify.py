@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from scalp.clock import new_york
-from scalp.errors import UserError
+from scalp.core.clock import new_york
+from scalp.core.errors import UserError
 from scalp.heartbeat import STREAM_BACK, STREAM_DOWN
 from scalp.settings import Settings
 

@@ -3,7 +3,7 @@
 Two listings for the whole fleet, at the start, after every (re)connection of the order updates, and at every checkup;
 more often while there are no order updates, or something is in doubt. They are not of one instant, and they lag behind
 executions: a difference is a claim, which is explained by asking for the orders concerned by id and for the day's
-activities, and weighed by `scalp.evidence`. A failed listing says nothing.
+activities, and weighed by `scalp.core.evidence`. A failed listing says nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from msgspec.structs import replace
 from scalp.alpaca.activities import Activities
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST
-from scalp.clock import MarketClock
-from scalp.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.evidence import Evidence, Verdict, executed, held_already
-from scalp.fleet import Fleet
-from scalp.ledger import ZERO, Ledger
-from scalp.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
+from scalp.core.clock import MarketClock
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.evidence import Evidence, Verdict, executed, held_already
+from scalp.core.fleet import Fleet
+from scalp.core.ledger import ZERO, Ledger
+from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
 
 log = logging.getLogger("scalp.reconcile")
 

@@ -18,14 +18,14 @@ from typing import Any
 from websockets.frames import OP_TEXT, Frame
 from websockets.server import ServerConnection
 
-from scalp.algo import ScalpAlgo
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.lane import Connection
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
-from scalp.fleet import Fleet
-from scalp.messages import SECOND, Action, OrderReport, PositionReport
+from scalp.core.algo import ScalpAlgo
+from scalp.core.fleet import Fleet
+from scalp.core.messages import SECOND, Action, OrderReport, PositionReport
 from scalp.settings import Endpoints
 from scalp.websocket import WebSocket
 

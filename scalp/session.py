@@ -10,7 +10,6 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from scalp.algo import BUY_SUBMITTED, ScalpAlgo
 from scalp.alpaca.activities import Activities, fills
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
@@ -18,7 +17,8 @@ from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import PAGE as ORDERS_PAGE
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
-from scalp.clock import (
+from scalp.core.algo import BUY_SUBMITTED, ScalpAlgo
+from scalp.core.clock import (
     CHECKUP_EVERY,
     LATE_LOOK_EVERY,
     LIQUIDATION_EVERY,
@@ -26,22 +26,22 @@ from scalp.clock import (
     Session,
     new_york,
 )
-from scalp.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.fleet import Fleet
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.core.rails import Rails
+from scalp.core.trades import Fill
 from scalp.heartbeat import Heartbeat
 from scalp.history import History
 from scalp.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.journaling import Journaling
 from scalp.loops import is_real_time
-from scalp.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.opening import Permits, Start
 from scalp.polygon.feed import PolygonFeed
-from scalp.rails import Rails
 from scalp.reconcile import TROUBLES, Reconciler
 from scalp.rehearsal import keep_warm
 from scalp.settings import Endpoints, Settings
 from scalp.stream import LoginRefused
-from scalp.trades import Fill
 
 T = TypeVar("T")
 

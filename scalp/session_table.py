@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 from decimal import Decimal
 
-from scalp.fleet import Fleet
+from scalp.core.fleet import Fleet
 
 ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in which something happened
 

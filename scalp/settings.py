@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.limits import Limits
 from scalp.limit_options import add_arguments, read_limits
-from scalp.limits import Limits
 from scalp.paths import default_path
 
 PAPER_URL = "https://paper-api.alpaca.markets"

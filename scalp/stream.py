@@ -18,7 +18,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 from scalp.websocket import WebSocket, connect
 
 Frame = str | bytes

@@ -8,11 +8,11 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.clock import Session
-from scalp.ledger import Order
-from scalp.messages import MINUTE, Bar
-from scalp.prices import micros
-from scalp.trades import Fill
+from scalp.core.clock import Session
+from scalp.core.ledger import Order
+from scalp.core.messages import MINUTE, Bar
+from scalp.core.prices import micros
+from scalp.core.trades import Fill
 
 
 class SymbolDay(Struct, frozen=True):

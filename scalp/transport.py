@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from scalp.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 
 Answer = tuple[int, Mapping[str, str], bytes]  # HTTP status, headers, body
 # (method, url, headers, params, json, seconds of the loop to wait). Raises OSError (TimeoutError is one) when the

@@ -10,10 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from scalp.algo import ScalpAlgo, State
-from scalp.clock import NEW_YORK, Session, nanoseconds
-from scalp.exits import Plan
-from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.algo import ScalpAlgo, State
+from scalp.core.clock import NEW_YORK, Session, nanoseconds
+from scalp.core.exits import Plan
+from scalp.core.messages import (
+    MINUTE,
+    SECOND,
+    Action,
+    Bar,
+    CancelOrder,
+    OrderReport,
+    PositionReport,
+    SubmitOrder,
+    Trade,
+)
 
 DAY = dt.date(2026, 11, 20)
 AAPL = "AAPL"

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 import pytest
 
-from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, State
-from scalp.messages import MINUTE, PositionReport, SubmitOrder
+from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, State
+from scalp.core.messages import MINUTE, PositionReport, SubmitOrder
 from tests.helpers import (
     AAPL,
     BOUGHT,

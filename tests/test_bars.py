@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalp.bars import SessionBars
-from scalp.messages import MINUTE, Bar
+from scalp.core.bars import SessionBars
+from scalp.core.messages import MINUTE, Bar
 from tests.helpers import AAPL, SESSION, bar, bars, clock
 
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from scalp.algo import SELL_SUBMITTED, TO_BUY
+from scalp.core.algo import SELL_SUBMITTED, TO_BUY
+from scalp.core.messages import SECOND, CancelOrder
 from scalp.exchange.rest import Access
-from scalp.messages import SECOND, CancelOrder
 from tests.trading import (
     ABOVE_100,
     AROUND_100,

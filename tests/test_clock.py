@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from scalp.clock import NEW_YORK, MarketClock, Session, nanoseconds, new_york
-from scalp.messages import SECOND
+from scalp.core.clock import NEW_YORK, MarketClock, Session, nanoseconds, new_york
+from scalp.core.messages import SECOND
 from tests.helpers import HALF_DAY, SESSION, clock
 
 

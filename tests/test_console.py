@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from scalp.console import ConsoleLog
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 NOON = 1_795_194_000_123_000_000  # 2026-11-20 12:00:00.123 New York

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 from scalp import ScalpAlgo
-from scalp.algo import TO_BUY
-from scalp.clock import NEW_YORK, Session, nanoseconds
-from scalp.messages import MINUTE, SECOND, Bar
+from scalp.core.algo import TO_BUY
+from scalp.core.clock import NEW_YORK, Session, nanoseconds
+from scalp.core.messages import MINUTE, SECOND, Bar
 from tests.helpers import AAPL, BOUGHT, Desk, bars, flat
 
 REAL_BARS = Path(__file__).parents[2] / "shared" / "data" / "real-minute-bars"

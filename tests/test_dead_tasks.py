@@ -97,7 +97,7 @@ def test_a_job_that_dies_ends_the_run(where: str, death: Callable[..., Any], mon
     ("where", "call"),
     [
         ("scalp.session.TradingSession.checkup", 4),
-        ("scalp.fleet.Fleet.checkup", 4),
+        ("scalp.core.fleet.Fleet.checkup", 4),
         ("scalp.reconcile.Reconciler.reconcile", 3),
         ("scalp.alpaca.rest.AlpacaREST.clock", 3),
         ("scalp.alpaca.feed.AlpacaFeed.history", 1),

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from scalp import doctor
+from scalp.core.messages import MINUTE, Bar
 from scalp.doctor import BAD, OK, WARNING, Check, Doctor, check_versions
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
-from scalp.messages import MINUTE, Bar
 from scalp.settings import Endpoints
 from tests.trading import AT_100, OPEN, Outcome, Script, exchange, minutes, page, run, says, status
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from scalp.alpaca.rest import Listing, OrderPage
-from scalp.errors import Unreachable
-from scalp.messages import SECOND, OrderReport, PositionReport, SubmitOrder
+from scalp.core.errors import Unreachable
+from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder
 from scalp.reconcile import Reconciler
 from tests.helpers import BrokerOrder
 from tests.test_fleet import World

@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import pytest
 
-from scalp.algo import TO_BUY
-from scalp.clock import Session
-from scalp.messages import AskLastTrade, Trade, TradeGone
+from scalp.core.algo import TO_BUY
+from scalp.core.clock import Session
+from scalp.core.messages import AskLastTrade, Trade, TradeGone
 from tests.helpers import AAPL, BOUGHT, DAY, SESSION, SOLD, Desk, bar, buying, clock, flat, in_sell_submitted, trade
 
 # -- quantities and prices ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a listing is worth beside executions: the table of `scalp.evidence`, row by row."""
+"""What a listing is worth beside executions: the table of `scalp.core.evidence`, row by row."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from scalp.evidence import Evidence, Verdict, held_already
-from scalp.ledger import Ledger
-from scalp.messages import SECOND, OrderReport
+from scalp.core.evidence import Evidence, Verdict, held_already
+from scalp.core.ledger import Ledger
+from scalp.core.messages import SECOND, OrderReport
 from tests.helpers import BrokerOrder, position
 
 NOW = 1_000_000 * SECOND

@@ -10,10 +10,10 @@ from decimal import Decimal
 import pytest
 
 from scalp import ScalpAlgo
-from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED
-from scalp.clock import Session
-from scalp.fleet import Fleet
-from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, Halt, OrderReport, PositionReport, SubmitOrder
+from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
+from scalp.core.clock import Session
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND, Action, Bar, CancelOrder, Halt, OrderReport, PositionReport, SubmitOrder
 
 OPEN = 1_795_185_000 * SECOND
 SESSION = Session(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from scalp.algo import ScalpAlgo
-from scalp.clock import MarketClock
-from scalp.errors import Refused, Unreachable, UserError
-from scalp.fleet import Fleet
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import MarketClock
+from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 from scalp.history import History
 from scalp.loops import JumpingLoop
-from scalp.messages import MINUTE, SECOND, Bar, Trade
 from tests.helpers import SESSION, bar, clock
 
 NOT_YET = "today's bars are not here yet"

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from scalp.algo import SELL_SUBMITTED
-from scalp.clock import new_york
+from scalp.core.algo import SELL_SUBMITTED
+from scalp.core.clock import new_york
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Response
-from scalp.messages import MINUTE, SECOND, Bar
 from tests.trading import (
     AROUND_100,
     AT_100,

@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from scalp.backtest.__main__ import main
-from scalp.clock import NEW_YORK, nanoseconds
+from scalp.core.clock import NEW_YORK, nanoseconds
+from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.trades import Holding, RoundTrip
 from scalp.html import Cell, OrderEnd, Report, Table, write_html
 from scalp.html.page import _packed
 from scalp.html.payload import MOST_POINTS, payload, wall
-from scalp.messages import MINUTE, SECOND, Bar
-from scalp.trades import Holding, RoundTrip
 from tests.browser import Browser, chromium, missing
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>&lt;"

@@ -23,15 +23,15 @@ import pytest
 
 import main as program
 from scalp import journal as journal_module
-from scalp.clock import Session, new_york
+from scalp.core.clock import Session, new_york
+from scalp.core.ledger import Ledger
+from scalp.core.messages import MINUTE, SECOND, Bar, CancelOrder, OrderReport, SubmitOrder
 from scalp.exchange import demo
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.journal import Journal, JournalError, JournalHandler
 from scalp.journaled import open_journal, read_day
-from scalp.ledger import Ledger
-from scalp.messages import MINUTE, SECOND, Bar, CancelOrder, OrderReport, SubmitOrder
 from scalp.paths import default_path
 from scalp.session import TradingSession
 from tests.trading import (

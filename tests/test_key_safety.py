@@ -26,7 +26,8 @@ import pytest
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
-from scalp.errors import ScalpError
+from scalp.core.errors import ScalpError
+from scalp.core.messages import MINUTE, SubmitOrder
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.faults import Faults
@@ -35,7 +36,6 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Response
 from scalp.exchange.server import ExchangeServer
 from scalp.loops import JumpingLoop, ScaledLoop
-from scalp.messages import MINUTE, SubmitOrder
 from scalp.polygon.feed import PolygonFeed
 from scalp.settings import Endpoints
 from scalp.stream import ReconnectingStream

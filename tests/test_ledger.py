@@ -11,8 +11,8 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from scalp.ledger import LOST, REFUSED, Ledger
-from scalp.messages import FINAL_STATUSES, SECOND, OrderReport, Side, SubmitOrder
+from scalp.core.ledger import LOST, REFUSED, Ledger
+from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, Side, SubmitOrder
 from tests.helpers import AAPL, BrokerOrder, clock, fill
 
 CENT = Decimal("0.01")

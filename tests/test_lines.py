@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scalp.lines import LINGER
+from scalp.core.lines import LINGER
 from tests.test_fleet import World
 
 FILLED = [

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
+from scalp.core.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
 from tests.helpers import HALF_DAY, SESSION, SOLD, Desk, buying, flat, in_sell_submitted, in_to_sell
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import main as program
 from scalp.console import ConsoleLog
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 from scalp.exchange.rest import Access
 from scalp.settings import Endpoints
 from scalp.stopping import Stop

@@ -21,8 +21,8 @@ import pytest
 
 from scalp import notify
 from scalp.console import ConsoleLog
-from scalp.errors import UserError
-from scalp.messages import SECOND
+from scalp.core.errors import UserError
+from scalp.core.messages import SECOND
 from scalp.notify import SESSION_OVER, TOLD, Notifier, notifications
 from scalp.settings import read_settings
 from tests.trading import AT_100, FALLING, OPEN, Script, minutes, run, status, trading

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalp.clock import new_york
-from scalp.errors import UserError
+from scalp.core.clock import new_york
+from scalp.core.errors import UserError
+from scalp.core.messages import MINUTE
 from scalp.exchange.rest import Response
-from scalp.messages import MINUTE
 from scalp.session import TradingSession
 from tests.test_hours import AROUND_100, CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
 from tests.trading import (

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from scalp.prices import exact, micros, round_down, round_up, tick
+from scalp.core.prices import exact, micros, round_down, round_up, tick
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
+from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
+from scalp.core.messages import SubmitOrder
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
-from scalp.messages import SubmitOrder
 from tests.trading import (
     ABOVE_100,
     AT_100,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scalp.fleet import Fleet
+from scalp.core.fleet import Fleet
 from scalp.loops import JumpingLoop
 from scalp.rehearsal import EVERY, Rehearsal, keep_warm
 

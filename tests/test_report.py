@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from scalp import ScalpAlgo
-from scalp.fleet import Fleet
+from scalp.core.fleet import Fleet
 from scalp.session_table import summary
 
 

@@ -18,10 +18,10 @@ from scalp import ScalpAlgo
 from scalp.backtest.output import outcome
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
-from scalp.clock import new_york
+from scalp.core.clock import new_york
+from scalp.core.ledger import Ledger
+from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, SubmitOrder
 from scalp.journal import Journal
-from scalp.ledger import Ledger
-from scalp.messages import MINUTE, SECOND, Bar, OrderReport, SubmitOrder
 from scalp.report.__main__ import main
 from tests.test_journal import FACTS, OPEN
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import scalp
-from scalp.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
-from scalp.clock import MarketClock, new_york
-from scalp.errors import UserError
+from scalp.core.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
+from scalp.core.clock import MarketClock, new_york
+from scalp.core.errors import UserError
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access
-from scalp.messages import MINUTE, SECOND, Bar
 from scalp.session import TradingSession
 from tests.trading import (
     ABOVE_100,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED
+from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
+from scalp.core.messages import SECOND
 from scalp.exchange.orders import OrderRequest
-from scalp.messages import SECOND
 from scalp.reconcile import Reconciler
 from tests.test_hours import calendar_says, clock_says
 from tests.test_session import QUIET

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.paths import default_path
 from scalp.settings import DATA_URL, LIVE_URL, PAPER_URL, Settings, read_settings

@@ -11,9 +11,9 @@ import pytest
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import OrderPage, RateLimited
-from scalp.errors import OutcomeUnknown, Refused
-from scalp.ledger import Ledger, Order
-from scalp.messages import OrderReport, Side, SubmitOrder
+from scalp.core.errors import OutcomeUnknown, Refused
+from scalp.core.ledger import Ledger, Order
+from scalp.core.messages import OrderReport, Side, SubmitOrder
 from tests.helpers import AAPL
 from tests.wire.fakes import run
 

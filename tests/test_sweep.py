@@ -17,8 +17,8 @@ import pytest
 
 from scalp import ScalpAlgo
 from scalp.backtest.__main__ import main as backtest
-from scalp.clock import Session
-from scalp.errors import UserError
+from scalp.core.clock import Session
+from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep.__main__ import batches, main
 from scalp.sweep.parameters import read_grid

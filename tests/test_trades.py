@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from scalp.trades import Fill, RoundTrip, round_trips
+from scalp.core.trades import Fill, RoundTrip, round_trips
 
 
 def fill(side: str, qty: str, price: str, at: int, order_type: str = "limit", symbol: str = "AAPL") -> Fill:

@@ -12,8 +12,8 @@ from decimal import Decimal
 
 import pytest
 
-from scalp.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, TRANSITIONS, ScalpAlgo, State
-from scalp.messages import MINUTE, SECOND, Action, AskLastTrade, CancelOrder, SubmitOrder
+from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, TRANSITIONS, ScalpAlgo, State
+from scalp.core.messages import MINUTE, SECOND, Action, AskLastTrade, CancelOrder, SubmitOrder
 from tests.helpers import AAPL, IN_STATE, SESSION, BrokerOrder, Desk, bar, clock, trade
 
 # The order an event is about: the one that works, or else the last one that did.

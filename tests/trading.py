@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from scalp import ScalpAlgo
+from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 from scalp.exchange.calendar import session_day
 from scalp.exchange.faults import Faults
 from scalp.exchange.matching import Engine
@@ -18,7 +19,6 @@ from scalp.exchange.orders import Update
 from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
 from scalp.loops import JumpingLoop
-from scalp.messages import MINUTE, SECOND, Bar, Trade
 from scalp.session import CLOCK_PATIENCE, TradingSession
 from scalp.settings import Endpoints, Settings
 

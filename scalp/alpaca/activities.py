@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from scalp.alpaca.decode import amount_or_none, decimal_or_none, format_time_ns, text_of, time_or_none
 from scalp.alpaca.rest import AlpacaREST
-from scalp.clock import NEW_YORK, nanoseconds
-from scalp.errors import Refused, Unreachable
-from scalp.messages import SECOND, OrderReport
-from scalp.trades import Fill
+from scalp.core.clock import NEW_YORK, nanoseconds
+from scalp.core.errors import Refused, Unreachable
+from scalp.core.messages import SECOND, OrderReport
+from scalp.core.trades import Fill
 
 PAGE = 100  # activities in one answer, Alpaca's maximum
 MOST_PAGES = 400  # a server that never ends its pages is no witness

@@ -19,9 +19,9 @@ from typing import Any, Protocol, TypeVar
 
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, RateLimited
-from scalp.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.ledger import Order
-from scalp.messages import SECOND, Action, AskLastTrade, AskOrder, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.ledger import Order
+from scalp.core.messages import SECOND, Action, AskLastTrade, AskOrder, CancelOrder, OrderReport, SubmitOrder, Trade
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from scalp.messages import MINUTE, SECOND, OrderReport, PositionReport
+from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
 
 # Beyond these a number is no price and no quantity, and reckoning with it exactly could take for ever.
 HIGHEST, MOST_DIGITS, MOST_EXPONENT = Decimal(10) ** 12, 40, 20

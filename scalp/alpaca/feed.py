@@ -11,14 +11,14 @@ import msgspec
 
 from scalp.alpaca.decode import format_time_ns, parse_time_ns
 from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
-from scalp.errors import Refused, Unreachable, UserError
+from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
+from scalp.core.ports import MarketDataSink
+from scalp.core.prices import HIGHEST_PRICE
 from scalp.marketdata import MarketDataStream
-from scalp.messages import MINUTE, Bar, Halt, Trade, TradeGone
-from scalp.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
 from scalp.transport import UNDECODABLE, RateLimited
-from scalp.venue import MarketDataSink
 from scalp.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to login and subscription

@@ -31,9 +31,9 @@ from scalp.alpaca.decode import (
     time_or_none,
 )
 from scalp.alpaca.lane import OrderLane
-from scalp.errors import OutcomeUnknown, Unreachable
-from scalp.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
-from scalp.prices import HIGHEST_PRICE
+from scalp.core.errors import OutcomeUnknown, Unreachable
+from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
 from scalp.transport import Answer, HttpTransport, RateLimited, Transport, check, decode, exchange
 

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from scalp.algo import ScalpAlgo
 from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
 from scalp.command import check_writable, exit_code
+from scalp.core.algo import ScalpAlgo
+from scalp.core.errors import UserError
 from scalp.custom import load_algo
-from scalp.errors import UserError
 
 
 class _Once(logging.Filter):

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from scalp.algo import ScalpAlgo
 from scalp.backtest.days import Slippage, open_fleet, symbol_day
-from scalp.clock import Session
-from scalp.messages import MINUTE, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
-from scalp.prices import exact
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import Session
+from scalp.core.messages import MINUTE, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.prices import exact
+from scalp.core.trades import Fill
 from scalp.symbol_day import SymbolDay
-from scalp.trades import Fill
 
 BUY_MEETS = 2  # bars; then the checkup is due that cancels it
 

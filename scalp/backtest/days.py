@@ -7,13 +7,13 @@ from decimal import ROUND_CEILING, Decimal
 
 from msgspec import Struct
 
-from scalp.algo import ScalpAlgo
-from scalp.clock import Session
-from scalp.fleet import Fleet
-from scalp.messages import Action, Bar
-from scalp.prices import SUB_DOLLAR_TICK
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import Session
+from scalp.core.fleet import Fleet
+from scalp.core.messages import Action, Bar
+from scalp.core.prices import SUB_DOLLAR_TICK
+from scalp.core.trades import ZERO, Fill
 from scalp.symbol_day import SymbolDay, profit_path
-from scalp.trades import ZERO, Fill
 
 BASIS_POINT = Decimal("0.0001")
 

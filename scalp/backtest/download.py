@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
-from scalp.clock import new_york
-from scalp.errors import Refused, Unreachable, UserError
+from scalp.core.clock import new_york
+from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.replay import COLUMNS
-from scalp.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from scalp.polygon.feed import PolygonFeed
 from scalp.settings import Endpoints
 from scalp.transport import Answer, HttpTransport, RateLimited, Transport

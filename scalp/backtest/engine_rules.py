@@ -13,19 +13,19 @@ from decimal import Decimal
 
 from msgspec import structs
 
-from scalp.algo import TO_BUY, ScalpAlgo
 from scalp.backtest.days import NO_SLIPPAGE, Slippage, open_fleet, symbol_day
-from scalp.clock import Session
-from scalp.errors import Refused
+from scalp.core.algo import TO_BUY, ScalpAlgo
+from scalp.core.clock import Session
+from scalp.core.errors import Refused
+from scalp.core.limits import Limits
+from scalp.core.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.rails import Rails
+from scalp.core.trades import Fill
 from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
 from scalp.exchange.matching import MILLISECOND, Engine, Latency
 from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.exchange.path import FIRST_PRINT, trade_path
-from scalp.limits import Limits
-from scalp.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
-from scalp.rails import Rails
 from scalp.symbol_day import SymbolDay
-from scalp.trades import Fill
 
 BAR_DELAY = 300 * MILLISECOND
 NO_LIMITS = Limits()

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scalp.backtest.settings import BacktestSettings
-from scalp.clock import Session
-from scalp.errors import UserError
+from scalp.core.clock import Session
+from scalp.core.errors import UserError
+from scalp.core.messages import Bar
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.replay import COLUMNS, Days, load
-from scalp.messages import Bar
 
 Market = Mapping[str, Sequence[Bar]]
 

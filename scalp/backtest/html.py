@@ -7,16 +7,16 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
-from scalp.algo import ScalpAlgo
 from scalp.backtest.history import days
 from scalp.backtest.output import assumptions, hold_time
 from scalp.backtest.results import Numbers, Results
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
-from scalp.errors import UserError
+from scalp.core.algo import ScalpAlgo
+from scalp.core.errors import UserError
+from scalp.core.ledger import Order
+from scalp.core.messages import Bar
 from scalp.html import Cell, OrderEnd, Report, Table, write_html
-from scalp.ledger import Order
-from scalp.messages import Bar
 from scalp.symbol_day import SymbolDay, regular
 from scalp.versions import versions
 

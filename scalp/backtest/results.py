@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.messages import SECOND
+from scalp.core.messages import SECOND
+from scalp.core.trades import Holding, RoundTrip, round_trips
 from scalp.symbol_day import SymbolDay
-from scalp.trades import Holding, RoundTrip, round_trips
 
 MICRO = Decimal("0.000001")
 

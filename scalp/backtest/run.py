@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scalp.algo import ScalpAlgo
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.history import Market, days
 from scalp.backtest.output import latency
 from scalp.backtest.results import Results
 from scalp.backtest.settings import BacktestSettings
-from scalp.clock import Session
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import Session
 from scalp.symbol_day import SymbolDay, regular
 
 

@@ -11,10 +11,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.limits import Limits
+from scalp.core.messages import SECOND
 from scalp.limit_options import add_arguments, read_limits
-from scalp.limits import Limits
-from scalp.messages import SECOND
 from scalp.settings import Endpoints, LineParser, named, named_path, read_date, read_endpoints, read_lot, read_symbols
 
 NO_LIMITS = Limits()

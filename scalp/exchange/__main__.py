@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NoReturn
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.faults import Faults, ScriptedFaults
 from scalp.exchange.market import synthetic_day
@@ -23,7 +24,6 @@ from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
 from scalp.exchange.simulation import NEW_YORK, new_york
 from scalp.loops import ScaledLoop
-from scalp.messages import MINUTE, SECOND, Bar
 from scalp.settings import named_path, read_symbols
 
 Market = Mapping[str, Sequence[Bar]]

@@ -8,7 +8,7 @@ from functools import cache
 
 from msgspec import Struct
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 
 FIRST_DAY = date(2000, 1, 1)
 LAST_DAY = date(2029, 12, 31)

@@ -6,14 +6,14 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.messages import Bar
 from scalp.exchange.calendar import SessionDay, session_day
 from scalp.exchange.fills import PESSIMISTIC
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.server import ExchangeServer
-from scalp.messages import Bar
 from scalp.settings import Endpoints, Settings
 
 # A fixed day, so that the same seed gives the same run on every machine and every date.

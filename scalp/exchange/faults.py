@@ -36,12 +36,12 @@ from typing import Literal, Protocol
 import msgspec
 from msgspec import Struct
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.messages import SECOND, Bar
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Response, reply
 from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
 from scalp.exchange.streams import Session
-from scalp.messages import SECOND, Bar
 
 Kind = Literal["orders", "data", "polygon"]
 _PAGE = b"<html><body><h1>Something went wrong</h1></body></html>"

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp import prices
+from scalp.core import prices
+from scalp.core.messages import MINUTE, Bar
 from scalp.exchange.orders import Order
-from scalp.messages import MINUTE, Bar
 
 Offer = tuple[Decimal, int]
 """A price, and how many shares can be had at it."""

@@ -14,8 +14,8 @@ from random import Random
 
 from msgspec import Struct
 
+from scalp.core.messages import MINUTE, Bar
 from scalp.exchange.calendar import SessionDay
-from scalp.messages import MINUTE, Bar
 
 PRE_MARKET = 60
 """Minutes before the open in which a few shares trade already."""

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from scalp.messages import MINUTE, SECOND, Bar
-from scalp.prices import micros
+from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.prices import micros
 
 FIRST_PRINT = SECOND // 10
 """How long after the start of the minute the first print comes (ns); the last comes as long before its end."""

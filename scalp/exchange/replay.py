@@ -17,9 +17,9 @@ from math import inf
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from scalp.errors import UserError
-from scalp.messages import MINUTE, SECOND, Bar
-from scalp.prices import HIGHEST_PRICE
+from scalp.core.errors import UserError
+from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.prices import HIGHEST_PRICE
 
 NEW_YORK = ZoneInfo("America/New_York")
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")

@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from scalp.core.messages import MINUTE
 from scalp.exchange import rules, wire
 from scalp.exchange.calendar import LAST_DAY
 from scalp.exchange.orders import Order, OrderRequest, Refusal
 from scalp.exchange.rest_data import DataApi
 from scalp.exchange.simulation import Simulation, new_york
-from scalp.messages import MINUTE
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DIGITS = re.compile(r"[0-9]{1,18}")

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange import wire
 from scalp.exchange.orders import Refusal, make_id
 from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
-from scalp.messages import MINUTE, SECOND, Bar
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _TIMEFRAME = re.compile(r"([0-9]{1,9})(Min|T|Hour|H|Day|D)")

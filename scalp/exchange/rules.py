@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from scalp import prices
+from scalp.core import prices
 from scalp.exchange.orders import ZERO, Asset, Order, OrderRequest, Refusal
 
 PARAMETER = 40010001

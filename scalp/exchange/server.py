@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from aiohttp import WSMsgType, web
 
+from scalp.core.messages import SECOND, Bar
 from scalp.exchange import wire
 from scalp.exchange.faults import Faults
 from scalp.exchange.matching import Engine
@@ -22,7 +23,6 @@ from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
 from scalp.exchange.tape import Tape
-from scalp.messages import SECOND, Bar
 
 LINGER = 60 * SECOND
 LOGIN_TIMEOUT = 10.0

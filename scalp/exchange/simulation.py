@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import SessionDay, trading_days
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
 from scalp.exchange.path import Print
 from scalp.exchange.tape import Tape, Tick
-from scalp.messages import MINUTE, SECOND, Bar
 
 NEW_YORK = ZoneInfo("America/New_York")
 

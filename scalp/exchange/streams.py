@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
+from scalp.core.messages import Bar
 from scalp.exchange import wire
 from scalp.exchange.path import Print
 from scalp.exchange.rest import Access
 from scalp.exchange.wire import Json
-from scalp.messages import Bar
 
 Send = Callable[[str | bytes], None]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, structs
 
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.path import Print, trade_path
-from scalp.messages import MINUTE, SECOND, Bar
 
 MILLISECOND = 1_000_000
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from scalp import prices
-from scalp.errors import ScalpError
+from scalp.core import prices
+from scalp.core.errors import ScalpError
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import ZERO, Asset, Execution, Order, Update, make_id
 from scalp.exchange.path import Print
 from scalp.exchange.rules import text
 from scalp.exchange.simulation import NEW_YORK, new_york
-from scalp.messages import MINUTE, SECOND, Bar
 
 Json = dict[str, Any]
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.messages import Bar
-from scalp.trades import Holding, RoundTrip
+from scalp.core.messages import Bar
+from scalp.core.trades import Holding, RoundTrip
 
 
 class OrderEnd(Struct, frozen=True):

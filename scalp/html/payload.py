@@ -11,11 +11,11 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from scalp.clock import new_york
+from scalp.core.clock import new_york
+from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.prices import micros
+from scalp.core.trades import RoundTrip
 from scalp.html.contents import Report
-from scalp.messages import MINUTE, SECOND, Bar
-from scalp.prices import micros
-from scalp.trades import RoundTrip
 
 MILLISECOND = SECOND // 1000
 HOUR = 60 * MINUTE

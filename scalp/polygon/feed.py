@@ -10,14 +10,14 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
-from scalp.errors import Refused, Unreachable
+from scalp.core.errors import Refused, Unreachable
+from scalp.core.messages import MINUTE, Bar, Halt, Trade
+from scalp.core.ports import MarketDataSink
+from scalp.core.prices import HIGHEST_PRICE
 from scalp.marketdata import MarketDataStream
-from scalp.messages import MINUTE, Bar, Halt, Trade
-from scalp.prices import HIGHEST_PRICE
 from scalp.settings import Endpoints
 from scalp.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
 from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
-from scalp.venue import MarketDataSink
 from scalp.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to the login

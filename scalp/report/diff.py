@@ -13,15 +13,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from scalp.algo import BUY_LIFETIME, FRESH, ScalpAlgo
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
-from scalp.clock import new_york
+from scalp.core.algo import BUY_LIFETIME, FRESH, ScalpAlgo
+from scalp.core.clock import new_york
+from scalp.core.ledger import REFUSED, Order
+from scalp.core.messages import MINUTE, SECOND
+from scalp.core.trades import ZERO, Fill
 from scalp.journaled import JournaledDay, Rejection
-from scalp.ledger import REFUSED, Order
-from scalp.messages import MINUTE, SECOND
 from scalp.symbol_day import SymbolDay
-from scalp.trades import ZERO, Fill
 
 TOGETHER = 90 * SECOND  # buys sent no further apart came of the same signal
 TIME_TOLERANCE = 2 * SECOND  # bars arrive when they arrive

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scalp.backtest.settings import BacktestSettings
 from scalp.command import check_writable, exit_code
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep import source
 from scalp.sweep.output import Told

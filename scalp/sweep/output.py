@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TextIO
 
-from scalp.algo import ScalpAlgo
 from scalp.backtest.output import assumptions
 from scalp.backtest.settings import BacktestSettings
+from scalp.core.algo import ScalpAlgo
 from scalp.sweep.parameters import LOT, Values
 from scalp.sweep.results import SetResult, Step, SweepResults, Window, merit
 from scalp.sweep.tasks import Part

@@ -8,8 +8,8 @@ from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Any
 
-from scalp.algo import ScalpAlgo
-from scalp.errors import UserError
+from scalp.core.algo import ScalpAlgo
+from scalp.core.errors import UserError
 from scalp.settings import read_lot
 
 LOT = "lot"

@@ -15,7 +15,7 @@ from itertools import islice
 from multiprocessing import get_all_start_methods
 from typing import Any
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 from scalp.sweep.tasks import Batch, Job, Outcome, run
 from scalp.versions import versions
 

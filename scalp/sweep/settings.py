@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.settings import read_settings as read_backtest
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 from scalp.settings import LineParser, named_path
 from scalp.sweep.parameters import LOT
 

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from scalp.backtest.history import Market, days_that_are_over, kept_bars, no_bars
 from scalp.backtest.settings import BacktestSettings
-from scalp.clock import Session
-from scalp.errors import UserError
+from scalp.core.clock import Session
+from scalp.core.errors import UserError
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from scalp import Bar, ScalpAlgo
 from scalp.backtest import bar_rules
 from scalp.backtest.days import NO_SLIPPAGE
-from scalp.clock import Session
+from scalp.core.clock import Session
+from scalp.core.trades import round_trips
 from scalp.exchange.calendar import SessionDay, session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.replay import load
 from scalp.symbol_day import regular
-from scalp.trades import round_trips
 
 REAL_BARS = Path(__file__).parents[2] / "../shared/data/real-minute-bars"
 LOT = 2000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scalp import Bar
-from scalp.clock import Session
-from scalp.messages import MINUTE
+from scalp.core.clock import Session
+from scalp.core.messages import MINUTE
 from tests.backtest.recorded import LOT, REAL_BARS, Row, SymbolBars, ours, real_days, synthetic_days
 
 MICRO = 10**6

@@ -14,14 +14,14 @@ import pytest
 from scalp.backtest.__main__ import main
 from scalp.backtest.download import cache_folder, download, file_of
 from scalp.backtest.settings import read_settings
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange.calendar import session_day, trading_days
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.server import ExchangeServer
 from scalp.loops import JumpingLoop
-from scalp.messages import MINUTE, SECOND
 from scalp.settings import read_endpoints
 from scalp.sweep.__main__ import main as sweep
 from scalp.transport import Answer

@@ -10,9 +10,9 @@ import pytest
 from scalp import Bar, ScalpAlgo
 from scalp.backtest import engine_rules
 from scalp.backtest.days import NO_SLIPPAGE, Slippage
+from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Latency
-from scalp.messages import MINUTE, SECOND
 from scalp.symbol_day import SymbolDay
 from tests.backtest.recorded import session
 

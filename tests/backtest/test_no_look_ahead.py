@@ -13,10 +13,10 @@ from scalp import Bar, ScalpAlgo
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import FILLS
+from scalp.core.messages import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Latency
-from scalp.messages import MINUTE
 from scalp.symbol_day import SymbolDay, regular
 from tests.backtest.recorded import session
 

@@ -20,8 +20,8 @@ import pandas as pd
 import pytest
 
 from scalp import Bar
-from scalp.clock import Session
-from scalp.messages import MINUTE
+from scalp.core.clock import Session
+from scalp.core.messages import MINUTE
 from tests.backtest.recorded import LOT, REAL_BARS, Row, SymbolBars, ours, real_days, synthetic_days
 
 with warnings.catch_warnings():

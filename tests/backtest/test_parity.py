@@ -19,9 +19,9 @@ import main
 from scalp import ScalpAlgo
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
+from scalp.core.trades import Fill
 from scalp.exchange import demo
 from scalp.exchange.matching import Engine, Latency
-from scalp.trades import Fill
 from tests.backtest.recorded import REAL_BARS
 
 Sent = tuple[str, str, str, Decimal, Decimal | None, str, Decimal, int]

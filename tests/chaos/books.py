@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from scalp.core.messages import SECOND
 from scalp.exchange.orders import Order, OrderRequest, Update
-from scalp.messages import SECOND
 
 if TYPE_CHECKING:
     from tests.chaos.session import ChaosSession

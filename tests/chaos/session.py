@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from scalp.clock import new_york
+from scalp.core.clock import new_york
+from scalp.core.messages import MINUTE, Bar
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.matching import Engine
@@ -21,7 +22,6 @@ from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
 from scalp.exchange.streams import OrderSession, Session
 from scalp.loops import ScaledLoop
-from scalp.messages import MINUTE, Bar
 from tests.chaos.books import LOT, Books, is_own
 from tests.chaos.network import LATEST_ARRIVAL, RATES, Network, Plan
 from tests.chaos.process import BotProcess

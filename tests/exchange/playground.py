@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Rest
@@ -15,7 +16,6 @@ from scalp.exchange.server import ExchangeServer
 from scalp.exchange.simulation import Simulation
 from scalp.exchange.tape import Tape
 from scalp.loops import JumpingLoop
-from scalp.messages import MINUTE, SECOND, Bar
 
 DAY = session_day(dt.date(2026, 11, 20))
 KEYS = {"APCA-API-KEY-ID": "KEY", "APCA-API-SECRET-KEY": "SECRET"}

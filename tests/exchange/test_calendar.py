@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.messages import SECOND
 from scalp.exchange.calendar import session_day, trading_days
-from scalp.messages import SECOND
 
 
 def utc(at: int) -> str:

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine, FillModel, Latency
 from scalp.exchange.orders import Asset, Order, OrderRequest, Refusal, Update
-from scalp.messages import MINUTE, SECOND, Bar
 
 OPEN = 1_000 * SECOND
 CLOSE = 2_000 * SECOND

@@ -11,11 +11,11 @@ import pytest
 import websockets
 from websockets.legacy.client import connect
 
+from scalp.core.messages import SECOND
 from scalp.exchange.__main__ import main
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.faults import ScriptedFaults
 from scalp.exchange.server import ExchangeServer
-from scalp.messages import SECOND
 from tests.exchange.playground import DAY, KEYS, on_the_wire
 
 LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}

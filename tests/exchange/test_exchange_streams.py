@@ -10,9 +10,9 @@ import pytest
 import websockets
 from websockets.legacy.client import WebSocketClientProtocol, connect
 
+from scalp.core.messages import SECOND
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
-from scalp.messages import SECOND
 from tests.exchange.playground import DAY, KEYS, on_the_wire
 
 LOGIN = {"action": "auth", "key": "KEY", "secret": "SECRET"}

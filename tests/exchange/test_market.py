@@ -6,10 +6,10 @@ from statistics import mean
 
 import pytest
 
+from scalp.core.messages import MINUTE, Bar
+from scalp.core.prices import micros
 from scalp.exchange.calendar import SessionDay, session_day
 from scalp.exchange.market import synthetic_day, traits
-from scalp.messages import MINUTE, Bar
-from scalp.prices import micros
 
 FULL = session_day(date(2025, 11, 20))
 HALF = session_day(date(2025, 11, 28))

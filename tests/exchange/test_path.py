@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.path import trade_path
 from scalp.exchange.replay import load
-from scalp.messages import MINUTE, SECOND, Bar
 
 REAL_BARS = Path(__file__).parents[2] / "../shared/data/real-minute-bars"
 START = 1_401_975_000 * SECOND

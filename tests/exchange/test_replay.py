@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import session_day
 from scalp.exchange.replay import load
-from scalp.messages import MINUTE, SECOND, Bar
 
 REAL_BARS = Path(__file__).parents[2] / "../shared/data/real-minute-bars"
 HEADER = "timestamp,open,high,low,close,volume\n"

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
+from scalp.core.messages import MINUTE
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.rest import Access, Rest
 from scalp.exchange.simulation import Simulation
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession
-from scalp.messages import MINUTE
 from scalp.settings import read_settings
 from tests.fuzz.strategies import ODD_TEXTS, bodies, briefly, fuzz, scalars
 from tests.trading import AT_100, OPEN, minutes

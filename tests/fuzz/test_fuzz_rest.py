@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
-from scalp.errors import OutcomeUnknown, Refused, ScalpError
-from scalp.messages import MINUTE, SECOND, Bar, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.errors import OutcomeUnknown, Refused, ScalpError
+from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, PositionReport, SubmitOrder, Trade
 from scalp.polygon.feed import PolygonFeed
 from tests.fuzz import messages as real
 from tests.fuzz.strategies import ODD_TEXTS, bodies, briefly, fuzz

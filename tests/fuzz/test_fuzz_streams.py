@@ -20,7 +20,7 @@ from scalp import stream
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
-from scalp.messages import Bar, OrderReport, Trade
+from scalp.core.messages import Bar, OrderReport, Trade
 from scalp.polygon.feed import PolygonFeed
 from scalp.stream import ReconnectingStream, StreamTrouble
 from tests.fuzz import messages as real

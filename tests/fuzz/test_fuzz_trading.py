@@ -18,10 +18,10 @@ from scalp.alpaca.decode import position_report
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
-from scalp.fleet import Fleet
-from scalp.messages import MINUTE, SECOND, Action, CancelOrder, Halt, OrderReport, SubmitOrder, Trade, TradeGone
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND, Action, CancelOrder, Halt, OrderReport, SubmitOrder, Trade, TradeGone
+from scalp.core.prices import tick
 from scalp.polygon.feed import PolygonFeed
-from scalp.prices import tick
 from tests.fuzz import messages as real
 from tests.fuzz.strategies import bodies, broken, fuzz, values, written
 from tests.helpers import SESSION, bars, clock

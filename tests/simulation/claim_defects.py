@@ -11,22 +11,22 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
-from scalp.algo import ScalpAlgo
 from scalp.alpaca import rest as rest_module
 from scalp.alpaca.activities import Activities
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, Listing
-from scalp.clock import MarketClock, Session
-from scalp.errors import Unreachable
-from scalp.evidence import Evidence, Verdict
-from scalp.exits import ExitPlan, Sell, Step
-from scalp.fleet import Fleet
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import MarketClock, Session
+from scalp.core.errors import Unreachable
+from scalp.core.evidence import Evidence, Verdict
+from scalp.core.exits import ExitPlan, Sell, Step
+from scalp.core.fleet import Fleet
+from scalp.core.last_trade import Prints
+from scalp.core.ledger import ZERO, Ledger, Order
+from scalp.core.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
 from scalp.history import History
 from scalp.hours import Calendar, MarketHours
-from scalp.last_trade import Prints
-from scalp.ledger import ZERO, Ledger, Order
 from scalp.marketdata import MarketDataStream
-from scalp.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
 from scalp.reconcile import Reconciler
 from scalp.session import TradingSession
 from tests.simulation.defects import defect
@@ -210,7 +210,7 @@ def _own_orders_only() -> Iterator[None]:
 @defect("zero is a price")
 def _zero_is_a_price() -> Iterator[None]:
     with (
-        patch("scalp.ledger._is_price", lambda price: price is not None),
+        patch("scalp.core.ledger._is_price", lambda price: price is not None),
         patch(
             "scalp.alpaca.decode.amount_or_none",
             lambda value: ZERO if value in ("NaN", "-1", "9" * 45) else _amount(value),
@@ -256,15 +256,15 @@ def _cancel_once() -> Iterator[None]:
     never = 10**18
     with (
         patch.object(AlpacaBroker, "_send_cancel", send_cancel),
-        patch("scalp.exits.CANCEL_AGAIN", never),
-        patch("scalp.algo.CANCEL_AGAIN", never),
+        patch("scalp.core.exits.CANCEL_AGAIN", never),
+        patch("scalp.core.algo.CANCEL_AGAIN", never),
     ):
         yield
 
 
 @defect("a refusal that may pass is waited for like one that lasts")
 def _all_refusals_last() -> Iterator[None]:
-    with patch("scalp.exits.PASSING_RETRIES", ()):
+    with patch("scalp.core.exits.PASSING_RETRIES", ()):
         yield
 
 

@@ -13,13 +13,13 @@ from unittest.mock import patch
 
 import msgspec
 
-from scalp.algo import ScalpAlgo
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, Listing, RateLimited
-from scalp.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.exits import ExitPlan, Sell, Step
-from scalp.ledger import REFUSED, ZERO, Change, Ledger, Order
-from scalp.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
+from scalp.core.algo import ScalpAlgo
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.exits import ExitPlan, Sell, Step
+from scalp.core.ledger import REFUSED, ZERO, Change, Ledger, Order
+from scalp.core.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
 from scalp.reconcile import Reconciler
 
 DEFECTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}

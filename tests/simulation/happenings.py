@@ -9,12 +9,12 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from scalp.core.messages import MINUTE, SECOND
+from scalp.core.prices import exact, round_down
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.orders import Order, OrderRequest, Refusal
 from scalp.exchange.path import Print
 from scalp.exchange.rules import text
-from scalp.messages import MINUTE, SECOND
-from scalp.prices import exact, round_down
 from tests.simulation.faults import size
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from scalp.core.messages import SECOND
+from scalp.core.prices import round_up, tick
 from scalp.exchange.orders import Order, OrderRequest
-from scalp.messages import SECOND
-from scalp.prices import round_up, tick
 from tests.simulation.rails import RailInvariants
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.http11 import Response as HandshakeResponse
 
 from scalp.alpaca.lane import OrderLane
+from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange import wire
 from scalp.exchange.rest import Response
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
-from scalp.messages import MINUTE, SECOND
 from tests.simulation.faults import ENDPOINTS, REQUESTS, Episode, size
 
 if TYPE_CHECKING:

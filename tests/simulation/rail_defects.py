@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from unittest.mock import patch
 
-from scalp.algo import ScalpAlgo
-from scalp.fleet import Fleet
-from scalp.ledger import Ledger
-from scalp.messages import MINUTE, Action, Trade
-from scalp.rails import Rails
+from scalp.core.algo import ScalpAlgo
+from scalp.core.fleet import Fleet
+from scalp.core.ledger import Ledger
+from scalp.core.messages import MINUTE, Action, Trade
+from scalp.core.rails import Rails
 from tests.simulation.defects import defect
 
 

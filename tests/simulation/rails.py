@@ -13,11 +13,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from scalp.clock import new_york
+from scalp.core.clock import new_york
+from scalp.core.limits import Limits
+from scalp.core.messages import MINUTE, SECOND
+from scalp.core.trades import Fill, RoundTrips
 from scalp.exchange.orders import OrderRequest
-from scalp.limits import Limits
-from scalp.messages import MINUTE, SECOND
-from scalp.trades import Fill, RoundTrips
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from scalp.core.messages import FINAL_STATUSES, MINUTE
+from scalp.core.prices import exact
 from scalp.exchange.orders import Order
-from scalp.messages import FINAL_STATUSES, MINUTE
-from scalp.prices import exact
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -25,8 +25,10 @@ from unittest.mock import patch
 import msgspec
 
 import main
-from scalp.algo import ScalpAlgo
-from scalp.errors import UserError
+from scalp.core.algo import ScalpAlgo
+from scalp.core.errors import UserError
+from scalp.core.fleet import Fleet
+from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange import wire
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.fills import Book, FillModel
@@ -38,8 +40,6 @@ from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
-from scalp.fleet import Fleet
-from scalp.messages import MINUTE, SECOND, Bar
 from scalp.session import TradingSession
 from scalp.settings import ON_EXIT, Endpoints, Settings
 from scalp.stopping import Stop

@@ -14,8 +14,8 @@ from aiohttp import web
 from websockets.exceptions import ConnectionClosed
 from websockets.legacy.server import WebSocketServerProtocol, serve
 
+from scalp.core.messages import Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.loops import JumpingLoop
-from scalp.messages import Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.settings import Endpoints
 from scalp.stream import ReconnectingStream
 

@@ -19,8 +19,8 @@ from scalp.alpaca.decode import (
     position_report,
 )
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, Listing, RateLimited
-from scalp.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
-from scalp.messages import OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
+from scalp.core.messages import OrderReport, PositionReport, SubmitOrder, Trade
 from tests.wire.fakes import KEY, SECRET, HttpFake, endpoints, http_fake, run
 
 AT_1531 = 1_795_188_660_000_000_000  # 2026-11-20T15:31:00Z

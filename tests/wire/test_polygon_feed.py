@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from scalp.errors import Refused, Unreachable, UserError
-from scalp.messages import MINUTE, Bar, Halt, Trade
+from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.messages import MINUTE, Bar, Halt, Trade
 from scalp.polygon.feed import RETRIES, PolygonFeed
 from scalp.stream import LoginRefused, never
 from tests.wire.fakes import POLYGON_KEY, Script, Talk, Told, endpoints, http_fake, run, scripted

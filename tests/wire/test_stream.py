@@ -7,7 +7,7 @@ import random
 import pytest
 from websockets.legacy.client import WebSocketClientProtocol
 
-from scalp.errors import UserError
+from scalp.core.errors import UserError
 from scalp.stream import LoginRefused, ReconnectingStream, StreamTrouble
 from tests.wire.fakes import ScriptedServer, Talk, run, scripted
 

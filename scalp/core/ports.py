@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Protocol
 
-from scalp.clock import Session
-from scalp.ledger import Ledger
-from scalp.messages import Action, Bar, Halt, OrderReport, SubmitOrder, Trade, TradeGone
+from scalp.core.clock import Session
+from scalp.core.ledger import Ledger
+from scalp.core.messages import Action, Bar, Halt, OrderReport, SubmitOrder, Trade, TradeGone
 
 
 class MarketDataSink(Protocol):

@@ -19,7 +19,7 @@ from typing import TypeGuard
 
 from msgspec import Struct
 
-from scalp.messages import FINAL_STATUSES, SECOND, OrderReport, SubmitOrder
+from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, SubmitOrder
 
 ZERO = Decimal(0)
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scalp.messages import MINUTE, Trade, TradeGone
+from scalp.core.messages import MINUTE, Trade, TradeGone
 
 KEPT = 8  # prints: a correction that comes after so many newer ones moves nothing any more
 

@@ -22,8 +22,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.ledger import ZERO, Ledger, Order
-from scalp.messages import SECOND, AskOrder, CancelOrder, OrderType
+from scalp.core.ledger import ZERO, Ledger, Order
+from scalp.core.messages import SECOND, AskOrder, CancelOrder, OrderType
 
 CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
 ASK_AGAIN = 30 * SECOND

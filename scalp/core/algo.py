@@ -25,13 +25,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from scalp.bars import SessionBars
-from scalp.clock import Session
-from scalp.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
-from scalp.last_trade import Prints
-from scalp.ledger import LOST, REFUSED, Change, Ledger, Order
-from scalp.lines import Lines, Log
-from scalp.messages import (
+from scalp.core.bars import SessionBars
+from scalp.core.clock import Session
+from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
+from scalp.core.last_trade import Prints
+from scalp.core.ledger import LOST, REFUSED, Change, Ledger, Order
+from scalp.core.lines import Lines, Log
+from scalp.core.messages import (
     MINUTE,
     SECOND,
     Action,
@@ -46,7 +46,7 @@ from scalp.messages import (
     Trade,
     TradeGone,
 )
-from scalp.prices import Written, exact, round_down, round_up
+from scalp.core.prices import Written, exact, round_down, round_up
 
 LIQUIDATION = "the session is about to end"
 BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes: its signal is not effective any more

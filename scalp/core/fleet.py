@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from scalp.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
-from scalp.clock import Session, new_york
-from scalp.exits import DRIVE_EVERY, Plan
-from scalp.ledger import Order
-from scalp.lines import Lines
-from scalp.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
-from scalp.rails import Rails
-from scalp.venue import Recorder
+from scalp.core.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
+from scalp.core.clock import Session, new_york
+from scalp.core.exits import DRIVE_EVERY, Plan
+from scalp.core.ledger import Order
+from scalp.core.lines import Lines
+from scalp.core.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
+from scalp.core.ports import Recorder
+from scalp.core.rails import Rails
 
 log = logging.getLogger("scalp.fleet")
 

@@ -35,8 +35,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.ledger import ZERO, Ledger
-from scalp.messages import MINUTE, SECOND, OrderReport, PositionReport
+from scalp.core.ledger import ZERO, Ledger
+from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
 
 SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows
 LOOK_AGAIN = 5 * SECOND  # between two looks at what is in doubt, listings that lag by less agree by then

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-from scalp.messages import SECOND
+from scalp.core.messages import SECOND
 
 
 @dataclass(frozen=True)

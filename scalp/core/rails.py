@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from scalp.algo import ScalpAlgo
-from scalp.clock import new_york
-from scalp.ledger import ZERO, Ledger
-from scalp.limits import Limits
-from scalp.messages import SECOND
-from scalp.prices import Written, exact
-from scalp.trades import Fill
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import new_york
+from scalp.core.ledger import ZERO, Ledger
+from scalp.core.limits import Limits
+from scalp.core.messages import SECOND
+from scalp.core.prices import Written, exact
+from scalp.core.trades import Fill
 
 A_LOSS = Decimal("-0.005")  # dollars; anything smaller is the rounding of an average price
 SHARP = SECOND // 10  # a fill is learned of some ms late, and a look on time must not miss it for that

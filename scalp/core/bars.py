@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scalp.messages import Bar
-from scalp.prices import micros
+from scalp.core.messages import Bar
+from scalp.core.prices import micros
 
 NEW_YORK = "America/New_York"
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
