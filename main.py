@@ -9,16 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from scalp import ScalpAlgo
+from scalp.cli.custom import load_algo
+from scalp.cli.settings import Endpoints, Settings, read_settings
 from scalp.console import ConsoleLog, occupy_standard_files
 from scalp.core.errors import UserError
-from scalp.custom import load_algo
 from scalp.dashboard import open_dashboard
 from scalp.exchange import demo
-from scalp.loops import JumpingLoop, ScaledLoop
+from scalp.net.loops import JumpingLoop, ScaledLoop
 from scalp.notify import SESSION_OVER, notifications
 from scalp.session import CLOCK_PATIENCE, TradingSession
 from scalp.session_table import Total, summary, times
-from scalp.settings import Endpoints, Settings, read_settings
 from scalp.stopping import Stop, endless, stopping_signals
 
 # Put your own subclass of ScalpAlgo here (or name it with --algo).

@@ -25,10 +25,10 @@ from scalp import ScalpAlgo
 from scalp.alpaca.decode import format_time_ns
 from scalp.alpaca.feed import AlpacaFeed, _decoder
 from scalp.alpaca.rest import AlpacaREST
+from scalp.cli.settings import Endpoints
 from scalp.core.clock import Session, new_york
 from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Action, Bar
-from scalp.settings import Endpoints
 
 SIZES = (10, 100, 1000, 11_000)
 MINUTES, LONG = 20, 120  # timed

@@ -28,12 +28,12 @@ from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
 from scalp.alpaca.updates import OrderUpdates
+from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
 from scalp.core.clock import new_york
 from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
 from scalp.core.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.net.stream import ReconnectingStream, in_words
 from scalp.polygon.feed import PolygonFeed
-from scalp.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
-from scalp.stream import ReconnectingStream, in_words
 
 OK, WARNING, BAD = "ok", "warning", "bad"
 MARKS = {OK: ("✓", "green"), WARNING: ("!", "yellow"), BAD: ("✗", "bold red")}

@@ -21,6 +21,7 @@ from scalp.alpaca.activities import Activities, Execution
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, Clock, RateLimited
+from scalp.cli.settings import Endpoints, LineParser, read_endpoints, read_symbols
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
@@ -30,7 +31,6 @@ from scalp.core.ledger import ZERO
 from scalp.core.messages import Action, CancelOrder, SubmitOrder
 from scalp.hours import Calendar
 from scalp.reconcile import TROUBLES, Reconciler
-from scalp.settings import Endpoints, LineParser, read_endpoints, read_symbols
 
 PATIENCE = 120.0  # seconds; with many symbols the limit of requests a minute may need a second minute
 LOOK_EVERY = 1.0

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, convert, structs
 
+from scalp.cli.limit_options import limits_from
 from scalp.core.clock import Session, new_york
 from scalp.core.errors import UserError
 from scalp.core.ledger import LOST, REFUSED, Ledger, Order
@@ -20,7 +21,6 @@ from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, Bar, OrderReport, SubmitOrder
 from scalp.core.trades import ZERO, Fill
 from scalp.journal import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
-from scalp.limit_options import limits_from
 from scalp.symbol_day import SymbolDay, profit_path, regular
 
 _EXACT = {"qty", "filled_qty", "filled_avg_price", "limit_price", "price", "execution_qty"}

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scalp.cli.settings import Endpoints, Settings, is_loopback
+from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.fleet import Fleet
 from scalp.journal import Journal, JournalError, JournalHandler
-from scalp.settings import Endpoints, Settings, is_loopback
-from scalp.versions import versions
 
 log = logging.getLogger("scalp.journal")
 

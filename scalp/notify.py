@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from scalp.cli.settings import Settings
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
 from scalp.heartbeat import STREAM_BACK, STREAM_DOWN
-from scalp.settings import Settings
 
 log = logging.getLogger("scalp.main")
 

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock
+from scalp.cli.settings import Settings
 from scalp.core.clock import MarketClock, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.messages import SECOND
 from scalp.hours import SECOND_LOOK, TROUBLE, Calendar, Counted, ask_time, is_plausible
-from scalp.settings import Settings
 
 T = TypeVar("T")
 

@@ -20,14 +20,14 @@ from websockets.server import ServerConnection
 
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
-from scalp.alpaca.lane import Connection
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
+from scalp.cli.settings import Endpoints
 from scalp.core.algo import ScalpAlgo
 from scalp.core.fleet import Fleet
 from scalp.core.messages import SECOND, Action, OrderReport, PositionReport
-from scalp.settings import Endpoints
-from scalp.websocket import WebSocket
+from scalp.net.lane import Connection
+from scalp.net.websocket import WebSocket
 
 log = logging.getLogger("scalp.main")
 

@@ -17,6 +17,7 @@ from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import PAGE as ORDERS_PAGE
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
+from scalp.cli.settings import Endpoints, Settings
 from scalp.core.algo import BUY_SUBMITTED, ScalpAlgo
 from scalp.core.clock import (
     CHECKUP_EVERY,
@@ -35,13 +36,12 @@ from scalp.heartbeat import Heartbeat
 from scalp.history import History
 from scalp.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.journaling import Journaling
-from scalp.loops import is_real_time
+from scalp.net.loops import is_real_time
+from scalp.net.stream import LoginRefused
 from scalp.opening import Permits, Start
 from scalp.polygon.feed import PolygonFeed
 from scalp.reconcile import TROUBLES, Reconciler
 from scalp.rehearsal import keep_warm
-from scalp.settings import Endpoints, Settings
-from scalp.stream import LoginRefused
 
 T = TypeVar("T")
 

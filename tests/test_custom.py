@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scalp import ScalpAlgo
+from scalp.cli.custom import load_algo
 from scalp.core.errors import UserError
-from scalp.custom import load_algo
 
 HEAD = "from scalp import ScalpAlgo\n"
 GOOD = (

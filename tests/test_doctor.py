@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from scalp import doctor
+from scalp.cli.settings import Endpoints
 from scalp.core.messages import MINUTE, Bar
 from scalp.doctor import BAD, OK, WARNING, Check, Doctor, check_versions
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
-from scalp.settings import Endpoints
 from tests.trading import AT_100, OPEN, Outcome, Script, exchange, minutes, page, run, says, status
 
 ROOT = Path(__file__).resolve().parents[1]

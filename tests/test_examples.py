@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from scalp.cli.custom import load_algo
 from scalp.core.messages import MINUTE, Bar
-from scalp.custom import load_algo
 from tests.helpers import AAPL, SESSION, bar, bars, clock
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from scalp import flatten as program
+from scalp.cli.settings import Endpoints
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
-from scalp.settings import Endpoints
 from tests.trading import (
     AROUND_100,
     OPEN,

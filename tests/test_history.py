@@ -16,7 +16,7 @@ from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 from scalp.history import History
-from scalp.loops import JumpingLoop
+from scalp.net.loops import JumpingLoop
 from tests.helpers import SESSION, bar, clock
 
 NOT_YET = "today's bars are not here yet"

@@ -23,6 +23,7 @@ import pytest
 
 import main as program
 from scalp import journal as journal_module
+from scalp.cli.paths import default_path
 from scalp.core.clock import Session, new_york
 from scalp.core.ledger import Ledger
 from scalp.core.messages import MINUTE, SECOND, Bar, CancelOrder, OrderReport, SubmitOrder
@@ -32,7 +33,6 @@ from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.journal import Journal, JournalError, JournalHandler
 from scalp.journaled import open_journal, read_day
-from scalp.paths import default_path
 from scalp.session import TradingSession
 from tests.trading import (
     ABOVE_100,

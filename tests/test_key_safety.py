@@ -26,6 +26,7 @@ import pytest
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
+from scalp.cli.settings import Endpoints
 from scalp.core.errors import ScalpError
 from scalp.core.messages import MINUTE, SubmitOrder
 from scalp.exchange.calendar import session_day
@@ -35,10 +36,9 @@ from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Response
 from scalp.exchange.server import ExchangeServer
-from scalp.loops import JumpingLoop, ScaledLoop
+from scalp.net.loops import JumpingLoop, ScaledLoop
+from scalp.net.stream import ReconnectingStream
 from scalp.polygon.feed import PolygonFeed
-from scalp.settings import Endpoints
-from scalp.stream import ReconnectingStream
 from tests.wire.fakes import Told
 
 MAIN = Path(__file__).resolve().parents[1] / "main.py"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scalp.loops import JumpingLoop, ScaledLoop
+from scalp.net.loops import JumpingLoop, ScaledLoop
 
 
 def test_a_jumping_loop_skips_all_waiting_and_keeps_the_order_of_timers() -> None:

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 import main as program
+from scalp.cli.settings import Endpoints
 from scalp.console import ConsoleLog
 from scalp.core.errors import UserError
 from scalp.exchange.rest import Access
-from scalp.settings import Endpoints
 from scalp.stopping import Stop
 from tests.trading import (
     ABOVE_100,

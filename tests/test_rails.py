@@ -14,6 +14,8 @@ from scalp.alpaca.activities import PAGE, Activities, fills
 from scalp.backtest import engine_rules
 from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import read_settings as read_backtest_settings
+from scalp.cli.limit_options import limits_from
+from scalp.cli.settings import Endpoints, read_settings
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo, State
 from scalp.core.clock import Session as ClockSession
 from scalp.core.errors import UserError
@@ -25,9 +27,7 @@ from scalp.core.trades import Fill
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.server import ExchangeServer
-from scalp.limit_options import limits_from
 from scalp.session import TradingSession as Session
-from scalp.settings import Endpoints, read_settings
 from tests.helpers import IN_STATE, Desk
 from tests.test_fleet import World
 from tests.trading import AT_100, OPEN, BuysOnce, Idle, Script, exchange, minutes, run, settings

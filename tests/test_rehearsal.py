@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from scalp.core.fleet import Fleet
-from scalp.loops import JumpingLoop
+from scalp.net.loops import JumpingLoop
 from scalp.rehearsal import EVERY, Rehearsal, keep_warm
 
 

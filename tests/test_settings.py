@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
+from scalp.cli.paths import default_path
+from scalp.cli.settings import DATA_URL, LIVE_URL, PAPER_URL, Settings, read_settings
 from scalp.core.errors import UserError
 from scalp.exchange.demo import DEFAULT_DAY
-from scalp.paths import default_path
-from scalp.settings import DATA_URL, LIVE_URL, PAPER_URL, Settings, read_settings
 
 KEY, SECRET = "PKSOMEKEY", "some/secret+0"
 KEYS = {"APCA_API_KEY_ID": KEY, "APCA_API_SECRET_KEY": SECRET}

@@ -138,7 +138,7 @@ def test_recorded_bars_are_played_day_by_day(capsys: pytest.CaptureFixture[str],
 
 
 def test_values_have_the_type_of_the_attribute(odd: str) -> None:
-    from scalp.custom import load_algo
+    from scalp.cli.custom import load_algo
 
     given = ["window=10,20,10", "margin=1,0.5", "eager=true,False", "label=x,y z", "step=0.10", "lot=1e3"]
     assert read_grid(given, load_algo(odd)) == {
@@ -397,7 +397,7 @@ def test_warmup_bars_follow_the_window_until_a_class_sets_them() -> None:
 
 
 def test_the_example_declares_its_parameters() -> None:
-    from scalp.custom import load_algo
+    from scalp.cli.custom import load_algo
 
     example = load_algo(str(Path(__file__).parents[1] / "examples/sma_window.py") + ":SmaWindow")
     assert read_grid(["window=5", "margin=0"], example) == {"window": (5,), "margin": (0.0,)}

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from scalp import ScalpAlgo
+from scalp.cli.settings import Endpoints, Settings
 from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 from scalp.exchange.calendar import session_day
 from scalp.exchange.faults import Faults
@@ -18,9 +19,8 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
-from scalp.loops import JumpingLoop
+from scalp.net.loops import JumpingLoop
 from scalp.session import CLOCK_PATIENCE, TradingSession
-from scalp.settings import Endpoints, Settings
 
 DAY = session_day(dt.date(2026, 11, 20))
 OPEN = DAY.open

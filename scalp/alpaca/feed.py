@@ -11,15 +11,15 @@ import msgspec
 
 from scalp.alpaca.decode import format_time_ns, parse_time_ns
 from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
+from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from scalp.core.ports import MarketDataSink
 from scalp.core.prices import HIGHEST_PRICE
-from scalp.marketdata import MarketDataStream
-from scalp.settings import Endpoints
-from scalp.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
-from scalp.transport import UNDECODABLE, RateLimited
-from scalp.websocket import WebSocket
+from scalp.net.marketdata import MarketDataStream
+from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
+from scalp.net.transport import UNDECODABLE, RateLimited
+from scalp.net.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to login and subscription
 CHUNK = 400  # symbols in one subscription message: servers refuse very long ones

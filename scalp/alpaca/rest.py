@@ -30,12 +30,12 @@ from scalp.alpaca.decode import (
     text_of,
     time_or_none,
 )
-from scalp.alpaca.lane import OrderLane
+from scalp.cli.settings import Endpoints
 from scalp.core.errors import OutcomeUnknown, Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
 from scalp.core.prices import HIGHEST_PRICE
-from scalp.settings import Endpoints
-from scalp.transport import Answer, HttpTransport, RateLimited, Transport, check, decode, exchange
+from scalp.net.lane import OrderLane
+from scalp.net.transport import Answer, HttpTransport, RateLimited, Transport, check, decode, exchange
 
 __all__ = ["AlpacaREST", "Asset", "Clock", "RateLimited"]
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
-from scalp.command import check_writable, exit_code
+from scalp.cli.command import check_writable, exit_code
+from scalp.cli.custom import load_algo
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
-from scalp.custom import load_algo
 
 
 class _Once(logging.Filter):

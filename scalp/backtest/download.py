@@ -16,14 +16,14 @@ from typing import Any, Protocol
 
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
+from scalp.cli.settings import Endpoints
 from scalp.core.clock import new_york
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.replay import COLUMNS
+from scalp.net.transport import Answer, HttpTransport, RateLimited, Transport
 from scalp.polygon.feed import PolygonFeed
-from scalp.settings import Endpoints
-from scalp.transport import Answer, HttpTransport, RateLimited, Transport
 
 SPAN = 20  # trading days in one question: one or two pages of Alpaca's, less than one of Polygon's
 LATE = 16 * MINUTE  # after the close a day is complete for every plan

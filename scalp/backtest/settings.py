@@ -11,11 +11,20 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
+from scalp.cli.limit_options import add_arguments, read_limits
+from scalp.cli.settings import (
+    Endpoints,
+    LineParser,
+    named,
+    named_path,
+    read_date,
+    read_endpoints,
+    read_lot,
+    read_symbols,
+)
 from scalp.core.errors import UserError
 from scalp.core.limits import Limits
 from scalp.core.messages import SECOND
-from scalp.limit_options import add_arguments, read_limits
-from scalp.settings import Endpoints, LineParser, named, named_path, read_date, read_endpoints, read_lot, read_symbols
 
 NO_LIMITS = Limits()
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")

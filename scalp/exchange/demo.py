@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from scalp.cli.settings import Endpoints, Settings
 from scalp.core.errors import UserError
 from scalp.core.messages import Bar
 from scalp.exchange.calendar import SessionDay, session_day
@@ -14,7 +15,6 @@ from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.server import ExchangeServer
-from scalp.settings import Endpoints, Settings
 
 # A fixed day, so that the same seed gives the same run on every machine and every date.
 DEFAULT_DAY = dt.date(2026, 11, 20)

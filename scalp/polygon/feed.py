@@ -10,15 +10,15 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 
+from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable
 from scalp.core.messages import MINUTE, Bar, Halt, Trade
 from scalp.core.ports import MarketDataSink
 from scalp.core.prices import HIGHEST_PRICE
-from scalp.marketdata import MarketDataStream
-from scalp.settings import Endpoints
-from scalp.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
-from scalp.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
-from scalp.websocket import WebSocket
+from scalp.net.marketdata import MarketDataStream
+from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
+from scalp.net.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
+from scalp.net.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to the login
 CONFIRM_TIMEOUT = 5.0  # seconds without a further answer to a subscription: not every channel is confirmed

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalp.backtest.settings import BacktestSettings
-from scalp.command import check_writable, exit_code
+from scalp.cli.command import check_writable, exit_code
 from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep import source

@@ -10,11 +10,11 @@ from typing import Any, TextIO
 
 from scalp.backtest.output import assumptions
 from scalp.backtest.settings import BacktestSettings
+from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.sweep.parameters import LOT, Values
 from scalp.sweep.results import SetResult, Step, SweepResults, Window, merit
 from scalp.sweep.tasks import Part
-from scalp.versions import versions
 
 NUMBERS = ("trades", "win_rate", "pnl", "drawdown", "buys", "held", "bars")
 ALL = "*"  # symbols; no symbol is written so

@@ -8,9 +8,9 @@ from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Any
 
+from scalp.cli.settings import read_lot
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
-from scalp.settings import read_lot
 
 LOT = "lot"
 TYPES = {

@@ -15,9 +15,9 @@ from itertools import islice
 from multiprocessing import get_all_start_methods
 from typing import Any
 
+from scalp.cli.versions import versions
 from scalp.core.errors import UserError
 from scalp.sweep.tasks import Batch, Job, Outcome, run
-from scalp.versions import versions
 
 INSTALL = "pip install 'dask[distributed]'"
 IN_FLIGHT = 4  # tasks per core: enough to keep it busy, few enough to hold in memory

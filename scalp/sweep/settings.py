@@ -11,8 +11,8 @@ from pathlib import Path
 
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.settings import read_settings as read_backtest
+from scalp.cli.settings import LineParser, named_path
 from scalp.core.errors import UserError
-from scalp.settings import LineParser, named_path
 from scalp.sweep.parameters import LOT
 
 MOST_JOBS = 1024

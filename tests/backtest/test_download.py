@@ -14,6 +14,7 @@ import pytest
 from scalp.backtest.__main__ import main
 from scalp.backtest.download import cache_folder, download, file_of
 from scalp.backtest.settings import read_settings
+from scalp.cli.settings import read_endpoints
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange.calendar import session_day, trading_days
@@ -21,10 +22,9 @@ from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.server import ExchangeServer
-from scalp.loops import JumpingLoop
-from scalp.settings import read_endpoints
+from scalp.net.loops import JumpingLoop
+from scalp.net.transport import Answer
 from scalp.sweep.__main__ import main as sweep
-from scalp.transport import Answer
 
 KEYS = {"APCA_API_KEY_ID": "KEY", "APCA_API_SECRET_KEY": "SECRET", "POLYGON_API_KEY": "POLY"}
 HEADER = b"timestamp,open,high,low,close,volume\n"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalp.cli.settings import read_settings
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE
 from scalp.exchange.matching import Engine
@@ -16,7 +17,6 @@ from scalp.exchange.replay import load
 from scalp.exchange.rest import Access, Rest
 from scalp.exchange.simulation import Simulation
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession
-from scalp.settings import read_settings
 from tests.fuzz.strategies import ODD_TEXTS, bodies, briefly, fuzz, scalars
 from tests.trading import AT_100, OPEN, minutes
 

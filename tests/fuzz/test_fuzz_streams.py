@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosedError
 
-from scalp import stream
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.core.messages import Bar, OrderReport, Trade
+from scalp.net import stream
+from scalp.net.stream import ReconnectingStream, StreamTrouble
 from scalp.polygon.feed import PolygonFeed
-from scalp.stream import ReconnectingStream, StreamTrouble
 from tests.fuzz import messages as real
 from tests.fuzz.strategies import HALF_NESTED, bodies, briefly, broken, fuzz, values, written
 from tests.wire.fakes import Told, endpoints, run

@@ -26,7 +26,7 @@ from scalp.core.ledger import ZERO, Ledger, Order
 from scalp.core.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
 from scalp.history import History
 from scalp.hours import Calendar, MarketHours
-from scalp.marketdata import MarketDataStream
+from scalp.net.marketdata import MarketDataStream
 from scalp.reconcile import Reconciler
 from scalp.session import TradingSession
 from tests.simulation.defects import defect

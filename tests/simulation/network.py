@@ -17,11 +17,11 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.http11 import Response as HandshakeResponse
 
-from scalp.alpaca.lane import OrderLane
 from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange import wire
 from scalp.exchange.rest import Response
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
+from scalp.net.lane import OrderLane
 from tests.simulation.faults import ENDPOINTS, REQUESTS, Episode, size
 
 if TYPE_CHECKING:
@@ -453,7 +453,7 @@ class Socket:
                 self._world.deaf_since = self._world.elapsed
         self._world.loop.call_later(0.01, self._arrive, None)
 
-    # What `scalp.websocket.WebSocket` offers.
+    # What `scalp.net.websocket.WebSocket` offers.
 
     async def recv(self) -> str | bytes:
         frame = None if self._closed.is_set() else await self._frames.get()

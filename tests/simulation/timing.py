@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 
-from scalp.loops import JumpingLoop
+from scalp.net.loops import JumpingLoop
 
 TURNS = 100_000  # of the loop, within one second: no sound program needs as many
 

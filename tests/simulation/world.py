@@ -25,6 +25,7 @@ from unittest.mock import patch
 import msgspec
 
 import main
+from scalp.cli.settings import ON_EXIT, Endpoints, Settings
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
 from scalp.core.fleet import Fleet
@@ -41,7 +42,6 @@ from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
 from scalp.session import TradingSession
-from scalp.settings import ON_EXIT, Endpoints, Settings
 from scalp.stopping import Stop
 from tests.simulation import rails
 from tests.simulation.faults import Plan, size
@@ -590,7 +590,7 @@ def simulate(
         await world.run()
 
     with (
-        patch("scalp.stream.connect", connect),
+        patch("scalp.net.stream.connect", connect),
         patch("scalp.alpaca.rest.HttpTransport", Transport),
         patch("scalp.polygon.feed.HttpTransport", Transport),
         patch("scalp.alpaca.rest.OrderLane", NoLane),

@@ -14,10 +14,10 @@ from aiohttp import web
 from websockets.exceptions import ConnectionClosed
 from websockets.legacy.server import WebSocketServerProtocol, serve
 
+from scalp.cli.settings import Endpoints
 from scalp.core.messages import Bar, Halt, OrderReport, Trade, TradeGone
-from scalp.loops import JumpingLoop
-from scalp.settings import Endpoints
-from scalp.stream import ReconnectingStream
+from scalp.net.loops import JumpingLoop
+from scalp.net.stream import ReconnectingStream
 
 KEY, SECRET, POLYGON_KEY = "PKTESTKEY", "testsecret", "polygontestkey"
 

@@ -14,8 +14,8 @@ from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
-from scalp.stream import LoginRefused, never
-from scalp.transport import RateLimited
+from scalp.net.stream import LoginRefused, never
+from scalp.net.transport import RateLimited
 from tests.wire.fakes import KEY, SECRET, Script, Talk, Told, endpoints, http_fake, run, scripted
 
 AT_1530 = 1_795_188_600_000_000_000  # 2026-11-20T15:30:00Z

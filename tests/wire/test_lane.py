@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scalp.alpaca.lane import CONNECTIONS, Connection, OrderLane
-from scalp.transport import KEEP_ALIVE
+from scalp.net.lane import CONNECTIONS, Connection, OrderLane
+from scalp.net.transport import KEEP_ALIVE
 from tests.wire.fakes import run
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.messages import MINUTE, Bar, Halt, Trade
+from scalp.net.stream import LoginRefused, never
 from scalp.polygon.feed import RETRIES, PolygonFeed
-from scalp.stream import LoginRefused, never
 from tests.wire.fakes import POLYGON_KEY, Script, Talk, Told, endpoints, http_fake, run, scripted
 
 START_MS = 1_795_188_600_000

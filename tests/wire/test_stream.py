@@ -8,7 +8,7 @@ import pytest
 from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.core.errors import UserError
-from scalp.stream import LoginRefused, ReconnectingStream, StreamTrouble
+from scalp.net.stream import LoginRefused, ReconnectingStream, StreamTrouble
 from tests.wire.fakes import ScriptedServer, Talk, run, scripted
 
 

@@ -12,7 +12,7 @@ from websockets.exceptions import WebSocketException
 from websockets.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, OP_TEXT, Close, Frame
 from websockets.server import ServerConnection
 
-from scalp.websocket import WebSocket
+from scalp.net.websocket import WebSocket
 
 
 class Pipe(asyncio.Transport):

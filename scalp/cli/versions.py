@@ -15,7 +15,7 @@ PACKAGES = ("exchange-calendars", "msgspec", "numpy", "pandas")
 def versions() -> dict[str, str]:
     """This package by a digest of its sources, Python, and what it reckons with."""
     digest = hashlib.sha256()
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     for file in sorted(root.rglob("*.py")):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return {

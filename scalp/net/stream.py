@@ -19,7 +19,7 @@ import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from scalp.core.errors import UserError
-from scalp.websocket import WebSocket, connect
+from scalp.net.websocket import WebSocket, connect
 
 Frame = str | bytes
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
+from scalp.cli.limit_options import add_arguments, read_limits
+from scalp.cli.paths import default_path
 from scalp.core.errors import UserError
 from scalp.core.limits import Limits
-from scalp.limit_options import add_arguments, read_limits
-from scalp.paths import default_path
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"

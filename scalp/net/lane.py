@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from scalp.transport import KEEP_ALIVE, Answer
+from scalp.net.transport import KEEP_ALIVE, Answer
 
 log = logging.getLogger("scalp.lane")
 

@@ -1,0 +1,9 @@
+"""What a user says: arguments, environment, his own class, and where files go.
+
+    settings        arguments, environment and keys
+    limit_options   the options of the risk rails
+    custom          loading a user's own ScalpAlgo
+    command         what all commands do: output files, exit codes
+    paths           where the program keeps its files
+    versions        what ran
+"""
