@@ -17,8 +17,8 @@ from scalp.dashboard import open_dashboard
 from scalp.exchange import demo
 from scalp.net.loops import JumpingLoop, ScaledLoop
 from scalp.notify import SESSION_OVER, notifications
+from scalp.results.session_table import Total, summary, times
 from scalp.session import CLOCK_PATIENCE, TradingSession
-from scalp.session_table import Total, summary, times
 from scalp.stopping import Stop, endless, stopping_signals
 
 # Put your own subclass of ScalpAlgo here (or name it with --algo).

@@ -35,7 +35,7 @@ from scalp.core.trades import Fill
 from scalp.heartbeat import Heartbeat
 from scalp.history import History
 from scalp.hours import CLOCK_PATIENCE, Calendar, MarketHours
-from scalp.journaling import Journaling
+from scalp.journal.recorder import Journaling
 from scalp.net.loops import is_real_time
 from scalp.net.stream import LoginRefused
 from scalp.opening import Permits, Start

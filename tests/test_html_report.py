@@ -17,9 +17,9 @@ from scalp.backtest.__main__ import main
 from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.core.trades import Holding, RoundTrip
-from scalp.html import Cell, OrderEnd, Report, Table, write_html
-from scalp.html.page import _packed
-from scalp.html.payload import MOST_POINTS, payload, wall
+from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
+from scalp.results.html.page import _packed
+from scalp.results.html.payload import MOST_POINTS, payload, wall
 from tests.browser import Browser, chromium, missing
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>&lt;"

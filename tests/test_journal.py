@@ -22,7 +22,6 @@ from typing import Any
 import pytest
 
 import main as program
-from scalp import journal as journal_module
 from scalp.cli.paths import default_path
 from scalp.core.clock import Session, new_york
 from scalp.core.ledger import Ledger
@@ -31,8 +30,9 @@ from scalp.exchange import demo
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
-from scalp.journal import Journal, JournalError, JournalHandler
-from scalp.journaled import open_journal, read_day
+from scalp.journal import writer as journal_module
+from scalp.journal.reader import open_journal, read_day
+from scalp.journal.writer import Journal, JournalError, JournalHandler
 from scalp.session import TradingSession
 from tests.trading import (
     ABOVE_100,
@@ -174,7 +174,7 @@ KILLED = """
 import os, signal, sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from scalp.journal import Journal
+from scalp.journal.writer import Journal
 from tests.test_journal import BAR, FACTS, OPEN
 journal = Journal(Path({path!r}), FACTS)
 for number in range(5000):

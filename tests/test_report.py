@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from scalp import ScalpAlgo
 from scalp.core.fleet import Fleet
-from scalp.session_table import summary
+from scalp.results.session_table import summary
 
 
 def fleet_of(count: int) -> Fleet:

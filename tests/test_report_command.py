@@ -21,7 +21,7 @@ from scalp.backtest.settings import read_settings
 from scalp.core.clock import new_york
 from scalp.core.ledger import Ledger
 from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, SubmitOrder
-from scalp.journal import Journal
+from scalp.journal.writer import Journal
 from scalp.report.__main__ import main
 from tests.test_journal import FACTS, OPEN
 

@@ -4,10 +4,9 @@
     history         which days are played, and where their bars come from
     download        history of Polygon or Alpaca, kept in the cache folder
     run             the days, one after the other
-    days            one day of a fleet: what goes in, and what came out of it
+    days            one day of a fleet: what goes into it
     bar_rules       --fills bar: everything happens at the turn of a minute
     engine_rules    all other fills: the matching engine of the built-in exchange, called directly
-    results         the numbers of many days
     output          the table, the JSON object and the CSV file
     html            the page with charts
 """

@@ -22,7 +22,7 @@ from scalp.core.clock import Session
 from scalp.core.messages import MINUTE, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
 from scalp.core.prices import exact
 from scalp.core.trades import Fill
-from scalp.symbol_day import SymbolDay
+from scalp.results.symbol_day import SymbolDay
 
 BUY_MEETS = 2  # bars; then the checkup is due that cancels it
 

@@ -13,7 +13,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.messages import Action, Bar
 from scalp.core.prices import SUB_DOLLAR_TICK
 from scalp.core.trades import ZERO, Fill
-from scalp.symbol_day import SymbolDay, profit_path
+from scalp.results.symbol_day import SymbolDay, profit_path
 
 BASIS_POINT = Decimal("0.0001")
 

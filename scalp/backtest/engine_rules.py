@@ -25,7 +25,7 @@ from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
 from scalp.exchange.matching import MILLISECOND, Engine, Latency
 from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.exchange.path import FIRST_PRINT, trade_path
-from scalp.symbol_day import SymbolDay
+from scalp.results.symbol_day import SymbolDay
 
 BAR_DELAY = 300 * MILLISECOND
 NO_LIMITS = Limits()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from scalp.backtest.history import days
 from scalp.backtest.output import assumptions, hold_time
-from scalp.backtest.results import Numbers, Results
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
@@ -17,8 +16,9 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
 from scalp.core.ledger import Order
 from scalp.core.messages import Bar
-from scalp.html import Cell, OrderEnd, Report, Table, write_html
-from scalp.symbol_day import SymbolDay, regular
+from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
+from scalp.results.numbers import Numbers, Results
+from scalp.results.symbol_day import SymbolDay, regular
 
 BarsOf = dict[str, list[Bar]]  # by symbol, oldest first
 

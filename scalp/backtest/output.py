@@ -9,13 +9,13 @@ from typing import Any, TextIO
 
 from scalp.backtest.engine_rules import MODELS
 from scalp.backtest.history import source
-from scalp.backtest.results import Held, Numbers, Results
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.trades import RoundTrip
 from scalp.exchange.matching import MILLISECOND, Latency
+from scalp.results.numbers import Held, Numbers, Results
 
 TRADE_FIELDS = ("symbol", "qty", "entry_time", "entry_price", "exit_time", "exit_price", "pnl", "reason")
 

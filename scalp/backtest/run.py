@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.history import Market, days
 from scalp.backtest.output import latency
-from scalp.backtest.results import Results
 from scalp.backtest.settings import BacktestSettings
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
-from scalp.symbol_day import SymbolDay, regular
+from scalp.results.numbers import Results
+from scalp.results.symbol_day import SymbolDay, regular
 
 
 def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Results:

@@ -15,7 +15,6 @@ from typing import Any
 
 from scalp.backtest.html import report_of
 from scalp.backtest.output import numbers_table, outcome
-from scalp.backtest.results import Results
 from scalp.cli.command import exit_code
 from scalp.cli.custom import load_algo
 from scalp.cli.paths import default_path
@@ -23,9 +22,10 @@ from scalp.cli.settings import LineParser, named, named_path, read_date, read_sy
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
 from scalp.core.ledger import REFUSED
-from scalp.html import write_html
-from scalp.journaled import JournaledDay, Run, open_journal, read_day
+from scalp.journal.reader import JournaledDay, Run, open_journal, read_day
 from scalp.report.diff import differences, plain, replayed
+from scalp.results.html import write_html
+from scalp.results.numbers import Results
 
 VENUES = ("simulated", "paper", "live")
 

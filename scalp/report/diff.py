@@ -20,8 +20,8 @@ from scalp.core.clock import new_york
 from scalp.core.ledger import REFUSED, Order
 from scalp.core.messages import MINUTE, SECOND
 from scalp.core.trades import ZERO, Fill
-from scalp.journaled import JournaledDay, Rejection
-from scalp.symbol_day import SymbolDay
+from scalp.journal.reader import JournaledDay, Rejection
+from scalp.results.symbol_day import SymbolDay
 
 TOGETHER = 90 * SECOND  # buys sent no further apart came of the same signal
 TIME_TOLERANCE = 2 * SECOND  # bars arrive when they arrive

@@ -12,15 +12,15 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from scalp.backtest.results import Results
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.custom import load_algo
 from scalp.core.algo import ScalpAlgo
 from scalp.core.trades import ZERO
+from scalp.results.numbers import Results
+from scalp.results.symbol_day import SymbolDay
 from scalp.sweep.parameters import LOT, Values, tuned
 from scalp.sweep.source import DaySpec, bars_of
-from scalp.symbol_day import SymbolDay
 
 
 class Part(Struct, frozen=True):

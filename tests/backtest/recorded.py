@@ -16,7 +16,7 @@ from scalp.core.trades import round_trips
 from scalp.exchange.calendar import SessionDay, session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.replay import load
-from scalp.symbol_day import regular
+from scalp.results.symbol_day import regular
 
 REAL_BARS = Path(__file__).parents[2] / "../shared/data/real-minute-bars"
 LOT = 2000

@@ -13,7 +13,7 @@ from scalp.backtest.days import NO_SLIPPAGE, Slippage
 from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Latency
-from scalp.symbol_day import SymbolDay
+from scalp.results.symbol_day import SymbolDay
 from tests.backtest.recorded import session
 
 DAY = session(session_day(dt.date(2026, 11, 20)))

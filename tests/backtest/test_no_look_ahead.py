@@ -17,7 +17,7 @@ from scalp.core.messages import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Latency
-from scalp.symbol_day import SymbolDay, regular
+from scalp.results.symbol_day import SymbolDay, regular
 from tests.backtest.recorded import session
 
 DAY = session(session_day(dt.date(2026, 11, 20)))

@@ -7,7 +7,7 @@
     report.css      light or dark, as the reader's system is set
 """
 
-from scalp.html.contents import Cell, OrderEnd, Report, Table
-from scalp.html.page import write_html
+from scalp.results.html.contents import Cell, OrderEnd, Report, Table
+from scalp.results.html.page import write_html
 
 __all__ = ["Cell", "OrderEnd", "Report", "Table", "write_html"]

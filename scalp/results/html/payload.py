@@ -15,7 +15,7 @@ from scalp.core.clock import new_york
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.core.prices import micros
 from scalp.core.trades import RoundTrip
-from scalp.html.contents import Report
+from scalp.results.html.contents import Report
 
 MILLISECOND = SECOND // 1000
 HOUR = 60 * MINUTE

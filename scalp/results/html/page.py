@@ -12,8 +12,8 @@ from typing import TextIO
 
 import msgspec
 
-from scalp.html.contents import Cell, Report, Table
-from scalp.html.payload import payload
+from scalp.results.html.contents import Cell, Report, Table
+from scalp.results.html.payload import payload
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.fleet import Fleet
-from scalp.journal import Journal, JournalError, JournalHandler
+from scalp.journal.writer import Journal, JournalError, JournalHandler
 
 log = logging.getLogger("scalp.journal")
 

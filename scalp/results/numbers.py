@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from scalp.core.messages import SECOND
 from scalp.core.trades import Holding, RoundTrip, round_trips
-from scalp.symbol_day import SymbolDay
+from scalp.results.symbol_day import SymbolDay
 
 MICRO = Decimal("0.000001")
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// The data, as scalp/html/payload.py packs it. Times are New York's wall clock in ms since 1970, "as if UTC"; symbols
+// The data, as payload.py beside this packs it. Times are New York's wall clock in ms since 1970, "as if UTC"; symbols
 // and days are places in `symbols` and `days`.
 //   bars    [symbol, day, unit, minutes, opens, closes, highs, lows]    differences, in 1/unit dollars
 //   trades  [symbol, day, qty, entry time, entry price, exit time, exit price, profit, reason]

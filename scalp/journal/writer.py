@@ -5,7 +5,7 @@ few times a second, all that are waiting in one transaction. In WAL mode a reade
 for a reader, and what is committed survives the end of the process, whatever ends it.
 
 Times are exchange time in ns since the epoch, UTC; `at` is when the bot learned or decided something. Prices and
-quantities of orders are exact, as text. No key is ever in here. scalp/journaled.py reads it.
+quantities of orders are exact, as text. No key is ever in here. scalp/journal/reader.py reads it.
 """
 
 from __future__ import annotations

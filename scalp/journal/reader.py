@@ -20,8 +20,8 @@ from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, Bar, OrderReport, SubmitOrder
 from scalp.core.trades import ZERO, Fill
-from scalp.journal import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
-from scalp.symbol_day import SymbolDay, profit_path, regular
+from scalp.journal.writer import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
+from scalp.results.symbol_day import SymbolDay, profit_path, regular
 
 _EXACT = {"qty", "filled_qty", "filled_avg_price", "limit_price", "price", "execution_qty"}
 ENDINGS = {"lost": LOST, "gone": LOST}  # all other kinds were refused

@@ -1,0 +1,7 @@
+"""What came of it, live or in a backtest.
+
+    symbol_day      what one symbol did on one day
+    numbers         trades, and what they come to per symbol, per day and in all
+    session_table   the table at the end of a session
+    html            the page with charts
+"""
