@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from scalp import ScalpAlgo
 from scalp.cli.custom import load_algo
 from scalp.cli.settings import Endpoints, Settings, read_settings
-from scalp.console import ConsoleLog, occupy_standard_files
 from scalp.core.errors import UserError
-from scalp.dashboard import open_dashboard
 from scalp.exchange import demo
+from scalp.live.console import ConsoleLog, occupy_standard_files
+from scalp.live.dashboard import open_dashboard
+from scalp.live.notify import SESSION_OVER, notifications
+from scalp.live.session import CLOCK_PATIENCE, TradingSession
+from scalp.live.stopping import Stop, endless, stopping_signals
 from scalp.net.loops import JumpingLoop, ScaledLoop
-from scalp.notify import SESSION_OVER, notifications
 from scalp.results.session_table import Total, summary, times
-from scalp.session import CLOCK_PATIENCE, TradingSession
-from scalp.stopping import Stop, endless, stopping_signals
 
 # Put your own subclass of ScalpAlgo here (or name it with --algo).
 algo_class = ScalpAlgo

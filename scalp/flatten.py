@@ -29,8 +29,8 @@ from scalp.core.exits import CANCEL_AGAIN, Plan, cancel
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import ZERO
 from scalp.core.messages import Action, CancelOrder, SubmitOrder
-from scalp.hours import Calendar
-from scalp.reconcile import TROUBLES, Reconciler
+from scalp.live.hours import Calendar
+from scalp.live.reconcile import TROUBLES, Reconciler
 
 PATIENCE = 120.0  # seconds; with many symbols the limit of requests a minute may need a second minute
 LOOK_EVERY = 1.0

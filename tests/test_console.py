@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from scalp.console import ConsoleLog
 from scalp.core.errors import UserError
+from scalp.live.console import ConsoleLog
 
 ROOT = Path(__file__).resolve().parents[1]
 NOON = 1_795_194_000_123_000_000  # 2026-11-20 12:00:00.123 New York
@@ -72,7 +72,7 @@ def test_a_pipe_that_closes_ends_neither_the_file_nor_the_run(tmp_path: Path) ->
     """As in `python main.py ... | head -1`."""
     script = (
         "import logging, pathlib, time\n"
-        "from scalp.console import ConsoleLog\n"
+        "from scalp.live.console import ConsoleLog\n"
         "with ConsoleLog(path=pathlib.Path('console.log')):\n"
         "    for number in range(300):\n"
         "        logging.getLogger('scalp.x').info('line %d %s', number, 'x' * 1000)\n"
@@ -93,7 +93,7 @@ def test_a_pipe_that_closes_ends_neither_the_file_nor_the_run(tmp_path: Path) ->
 
 WRITES = """
 import logging, pathlib, signal, sys, time
-from scalp.console import ConsoleLog
+from scalp.live.console import ConsoleLog
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with ConsoleLog(path=pathlib.Path(sys.argv[1])):
     for number in range(100):
@@ -142,7 +142,7 @@ def test_started_without_any_output(tmp_path: Path) -> None:
 def test_the_numbers_of_closed_files_are_taken_by_nothing_else(tmp_path: Path) -> None:
     script = (
         "import os\n"
-        "from scalp.console import occupy_standard_files\n"
+        "from scalp.live.console import occupy_standard_files\n"
         "for number in (0, 1, 2): os.close(number)\n"
         "occupy_standard_files()\n"
         "number = os.open('number', os.O_CREAT | os.O_WRONLY)\n"
@@ -156,7 +156,7 @@ def test_the_numbers_of_closed_files_are_taken_by_nothing_else(tmp_path: Path) -
 def test_a_terminal_gets_colours_and_the_file_none(tmp_path: Path) -> None:
     script = (
         "import logging, pathlib\n"
-        "from scalp.console import ConsoleLog\n"
+        "from scalp.live.console import ConsoleLog\n"
         "with ConsoleLog(path=pathlib.Path('console.log')):\n"
         "    logging.getLogger('scalp.x').error('[red]not markup[/red]')\n"
     )

@@ -26,10 +26,11 @@ import pytest
 from rich.console import Console
 
 import main as program
-from scalp import ScalpAlgo, dashboard, screen
-from scalp.console import ConsoleLog
-from scalp.dashboard import Dashboard, open_dashboard
-from scalp.screen import Frame, Row, Screen, Stream
+from scalp import ScalpAlgo
+from scalp.live import dashboard, screen
+from scalp.live.console import ConsoleLog
+from scalp.live.dashboard import Dashboard, open_dashboard
+from scalp.live.screen import Frame, Row, Screen, Stream
 from tests.helpers import SESSION, bars
 from tests.trading import ABOVE_100, AT_100, BuysOnce, Script, minutes, run, trading
 
@@ -499,7 +500,7 @@ def test_a_resize_is_followed(tmp_path: Path) -> None:
 
 
 def test_the_view_imports_nothing_of_the_bot() -> None:
-    code = f"import runpy, sys; runpy.run_path({str(ROOT / 'scalp' / 'screen.py')!r}); print(*sys.modules)"
+    code = f"import runpy, sys; runpy.run_path({str(ROOT / 'scalp' / 'live' / 'screen.py')!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert not [name for name in done.stdout.split() if name.split(".")[0] in ("scalp", "pandas", "aiohttp")]
 

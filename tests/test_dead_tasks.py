@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import main as program
-from scalp import console
 from scalp.alpaca.rest import AlpacaREST
-from scalp.console import ConsoleLog
+from scalp.live import console
+from scalp.live.console import ConsoleLog
 from tests.trading import AROUND_100, AT_100, FALLING, BuysOnce, Script, exchange, minutes, run, settings
 
 MARKET = {
@@ -78,10 +78,10 @@ def dies_at_call(number: int, original: Callable[..., Any]) -> Callable[..., Any
     [
         ("scalp.alpaca.feed.AlpacaFeed.run", dies_at(150)),
         ("scalp.alpaca.updates.OrderUpdates.run", dies_at(150)),
-        ("scalp.reconcile.Reconciler.run", dies_at(150)),
-        ("scalp.history.History._fill", dies_at(150)),
-        ("scalp.hours.MarketHours.check", dies_at(120)),
-        ("scalp.session.TradingSession.until_next_checkup", lambda self: 1 / 0),
+        ("scalp.live.reconcile.Reconciler.run", dies_at(150)),
+        ("scalp.live.history.History._fill", dies_at(150)),
+        ("scalp.live.hours.MarketHours.check", dies_at(120)),
+        ("scalp.live.session.TradingSession.until_next_checkup", lambda self: 1 / 0),
     ],
 )
 def test_a_job_that_dies_ends_the_run(where: str, death: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +96,9 @@ def test_a_job_that_dies_ends_the_run(where: str, death: Callable[..., Any], mon
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("scalp.session.TradingSession.checkup", 4),
+        ("scalp.live.session.TradingSession.checkup", 4),
         ("scalp.core.fleet.Fleet.checkup", 4),
-        ("scalp.reconcile.Reconciler.reconcile", 3),
+        ("scalp.live.reconcile.Reconciler.reconcile", 3),
         ("scalp.alpaca.rest.AlpacaREST.clock", 3),
         ("scalp.alpaca.feed.AlpacaFeed.history", 1),
     ],

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from scalp.alpaca.rest import Listing, OrderPage
 from scalp.core.errors import Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder
-from scalp.reconcile import Reconciler
+from scalp.live.reconcile import Reconciler
 from tests.helpers import BrokerOrder
 from tests.test_fleet import World
 

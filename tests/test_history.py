@@ -15,7 +15,7 @@ from scalp.core.clock import MarketClock
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Bar, Trade
-from scalp.history import History
+from scalp.live.history import History
 from scalp.net.loops import JumpingLoop
 from tests.helpers import SESSION, bar, clock
 

@@ -33,7 +33,7 @@ from scalp.exchange.matching import Engine
 from scalp.journal import writer as journal_module
 from scalp.journal.reader import open_journal, read_day
 from scalp.journal.writer import Journal, JournalError, JournalHandler
-from scalp.session import TradingSession
+from scalp.live.session import TradingSession
 from tests.trading import (
     ABOVE_100,
     AROUND_100,

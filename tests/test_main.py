@@ -17,10 +17,10 @@ import pytest
 
 import main as program
 from scalp.cli.settings import Endpoints
-from scalp.console import ConsoleLog
 from scalp.core.errors import UserError
 from scalp.exchange.rest import Access
-from scalp.stopping import Stop
+from scalp.live.console import ConsoleLog
+from scalp.live.stopping import Stop
 from tests.trading import (
     ABOVE_100,
     AT_100,
@@ -256,7 +256,7 @@ def test_a_task_of_the_session_that_dies_ends_the_bot_with_exit_code_1(monkeypat
     async def dies(self: Any) -> bool:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("scalp.reconcile.Reconciler.reconcile", dies)
+    monkeypatch.setattr("scalp.live.reconcile.Reconciler.reconcile", dies)
     played = play(QUIET, algo=Idle)
     assert played.code == 1
     assert "a task died: stopping" in played.text
@@ -340,7 +340,7 @@ def test_a_task_that_dies_winds_up_with_exit_code_1(monkeypatch: pytest.MonkeyPa
             raise ZeroDivisionError
         return True
 
-    monkeypatch.setattr("scalp.session.TradingSession.checkup", breaks)
+    monkeypatch.setattr("scalp.live.session.TradingSession.checkup", breaks)
     played = play(NOTHING_FILLS)
     assert played.code == 1
     assert "a task died: stopping" in played.text

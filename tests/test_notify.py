@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from scalp import notify
 from scalp.cli.settings import read_settings
-from scalp.console import ConsoleLog
 from scalp.core.errors import UserError
 from scalp.core.messages import SECOND
-from scalp.notify import SESSION_OVER, TOLD, Notifier, notifications
+from scalp.live import notify
+from scalp.live.console import ConsoleLog
+from scalp.live.notify import SESSION_OVER, TOLD, Notifier, notifications
 from tests.trading import AT_100, FALLING, OPEN, Script, minutes, run, status, trading
 
 # Of apprise, while it looks through its services.

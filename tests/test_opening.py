@@ -14,7 +14,7 @@ from scalp.core.clock import new_york
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE
 from scalp.exchange.rest import Response
-from scalp.session import TradingSession
+from scalp.live.session import TradingSession
 from tests.test_hours import AROUND_100, CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
 from tests.trading import (
     AT_100,

@@ -27,7 +27,7 @@ from scalp.core.trades import Fill
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.server import ExchangeServer
-from scalp.session import TradingSession as Session
+from scalp.live.session import TradingSession as Session
 from tests.helpers import IN_STATE, Desk
 from tests.test_fleet import World
 from tests.trading import AT_100, OPEN, BuysOnce, Idle, Script, exchange, minutes, run, settings

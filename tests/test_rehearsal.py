@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from scalp.core.fleet import Fleet
+from scalp.live.rehearsal import EVERY, Rehearsal, keep_warm
 from scalp.net.loops import JumpingLoop
-from scalp.rehearsal import EVERY, Rehearsal, keep_warm
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:

@@ -19,7 +19,7 @@ from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access
-from scalp.session import TradingSession
+from scalp.live.session import TradingSession
 from tests.trading import (
     ABOVE_100,
     AROUND_100,

@@ -12,7 +12,7 @@ import pytest
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
 from scalp.core.messages import SECOND
 from scalp.exchange.orders import OrderRequest
-from scalp.reconcile import Reconciler
+from scalp.live.reconcile import Reconciler
 from tests.test_hours import calendar_says, clock_says
 from tests.test_session import QUIET
 from tests.trading import (

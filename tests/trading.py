@@ -19,8 +19,8 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
+from scalp.live.session import CLOCK_PATIENCE, TradingSession
 from scalp.net.loops import JumpingLoop
-from scalp.session import CLOCK_PATIENCE, TradingSession
 
 DAY = session_day(dt.date(2026, 11, 20))
 OPEN = DAY.open

@@ -23,7 +23,7 @@ the shares held. This module weighs the claims about positions and orders:
 
 Everything that is not believed is a **doubt**: it stops buys in that symbol and says so once; it asks by id and for the
 day's activities; it ends when the sources agree. It never cancels an exit that works, drops shares that are held, ends
-the day or sells at market. The calendar weighs what the clock claims in the same way: see `scalp.hours`.
+the day or sells at market. The calendar weighs what the clock claims in the same way: see `scalp.live.hours`.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ from scalp.core.fleet import Fleet
 from scalp.core.last_trade import Prints
 from scalp.core.ledger import ZERO, Ledger, Order
 from scalp.core.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
-from scalp.history import History
-from scalp.hours import Calendar, MarketHours
+from scalp.live.history import History
+from scalp.live.hours import Calendar, MarketHours
+from scalp.live.reconcile import Reconciler
+from scalp.live.session import TradingSession
 from scalp.net.marketdata import MarketDataStream
-from scalp.reconcile import Reconciler
-from scalp.session import TradingSession
 from tests.simulation.defects import defect
 
 # -- listings ---------------------------------------------------------------------------------------------------------

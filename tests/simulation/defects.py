@@ -20,7 +20,7 @@ from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import REFUSED, ZERO, Change, Ledger, Order
 from scalp.core.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
-from scalp.reconcile import Reconciler
+from scalp.live.reconcile import Reconciler
 
 DEFECTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}
 

@@ -41,8 +41,8 @@ from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
-from scalp.session import TradingSession
-from scalp.stopping import Stop
+from scalp.live.session import TradingSession
+from scalp.live.stopping import Stop
 from tests.simulation import rails
 from tests.simulation.faults import Plan, size
 from tests.simulation.happenings import Happenings

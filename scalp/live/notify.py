@@ -19,7 +19,7 @@ from typing import Any
 from scalp.cli.settings import Settings
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
-from scalp.heartbeat import STREAM_BACK, STREAM_DOWN
+from scalp.live.heartbeat import STREAM_BACK, STREAM_DOWN
 
 log = logging.getLogger("scalp.main")
 

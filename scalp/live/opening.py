@@ -19,7 +19,7 @@ from scalp.core.clock import MarketClock, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.messages import SECOND
-from scalp.hours import SECOND_LOOK, TROUBLE, Calendar, Counted, ask_time, is_plausible
+from scalp.live.hours import SECOND_LOOK, TROUBLE, Calendar, Counted, ask_time, is_plausible
 
 T = TypeVar("T")
 

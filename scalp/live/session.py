@@ -32,16 +32,16 @@ from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
-from scalp.heartbeat import Heartbeat
-from scalp.history import History
-from scalp.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.journal.recorder import Journaling
+from scalp.live.heartbeat import Heartbeat
+from scalp.live.history import History
+from scalp.live.hours import CLOCK_PATIENCE, Calendar, MarketHours
+from scalp.live.opening import Permits, Start
+from scalp.live.reconcile import TROUBLES, Reconciler
+from scalp.live.rehearsal import keep_warm
 from scalp.net.loops import is_real_time
 from scalp.net.stream import LoginRefused
-from scalp.opening import Permits, Start
 from scalp.polygon.feed import PolygonFeed
-from scalp.reconcile import TROUBLES, Reconciler
-from scalp.rehearsal import keep_warm
 
 T = TypeVar("T")
 

@@ -23,14 +23,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from scalp import screen
 from scalp.cli.settings import is_loopback
-from scalp.console import ConsoleLog
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.messages import SECOND
-from scalp.screen import Frame, Row, Stream
-from scalp.session import TradingSession
+from scalp.live import screen
+from scalp.live.console import ConsoleLog
+from scalp.live.screen import Frame, Row, Stream
+from scalp.live.session import TradingSession
 
 log = logging.getLogger("scalp.main")
 
