@@ -1,4 +1,25 @@
-"""A small live scalper for the Alpaca API; see README.md. Custom signals need these names alone."""
+"""A small live scalper for the Alpaca API; see README.md. Custom signals need ScalpAlgo and Bar alone.
+
+The map: a room a line, four floors, and each imports only what lies below.
+
+    doctor      is everything in place to trade
+    flatten     sells everything when the bot is dead
+    report      a day from the journal, and beside its backtest
+    sweep       a backtest for many sets of parameters
+
+    live        one real session
+    backtest    the same core over history
+
+    alpaca      the broker: REST, order updates, market data
+    polygon     the other feed
+    exchange    the built-in exchange
+    journal     a session written down, and read again
+    results     what came of it: numbers, tables, the page
+
+    cli         what a user says: arguments, environment, his own class
+    net         connections, and loops with a time of their own
+    core        decides: events in, actions out
+"""
 
 import sys
 
