@@ -15,7 +15,7 @@ from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE
 from scalp.exchange.rest import Response
 from scalp.live.session import TradingSession
-from tests.test_hours import AROUND_100, CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
+from tests.live.test_hours import AROUND_100, CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
 from tests.trading import (
     AT_100,
     OPEN,

@@ -34,7 +34,7 @@ from scalp.live.screen import Frame, Row, Screen, Stream
 from tests.helpers import SESSION, bars
 from tests.trading import ABOVE_100, AT_100, BuysOnce, Script, minutes, run, trading
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ENTER, LEAVE, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
 
 log = logging.getLogger("scalp.TSLA")

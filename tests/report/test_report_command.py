@@ -23,7 +23,7 @@ from scalp.core.ledger import Ledger
 from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, SubmitOrder
 from scalp.journal.writer import Journal
 from scalp.report.__main__ import main
-from tests.test_journal import FACTS, OPEN
+from tests.journal.test_journal import FACTS, OPEN
 
 DEMO = ("--lot=2000", "--session=2026-11-20", "--seed=5", "TSLA", "FB")
 

@@ -49,7 +49,7 @@ from tests.trading import (
     status,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OPEN = 1_795_185_000 * SECOND  # 2026-11-20 09:30 in New York
 SESSION = Session(dt.date(2026, 11, 20), OPEN, OPEN + 23_400 * SECOND)
 FACTS: dict[str, Any] = {
@@ -175,7 +175,7 @@ import os, signal, sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from scalp.journal.writer import Journal
-from tests.test_journal import BAR, FACTS, OPEN
+from tests.journal.test_journal import BAR, FACTS, OPEN
 journal = Journal(Path({path!r}), FACTS)
 for number in range(5000):
     journal.bar(BAR, OPEN + number)

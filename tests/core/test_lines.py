@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from scalp.core.lines import LINGER
-from tests.test_fleet import World
+from tests.core.test_fleet import World
 
 FILLED = [
     "bought 10 at 100.00",

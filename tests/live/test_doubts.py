@@ -15,8 +15,8 @@ from scalp.alpaca.rest import Listing, OrderPage
 from scalp.core.errors import Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder
 from scalp.live.reconcile import Reconciler
+from tests.core.test_fleet import World
 from tests.helpers import BrokerOrder
-from tests.test_fleet import World
 
 T = TypeVar("T")
 

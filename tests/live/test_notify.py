@@ -30,7 +30,7 @@ from tests.trading import AT_100, FALLING, OPEN, Script, minutes, run, status, t
 # Of apprise, while it looks through its services.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "hook-token-0123456789"
 BUY_FILLS = {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING)}
 

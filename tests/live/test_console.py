@@ -15,7 +15,7 @@ import pytest
 from scalp.core.errors import UserError
 from scalp.live.console import ConsoleLog
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NOON = 1_795_194_000_123_000_000  # 2026-11-20 12:00:00.123 New York
 
 log = logging.getLogger("scalp.TSLA")

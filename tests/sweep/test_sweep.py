@@ -399,7 +399,7 @@ def test_warmup_bars_follow_the_window_until_a_class_sets_them() -> None:
 def test_the_example_declares_its_parameters() -> None:
     from scalp.cli.custom import load_algo
 
-    example = load_algo(str(Path(__file__).parents[1] / "examples/sma_window.py") + ":SmaWindow")
+    example = load_algo(str(Path(__file__).parents[2] / "examples/sma_window.py") + ":SmaWindow")
     assert read_grid(["window=5", "margin=0"], example) == {"window": (5,), "margin": (0.0,)}
     with pytest.raises(UserError, match="did you mean margin"):
         read_grid(["margins=1"], example)

@@ -28,8 +28,8 @@ from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.server import ExchangeServer
 from scalp.live.session import TradingSession as Session
+from tests.core.test_fleet import World
 from tests.helpers import IN_STATE, Desk
-from tests.test_fleet import World
 from tests.trading import AT_100, OPEN, BuysOnce, Idle, Script, exchange, minutes, run, settings
 from tests.trading import Bot as RunningBot
 

@@ -21,7 +21,7 @@ from scalp.core.clock import NEW_YORK, Session, nanoseconds
 from scalp.core.messages import MINUTE, SECOND, Bar
 from tests.helpers import AAPL, BOUGHT, Desk, bars, flat
 
-REAL_BARS = Path(__file__).parents[2] / "shared" / "data" / "real-minute-bars"
+REAL_BARS = Path(__file__).parents[3] / "shared" / "data" / "real-minute-bars"
 
 
 # -- the built-in signal -----------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
 from scalp.core.messages import SECOND
 from scalp.exchange.orders import OrderRequest
 from scalp.live.reconcile import Reconciler
-from tests.test_hours import calendar_says, clock_says
-from tests.test_session import QUIET
+from tests.live.test_hours import calendar_says, clock_says
+from tests.live.test_session import QUIET
 from tests.trading import (
     ABOVE_100,
     AROUND_100,
