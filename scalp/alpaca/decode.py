@@ -118,6 +118,7 @@ class OrderFields(Struct, gc=False):
     limit_price: Any = None
     submitted_at: Any = None
     filled_at: Any = None
+    canceled_at: Any = None
     replaced_by: Any = None
     replaces: Any = None
     time_in_force: Any = None
@@ -173,6 +174,7 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         execution_qty=quantity,
         at=at,
         closes=order.position_intent == "sell_to_close",
+        canceled_at=time_or_none(order.canceled_at),
     )
 
 

@@ -115,6 +115,7 @@ class Ledger:
         self.unoffered = ZERO  # those of them that wait for the end of the sell that works
         self.unproven = ZERO  # shares of the adopted position of which the broker has taken no sell yet
         self.is_denied = False  # it refused one for lack of shares
+        self.implied = ZERO  # shares adopted only because sells were listed that had them still to sell
         self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions were not told of yet
         self._claimed_at = 0  # as of when they were listed, exchange time, ns
         self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
@@ -214,6 +215,8 @@ class Ledger:
         had_ended = order.has_ended
         moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)
         self._prove_claims(order)
+        if order.has_ended and not had_ended:
+            self._disprove_implied(order, report)
         if moved:
             self.version += 1
         ended = order.has_ended and (is_new or not had_ended)
@@ -234,7 +237,7 @@ class Ledger:
         """
         self.position = self.adopted = qty
         self.entry_price = entry_price if qty else None
-        self.claimed = self.unoffered = self.overlap = self._unexplained = ZERO
+        self.claimed = self.unoffered = self.overlap = self.implied = self._unexplained = ZERO
         self.unproven, self.is_denied = max(qty, ZERO), False
         self.positions_before.clear()
         self.adopted_at = at
@@ -276,6 +279,14 @@ class Ledger:
         if order.side == "sell" and order.is_bots and order.id and order.remaining and not order.has_ended:
             beyond = max(self.position - order.remaining, ZERO)
             self.claimed, self.unproven, self.is_denied = min(self.claimed, beyond), min(self.unproven, beyond), False
+
+    def _disprove_implied(self, order: Order, report: OrderReport) -> None:
+        """A sell that was cancelled before it was listed as working stood for no shares."""
+        if self.implied > 0 and order.side == "sell" and (report.canceled_at or self.adopted_at) < self.adopted_at:
+            gone = min(self.implied, order.remaining or ZERO, max(self.position, ZERO))
+            self.implied -= gone
+            self.position -= gone
+            self.entry_price = self.entry_price if self.position else None
 
     @property
     def refutable(self) -> Decimal:

@@ -95,6 +95,7 @@ class OrderReport(Struct, frozen=True):
     execution_qty: Decimal | None = None
     at: int | None = None  # when it happened, where the source says so
     closes: bool = False  # a sell of shares that are held, by the broker's own word
+    canceled_at: int | None = None  # exchange time, ns
 
 
 class PositionReport(Struct, frozen=True):

@@ -36,7 +36,7 @@ OPEN_PATIENCE = 2.0  # seconds for another process's transaction while opening: 
 LOCK_PATIENCE = 60.0  # the same while writing: only the thread waits
 
 # What the broker says of a sell's intent is of use at the start only.
-UPDATE_FIELDS = tuple(name for name in OrderReport.__struct_fields__ if name != "closes")
+UPDATE_FIELDS = tuple(name for name in OrderReport.__struct_fields__ if name not in ("closes", "canceled_at"))
 # "at" is the journal's own word for when the bot learned of it.
 UPDATE_COLUMNS = tuple("happened_at" if name == "at" else name for name in UPDATE_FIELDS)
 

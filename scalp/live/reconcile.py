@@ -254,6 +254,7 @@ class Reconciler:
             position = replace(position, qty=position.qty + missing, avg_entry_price=price)
         self.news_at_start.update(report.execution_id for report in executions[count:] if report.execution_id)
         self._fleet.on_snapshot(symbol, orders, position, listed.as_of, executions, count)
+        self._ledger(symbol).implied = position.qty - listed.position(symbol).qty
         if symbol in listed.unreadable:
             self._doubt(symbol, "its row in a listing could not be read")
             return False

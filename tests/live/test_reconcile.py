@@ -6,9 +6,11 @@ import logging
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
 from scalp.core.messages import SubmitOrder
+from scalp.exchange import wire
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from tests.trading import (
@@ -120,6 +122,34 @@ def test_a_working_order_is_followed_after_a_restart() -> None:
 
     run(story("buy", "90", BUY_SUBMITTED))
     run(story("sell", "110", SELL_SUBMITTED))
+
+
+def test_a_listed_sell_that_was_cancelled_before_stands_for_no_shares() -> None:
+    """The listing of orders is behind: in the liquidation nothing goes out for what was sold before the restart."""
+
+    async def story() -> None:
+        script, stale = Script(), []
+
+        def prepare(engine: Engine) -> None:
+            holds(5)(engine)  # type: ignore[operator]
+            request = by_hand("sell", 5, "105")
+            order = engine.submit(replace(request, client_order_id="scalp-TSLA-1-1", position_intent="sell_to_close"))
+            engine.advance(engine.now + 10**8)
+            stale.append(wire.order(engine.order(order.id), engine.assets))
+            engine.cancel(order.id)
+            engine.advance(engine.now + 10**8)
+            engine.submit(by_hand("sell", 5))
+            engine.on_trade("TSLA", engine.now, 100.0, 1e6)
+            engine.advance(engine.now + 10**8)
+            assert engine.account.held("TSLA") == 0
+            script.on(ORDERS, says(stale))
+
+        async with trading(QUIET, script, Idle, before=prepare, length=4) as bot:
+            await bot.until(60)
+            assert [request.what for request in script.sent("POST")] == []
+            assert (bot.algo().state, bot.algo().ledger.position) == (TO_BUY, 0)
+
+    run(story())
 
 
 def test_updates_that_arrive_during_the_first_listings_count() -> None:
