@@ -152,7 +152,7 @@ class Invariants:
             is_explained = not world.plan.stands("activities forbidden") and hindrances.until("activities") < since
             happened = max(min(at for _, _, at in told.pending[symbol].values()), self._knew_at[symbol])
             until = max(since, happened, ways, told.base_at) + (LEARN if is_explained else EXPLAIN)
-        elif told.base_at > world.elapsed - EXPLAIN or self._knew_at[symbol] < world.bot_since:
+        elif told.base_at > world.elapsed - EXPLAIN or self._knew_at[symbol] <= world.bot_since:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
@@ -300,8 +300,9 @@ class Invariants:
             return
         if world.hindrances.leaps_until > world.elapsed - 60:
             return
-        if symbol in world.touched and (world.plan.struck["update late"] or world.plan.struck["update lost"]):
-            return  # the average of shares bought twice depends on whether a sell between them was told in time
+        is_new = told.base_at is not None and told.base_at > world.elapsed - QUICK and world.process > 1
+        if symbol in world.touched and (is_new or world.plan.struck["update late"] or world.plan.struck["update lost"]):
+            return  # the average of shares bought twice depends on whether a sell between them is known to be told of
         entry = round(position.avg_entry_price, 9)
         low, high = round_up(max(min(last), entry)), round_up(max(*last, entry))
         if limit < low:
@@ -364,7 +365,9 @@ class Invariants:
     def _is_deceived(self, symbol: str) -> bool:
         """Whether the process began with an untrue idea of this symbol, and has had no other since."""
         world, base_at = self._world, self._world.told.base_at
-        if self._knew_at[symbol] >= world.bot_since + START or (base_at and world.elapsed > base_at + EXPLAIN):
+        if self._knew_at[symbol] >= world.bot_since + START:
+            return False
+        if base_at and world.elapsed > max(base_at, world.hindrances.until("claims")) + EXPLAIN:
             return False
         return any(world.plan.struck[kind] for kind in UNTRUE_LISTINGS)
 
