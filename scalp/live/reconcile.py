@@ -42,11 +42,12 @@ START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order up
 LOOK_AGAIN = (5.0, 5.0, 5.0, 15.0, 15.0, 15.0, 30.0)  # seconds to the next look while something is in doubt
 RECENT = 120 * SECOND  # before the first listings: executions that these may not show yet
 BEFORE_OPEN = 6 * 3600 * SECOND  # nothing of the day was executed earlier
+LATEST = SECOND  # an answer that took longer may still hold what was executed so long before it came
 EXECUTIONS_PATIENCE = 1.0  # seconds the first sells wait for those
 
 
 class Listings(NamedTuple):
-    """Open orders and positions by watched symbol, when the positions were asked for, and whose rows are unreadable."""
+    """Open orders and positions by watched symbol, as of when these are, and whose rows are unreadable."""
 
     orders: Mapping[str, Sequence[OrderReport]]
     positions: Mapping[str, PositionReport]
@@ -164,8 +165,9 @@ class Reconciler:
         listed = await self._broker.counted(self._rest.open_orders(symbols))
         for report in listed.rows:
             orders[report.symbol].append(report)
-        as_of = self._clock.now()
+        asked_at = self._clock.now()
         held = await self._broker.counted(self._rest.positions())
+        as_of = max(asked_at, self._clock.now() - LATEST)
         positions = {p.symbol: p for p in held.rows if p.symbol in self._fleet.algos}
         self._unreadable = (listed.unreadable | held.unreadable) & self._fleet.algos.keys()
         return Listings(orders, positions, as_of, self._unreadable)
@@ -299,7 +301,7 @@ class Reconciler:
         why = str(error)
         if why not in self._said:
             self._said.add(why)
-            log.warning("the day's activities: %s; what listings alone say of positions is believed less", why)
+            log.warning("the day's activities: %s; only listings can explain what is held", why)
 
     def _are_priced(self, positions: Mapping[str, PositionReport]) -> bool:
         """Whether a last trade is known of all that is held, or no bar will tell: a limit sell is priced by it."""
