@@ -172,6 +172,9 @@ class Desk:
     def flatten(self) -> list[str]:
         return self.words(self.algo.leave(Plan.FLATTEN, "told to flatten", self.now))
 
+    def drive(self) -> list[str]:
+        return self.words(self.algo.drive(self.now))
+
     def checkup(self) -> list[str]:
         return self.words(self.algo.checkup(self.now))
 

@@ -238,16 +238,19 @@ class ScalpAlgo:
         if order is None or order.has_ended or order.id:
             return []  # an order the broker told of exists: a second try of it was refused
         self.ledger.end(order, REFUSED)
+        wait = 0.0
         if order.side == "sell":
             wait = self.exits.on_refused(why, at) / SECOND
             self.ledger.is_denied |= any(words in why.lower() for words in NO_SHARES)
-            if wait in PASSING_RETRIES and not self.exits.plan.is_at_market:
+            if not wait:
+                self._log.warning("sell of %s refused: %s; offering %d", order.qty, why, self.exits.quantity)
+            elif wait in PASSING_RETRIES and not self.exits.plan.is_at_market:
                 self._log.info("sell of %s refused, which may pass: %s; again in %.2f s", order.qty, why, wait)
             else:
                 self._log.warning("sell of %s refused: %s; again in %.0f s", order.qty, why, wait)
         else:
             self._log.warning("buy of %s refused: %s", order.qty, why)
-        return self._decide(at, f"{order.side} refused", may_sell=order.side == "buy")
+        return self._decide(at, f"{order.side} refused", may_sell=not wait)
 
     def on_submit_lost(self, client_order_id: str, at: int) -> list[Action]:
         """An order of unknown outcome turned out never to have arrived: it is dropped, and what is held goes anew."""
@@ -541,10 +544,10 @@ class ScalpAlgo:
         return [self._submit("buy", qty, "limit", price, at)]
 
     def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
-        """Offer every whole share that is held."""
+        """Offer every whole share that is held, as far as the broker has them."""
         price = None if order_type == "market" else self._sell_price()
         self.ledger.are_offered()
-        return self._submit("sell", self.ledger.whole_shares, order_type, price, at)
+        return self._submit("sell", self.exits.quantity, order_type, price, at)
 
     def _sell_price(self) -> Decimal:
         """The last trade or the entry, whichever is higher."""

@@ -17,6 +17,7 @@ for another exit on the ground of facts, or for a stronger plan.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -38,6 +39,8 @@ DRIVE_EVERY = SECOND  # while a plan is under way
 # What a refusal of a sell says when it is about shares or orders as the broker sees them just now.
 NO_SHARES = ("insufficient qty", "intent mismatch", "position does not exist")
 MAY_PASS = (*NO_SHARES, "available", "wash trade", "not found")
+_AVAILABLE = re.compile(r"available: (\d+)")
+FEWER_AFTER = 3  # refusals that may pass, before no more is offered than a refusal says there is
 LASTS = ("tradable", "not active", "restricted", "authorized", "not allowed", "suspended", "forbidden", "blocked")
 
 
@@ -74,6 +77,8 @@ class ExitPlan:
         self.since = 0
         self.retry_at = 0  # no sell before this time: it was refused
         self._passing = self._lasting = 0  # refusals in a row
+        self._missing = ZERO  # shares that the broker says it has not: they wait for it, the others go
+        self._whole_again_at = 0  # when all may be offered again, if a listing has all by then
         self._stuck = 0  # market exits in a row that did not fill
         self._asked: Order | None = None  # the market exit that was looked at by id
         self._asked_at: dict[str, int] = {}  # broker's order id -> when it was asked for last
@@ -165,6 +170,7 @@ class ExitPlan:
     def forget_refusals(self) -> None:
         """What was refused has nothing to do with what is to be sold from here on."""
         self.retry_at = self._passing = self._lasting = 0
+        self._missing = ZERO
 
     def may_go_now(self) -> None:
         """What a sell may have been refused for is gone."""
@@ -185,7 +191,31 @@ class ExitPlan:
             wait = min(FIRST_RETRY << min(self._lasting, 10), LONGEST_RETRY)
             self._lasting += 1
         self.retry_at = at + wait
+        available = _AVAILABLE.search(words)
+        if available and not lasts and self._passing > FEWER_AFTER:
+            fewer = Decimal(available[1])
+            if 0 < fewer < self.quantity:
+                self._missing = self._ledger.position - fewer
+                self._whole_again_at = at + (FIRST_RETRY << min(self._lasting, 5))
+                self.retry_at = at
+                return 0
         return wait
+
+    @property
+    def quantity(self) -> int:
+        """Whole shares that the next sell offers: all that are held, or those that the broker says it has."""
+        return max(int(self._to_offer), 0)
+
+    @property
+    def _to_offer(self) -> Decimal:
+        held = self._ledger.position
+        return held - self._missing if held > self._missing else held
+
+    def on_listed_whole(self, at: int) -> None:
+        """A listing has all the shares that are held: those that a refusal said were missing are offered again."""
+        if self._missing and at >= self._whole_again_at:
+            self._missing = ZERO
+            self._covered_version = -1
 
     # -- driving it ---------------------------------------------------------------------------------------------------
 
@@ -235,7 +265,7 @@ class ExitPlan:
             if order.remaining is None:
                 return []
             offered += order.remaining
-        over = offered - (ledger.position - ledger.unoffered)
+        over = offered - (self._to_offer - ledger.unoffered)
         if abs(over) < 1:
             self._covered_version = ledger.version
             return []
@@ -289,7 +319,7 @@ class ExitPlan:
             and order.side == "sell"
             and order.type == "market"
             and order.remaining is not None
-            and abs(order.remaining - self._ledger.position) < 1
+            and abs(order.remaining - self._to_offer) < 1
         )
 
     def _ask(self, orders: Sequence[Order], at: int) -> list[Step]:

@@ -462,7 +462,9 @@ class Reconciler:
                 log.info("%s: %s held by the ledger, %s listed: looking again", symbol, held, position.qty)
             self._doubt(symbol, "the listed position differs")
             return False
-        if verdict is Verdict.EXPLAINED:
+        if verdict is Verdict.AGREES:
+            self._fleet.algos[symbol].exits.on_listed_whole(self._clock.now())
+        elif verdict is Verdict.EXPLAINED:
             self._fleet.on_position(position, as_of)
         elif verdict is Verdict.SURPLUS:
             self._fleet.on_surplus(replace(position, qty=held + self._evidence.surplus), as_of)

@@ -678,3 +678,35 @@ def test_a_buy_given_up_as_lost_that_turns_up_ended_needs_no_cancel() -> None:
     assert desk.bar(101.0) == BOUGHT
     assert desk.loses(1) == []
     assert (desk.tells(1, "canceled"), desk.state) == ([], TO_BUY)
+
+
+@pytest.mark.parametrize("is_near_the_close", [False, True])
+def test_where_the_broker_has_fewer_shares_those_are_sold(is_near_the_close: bool) -> None:
+    """It says so four times: fewer are offered, with one order that is left alone, and the rest is tried later."""
+    desk = in_to_sell()
+    why = "403 insufficient qty available for order (requested: 19, available: 12)"
+    if is_near_the_close:
+        desk.at("15:55:01")
+    terms = "market" if is_near_the_close else "@ 101.00"
+    assert desk.checkup() == [f"sell 19 {terms} #3"]
+    for number, wait in ((3, 0.25), (4, 0.5), (5, 1.0)):
+        assert desk.refuses(number, why) == []
+        assert desk.later(wait).drive() == [f"sell 19 {terms} #{number + 1}"]
+    assert desk.refuses(6, why) == [f"sell 12 {terms} #7"]
+    assert desk.tells(7, "new") == desk.later(1).checkup() == []
+    assert (desk.tells(7, "partial_fill", 5), desk.later(1).checkup()) == ([], [])  # 7 of 14 are on offer
+    assert desk.tells(7, "fill") == [f"sell 7 {terms} #8"]  # who knows: what was missing may have come
+
+
+def test_once_a_listing_has_all_shares_all_are_offered_again() -> None:
+    desk = in_to_sell()
+    assert desk.checkup() == ["sell 19 @ 101.00 #3"]
+    for number, wait in ((3, 0.25), (4, 0.5), (5, 1.0), (6, 0)):
+        desk.refuses(number, "403 insufficient qty available for order (requested: 19, available: 12)")
+        desk.later(wait).drive()
+    assert desk.tells(7, "new") == []
+    desk.algo.exits.on_listed_whole(desk.later(29.9).now)
+    assert desk.drive() == []  # it may have been older than the refusal
+    desk.algo.exits.on_listed_whole(desk.later(0.1).now)
+    assert desk.drive() == ["cancel #7"]
+    assert desk.tells(7, "canceled") == ["sell 19 @ 101.00 #8"]
