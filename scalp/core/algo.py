@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import itertools
 import logging
 import math
 import sys
@@ -27,6 +28,7 @@ import pandas as pd
 
 from scalp.core.bars import SessionBars
 from scalp.core.clock import Session
+from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
 from scalp.core.last_trade import Prints
 from scalp.core.ledger import LOST, REFUSED, Change, Ledger, Order
@@ -343,6 +345,7 @@ class ScalpAlgo:
         for report in executions[held_already:]:
             self._tell(self.ledger.merge(msgspec.structs.replace(report, at=max(report.at or 0, as_of + 1))), report)
         self.ledger.positions_before.clear()  # which of them were held is a guess
+        self.ledger.lagging.update(itertools.accumulate(map(executed, reversed(executions[:held_already]))))
         return self._on_listed(position, before, at)
 
     def begin_session(self, session: Session) -> None:

@@ -289,7 +289,11 @@ class MarketHours:
         day = self._calendar.day
         if not self._agrees or day is None:
             if now < told:  # else it is an answer of yesterday
-                self._session = msgspec.structs.replace(self._session, close=told)
+                # There is no second witness of the hour: another one than before has to be told twice.
+                is_near = abs(told - self._session.close) <= CLOSE_MOVES_BY
+                if is_near or told == self._other_close:
+                    self._session = msgspec.structs.replace(self._session, close=told)
+                self._other_close = 0 if is_near else told
             return
         is_near = abs(told - day.close) <= CLOSE_MOVES_BY
         if not is_near and told != self._other_close:

@@ -9,8 +9,8 @@ import pytest
 
 from scalp.core.evidence import Evidence, Verdict, held_already
 from scalp.core.ledger import Ledger
-from scalp.core.messages import SECOND, OrderReport
-from tests.helpers import BrokerOrder, position
+from scalp.core.messages import SECOND, OrderReport, PositionReport
+from tests.helpers import AAPL, BrokerOrder, Desk, position
 
 NOW = 1_000_000 * SECOND
 
@@ -129,6 +129,17 @@ def test_an_execution_of_before_the_adopted_position_may_be_in_it() -> None:
     book.adopt_position(Decimal(0), None, NOW)
     book.merge(BrokerOrder("b1", submitted_at=NOW - 100 * SECOND).report("fill", 10, 100, at=NOW - SECOND))
     assert [weigh(evidence, book, 0, after) for after in (0, 5, 600)] == ["doubt"] * 3
+
+
+def test_what_the_first_listing_was_thought_to_hold_it_may_show_on_top_later() -> None:
+    desk = Desk()
+    buy = BrokerOrder("b1", submitted_at=desk.now - 2 * SECOND).report("fill", 4, 100, at=desk.now - SECOND)
+    desk.algo.on_snapshot([], PositionReport(AAPL, Decimal(24), Decimal(100)), desk.now, desk.now, [buy], 1)
+    evidence = Evidence()
+    assert [weigh(evidence, desk.algo.ledger, 28, after) for after in (0, 4, 5)] == ["doubt", "doubt", "explained"]
+    # Once something was executed since, such a listing may be one of before that.
+    desk.algo.ledger.merge(BrokerOrder("s1", "sell", Decimal(24)).report("fill", 4, 100, at=desk.now + SECOND))
+    assert [weigh(evidence, desk.algo.ledger, 24, after) for after in (10, 15, 20)] == ["doubt"] * 3
 
 
 def executions(*signed: int | tuple[int, int]) -> list[OrderReport]:

@@ -380,6 +380,23 @@ def test_a_session_by_the_clock_alone_has_the_clocks_close_and_end() -> None:
     run(story())
 
 
+def test_without_a_calendar_another_close_has_to_be_told_twice() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(CALENDAR, page(502), times=999)
+        async with trading({"TSLA": minutes("TSLA", *[AROUND_100] * 20)}, script, before=holds_10) as bot:
+            await bot.until(20)
+            script.on(CLOCK, clock_says(closes=31))
+            await bot.until(100)
+            assert session_of(bot) == ("00:00:00", "09:50:00")
+            assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
+            script.on(CLOCK, clock_says(closes=900), times=9)
+            await bot.until(200)
+            assert session_of(bot) == ("00:00:00", "09:45:00")
+
+    run(story())
+
+
 def test_without_a_calendar_it_goes_by_the_clock_and_buys_once_the_calendar_has_answered() -> None:
     async def story() -> None:
         script = Script()
