@@ -79,9 +79,9 @@ class Evidence:
         self.surplus = ZERO  # of the last verdict SURPLUS: what is to be added (or, below zero, given up)
 
     def weigh(
-        self, ledger: Ledger, listed: PositionReport, as_of: int, transferred: Decimal, knows_executions: bool
+        self, ledger: Ledger, listed: PositionReport, at: int, transferred: Decimal, knows_executions: bool
     ) -> Verdict:
-        """What the listing of `as_of` is worth.
+        """What a listing is worth at `at` (ns of a time that never jumps).
 
         `transferred` shares came or went by no order; `knows_executions`: the day's activities could be read.
         """
@@ -96,8 +96,8 @@ class Evidence:
         if doubt is None or not is_same:
             doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, [])
         doubt.listed, doubt.held = listed.qty, ledger.position
-        doubt.seen.append((as_of, surplus))
-        stood = as_of - doubt.seen[0][0]
+        doubt.seen.append((at, surplus))
+        stood = at - doubt.seen[0][0]
         if surplus == transferred:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
@@ -113,9 +113,9 @@ class Evidence:
         if stood < SURPLUS_STANDS or is_behind:
             return Verdict.DOUBT
         # What was listed at every look of the last minute, and at the one before that, has stood.
-        before = [number for number, (at, _) in enumerate(doubt.seen) if as_of - at >= SURPLUS_STANDS][-1]
+        before = [number for number, (seen_at, _) in enumerate(doubt.seen) if at - seen_at >= SURPLUS_STANDS][-1]
         self.surplus = least = min(more for _, more in doubt.seen[before:])
-        doubt.seen = [(at, more - least) for at, more in doubt.seen[before:] if more > least]
+        doubt.seen = [(seen_at, more - least) for seen_at, more in doubt.seen[before:] if more > least]
         return Verdict.SURPLUS if doubt.seen else self._settled(ledger, Verdict.SURPLUS)
 
     def is_in_doubt(self, symbol: str) -> bool:
@@ -136,7 +136,7 @@ class Evidence:
         if is_anywhere:
             self._absences.pop(order_id, None)
             return False
-        absence = self._absences.setdefault(order_id, Absence(0, 0))
+        absence = self._absences.setdefault(order_id, Absence(0, at - LOOK_AGAIN))
         if at - absence.last_at < LOOK_AGAIN:
             return False
         absence.looks, absence.last_at = absence.looks + 1, at

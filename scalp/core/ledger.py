@@ -22,6 +22,7 @@ from msgspec import Struct
 from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, SubmitOrder
 
 ZERO = Decimal(0)
+IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it
 
 # Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
@@ -357,7 +358,7 @@ class Ledger:
             return ZERO, ZERO
         if report.execution_id in self._explained:
             fresh = ZERO
-        elif order.submitted_at > since + AT_THE_TURN:
+        elif order.submitted_at > since + IN_THE_LISTING:
             fresh = total
         elif report.at is not None and report.at < since:
             fresh = ZERO

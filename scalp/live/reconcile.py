@@ -396,7 +396,7 @@ class Reconciler:
                 if report.id == order_id:
                     self._fleet.on_order_update(report)
                     is_known = True
-        if self._evidence.is_absent(order_id, is_known, self._clock.now()):
+        if self._evidence.is_absent(order_id, is_known, self._elapsed()):
             self._fleet.on_order_gone(symbol, order_id)
 
     async def _explain(self, symbols: Sequence[str], listed: Listings) -> bool:
@@ -439,6 +439,7 @@ class Reconciler:
             executions = await self._activities.read()
         except TROUBLES as error:
             self._say_no_activities(error)
+            await self._hear_of_orders(symbols)
             return
         self._knows_executions = True
         for done in executions:
@@ -452,11 +453,19 @@ class Reconciler:
             self._told_of.add(done.id)
             self._fleet.on_order_update(done.report)
 
+    async def _hear_of_orders(self, symbols: Sequence[str]) -> None:
+        """Where the day's executions cannot be had: tell the ledgers of orders that have filled and ended."""
+        with contextlib.suppress(*TROUBLES):
+            page = await self._broker.counted(self._rest.orders("closed", symbols, direction="desc"))
+            for report in page.rows:
+                if report.filled_qty:
+                    self._fleet.on_order_update(report)
+
     def _weigh(self, ledger: Ledger, position: PositionReport, as_of: int, transferred: Decimal) -> bool:
         """Do what the evidence says of a listed position; True if nothing is in doubt."""
         symbol, held = ledger.symbol, ledger.position
         was_in_doubt = self._evidence.is_in_doubt(symbol)
-        verdict = self._evidence.weigh(ledger, position, as_of, transferred, self._knows_executions)
+        verdict = self._evidence.weigh(ledger, position, self._elapsed(), transferred, self._knows_executions)
         if verdict is Verdict.DOUBT:
             if not was_in_doubt:
                 log.info("%s: %s held by the ledger, %s listed: looking again", symbol, held, position.qty)
@@ -471,6 +480,11 @@ class Reconciler:
         if not ledger.question:
             self._fleet.algos[symbol].allow_buys("doubt")
         return True
+
+    @staticmethod
+    def _elapsed() -> int:
+        """The loop's time in ns: how long something has stood, whatever happens to the exchange's time meanwhile."""
+        return round(asyncio.get_running_loop().time() * SECOND)
 
     def _doubt(self, symbol: str, why: str) -> None:
         self._fleet.algos[symbol].forbid_buys("doubt", why)

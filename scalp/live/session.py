@@ -439,8 +439,6 @@ class TradingSession:
                 return True
             if self._loop.time() >= deadline:
                 log.error("orders and positions after the close are not confirmed by the broker's listings")
-                for line in self.reconciler.doubts:
-                    log.error("%s", line)
                 return is_settled
             self.fleet.checkup()  # what is parked is cancelled, lest it fills at the next open
             await asyncio.sleep(LAST_LOOK_EVERY)
@@ -463,7 +461,7 @@ class TradingSession:
         self._journaling.end()
 
     def tell_leftovers(self) -> bool:
-        """Say what is held or working; True if anything is."""
+        """Say what is held or working, and what is in doubt; True if anything is held or working."""
         left = self.fleet.leftovers()
         for symbol, (position, orders) in left.items():
             working = ", ".join(f"{o.side} {o.remaining} {o.type} {o.limit_price or ''}".strip()
@@ -471,4 +469,6 @@ class TradingSession:
                                 + (" (being cancelled)" if o.cancel_sent_at else "") for o in orders)  # fmt: skip
             log.warning("%s: %s held at %s, working: %s", symbol, position,
                         self.fleet.algos[symbol].ledger.entry_price or "-", working or "nothing")  # fmt: skip
+        for line in self.reconciler.doubts:
+            log.warning("%s", line)
         return bool(left)

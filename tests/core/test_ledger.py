@@ -514,3 +514,14 @@ def test_what_is_adopted_is_a_claim_no_more() -> None:
     assert (ledger.refutable, ledger.unoffered, ledger.overlap) == (0, 0, 0)
     ledger.merge(BrokerOrder("b1", submitted_at=1_250 * SECOND).report("fill", 10, 100, at=1_250 * SECOND))
     assert ledger.position == 15
+
+
+@pytest.mark.parametrize(("after", "held"), [(1, 10), (3, 14)])
+def test_an_order_submitted_well_after_the_adopted_position_is_not_in_it(after: int, held: int) -> None:
+    """Told of by an answer by id alone, without an execution; in between only the next listing can tell."""
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
+    buy = BrokerOrder("b1", qty=Decimal(4), submitted_at=clock("10:00") + after * SECOND)
+    buy.report("fill", 4, 100)
+    ledger.merge(buy.report("", at=clock("10:00") + 4 * SECOND))
+    assert (ledger.position, bool(ledger.question)) == (held, True)

@@ -60,7 +60,7 @@ def _less_is_believed() -> Iterator[None]:
     def weigh(self: Evidence, ledger: Ledger, listed: PositionReport, as_of: int, *more: Any) -> Verdict:
         verdict = whole(self, ledger, listed, as_of, *more)
         doubt = self._doubts.get(ledger.symbol)
-        if verdict is Verdict.DOUBT and doubt is not None and as_of - doubt.since >= 5 * SECOND:
+        if verdict is Verdict.DOUBT and doubt is not None and as_of - doubt.seen[0][0] >= 5 * SECOND:
             return self._settled(ledger, Verdict.EXPLAINED)
         return verdict
 
