@@ -345,7 +345,9 @@ class ScalpAlgo:
         for report in executions[held_already:]:
             self._tell(self.ledger.merge(msgspec.structs.replace(report, at=max(report.at or 0, as_of + 1))), report)
         self.ledger.positions_before.clear()  # which of them were held is a guess
-        self.ledger.lagging.update(itertools.accumulate(map(executed, reversed(executions[:held_already]))))
+        later = itertools.accumulate(map(executed, executions[held_already:]))
+        self.ledger.alternatives.update(-shares for shares in later)
+        self.ledger.alternatives.update(itertools.accumulate(map(executed, reversed(executions[:held_already]))))
         return self._on_listed(position, before, at)
 
     def begin_session(self, session: Session) -> None:

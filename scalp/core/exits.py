@@ -235,7 +235,9 @@ class ExitPlan:
             return self._offer(sell_price, at)
         if followed.side == "buy":
             return self._make_way(followed, at)
-        return self._keep_covered(followed, at)
+        # A market exit of an earlier run that does not fill gives way to an offer.
+        stuck = self._watch(followed, printed_at, closes_at, at) if followed.type == "market" else []
+        return stuck or self._keep_covered(followed, at)
 
     def _offer(self, price: Callable[[], Decimal], at: int) -> list[Step]:
         if not self._ledger.whole_shares or at < self.retry_at:
@@ -291,7 +293,7 @@ class ExitPlan:
         since = max(exit_.submitted_at, exit_.moved_at)
         if exit_.cancel_sent_at:
             return self._cancel([exit_], at)
-        if not exit_.id or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
+        if not exit_.id or not exit_.is_bots or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
             return []
         if printed_at <= since and not self.is_blind:
             return []  # it may be halted

@@ -120,8 +120,8 @@ class Ledger:
         self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions were not told of yet
         self._claimed_at = 0  # as of when they were listed, exchange time, ns
         self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
-        # By so much more may be held than was adopted, if the listing lagged behind executions it was thought to hold.
-        self.lagging: set[Decimal] = set()
+        # By so much the position differs if the first listing held more or fewer of the newest executions than thought.
+        self.alternatives: set[Decimal] = set()
         self.positions_before: set[Decimal] = set()  # what was held at some time since the adoption: a listing may lag
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Ledger:
         self.claimed = self.unoffered = self.overlap = self.implied = self._unexplained = ZERO
         self.unproven, self.is_denied = max(qty, ZERO), False
         self.positions_before.clear()
-        self.lagging.clear()
+        self.alternatives.clear()
         self.adopted_at = at
         self._explained.update(executions)
         for order in self._orders:

@@ -710,3 +710,16 @@ def test_once_a_listing_has_all_shares_all_are_offered_again() -> None:
     desk.algo.exits.on_listed_whole(desk.later(0.1).now)
     assert desk.drive() == ["cancel #7"]
     assert desk.tells(7, "canceled") == ["sell 19 @ 101.00 #8"]
+
+
+@pytest.mark.parametrize(("key", "steps"), [("scalp-AAPL-1-7", [["ask"], ["cancel #out"]]), ("by-hand", [[], []])])
+def test_a_market_exit_of_an_earlier_run_that_does_not_fill_gives_way_to_an_offer(
+    key: str, steps: list[list[str]]
+) -> None:
+    desk = Desk(starts="10:00:00")
+    desk.orders["out"] = BrokerOrder("out", "sell", Decimal(7), None, key, "market", submitted_at=desk.now - 10**9)
+    assert desk.snapshot([desk.orders["out"]], 7, 100) == []
+    desk.algo.on_trade(trade(100.5, "10:00:09"))
+    assert [desk.at("10:00:10").checkup(), desk.at("10:00:40").checkup()] == steps
+    if steps[1]:
+        assert desk.tells("out", "canceled") == ["sell 7 @ 100.50 #1"]

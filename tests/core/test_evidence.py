@@ -136,10 +136,19 @@ def test_what_the_first_listing_was_thought_to_hold_it_may_show_on_top_later() -
     buy = BrokerOrder("b1", submitted_at=desk.now - 2 * SECOND).report("fill", 4, 100, at=desk.now - SECOND)
     desk.algo.on_snapshot([], PositionReport(AAPL, Decimal(24), Decimal(100)), desk.now, desk.now, [buy], 1)
     evidence = Evidence()
-    assert [weigh(evidence, desk.algo.ledger, 28, after) for after in (0, 4, 5)] == ["doubt", "doubt", "explained"]
+    assert [weigh(evidence, desk.algo.ledger, 28, after) for after in (0, 59, 60)] == ["doubt", "doubt", "explained"]
     # Once something was executed since, such a listing may be one of before that.
     desk.algo.ledger.merge(BrokerOrder("s1", "sell", Decimal(24)).report("fill", 4, 100, at=desk.now + SECOND))
-    assert [weigh(evidence, desk.algo.ledger, 24, after) for after in (10, 15, 20)] == ["doubt"] * 3
+    assert [weigh(evidence, desk.algo.ledger, 24, after) for after in (70, 100, 140)] == ["doubt"] * 3
+
+
+def test_what_was_counted_on_top_of_the_first_listing_may_have_been_in_it() -> None:
+    desk = Desk()
+    sell = BrokerOrder("s1", "sell", submitted_at=desk.now - 2 * SECOND).report("fill", 8, 100, at=desk.now - SECOND)
+    desk.algo.on_snapshot([], PositionReport(AAPL, Decimal(10), Decimal(100)), desk.now, desk.now, [sell], 0)
+    evidence, book = Evidence(), desk.algo.ledger
+    assert book.position == 2
+    assert [weigh(evidence, book, 10, after) for after in (0, 59, 60)] == ["doubt", "doubt", "explained"]
 
 
 def executions(*signed: int | tuple[int, int]) -> list[OrderReport]:
