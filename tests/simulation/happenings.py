@@ -166,7 +166,8 @@ class Happenings:
         made = world.engine.last_trade(symbol)
         if made is None or world.polygon or world.engine.is_halted(symbol):
             return False
-        bad = Print(world.now(), round(made.price * rng.choice((0.97, 1.03, 1.03)), 2), 100.0)
+        # An id is made from the time: no other print has this one.
+        bad = Print(world.now() + 7_000, round(made.price * rng.choice((0.97, 1.03, 1.03)), 2), 100.0)
         self._tell_print(symbol, bad)
         after = rng.choice((0.005, size(rng, 0.005, 30.0)))  # before the news of a fill that was made now, or later
         world.loop.call_later(after, self._correct, symbol, bad, rng.choice((None, made.price)))
