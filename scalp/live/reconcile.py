@@ -244,10 +244,15 @@ class Reconciler:
         if symbol in listed.unreadable and symbol not in listed.positions:
             self._unlisted.add(symbol)
         position = listed.position(symbol)
-        newest = list({report.id: report for report in orders}.values())
+        # What was told of an order may be older than its executions.
+        filled = _filled(executions)
+        newest = [
+            replace(report, filled_qty=max(report.filled_qty or ZERO, filled.get(report.id, ZERO)))
+            for report in {report.id: report for report in orders}.values()
+        ]
         executions = [*executions, *_untold(newest, executions, listed.as_of)]
-        sells = [report for report in newest if report.side == "sell" and report.status not in FINAL_STATUSES]
         on_offer = _on_offer(newest)
+        sells = [report for report in newest if _on_offer([report])]
         count = held_already(position.qty, executions, on_offer)
         missing = on_offer - position.qty - sum((executed(report) for report in executions[count:]), ZERO)
         if missing > 0 and sells and all(_closes(report) for report in sells):
@@ -509,14 +514,19 @@ def _on_offer(orders: Sequence[OrderReport]) -> Decimal:
     return sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
 
 
+def _filled(executions: Sequence[OrderReport]) -> dict[str, Decimal]:
+    """How far orders have filled by their newest execution, by the broker's id."""
+    filled: dict[str, Decimal] = {}
+    for done in executions:
+        filled[done.id] = max(filled.get(done.id, ZERO), done.filled_qty or ZERO)
+    return filled
+
+
 def _untold(
     orders: Sequence[OrderReport], executions: Sequence[OrderReport], as_of: int
 ) -> list[OrderReport]:
     """What orders have filled beyond the executions told of: those lag too, so that it may be as new as they are."""
-    told: dict[str, Decimal] = {}
-    for done in executions:
-        told[done.id] = max(told.get(done.id, ZERO), done.filled_qty or ZERO)
-    untold = []
+    told, untold = _filled(executions), []
     for order in orders:
         missing = (order.filled_qty or ZERO) - told.get(order.id, ZERO)
         if missing > 0:
