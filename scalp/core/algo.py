@@ -289,20 +289,21 @@ class ScalpAlgo:
         """Take over the position that the broker listed at `as_of`; `executions` are the ids of those it holds."""
         before = self.ledger.position
         self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of, executions)
-        return self._on_listed(listed, before, at)
+        self._see_listed(listed, before)
+        return self._decide(at, "position")
 
     def on_surplus(self, listed: PositionReport, as_of: int, at: int) -> list[Action]:
         """More (or no more) is held than executions explain, by a listing alone: it is offered with the next sell."""
         before = self.ledger.position
         self.ledger.claim(listed.qty - before, listed.avg_entry_price, as_of)
-        return self._on_listed(listed, before, at)
+        self._see_listed(listed, before)
+        return self._decide(at, "position")
 
-    def _on_listed(self, listed: PositionReport, before: Decimal, at: int) -> list[Action]:
+    def _see_listed(self, listed: PositionReport, before: Decimal) -> None:
         if listed.qty != before:
             self._log.warning("position is %s at %s, was %s", listed.qty, listed.avg_entry_price, before)
         if self._last_price is None and listed.current_price:
             self._last_price = float(listed.current_price)  # until a bar or a print tells, however old
-        return self._decide(at, "position")
 
     def drive(self, at: int) -> list[Action]:
         """Go on with the exit plan: see `ExitPlan.due_at`."""
@@ -329,10 +330,12 @@ class ScalpAlgo:
         at: int,
         executions: Sequence[OrderReport] = (),
         held_already: int = 0,
+        decides: bool = True,
     ) -> list[Action]:
         """What the broker lists at the start: take it over, and offer at once what is held without an order.
 
-        Of the newest `executions` the first `held_already` are in the listed position; the others come on top.
+        Of the newest `executions` the first `held_already` are in the listed position; the others come on top. Not
+        `decides`: more is about to be told, and `drive` follows.
         """
         for report in orders:
             self._tell(self.ledger.merge(report), report)
@@ -348,7 +351,8 @@ class ScalpAlgo:
         later = itertools.accumulate(map(executed, executions[held_already:]))
         self.ledger.alternatives.update(-shares for shares in later)
         self.ledger.alternatives.update(itertools.accumulate(map(executed, reversed(executions[:held_already]))))
-        return self._on_listed(position, before, at)
+        self._see_listed(position, before)
+        return self._decide(at, "position") if decides else []
 
     def begin_session(self, session: Session) -> None:
         """Today's session, or a change of it."""

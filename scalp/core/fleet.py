@@ -218,11 +218,12 @@ class Fleet:
         as_of: int,
         executions: Sequence[OrderReport] = (),
         held_already: int = 0,
+        decides: bool = True,
     ) -> None:
-        """What the broker listed at the start, asked for at `as_of`; see `ScalpAlgo.on_snapshot`."""
+        """What the broker listed at the start, as of `as_of`; see `ScalpAlgo.on_snapshot`."""
         self.listed_at = as_of
         self._handle(
-            symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at, executions, held_already)
+            symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at, executions, held_already, decides)
         )
         if self.journal is not None:
             for report in orders:
@@ -296,7 +297,11 @@ class Fleet:
                 self._due[symbol] = now + DRIVE_EVERY
             else:
                 del self._due[symbol]
-                self._handle(symbol, lambda algo, at: algo.drive(at))
+                self.drive(symbol)
+
+    def drive(self, symbol: str) -> None:
+        """Go on with the exit plan of `symbol`."""
+        self._handle(symbol, lambda algo, at: algo.drive(at))
 
     @property
     def exits_due_at(self) -> int:

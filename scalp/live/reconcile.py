@@ -196,22 +196,24 @@ class Reconciler:
         finally:
             executions = reading.result() if reading.done() and not reading.cancelled() else {}
             reading.cancel()
+        listed = await self._without_contradicted(listed)
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
-        later = []
+        later: defaultdict[str, list[OrderReport]] = defaultdict(list)
         early = self._fleet.take_early()
         for report in early:
             if report.at is None or report.at <= listed.as_of:
                 past[report.symbol].append(report)
             else:
-                later.append(report)
+                later[report.symbol].append(report)
         is_settled = not early
-        listed = await self._without_contradicted(listed)
         for symbol in self._fleet.algos:
             orders = [*past[symbol], *listed.orders.get(symbol, ())]
-            is_settled &= self._take_over(symbol, orders, listed, executions.get(symbol, []))
-        for report in later:
-            self._fleet.on_order_update(report)
+            is_settled &= self._take_over(symbol, orders, listed, executions.get(symbol, []), not later[symbol])
+            for report in later[symbol]:
+                self._fleet.on_order_update(report)
+            if later[symbol]:
+                self._fleet.drive(symbol)
         return is_settled
 
     async def _without_contradicted(self, listed: Listings) -> Listings:
@@ -237,7 +239,12 @@ class Reconciler:
         return listed._replace(positions=positions)
 
     def _take_over(
-        self, symbol: str, orders: Sequence[OrderReport], listed: Listings, executions: Sequence[OrderReport]
+        self,
+        symbol: str,
+        orders: Sequence[OrderReport],
+        listed: Listings,
+        executions: Sequence[OrderReport],
+        decides: bool,
     ) -> bool:
         """One symbol's first listings, and the executions that these may not show yet; False if they differ."""
         self._told_of.update(report.execution_id for report in executions if report.execution_id)
@@ -260,7 +267,7 @@ class Reconciler:
             price = position.avg_entry_price or max(report.limit_price or ZERO for report in sells)
             position = replace(position, qty=position.qty + missing, avg_entry_price=price)
         self.news_at_start.update(report.execution_id for report in executions[count:] if report.execution_id)
-        self._fleet.on_snapshot(symbol, orders, position, listed.as_of, executions, count)
+        self._fleet.on_snapshot(symbol, orders, position, listed.as_of, executions, count, decides)
         self._ledger(symbol).implied = position.qty - listed.position(symbol).qty
         if symbol in listed.unreadable:
             self._doubt(symbol, "its row in a listing could not be read")
