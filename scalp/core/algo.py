@@ -223,7 +223,7 @@ class ScalpAlgo:
                 # Cancelled here, to offer another quantity: nothing was refused, the next one goes at once.
                 was_wanted = order.status == "canceled" and order.cancel_sent_at > 0
                 may_sell = was_wanted or order.status == "filled"
-                if order.status == "rejected" or (order.type == "market" and not may_sell):
+                if order.is_bots and (order.status == "rejected" or (order.type == "market" and not may_sell)):
                     self.exits.on_refused(order.status, at)
         actions = self._decide(at, f"{order.side} {order.status}", may_sell)
         if not order.is_priced and change.new_qty and order.id:
