@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from scalp.alpaca.budget import RequestBudget
@@ -45,6 +45,7 @@ ROOM_EVERY = 0.25  # seconds between looks whether the budget has room
 LONGEST_ROOM_WAIT = 60  # seconds a question waits for that: by then the minute is another
 
 LAST_TRADE_PATIENCE = 3.0  # seconds: a buy waits for it
+MOST_RELATED = 5  # orders that a refusal names, and that are asked for
 SAME_TIME = 5 * SECOND  # an order with our id was submitted no earlier than so long before we sent ours
 
 
@@ -192,7 +193,7 @@ class AlpacaBroker:
                 continue
             except Refused as refusal:
                 if not _is_duplicate(refusal):
-                    self._refuse(action, refusal.message)
+                    self._refuse(action, refusal)
                     return
                 found = await self._settle_duplicate(action)
             except (OutcomeUnknown, Unreachable) as error:
@@ -205,8 +206,10 @@ class AlpacaBroker:
                 await self._ask_early(action.symbol, found.id)
             return
 
-    def _refuse(self, action: SubmitOrder, why: str) -> None:
-        self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+    def _refuse(self, action: SubmitOrder, refusal: Refused) -> None:
+        self._desk.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
+        if refusal.orders:
+            self._start(self._ask_related(action.symbol, refusal.orders[:MOST_RELATED]))
         if action.side == "sell":
             self._desk.reconcile_soon(f"a sell of {action.symbol} was refused")
 
@@ -304,7 +307,7 @@ class AlpacaBroker:
                 return report
             if absent and refusal is not None and not _is_duplicate(refusal):
                 # Not the first one, whose shares it would hold: it is this very order that the broker does not want.
-                self._refuse(action, refusal.message)
+                self._refuse(action, refusal)
                 return None
             if self._is_unwanted(action):
                 unwanted_since = unwanted_since or loop.time()
@@ -397,6 +400,13 @@ class AlpacaBroker:
             self._watched.add(order_id)
             self._start(self._expect_update(order_id))
         return True
+
+    async def _ask_related(self, symbol: str, order_ids: Sequence[str]) -> None:
+        """A refusal named these orders: no listing may have told of them."""
+        for order_id in order_ids:
+            order = self._desk.find_order(symbol, order_id)
+            if order is None or order.has_ended:
+                await self.ask(symbol, order_id)
 
     async def _expect_update(self, order_id: str) -> None:
         """The order moved by id: the stream must tell of it too, or it is mute."""

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ScalpError(Exception):
     """Base of all errors this program raises on purpose."""
@@ -23,13 +25,17 @@ class Unreachable(ScalpError):
 
 
 class Refused(ScalpError):
-    """A definite refusal by the broker: HTTP `status`, its error `code` (0: none) and `message`."""
+    """A definite refusal by the broker: HTTP `status`, its error `code` (0: none) and `message`.
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    `orders` are the ids of other orders that it names as its ground.
+    """
+
+    def __init__(self, status: int, code: int, message: str, orders: Sequence[str] = ()) -> None:
         super().__init__(f"{status} {code}: {message}" if code else f"{status}: {message}")
         self.status = status
         self.code = code
         self.message = message
+        self.orders = orders
 
 
 class OutcomeUnknown(ScalpError):

@@ -6,6 +6,7 @@ of the HTTP library never leave this file: their text can hold the headers of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ Transport = Callable[
 KEEP_ALIVE = 45.0
 # What decoding JSON may raise: content that is no JSON, text that is no UTF-8, nesting without end.
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 LONGEST_REASON = 300  # characters of a server's words in a line of ours
 # 4xx that do not promise that nothing happened.
 INDEFINITE = frozenset({408, 499})
@@ -118,7 +120,7 @@ def check(status: int, headers: Mapping[str, str], body: bytes, *, what: str, ch
     if status == 429:
         raise RateLimited(f"{what}: too many requests", _seconds(headers.get("retry-after")))
     if 400 <= status < 500 and status not in INDEFINITE:
-        raise Refused(status, code, text)
+        raise Refused(status, code, text, _related_orders(body))
     raise _broken(changes, f"{what}: HTTP {status}, {text}")
 
 
@@ -159,6 +161,19 @@ def _error_body(body: bytes) -> tuple[int, str]:
     message = error.get("message") or error.get("error")
     words = " ".join(message.split())[:LONGEST_REASON] if isinstance(message, str) else ""  # one line, whatever comes
     return code if isinstance(code, int) else 0, words
+
+
+def _related_orders(body: bytes) -> tuple[str, ...]:
+    """The ids of orders that a refusal names as its ground: they hold the shares, or would trade with the new one."""
+    try:
+        error = msgspec.json.decode(body)
+    except UNDECODABLE:
+        return ()
+    if not isinstance(error, dict):
+        return ()
+    related = error.get("related_orders")
+    ids = [*(related if isinstance(related, list) else ()), error.get("existing_order_id")]
+    return tuple(order_id for order_id in ids if isinstance(order_id, str) and _ORDER_ID.fullmatch(order_id))
 
 
 def _seconds(retry_after: str | None) -> float | None:

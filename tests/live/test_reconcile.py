@@ -152,6 +152,34 @@ def test_a_listed_sell_that_was_cancelled_before_stands_for_no_shares() -> None:
     run(story())
 
 
+@pytest.mark.parametrize("length", [20, 4])
+def test_an_order_that_only_a_refusal_names_is_found(length: int) -> None:
+    """No listing shows the sell that holds the shares; near the close it makes way for a market exit."""
+
+    async def story() -> None:
+        script, hidden = Script(), []
+
+        def prepare(engine: Engine) -> None:
+            holds(5)(engine)  # type: ignore[operator]
+            hidden.append(engine.submit(by_hand("sell", 5, "105")).id)
+            engine.advance(engine.now + 10**8)
+
+        script.on(ORDERS, says([]), times=999)
+        async with trading(QUIET, script, Idle, before=prepare, length=length) as bot:
+            await bot.until(60)
+            sells = script.orders("sell")
+            assert len(sells) == (1 if length == 20 else 2)  # the first was refused
+            order = bot.algo().order
+            if length == 20:
+                assert order is not None and order.id == hidden[0]
+                assert bot.algo().state is SELL_SUBMITTED
+            else:
+                assert [request.what for request in script.sent("DELETE")] == [f"DELETE /v2/orders/{hidden[0]}"]
+                assert sells[-1].body["type"] == "market"
+
+    run(story())
+
+
 def test_updates_that_arrive_during_the_first_listings_count() -> None:
     """A fill by hand while the positions are listed: the listing does not show it yet."""
 
