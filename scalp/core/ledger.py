@@ -292,6 +292,11 @@ class Ledger:
             self.position -= gone
             self.entry_price = self.entry_price if self.position else None
 
+    def confirm(self, entry_price: Decimal) -> None:
+        """A listing shows the very position: shares that only their sell stood for are held, and cost this."""
+        if self.implied and _is_price(entry_price):
+            self.implied, self.entry_price = ZERO, entry_price
+
     @property
     def refutable(self) -> Decimal:
         """Shares that a listing without them may take away: a listing alone, and nobody else, has told of them."""

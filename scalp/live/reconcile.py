@@ -484,6 +484,7 @@ class Reconciler:
             self._doubt(symbol, "the listed position differs")
             return False
         if verdict is Verdict.AGREES:
+            ledger.confirm(position.avg_entry_price)
             self._fleet.algos[symbol].exits.on_listed_whole(self._clock.now())
         elif verdict is Verdict.EXPLAINED:
             self._fleet.on_position(position, as_of)
