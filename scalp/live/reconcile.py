@@ -47,12 +47,16 @@ EXECUTIONS_PATIENCE = 1.0  # seconds the first sells wait for those
 
 
 class Listings(NamedTuple):
-    """Open orders and positions by watched symbol, as of when these are, and whose rows are unreadable."""
+    """Open orders and positions by watched symbol, as of when these are, and whose rows are unreadable.
+
+    `heard` is the number of updates that had come before they were asked for: at the start these are kept.
+    """
 
     orders: Mapping[str, Sequence[OrderReport]]
     positions: Mapping[str, PositionReport]
     as_of: int
     unreadable: frozenset[str]
+    heard: int = 0
 
     def position(self, symbol: str) -> PositionReport:
         return self.positions.get(symbol) or PositionReport(symbol, ZERO, ZERO)
@@ -158,7 +162,7 @@ class Reconciler:
             return is_settled
 
     async def _list(self) -> Listings:
-        symbols = list(self._fleet.algos)
+        symbols, heard = list(self._fleet.algos), self._fleet.early_count
         if self._is_started:
             await self._broker.room()  # the first ones are what every exit waits for
         orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
@@ -170,7 +174,7 @@ class Reconciler:
         as_of = max(asked_at, self._clock.now() - LATEST)
         positions = {p.symbol: p for p in held.rows if p.symbol in self._fleet.algos}
         self._unreadable = (listed.unreadable | held.unreadable) & self._fleet.algos.keys()
-        return Listings(orders, positions, as_of, self._unreadable)
+        return Listings(orders, positions, as_of, self._unreadable, heard)
 
     async def _list_in_peace(self) -> Listings:
         """Listings during which the stream told of nothing, if that can be had in a few tries."""
@@ -201,8 +205,9 @@ class Reconciler:
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
         later: defaultdict[str, list[OrderReport]] = defaultdict(list)
         early = self._fleet.take_early()
-        for report in early:
-            if report.at is None or report.at <= listed.as_of:
+        for number, report in enumerate(early):
+            # What came before they were asked for is no news to them, whatever the clocks say.
+            if number < listed.heard or report.at is None or report.at <= listed.as_of:
                 past[report.symbol].append(report)
             else:
                 later[report.symbol].append(report)

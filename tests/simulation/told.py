@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 IN_FORCE = 0.001  # seconds for which a former last trade may still price an order: what is told in one instant
+AT_ONCE = MINUTE // 60_000  # ns
 PRINTS = 60  # of each symbol, remembered by id
 
 
@@ -43,8 +44,11 @@ class LastTrade:
                 del self._prints[next(iter(self._prints))]
         elif self._close is None or made_at >= self._close[0]:
             self._close = (made_at, value)
-        if made_at >= self.at:
+        if made_at >= self.at + AT_ONCE:
             self._set(now, made_at, frozenset({value}), key)
+        elif made_at > self.at - AT_ONCE:
+            # By the reader's clock both may be of the moment in which they came: the one that came last counts.
+            self._set(now, max(made_at, self.at), self.prices | {value}, key if made_at >= self.at else self._id)
 
     def correct(self, now: float, key: Any, price: float | None, new_key: Any = None) -> None:
         """The print `key` was another one, or none: then the print before it counts, or the last close."""
