@@ -239,7 +239,7 @@ class Ledger:
         `executions` are the ids of those known to be in it.
         """
         self.position = self.adopted = qty
-        self.entry_price = entry_price if qty else None
+        self.entry_price = entry_price if qty and _is_price(entry_price) else None
         self.claimed = self.unoffered = self.overlap = self.implied = self._unexplained = ZERO
         self.unproven, self.is_denied = max(qty, ZERO), False
         self.positions_before.clear()
@@ -293,8 +293,8 @@ class Ledger:
             self.entry_price = self.entry_price if self.position else None
 
     def confirm(self, entry_price: Decimal) -> None:
-        """A listing shows the very position: shares that only their sell stood for are held, and cost this."""
-        if self.implied and _is_price(entry_price):
+        """A listing shows the very position: what it cost is learned from there if nobody has told of it."""
+        if self.position and (self.implied or self.entry_price is None) and _is_price(entry_price):
             self.implied, self.entry_price = ZERO, entry_price
 
     @property
