@@ -31,7 +31,7 @@ from scalp.core.clock import Session
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
 from scalp.core.last_trade import Prints
-from scalp.core.ledger import LOST, REFUSED, Change, Ledger, Order
+from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Change, Ledger, Order
 from scalp.core.lines import Lines, Log
 from scalp.core.messages import (
     MINUTE,
@@ -228,6 +228,9 @@ class ScalpAlgo:
         actions = self._decide(at, f"{order.side} {order.status}", may_sell)
         if not order.is_priced and change.new_qty and order.id:
             actions = [*actions, AskOrder(self.symbol, order.id)]
+        is_old = at - order.submitted_at >= BUY_LIFETIME and not order.has_ended
+        if change.is_new and change.new_qty and order.side == "buy" and order is self.order and is_old:
+            actions = [*actions, cancel(order, at)]  # found too late for its signal
         is_stray = was_given_up and order.side == "buy" and order is not self.order and not order.has_ended
         if is_stray and self.ledger.position >= 0 and at > order.cancel_sent_at:
             # It arrived after all, and nobody waits for it any more: one order at work, never two.
@@ -346,7 +349,8 @@ class ScalpAlgo:
         before = self.ledger.position
         self.ledger.adopt_position(position.qty, position.avg_entry_price, as_of, ids)
         for report in executions[held_already:]:
-            self._tell(self.ledger.merge(msgspec.structs.replace(report, at=max(report.at or 0, as_of + 1))), report)
+            at_last = max(report.at or 0, as_of + ANSWERED_WITHIN)
+            self._tell(self.ledger.merge(msgspec.structs.replace(report, at=at_last)), report)
         self.ledger.positions_before.clear()  # which of them were held is a guess
         later = itertools.accumulate(map(executed, executions[held_already:]))
         self.ledger.alternatives.update(-shares for shares in later)

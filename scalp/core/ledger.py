@@ -22,6 +22,7 @@ from msgspec import Struct
 from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, SubmitOrder
 
 ZERO = Decimal(0)
+ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
 IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it
 
@@ -213,7 +214,7 @@ class Ledger:
         is_news = bool(new_qty)
         new_qty -= self._explains_claim(order, report, new_qty)
         profit = self._book(order, new_qty, price) if new_qty else ZERO
-        if new_qty and report.at is not None and report.at < self.adopted_at:
+        if new_qty and report.at is not None and report.at < self.adopted_at + ANSWERED_WITHIN:
             self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
         moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)

@@ -723,3 +723,18 @@ def test_a_market_exit_of_an_earlier_run_that_does_not_fill_gives_way_to_an_offe
     assert [desk.at("10:00:10").checkup(), desk.at("10:00:40").checkup()] == steps
     if steps[1]:
         assert desk.tells("out", "canceled") == ["sell 7 @ 100.50 #1"]
+
+
+def test_an_old_buy_that_is_found_with_shares_is_cancelled_at_once() -> None:
+    desk = Desk(starts="10:00:00")
+    desk.by_hand("mine", "buy", 30, "102.00", at="09:57:59")
+    assert desk.tells("mine", "partial_fill", 7) == ["cancel #mine"]
+    assert desk.tells("mine", "canceled") == ["sell 7 @ 102.00 #1"]
+
+
+def test_a_market_sell_of_somebody_elses_that_is_cancelled_is_no_refusal() -> None:
+    desk = in_to_sell()
+    desk.by_hand("mine", "sell", 19, None)
+    desk.tells("mine", "new")
+    assert desk.tells("mine", "canceled") == []
+    assert desk.later(1).bar(99.0) == ["sell 19 @ 101.00 #3"]

@@ -186,6 +186,12 @@ class Invariants:
         return self._world.until_close <= moved or not self._knows_close
 
     @property
+    def _seems_closed(self) -> bool:
+        """Whether the clock says closed, and no market data speak against it."""
+        struck = self._world.plan.struck
+        return bool(struck["clock says closed"]) and any(struck[kind] for kind in SILENT_DATA)
+
+    @property
     def _knows_close(self) -> bool:
         """Whether the clock has told of the close as it is now, and nothing hindered that the calendar be asked."""
         world, told = self._world, self._world.told
@@ -215,7 +221,7 @@ class Invariants:
                 is_in_the_way = True
         if offered != held:
             self._differed_at[symbol] = now
-        is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close)
+        is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close) or self._seems_closed
         is_kept = world.stopped_at is not None and world.on_exit == "keep" and any(o.side == "buy" for o in orders)
         is_covered = (offered >= int(held) and not is_in_the_way) or self._is_deceived(symbol)
         if is_covered or world.bot is None or is_over or is_kept:
