@@ -281,6 +281,8 @@ class Ledger:
 
     def _prove_claims(self, order: Order) -> None:
         """The broker takes no sell of ours that closes more than is held: what it has on offer is no mere claim."""
+        if order.is_late and order.submitted_at < self.adopted_at:
+            return  # what was listed of it may be older than the position
         if order.side == "sell" and order.is_bots and order.id and order.remaining and not order.has_ended:
             beyond = max(self.position - order.remaining, ZERO)
             self.claimed, self.unproven, self.is_denied = min(self.claimed, beyond), min(self.unproven, beyond), False

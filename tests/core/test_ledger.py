@@ -401,6 +401,17 @@ def test_a_sell_proves_a_claim_only_while_it_works() -> None:
         assert ledger.refutable == claimed
 
 
+def test_a_sell_older_than_the_adopted_position_proves_none_of_it() -> None:
+    """It is heard of later, as working: that may be what it did before, and then it had sold these very shares."""
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(5), Decimal(100), clock("10:00"))
+    sell = BrokerOrder("s1", "sell", Decimal(5), Decimal(101), "scalp-AAPL-Q-1", submitted_at=clock("09:59"))
+    ledger.merge(sell.report("new"))
+    ledger.merge(sell.report("fill", 5, at=clock("09:59:50")))
+    ledger.is_denied = True
+    assert (ledger.position, ledger.refutable) == (5, 5)
+
+
 def test_an_execution_named_by_the_adoption_never_counts_again() -> None:
     for named, position in ((("b1/1",), 10), ((), 20)):
         ledger = Ledger(AAPL)
