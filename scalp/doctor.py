@@ -24,12 +24,12 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
 from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
 from scalp.core.clock import new_york
+from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
 from scalp.core.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.net.stream import ReconnectingStream, in_words

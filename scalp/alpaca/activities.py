@@ -13,9 +13,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from scalp.alpaca.decode import amount_or_none, decimal_or_none, format_time_ns, text_of, time_or_none
+from scalp.alpaca.decode import format_time_ns, text_of, time_or_none
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.clock import NEW_YORK, nanoseconds
+from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.errors import Refused, Unreachable
 from scalp.core.messages import SECOND, OrderReport
 from scalp.core.trades import Fill

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
 
-# Beyond these a number is no price and no quantity, and reckoning with it exactly could take for ever.
-HIGHEST, MOST_DIGITS, MOST_EXPONENT = Decimal(10) ** 12, 40, 20
-PLAIN_LENGTH = 12
-LONGEST_NUMBER = 64  # characters, signs, points and zeros included
+# 1900 and 2200: a year that no calendar has would be told nowhere.
+EARLIEST, LATEST = -2_208_988_800 * SECOND, 7_258_118_400 * SECOND
+LONGEST_TEXT = 200  # characters: longer ones are no id and no symbol
+LONGEST_WORD = 40  # of a side, a kind, a status
 
 
 def parse_time_ns(text: str) -> int:
@@ -33,7 +34,10 @@ def parse_time_ns(text: str) -> int:
         if fraction[0] != ".":
             raise ValueError("not a time in RFC 3339")
         ns = int(fraction[1:10].ljust(9, "0"))
-    return _minute_ns(text[:16]) + int(seconds[1:]) * SECOND + ns - offset
+    at = _minute_ns(text[:16]) + int(seconds[1:]) * SECOND + ns - offset
+    if not EARLIEST <= at < LATEST:
+        raise ValueError("not a time of this market")
+    return at
 
 
 @lru_cache(maxsize=4096)
@@ -57,38 +61,6 @@ def format_time_ns(at: int) -> str:
     return f"{text}.{ns:09d}Z" if ns else f"{text}Z"
 
 
-def decimal_or_none(value: object) -> Decimal | None:
-    """A number that may come as text or as a JSON number; None if it is absent, empty, absurd or no number at all."""
-    if value is None:
-        return None
-    if type(value) is str and len(value) <= PLAIN_LENGTH and value.replace(".", "", 1).isdecimal() and value.isascii():
-        return Decimal(value)  # what almost every number looks like
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    if isinstance(value, int) and abs(value) >= 10**12:
-        return None
-    text = value.strip() if isinstance(value, str) else repr(value)
-    if len(text) > LONGEST_NUMBER or not text.isascii() or "_" in text:
-        return None
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    _, digits, exponent = number.as_tuple()
-    # Looked at before anything is reckoned with it: the size of an absurd one overflows.
-    if not isinstance(exponent, int) or abs(exponent) > MOST_EXPONENT or len(digits) > MOST_DIGITS:
-        return None
-    return number if abs(number) < HIGHEST else None
-
-
-def amount_or_none(value: object) -> Decimal | None:
-    """The same for what is never negative: an order's quantities and prices."""
-    if value is None:
-        return None
-    number = decimal_or_none(value)
-    return None if number is None or number < 0 else number
-
-
 def time_or_none(value: object) -> int | None:
     """RFC 3339 text as ns, or None if it is absent or no time."""
     try:
@@ -98,8 +70,13 @@ def time_or_none(value: object) -> int | None:
 
 
 def text_of(value: object) -> str:
-    """Text, and "" for everything that is none."""
-    return value if isinstance(value, str) else ""
+    """Text, and "" for everything that is none, or longer than anything of its kind."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_TEXT else ""
+
+
+def word_of(value: object) -> str:
+    """The same for one of a few words."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_WORD else ""
 
 
 class OrderFields(Struct, gc=False):
@@ -147,7 +124,7 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
     if update is None:
         event, execution_id, price, quantity, at = "", None, None, None, time_or_none(order.filled_at)
     else:
-        event = text_of(update.event)
+        event = word_of(update.event)
         execution_id = text_of(update.execution_id) or None
         price = amount_or_none(update.price)
         quantity = amount_or_none(update.qty)
@@ -157,9 +134,9 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         symbol=text_of(order.symbol),
         id=text_of(order.id),
         client_order_id=text_of(order.client_order_id),
-        side=text_of(order.side),
-        type=text_of(order.type) or text_of(order.order_type),
-        status=text_of(order.status),
+        side=word_of(order.side),
+        type=word_of(order.type) or word_of(order.order_type),
+        status=word_of(order.status),
         qty=amount_or_none(order.qty),
         filled_qty=amount_or_none(order.filled_qty),
         filled_avg_price=amount_or_none(order.filled_avg_price),
@@ -167,7 +144,7 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         submitted_at=time_or_none(order.submitted_at),
         replaced_by=text_of(order.replaced_by) or None,
         replaces=text_of(order.replaces) or None,
-        time_in_force=text_of(order.time_in_force),
+        time_in_force=word_of(order.time_in_force),
         event=event,
         execution_id=execution_id,
         price=price,

@@ -22,7 +22,6 @@ import alpaca_trade_api
 import msgspec
 
 from scalp.alpaca.decode import (
-    decimal_or_none,
     format_time_ns,
     order_report,
     parse_time_ns,
@@ -31,6 +30,7 @@ from scalp.alpaca.decode import (
     time_or_none,
 )
 from scalp.cli.settings import Endpoints
+from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
 from scalp.core.prices import HIGHEST_PRICE

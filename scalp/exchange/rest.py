@@ -6,26 +6,28 @@ clock: exchange time is the engine's.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from scalp.core.decimals import decimal_or_none
 from scalp.core.messages import MINUTE
 from scalp.exchange import rules, wire
 from scalp.exchange.calendar import LAST_DAY
 from scalp.exchange.orders import Order, OrderRequest, Refusal
 from scalp.exchange.rest_data import DataApi
 from scalp.exchange.simulation import Simulation, new_york
+from scalp.net.printable import LONGEST_REASON, printable
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _TOO_MUCH = Decimal(10) ** 9
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _CHANGEABLE = ("qty", "limit_price", "stop_price", "time_in_force", "client_order_id")
 _DATA = re.compile(r"/v2/stocks/")
 _POLYGON = re.compile(r"/v2/(aggs|last)/")
@@ -147,14 +149,17 @@ class Rest:
             answer = self._too_many(kind)
         else:
             try:
+                _check_text(path, query)
                 answer = self._answer(kind, method, path, query, body)
             except Refusal as refusal:
-                answer = reply({"code": refusal.code, "message": refusal.message} | refusal.extra, refusal.status)
+                words = printable(refusal.message, LONGEST_REASON)  # with words of the request among them
+                answer = reply({"code": refusal.code, "message": words} | refusal.extra, refusal.status)
             except wire.BadTime as bad:
+                words = printable(str(bad), LONGEST_REASON)
                 if kind == "polygon":
-                    answer = reply({"status": "ERROR", "request_id": self._request_id(), "error": str(bad)}, 400)
+                    answer = reply({"status": "ERROR", "request_id": self._request_id(), "error": words}, 400)
                 else:
-                    answer = reply({"code": 40010001, "message": str(bad)}, 400 if kind == "data" else 422)
+                    answer = reply({"code": 40010001, "message": words}, 400 if kind == "data" else 422)
         return Response(answer.status, answer.headers | more, answer.body)
 
     def _answer(self, kind: str, method: str, path: str, query: Mapping[str, str], body: bytes) -> Response:
@@ -429,10 +434,18 @@ def reply(value: Any, status: int = 200) -> Response:
     return Response(status, {"Content-Type": "application/json; charset=UTF-8"}, msgspec.json.encode(value))
 
 
+def _check_text(path: str, query: Mapping[str, str]) -> None:
+    """Half a character can't be answered for, nor found anywhere."""
+    try:
+        "".join((path, *query, *query.values())).encode()
+    except UnicodeEncodeError:
+        raise Refusal(400, 40010000, "the address is no text") from None
+
+
 def _fields(body: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(body, parse_float=Decimal)
-    except (ValueError, RecursionError):
+        fields = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         raise Refusal(400, 40010000, "request body format is invalid") from None
     if not isinstance(fields, dict):
         raise Refusal(400, 40010000, "request body format is invalid")
@@ -448,12 +461,9 @@ def _decimal(fields: Mapping[str, Any], name: str) -> Decimal | None:
     value = fields.get(name)
     if value is None or value == "":
         return None
-    try:
-        number = Decimal(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else None
-    except InvalidOperation:
-        number = None
-    if number is None or not number.is_finite():
-        raise rules.parameter(f"{name} is not a number")
+    number = decimal_or_none(value)
+    if number is None:
+        raise rules.parameter(f"{name} is not a number, or no possible one")
     if abs(number) >= _TOO_MUCH:
         raise rules.parameter(f"{name} is out of range")
     return number

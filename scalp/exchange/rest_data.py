@@ -49,7 +49,7 @@ class DataApi:
             case ["stocks", symbol, ("trades" | "quotes" | "bars") as what, "latest"]:
                 value = self._latest(what, symbol)
                 if value is None:
-                    return 404, {"code": 40410000, "message": f"no {what[:-1]} found for {symbol}"}
+                    raise Refusal(404, 40410000, f"no {what[:-1]} found for {symbol}")
                 return 200, {"symbol": symbol, what[:-1]: value}
             case ["stocks", "snapshots"]:
                 return 200, {symbol: self._snapshot(symbol) for symbol in _symbols(query)}

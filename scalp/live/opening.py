@@ -12,10 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from scalp.alpaca.decode import decimal_or_none
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock
 from scalp.cli.settings import Settings
 from scalp.core.clock import MarketClock, new_york
+from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.messages import SECOND

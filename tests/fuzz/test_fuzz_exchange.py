@@ -17,7 +17,7 @@ from scalp.exchange.replay import load
 from scalp.exchange.rest import Access, Rest
 from scalp.exchange.simulation import Simulation
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession
-from tests.fuzz.strategies import ODD_TEXTS, bodies, briefly, fuzz, scalars
+from tests.fuzz.strategies import ODD_TEXTS, bodies, briefly, fuzz, scalars, written
 from tests.trading import AT_100, OPEN, minutes
 
 KEYS = {"APCA-API-KEY-ID": "K", "APCA-API-SECRET-KEY": "S", "Authorization": "Bearer P"}
@@ -136,6 +136,45 @@ def test_any_order(data: st.DataObject) -> None:
     sim.advance(OPEN + 3 * MINUTE)
     assert_sound(sim)
     assert rest.handle("GET", "/v2/orders", {"status": "all"}, KEYS).status == 200
+
+
+ABSURD = (*TEXTS, "1e1000000", "1e-1000000", "-1e1000000", "0e1000000", "1E+999999999999999999", "9" * 5000, "\ud800",
+          "x\udfffy", "\x1b[2J\r\n", "A" * 500_000)  # fmt: skip
+RAW = (b"1e1000000", b"1e-1000000", b"-1e1000000", b"9" * 5000, b'"\\ud800"', b'"\xed\xa0\x80"', b"NaN", b"Infinity",
+       b"1e999", b"1e99999999999999999999", b"[" * 10_000, b'{"a":' * 1000)  # fmt: skip
+
+
+def test_one_absurd_value_anywhere_in_an_order() -> None:
+    """Text or number, sent or changed: refused in a few words, and the account stays sound."""
+    sim = simulation()
+    rest = unlimited(sim)
+    taken = rest.handle("POST", "/v2/orders", {}, KEYS, written(ORDER | {"limit_price": "90"}))
+    working = msgspec.json.decode(taken.body)
+    names = (*ORDER, "stop_price", "notional", "position_intent", "take_profit", "trail_price", "trail")
+    for number, name in enumerate(names):
+        for place, value in enumerate((*map(written, ABSURD), *RAW)):
+            fields = ORDER | {"client_order_id": f"{number}-{place}"}
+            fields.pop(name, None)
+            body = written(fields)[:-1] + b', "' + name.encode() + b'": ' + value + b"}"
+            for method, path in (("POST", "/v2/orders"), ("PATCH", f"/v2/orders/{working['id']}")):
+                answer = rest.handle(method, path, {}, KEYS, body)
+                assert answer.status in (200, 400, 403, 404, 422), (name, value[:50])
+                assert len(answer.body) < 5_000
+                msgspec.json.decode(answer.body)
+    assert_sound(sim)
+
+
+def test_one_absurd_value_anywhere_in_a_question() -> None:
+    sim = simulation()
+    rest = unlimited(sim)
+    for pattern, names in PATHS.items():
+        for text in ABSURD:
+            queries = [{}, *({name: text} for name in names)]
+            for method in ("GET", "DELETE"):
+                for query in queries:
+                    answer = rest.handle(method, pattern.format(text, text), {"symbols": "TSLA"} | query, KEYS)
+                    assert 200 <= answer.status < 500, (pattern, query)
+                    assert answer.status == 200 or len(answer.body) < 5_000, (pattern, list(query))
 
 
 @briefly
