@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from scalp.cli.limit_options import add_arguments, read_limits
 from scalp.cli.paths import default_path
 from scalp.core.errors import UserError
 from scalp.core.limits import Limits
+from scalp.net.printable import Mask
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -33,6 +35,7 @@ ADDRESS = re.compile(r"[\w+.-]+:/\S+")
 LONG_PART = 12  # characters: as long a part of the address of a service may be a token
 KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
 
+HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
 
 
@@ -54,6 +57,11 @@ class Endpoints:
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in any output."""
         return tuple(secret for secret in (self.key_id, self.secret_key, self.polygon_key) if secret)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Hides the keys in what is shown and written."""
+        return Mask(self.secrets)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ class Settings:
         """What must not appear in any output."""
         keys = self.endpoints.secrets if self.endpoints is not None else ()
         return (*keys, *(secret for url in self.notify for secret in _secrets_of(url)))
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Hides them in what is shown and written."""
+        return Mask(self.secrets)
 
 
 class LineParser(argparse.ArgumentParser):
@@ -270,7 +283,7 @@ def read_endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | Non
         polygon_stream_url=_checked("POLYGON_WS_URL", env.get("POLYGON_WS_URL", POLYGON_STREAM_URL), "ws"),
         polygon_key=polygon_key,
     )
-    host = (urlsplit(endpoints.trading_url).hostname or "").rstrip(".")  # a dot at the end names the same host
+    host = (urlsplit(endpoints.trading_url).hostname or "").removesuffix(".")  # which would name the same host
     if host == urlsplit(LIVE_URL).hostname and not is_live:
         raise UserError("APCA_API_BASE_URL is the live account's: add --live to trade real money, or use " + PAPER_URL)
     if host == urlsplit(PAPER_URL).hostname and is_live:
@@ -279,20 +292,37 @@ def read_endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | Non
 
 
 def _checked(name: str, url: str, scheme: str) -> str:
-    """`url` without a trailing slash; plain text only to this machine. http(s) is taken for ws(s), as the SDK does."""
+    """`url` without a trailing slash, its host as the network writes it; plain text only to this machine.
+
+    http(s) is taken for ws(s), as the SDK does.
+    """
     url = url.rstrip("/")
     if scheme == "ws" and url.startswith("http"):
         url = "ws" + url.removeprefix("http")
+    host = None
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        port = parts.port
+        if url.isprintable() and not set(url) & set(" \\?#@"):
+            host = _host(parts.hostname or "")
     except ValueError:
         host = None
-    if not host or parts.scheme not in (scheme, scheme + "s") or parts.username:
+    if not host or parts.scheme not in (scheme, scheme + "s"):
         raise UserError(f"{name} must be an address like {scheme}s://host or {scheme}s://host:port")
     if parts.scheme == scheme and not is_loopback(host):
         raise UserError(f"{name}: plain {scheme} to {host} would send the keys in clear: use {scheme}s://")
-    return url
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{'' if port is None else f':{port}'}{parts.path}"
+
+
+def _host(name: str) -> str:
+    """The host that is connected to, in ASCII: other dots and wide letters may name the same. Raises ValueError."""
+    if ":" in name:
+        return str(ipaddress.IPv6Address(name))
+    host = name.encode("idna").decode("ascii").lower()
+    if not HOST.fullmatch(host):
+        raise ValueError("no name of a host")
+    return host
 
 
 def is_loopback(host: str) -> bool:

@@ -130,6 +130,12 @@ def test_no_representation_shows_a_key() -> None:
         ("TSLA", {**KEYS, "APCA_API_BASE_URL": LIVE_URL}, "add --live"),
         ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://API.alpaca.markets.:443/v2"}, "add --live"),
         ("--live TSLA", {**KEYS, "APCA_API_BASE_URL": PAPER_URL}, "--live contradicts"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://api\u3002alpaca.markets"}, "add --live"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://api\uff0ealpaca\uff61markets\u3002/v2"}, "add --live"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://\uff41\uff50\uff49.alpaca.markets"}, "add --live"),
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://api.alpaca.mar\u212aets"}, "add --live"),  # the Kelvin sign
+        ("TSLA", {**KEYS, "APCA_API_BASE_URL": "https://\U0001d41a\U0001d429\U0001d422.alpaca.markets"}, "add --live"),
+        ("--live TSLA", {**KEYS, "APCA_API_BASE_URL": "https://paper-api\u3002alpaca.markets"}, "--live contradicts"),
         ("TSLA", {**KEYS, "APCA_API_BASE_URL": "http://example.com"}, "plain http to example.com"),
         ("TSLA", {**KEYS, "APCA_API_DATA_URL": "http://10.0.0.1"}, "plain http to 10.0.0.1"),
         ("TSLA", {**KEYS, "APCA_API_STREAM_URL": "ws://example.com"}, "plain ws to example.com"),
@@ -151,6 +157,48 @@ def test_each_mistake_is_one_clear_line_without_a_key(line: str, environ: dict[s
     assert "\n" not in text
     assert KEY not in text
     assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "api.alp\u00adaca.markets",  # a soft hyphen
+        "api.alp\u200baca.markets",
+        "api%2Ealpaca.markets",
+        "api.alpaca.markets\\@example.com",
+        "example.com@api.alpaca.markets",
+        "@api.alpaca.markets",
+        "api.alpaca.markets?x",
+        "api.alpaca.markets#x",
+        "api.alp\taca.markets",
+        "api.alpaca.mark\nets",
+        "api..alpaca.markets",
+        "api.alpaca.markets..",
+        "\u202eapi.alpaca.markets",
+        "\ud800.markets",
+        "[api.alpaca.markets]",
+        "x" * 64 + ".markets",
+        "exa mple.com",
+    ],
+)
+def test_an_address_whose_host_is_not_plain_is_refused(host: str) -> None:
+    for name, scheme in (("APCA_API_BASE_URL", "https"), ("APCA_API_STREAM_URL", "wss"), ("POLYGON_WS_URL", "wss")):
+        with pytest.raises(UserError, match=f"^{name} must be an address like"):
+            read("TSLA", **KEYS, **{name: f"{scheme}://{host}"})
+
+
+def test_what_was_checked_is_what_is_connected_to() -> None:
+    """Every library normalises hosts for itself: it gets one that leaves nothing to normalise."""
+    points = read("TSLA", **KEYS, APCA_API_BASE_URL="https://PAPER-api\u3002alpaca.markets:443/v2/",
+                  APCA_API_DATA_URL="https://b\u00fccher.example/\u00e4/v2",
+                  APCA_API_STREAM_URL="wss://[::1]:8080/v2/iex").endpoints  # fmt: skip
+    assert points is not None
+    assert points.trading_url == "https://paper-api.alpaca.markets:443"
+    assert points.data_url == "https://xn--bcher-kva.example/\u00e4"
+    assert points.data_stream_url == "wss://[::1]:8080/v2/iex"
+    points = read("TSLA", **KEYS, APCA_API_BASE_URL="http://\uff11\uff12\uff17.0.0.1:1").endpoints
+    assert points is not None
+    assert points.trading_url == "http://127.0.0.1:1"
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
