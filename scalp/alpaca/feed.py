@@ -17,7 +17,7 @@ from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
 from scalp.core.ports import MarketDataSink
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.net.marketdata import MarketDataStream
-from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
+from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, websocket_url
 from scalp.net.transport import UNDECODABLE, RateLimited
 from scalp.net.websocket import WebSocket
 
@@ -164,7 +164,7 @@ class AlpacaFeed(MarketDataStream):
         is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
     ) -> None:
         url = _stream_url(endpoints.data_stream_url, endpoints.feed)
-        super().__init__(f"alpaca {endpoints.feed}", url, symbols, sink, rng, expect_messages, is_final)
+        super().__init__(f"alpaca {endpoints.feed}", url, symbols, sink, rng, expect_messages, is_final, endpoints.mask)
         self._feed = endpoints.feed
         self._rest = rest
         self._granted: dict[str, frozenset[str]] = {}
@@ -193,7 +193,7 @@ class AlpacaFeed(MarketDataStream):
                 await socket.send(message)
             answer = await self._answer(socket)
             if isinstance(answer, _Error) and answer.code != ALREADY_AUTHENTICATED:
-                raise self._refusal(answer) or StreamTrouble(f"login: error {answer.code} {answer.msg}")
+                raise self._refusal(answer) or StreamTrouble(f"login: error {self._words_of(answer)}")
         for channel in CHANNELS:
             await self._subscribe_all(socket, channel)
 
@@ -205,7 +205,7 @@ class AlpacaFeed(MarketDataStream):
             refusal = await self._subscribe(socket, channel, chunk)
             if refusal is None:
                 continue
-            reason = f"{refusal.code} {one_line(refusal.msg)}"
+            reason = self._words_of(refusal)
             if refusal.code in HOPELESS:
                 raise StreamTrouble(f"{channel}: error {reason}")
             if channel == "bars":
@@ -242,6 +242,9 @@ class AlpacaFeed(MarketDataStream):
                 raise
             return None  # not granted, which is what counts; should it come later, it is taken then
         return answer if isinstance(answer, _Error) else None
+
+    def _words_of(self, error: _Error) -> str:
+        return f"{error.code} {self._mask.words(error.msg)}"
 
     def _refusal(self, error: _Error) -> LoginRefused | None:
         """What the user must hear of an error that he alone can mend, if it is one."""
@@ -286,9 +289,9 @@ class AlpacaFeed(MarketDataStream):
             if isinstance(message, _Subscription):
                 self._take_subscription(message)
             elif isinstance(message, _Error):
-                self._say_once("error %d %s", message.code, one_line(message.msg))
+                self._say_once("error %s", self._words_of(message))
                 if message.code in HOPELESS:
-                    trouble = StreamTrouble(f"error {message.code} {message.msg}")
+                    trouble = StreamTrouble(f"error {self._words_of(message)}")
             elif not isinstance(message, _Success):
                 data.append(message)
         self._hand_over(data)
@@ -322,7 +325,7 @@ class AlpacaFeed(MarketDataStream):
                 and message.S in self._watched
                 and (message.sc in HALT_CODES or message.sc in RESUME_CODES)
             ):
-                reason = one_line(message.rm or message.rc or "")
+                reason = self._mask.words(message.rm or message.rc or "")
                 self._tell_halt(Halt(message.S, parse_time_ns(message.t), message.sc in HALT_CODES, reason))
         except (ValueError, IndexError) as error:
             self._frame_trouble(error)

@@ -31,16 +31,31 @@ from scalp.alpaca.decode import (
 )
 from scalp.cli.settings import Endpoints
 from scalp.core.decimals import decimal_or_none
-from scalp.core.errors import OutcomeUnknown, Unreachable
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.net.lane import OrderLane
-from scalp.net.transport import Answer, HttpTransport, RateLimited, Transport, check, decode, exchange
+from scalp.net.printable import NO_MASK
+from scalp.net.transport import (
+    LISTING,
+    LONGEST,
+    SHORT,
+    Answer,
+    HttpTransport,
+    RateLimited,
+    Transport,
+    check,
+    decode,
+    exchange,
+)
 
 __all__ = ["AlpacaREST", "Asset", "Clock", "RateLimited"]
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGE = 500  # orders in one listing, Alpaca's maximum
+HIGHEST_LIMIT = 10**6  # requests a minute; beyond it a header holds something else
+LONGEST_PATH = 150  # characters in a line of ours
+LONGEST_NAME = 100  # characters of an asset's
 LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
 
 RateLimitObserver = Callable[[int, int, float], None]
@@ -109,6 +124,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         self._order_timeout = order_timeout
         self._sell_timeout = sell_timeout  # shorter: one that got lost may be sent again under its own id
         self._timeout = timeout
+        self._mask = endpoints.mask
         self._headers = {
             "APCA-API-KEY-ID": endpoints.key_id,
             "APCA-API-SECRET-KEY": endpoints.secret_key,
@@ -138,7 +154,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         api_version: str | None = None,
         within: float | None = None,
     ) -> Any:
-        what = f"{method} {path.partition('?')[0]}"
+        what = f"{method} {self._mask.words(path.partition('?')[0], LONGEST_PATH)}"
         body = await self._send(method, path, data, base_url, api_version, within)
         return decode(body, what=what, changes=_changes(method))
 
@@ -152,7 +168,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         within: float | None = None,
     ) -> bytes:
         changes = _changes(method)
-        what = f"{method} {path.partition('?')[0]}"
+        what = f"{method} {self._mask.words(path.partition('?')[0], LONGEST_PATH)}"
         in_query = method in ("GET", "DELETE")
         headers, status, body = await exchange(
             self._transport,
@@ -164,10 +180,11 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             within or (self._order_timeout if changes else self._timeout),
             what=what,
             changes=changes,
+            most=_most(method, path),
         )
         if base_url is None:
             self._observe(headers)
-        check(status, headers, body, what=what, changes=changes)
+        check(status, headers, body, what=what, changes=changes, mask=self._mask)
         return body
 
     def data_get(
@@ -189,7 +206,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             reset = float(headers["x-ratelimit-reset"])
         except (KeyError, ValueError):
             return
-        if not math.isfinite(reset):
+        if not math.isfinite(reset) or not 0 < limit < HIGHEST_LIMIT or abs(remaining) > limit:
             return
         self.on_rate_limit(limit, remaining, reset)
 
@@ -265,16 +282,16 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         within = self._patience(order)
         headers, status, body = await exchange(sent, "POST", "", {}, None, None, within, what=what, changes=True)
         self._observe(headers)
-        check(status, headers, body, what=what, changes=True)
+        check(status, headers, body, what=what, changes=True, mask=self._mask)
         return _submitted(decode(body, what=what, changes=True), order)
 
     async def cancel(self, order_id: str) -> None:
         """Ask for a cancel: the order is gone only when an update or a listing says so."""
-        await self.delete(f"/orders/{quote(order_id, safe='')}")
+        await self.delete(f"/orders/{_in_path(order_id)}")
 
     async def order(self, order_id: str) -> OrderReport:
         """Raises Refused with status 404 for an unknown order."""
-        return _order(_mapping(await self.get_order(quote(order_id, safe="")), "orders"))
+        return _order(_mapping(await self.get_order(_in_path(order_id)), "orders"))
 
     async def order_by_client_id(self, client_order_id: str) -> OrderReport:
         """Raises Refused with status 404 for an unknown order."""
@@ -336,9 +353,27 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         return Trade(symbol, at, float(price), float(size or 0))
 
 
+def _in_path(name: str) -> str:
+    """`name` as one step of a path. Raises Refused for dots, which would be steps to something else: to all orders."""
+    if not name.strip("."):
+        raise Refused(404, 0, "nothing has such a name")
+    return quote(name, safe="")
+
+
 def list_length(symbols: Sequence[str]) -> int:
     """Length in a URL of `symbols` joined by commas, which are written as %2C."""
     return sum(len(symbol) + 3 for symbol in symbols)
+
+
+def _most(method: str, path: str) -> int:
+    """How many bytes the answer may need."""
+    path = path.partition("?")[0]
+    if method != "GET":
+        return SHORT
+    if path == "/assets":
+        return LONGEST
+    is_listing = path in ("/orders", "/positions") or path.startswith(("/account/activities", "/stocks/"))
+    return LISTING if is_listing else SHORT
 
 
 def _changes(method: str) -> bool:
@@ -398,7 +433,7 @@ def _order(row: Mapping[str, Any]) -> OrderReport:
 def _asset(row: Mapping[str, Any]) -> Asset:
     return Asset(
         symbol=text_of(row.get("symbol")),
-        name=text_of(row.get("name")),
+        name=NO_MASK.words(row.get("name") or "", LONGEST_NAME),
         exchange=text_of(row.get("exchange")),
         active=row.get("status", "active") == "active",
         tradable=bool(row.get("tradable", True)),

@@ -16,6 +16,7 @@ from scalp.net.stream import Frame, LoginRefused, ReconnectingStream, StreamTrou
 from scalp.net.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for the answer to the login, and for that to `listen`
+LONGEST_FRAME = 2**20  # bytes: a frame is about one order
 
 
 class _Heading(msgspec.Struct):
@@ -39,7 +40,8 @@ class OrderUpdates(ReconnectingStream):
         rng: random.Random,
         is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
     ) -> None:
-        super().__init__("order updates", websocket_url(endpoints.trading_url) + "/stream", rng, is_final=is_final)
+        super().__init__("order updates", websocket_url(endpoints.trading_url) + "/stream", rng, is_final=is_final,
+                         mask=endpoints.mask, longest=LONGEST_FRAME)  # fmt: skip
         self._sink = sink
         self._login_message = msgspec.json.encode(
             {"action": "auth", "key": endpoints.key_id, "secret": endpoints.secret_key}
@@ -81,16 +83,19 @@ class OrderUpdates(ReconnectingStream):
             stream = msgspec.json.decode(frame, type=_Heading).stream
             if stream == "trade_updates":
                 raise
-            self._say_once("message of the stream %.40r ignored", stream)
+            self._ignore(stream)
             return False
         if message.stream != "trade_updates":
-            self._say_once("message of the stream %.40r ignored", message.stream)
+            self._ignore(message.stream)
             return False
         report = order_report(message.data.order, message.data)
         if not report.id:
             raise ValueError("an update of an order without an id")
         self._sink.on_order_update(report)
         return True
+
+    def _ignore(self, stream: str) -> None:
+        self._say_once("message of the stream '%s' ignored", self._mask.words(stream, 40))
 
     def _on_up(self) -> None:
         self._sink.on_updates_up()

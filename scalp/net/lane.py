@@ -22,6 +22,7 @@ log = logging.getLogger("scalp.lane")
 
 CONNECTIONS = 3
 OPEN_TIMEOUT = 10.0
+LONGEST_ANSWER = 2**18  # bytes, headers and all: it is about one order
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between attempts to open a connection
 
 
@@ -35,6 +36,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
+        self._room = 0  # bytes that the answer may still have
         self.idle_since = 0.0
         self._is_given_up = False
 
@@ -43,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
         self._answer = answer
         self._parser = httptools.HttpResponseParser(self)
-        self._headers, self._body = {}, []
+        self._headers, self._body, self._room = {}, [], LONGEST_ANSWER
         # Nobody waits for it any more, after a timeout: what still comes must not be taken for the next answer.
         answer.add_done_callback(self._on_done)
 
@@ -65,6 +67,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
             self.abort()  # nothing was asked
+            return
+        self._room -= len(data)
+        if self._room < 0:
+            self.abort()
             return
         try:
             self._parser.feed_data(data)

@@ -10,6 +10,7 @@ import msgspec
 
 from scalp.core.messages import Bar, Halt, Trade
 from scalp.core.ports import MarketDataSink
+from scalp.net.printable import NO_MASK, Mask
 from scalp.net.stream import Frame, LoginRefused, Patience, ReconnectingStream, never
 
 STALE_AFTER = 150.0  # seconds of an open session without any message, without bars or without trades
@@ -33,9 +34,10 @@ class MarketDataStream(ReconnectingStream):
         rng: random.Random,
         expect_messages: Callable[[], bool],
         is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
+        mask: Mask = NO_MASK,
     ) -> None:
         super().__init__(
-            name, url, rng, stale_after=STALE_AFTER, expect_messages=expect_messages, is_final=is_final
+            name, url, rng, stale_after=STALE_AFTER, expect_messages=expect_messages, is_final=is_final, mask=mask
         )
         self._symbols = list(symbols)
         self._watched = frozenset(symbols)

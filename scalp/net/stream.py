@@ -19,6 +19,7 @@ import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from scalp.core.errors import UserError
+from scalp.net.printable import NO_MASK, Mask
 from scalp.net.websocket import WebSocket, connect
 
 Frame = str | bytes
@@ -30,10 +31,11 @@ LOGIN_TIMEOUT = 60.0  # for the whole of login and subscription; single answers 
 CLOSE_TIMEOUT = 0.4  # a peer that does not answer our close is left after about four times this
 PING_INTERVAL, PING_TIMEOUT = 15.0, 20.0
 WATCH_EVERY = 5.0
-MAX_SIZE = 2**24  # bytes of one message
+LONGEST_FRAME = 2**22  # bytes: a minute of all bars, or the channels of all symbols, is a quarter of it
+MOST_BEHIND = 2**24  # bytes of frames that came and could not be looked at yet
 SLICE = 50  # data messages handled in one turn of the loop: an order update never waits for a whole market's bars
 SAID_AGAIN_AFTER = 60.0  # seconds until the same trouble is a warning again
-LONGEST_REASON = 300  # characters of a server's words in a line of ours
+LONGEST_TROUBLE = 80  # characters of what is said of a message that was not understood
 MOST_TOLD = 200  # different things that are said only once; what comes after them isn't said
 
 Message = TypeVar("Message")
@@ -43,7 +45,7 @@ class StreamTrouble(Exception):
     """This connection is of no use: try another. `wait` replaces the usual backoff, in seconds."""
 
     def __init__(self, why: str, wait: float | None = None) -> None:
-        super().__init__(one_line(why))
+        super().__init__(NO_MASK.words(why))
         self.wait = wait
 
 
@@ -127,7 +129,8 @@ class ReconnectingStream:
 
     `stale_after`: seconds without a data frame after which the connection is replaced, counted only while
     `expect_messages()` is true, and doubling while it stays quiet; None: silence is normal. `is_final` is asked about a
-    refused login while none has worked yet: whether it ends the run.
+    refused login while none has worked yet: whether it ends the run. `mask` hides the keys in what the server says;
+    a frame of more than `longest` bytes ends the connection.
     """
 
     def __init__(
@@ -139,8 +142,12 @@ class ReconnectingStream:
         stale_after: float | None = None,
         expect_messages: Callable[[], bool] = lambda: True,
         is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
+        mask: Mask = NO_MASK,
+        longest: int = LONGEST_FRAME,
     ) -> None:
         self.name = name
+        self._mask = mask
+        self._longest = longest
         self.log = logging.getLogger(f"scalp.{name.split()[-1]}")
         self._url = url
         self._rng = rng
@@ -160,6 +167,7 @@ class ReconnectingStream:
         self._waiting: deque[Any] = deque()  # data messages that wait for their slice
         self._is_slicing = False
         self._frames: deque[Frame] = deque()  # that came while others wait, not looked at yet
+        self._behind = 0  # their bytes
 
     # What a subclass says.
 
@@ -212,7 +220,7 @@ class ReconnectingStream:
 
     async def try_once(self, listen: float) -> None:
         """One connection: log in, listen for `listen` seconds, close it. Raises whatever ends it before."""
-        socket = await connect(self._url, open_timeout=OPEN_TIMEOUT, max_size=MAX_SIZE)
+        socket = await connect(self._url, open_timeout=OPEN_TIMEOUT, max_size=self._longest)
         try:
             await self._login(socket)
             socket.deliver(self.on_message)
@@ -254,7 +262,9 @@ class ReconnectingStream:
                 except Exception as error:
                     self._frame_trouble(error)
         elif self._frames:
-            self._handle(self._frames.popleft())
+            frame = self._frames.popleft()
+            self._behind -= len(frame)
+            self._handle(frame)
         self._is_slicing = bool(self._waiting or self._frames)
         if self._is_slicing:
             asyncio.get_running_loop().call_soon(self._turn)
@@ -273,7 +283,8 @@ class ReconnectingStream:
         kind = type(error).__name__
         level = logging.DEBUG if kind in self._told else logging.WARNING
         self._told.add(kind)
-        self.log.log(level, "%s: a message was not understood (%s: %s)", self.name, kind, one_line(str(error), 80))
+        self.log.log(level, "%s: a message was not understood (%s: %s)", self.name, kind,
+                     self._mask.words(error, LONGEST_TROUBLE))  # fmt: skip
 
     def _find_stale(self, passed: float) -> str:
         """Why the connection is not to be relied on after so many more seconds of a market that moves; "" if it is.
@@ -301,7 +312,7 @@ class ReconnectingStream:
     async def _one_connection(self) -> NoReturn:
         """One connection from the handshake to its end, which is always an exception."""
         loop = asyncio.get_running_loop()
-        socket = await connect(self._url, open_timeout=OPEN_TIMEOUT, max_size=MAX_SIZE)
+        socket = await connect(self._url, open_timeout=OPEN_TIMEOUT, max_size=self._longest)
         self._socket = socket
         self._trouble = None
         watchdog: asyncio.Task[None] | None = None
@@ -331,8 +342,13 @@ class ReconnectingStream:
 
     def on_message(self, frame: Frame) -> None:
         """In the callback of the frame's last byte: whatever comes of it happens at once, or after what came before."""
-        if self._is_slicing:
+        if self._is_slicing and self._trouble is None:
             self._frames.append(frame)
+            self._behind += len(frame)
+            if self._behind > MOST_BEHIND:
+                self._frames.clear()
+                self._behind = 0
+                self._give_up(StreamTrouble("more comes than can be looked at"))
         else:
             self._handle(frame)
         self.heard_at = asyncio.get_running_loop().time()  # last of all: no exit waits for it
@@ -343,8 +359,11 @@ class ReconnectingStream:
         try:
             self._take(frame)
         except StreamTrouble as trouble:
-            self._trouble = trouble
-            self.reconnect(str(trouble))
+            self._give_up(trouble)
+
+    def _give_up(self, trouble: StreamTrouble) -> None:
+        self._trouble = trouble
+        self.reconnect(str(trouble))
 
     def _take(self, frame: Frame) -> None:
         try:
@@ -375,11 +394,6 @@ class ReconnectingStream:
 def websocket_url(url: str) -> str:
     """http becomes ws and https wss, as the variables may hold either; no slash at the end."""
     return ("ws" + url[4:] if url.startswith("http") else url).rstrip("/")
-
-
-def one_line(text: str, longest: int = LONGEST_REASON) -> str:
-    """What a server says, fit for a line of ours: it may be of any length and shape."""
-    return " ".join(text[: 2 * longest].split())[:longest]
 
 
 def in_words(error: Exception) -> str:

@@ -7,13 +7,16 @@ of the HTTP library never leave this file: their text can hold the headers of th
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.net.printable import NO_MASK, Mask
 
 Answer = tuple[int, Mapping[str, str], bytes]  # HTTP status, headers, body
 # (method, url, headers, params, json, seconds of the loop to wait). Raises OSError (TimeoutError is one) when the
@@ -28,7 +31,12 @@ KEEP_ALIVE = 45.0
 # What decoding JSON may raise: content that is no JSON, text that is no UTF-8, nesting without end.
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
-LONGEST_REASON = 300  # characters of a server's words in a line of ours
+# Bytes that an answer may need, unpacked: about one thing; a page of a listing; all assets, or Polygon's longest page.
+SHORT, LISTING, LONGEST = 2**18, 2**22, 2**24
+LONGEST_ERROR = 2**16  # of what did not succeed
+GZIP = 16 + zlib.MAX_WBITS  # the format, as zlib names it
+HIGHEST_CODE = 10**12  # a code beyond is none
+LONGEST_TRACE = 64  # characters of the id that a server gave a request
 # 4xx that do not promise that nothing happened.
 INDEFINITE = frozenset({408, 499})
 
@@ -41,8 +49,15 @@ class RateLimited(Unreachable):
         self.retry_after = retry_after
 
 
+class TooLong(OSError):
+    """An answer has no end, or none in sight."""
+
+
 class HttpTransport:
-    """The default transport: one aiohttp session, no redirects, no cookies, nothing from the environment."""
+    """The default transport: one aiohttp session, no redirects, no cookies, nothing from the environment.
+
+    An answer longer than `most` bytes, unpacked, is TooLong; of one that did not succeed the beginning is enough.
+    """
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -55,12 +70,15 @@ class HttpTransport:
         params: Mapping[str, str] | None,
         json: Any,
         within: float,
+        most: int = LONGEST,
     ) -> Answer:
         if self._session is None:
             # Made here because a session belongs to the running loop.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "gzip"},
+                auto_decompress=False,  # it knows no end
             )
         try:
             async with self._session.request(
@@ -72,14 +90,35 @@ class HttpTransport:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=within),
             ) as response:
-                return response.status, response.headers, await response.read()
-        except aiohttp.ClientError as error:
+                has_failed = response.status >= 300
+                body = await _read(response, LONGEST_ERROR if has_failed else most, may_be_cut=has_failed)
+                return response.status, response.headers, body
+        except (aiohttp.ClientError, zlib.error) as error:
             raise ConnectionError(type(error).__name__) from None
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _read(response: aiohttp.ClientResponse, most: int, may_be_cut: bool) -> bytes:
+    """The body, unpacked. Raises TooLong for more than `most` bytes, unless its beginning will do."""
+    body = bytearray()
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    unpacker = zlib.decompressobj(GZIP) if encoding == "gzip" else None
+    if unpacker is None and encoding not in ("identity", ""):
+        raise ConnectionError("an encoding that nobody asked for")
+    async for part in response.content.iter_any():
+        body += part if unpacker is None else unpacker.decompress(part, most + 1 - len(body))
+        if len(body) > most:
+            response.close()
+            if may_be_cut:
+                return bytes(body[:most])
+            raise TooLong
+    if unpacker is not None and not unpacker.eof and body:
+        raise ConnectionError("cut off")
+    return bytes(body)
 
 
 async def exchange(
@@ -93,29 +132,37 @@ async def exchange(
     *,
     what: str,
     changes: bool,
+    most: int = LONGEST,
 ) -> tuple[Mapping[str, str], int, bytes]:
     """Send one request; returns (headers with lower-case names, status, body) of any answer.
 
-    `what` names the request in errors. Raises OutcomeUnknown if it broke off and `changes` something, else Unreachable.
+    `what` names the request in errors, `most` is how many bytes its answer may need. Raises OutcomeUnknown if it broke
+    off, or does not end, and `changes` something, else Unreachable.
     """
+    if isinstance(transport, HttpTransport):
+        transport = partial(transport, most=most)
     try:
         status, raw_headers, body = await transport(method, url, headers, _query(params), json, within)
     except TimeoutError:
         raise _broken(changes, f"{what}: no answer within {within:g} s") from None
+    except TooLong:
+        raise _broken(changes, f"{what}: the answer is longer than {most:,} bytes") from None
     except Exception as error:
         raise _broken(changes, f"{what}: {type(error).__name__}") from None
     return {name.lower(): value for name, value in raw_headers.items()}, status, body
 
 
-def check(status: int, headers: Mapping[str, str], body: bytes, *, what: str, changes: bool) -> None:
-    """Raise what an answer other than 2xx means. `headers` has lower-case names.
+def check(
+    status: int, headers: Mapping[str, str], body: bytes, *, what: str, changes: bool, mask: Mask = NO_MASK
+) -> None:
+    """Raise what an answer other than 2xx means. `headers` has lower-case names; `mask` hides the keys in its words.
 
     RateLimited for 429, Refused for a definite 4xx; OutcomeUnknown or Unreachable for all else.
     """
     if 200 <= status < 300:
         return
-    code, message = _error_body(body)
-    trace = headers.get("x-request-id")
+    code, message = _error_body(body, mask)
+    trace = mask.words(headers.get("x-request-id", ""), LONGEST_TRACE)
     text = f"{message or 'no reason given'}{f' (request {trace})' if trace else ''}"
     if status == 429:
         raise RateLimited(f"{what}: too many requests", _seconds(headers.get("retry-after")))
@@ -149,7 +196,7 @@ def _query(params: Mapping[str, Any] | None) -> dict[str, str] | None:
     }
 
 
-def _error_body(body: bytes) -> tuple[int, str]:
+def _error_body(body: bytes, mask: Mask) -> tuple[int, str]:
     """(code, message) of an error body; (0, "") if it is HTML or something else of a proxy's."""
     try:
         error = msgspec.json.decode(body)
@@ -159,8 +206,8 @@ def _error_body(body: bytes) -> tuple[int, str]:
         return 0, ""
     code = error.get("code")
     message = error.get("message") or error.get("error")
-    words = " ".join(message.split())[:LONGEST_REASON] if isinstance(message, str) else ""  # one line, whatever comes
-    return code if isinstance(code, int) else 0, words
+    words = mask.words(message) if isinstance(message, str) else ""
+    return code if isinstance(code, int) and abs(code) < HIGHEST_CODE else 0, words
 
 
 def _related_orders(body: bytes) -> tuple[str, ...]:

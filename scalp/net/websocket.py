@@ -21,6 +21,9 @@ from websockets.frames import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, Frame
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
+MOST_PARTS = 10_000  # frames of one message
+MOST_UNSENT = 2**20  # bytes: a server that asks and asks, and takes no answer, is left
+
 PLAIN_TEXT, PLAIN_FRAMES = 0x81, (0x81, 0x82)  # first bytes of messages in one frame: text, and text or binary
 
 # The library would log frames, the login among them, and handshake headers at DEBUG.
@@ -45,6 +48,8 @@ class WebSocket(asyncio.Protocol):
         self._deliver: Callable[[str | bytes], None] | None = None
         self._parts: list[bytes] = []  # of a message in several frames
         self._is_text = False
+        self._is_full = False  # more is waiting to be sent than should
+        self._unsent = 0  # bytes that were added since
         self._pong_at = 0.0
         self._keepalive: asyncio.Task[None] | None = None
 
@@ -161,6 +166,12 @@ class WebSocket(asyncio.Protocol):
         self._wire.receive_eof()
         self._flush()
 
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full, self._unsent = False, 0
+
     def connection_lost(self, error: Exception | None) -> None:
         if not self._opened.done():
             self._opened.set_exception(ConnectionError("closed during the handshake"))
@@ -181,7 +192,10 @@ class WebSocket(asyncio.Protocol):
                 self._on_message(frame.data)
                 return
         self._parts.append(frame.data)
-        if frame.fin:
+        if len(self._parts) > MOST_PARTS and self._transport is not None:
+            self._parts = []
+            self._transport.abort()
+        elif frame.fin:
             whole = b"".join(self._parts)
             self._parts = []
             self._on_message(whole)
@@ -201,6 +215,11 @@ class WebSocket(asyncio.Protocol):
         for data in self._wire.data_to_send():
             if data:
                 transport.write(data)
+                if self._is_full:
+                    self._unsent += len(data)
+                    if self._unsent > MOST_UNSENT:
+                        transport.abort()
+                        return
             elif transport.can_write_eof():
                 transport.write_eof()
 

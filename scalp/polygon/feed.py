@@ -16,17 +16,18 @@ from scalp.core.messages import MINUTE, Bar, Halt, Trade
 from scalp.core.ports import MarketDataSink
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.net.marketdata import MarketDataStream
-from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, one_line, websocket_url
+from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, websocket_url
 from scalp.net.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
 from scalp.net.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to the login
 CONFIRM_TIMEOUT = 5.0  # seconds without a further answer to a subscription: not every channel is confirmed
 REFUSED_TIMEOUT = 1.0  # the same once a channel was refused
-LONGEST_PAUSE = 60.0  # seconds, whatever Retry-After says
+LONGEST_PAUSE = 15.0  # seconds, whatever Retry-After says: a hole in the bars is left behind after a minute
 EVICTED_WAIT = 60.0  # seconds after "max_connections": two programs on one key would throw each other out for ever
 CHUNK = 400  # channels in one subscription message
 REST_TIMEOUT = 10.0
+LONGEST_PATH = 150  # characters in a line of ours
 PACE = 0.05  # seconds between two requests for history
 RETRIES = (2.0, 4.0, 8.0, 15.0)  # seconds before asking again
 MOST_NAMED = 20  # symbols in one line
@@ -93,9 +94,11 @@ class PolygonFeed(MarketDataStream):
         expect_messages: Callable[[], bool],
         transport: Transport | None = None,
         is_final: Callable[[LoginRefused], Awaitable[bool]] = never,
+        longest_pause: float = LONGEST_PAUSE,
     ) -> None:
         url = websocket_url(endpoints.polygon_stream_url)
-        super().__init__("polygon", url, symbols, sink, rng, expect_messages, is_final)
+        super().__init__("polygon", url, symbols, sink, rng, expect_messages, is_final, endpoints.mask)
+        self._longest_pause = longest_pause
         self._rest_url = endpoints.polygon_url.rstrip("/")
         self._own_transport = HttpTransport() if transport is None else None
         self._transport: Transport = transport or self._own_transport  # type: ignore[assignment]
@@ -189,7 +192,7 @@ class PolygonFeed(MarketDataStream):
             if self._asked_for_halts:
                 self._say_once("halts are not told (does the plan have them?); going on without")
         elif message.status == "error":
-            self._say_once("error: %s", one_line(message.message))
+            self._say_once("error: %s", self._mask.words(message.message))
 
     # Data.
 
@@ -276,18 +279,21 @@ class PolygonFeed(MarketDataStream):
             if not isinstance(further, str) or not further or further == before:
                 return bars  # a server that repeats itself has no more to tell
             before = further
-            # Only path and query are taken from it, so the key goes to no other host.
+            # Only path and query are taken from it, so the key goes to no other host: `@elsewhere/` is no path.
             try:
-                path, query = urlsplit(further).path, dict(parse_qsl(urlsplit(further).query))
+                parts = urlsplit(further)
+                if not parts.path.startswith("/"):
+                    raise ValueError
+                path, query = parts.path, dict(parse_qsl(parts.query))
             except ValueError:
-                raise Unreachable(f"GET {path}: the address of the next page is not understood") from None
+                raise Unreachable(f"no more bars of {symbol}: the address of the next page is not understood") from None
 
     async def _get_patiently(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         for pause in RETRIES:
             try:
                 return await self._get(path, query)
             except RateLimited as error:
-                await asyncio.sleep(min(LONGEST_PAUSE, error.retry_after or pause))
+                await asyncio.sleep(min(error.retry_after or pause, self._longest_pause))
             except Unreachable:
                 await asyncio.sleep(pause)
         return await self._get(path, query)
@@ -329,7 +335,7 @@ class PolygonFeed(MarketDataStream):
         await self._get(f"/v2/aggs/ticker/{symbol}/range/1/minute/0/0", {"limit": "1"})
 
     async def _get(self, path: str, query: dict[str, str] | None) -> dict[str, Any]:
-        what = f"GET {path}"
+        what = f"GET {self._mask.words(path, LONGEST_PATH)}"
         headers, status, body = await exchange(
             self._transport,
             "GET",
@@ -341,14 +347,14 @@ class PolygonFeed(MarketDataStream):
             what=what,
             changes=False,
         )
-        check(status, headers, body, what=what, changes=False)
+        check(status, headers, body, what=what, changes=False, mask=self._mask)
         answer = decode(body, what=what, changes=False)
         if not isinstance(answer, dict):
             raise Unreachable(f"{what}: the answer is not understood")
         # DELAYED is the success of a delayed plan.
         if answer.get("status") not in ("OK", "DELAYED"):
             reason = answer.get("error") or answer.get("message") or answer.get("status")
-            raise Refused(status, 0, one_line(str(reason)))
+            raise Refused(status, 0, self._mask.words(reason))
         return answer
 
 

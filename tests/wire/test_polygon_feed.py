@@ -1,5 +1,6 @@
 """Polygon's stream and REST: what is asked, what the sink gets, what is missing and said."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -376,6 +377,37 @@ def test_a_symbol_whose_history_fails_does_not_hold_up_the_others() -> None:
                 async for pair in feed.history(["BAD", "AAPL", "WORSE"], START, START + MINUTE):
                     got.append(pair)
             assert got == 2 * [("AAPL", [one("AAPL", 0)])]
+            await feed.close()
+
+    run(session())
+
+
+@pytest.mark.parametrize("address", ["@127.0.0.1:{port}/x", ".example.com/x", "v2/x", ":1/x", "http:v2/x", "?a=b"])
+def test_the_key_follows_no_address_of_a_page_to_another_host(address: str) -> None:
+    async def session() -> None:
+        async with http_fake() as elsewhere, http_fake() as fake:
+            feed = PolygonFeed(endpoints(fake.url, polygon_key=POLYGON_KEY), [], Told(), random.Random(1), lambda: True)
+            further = address.format(port=elsewhere.url.rpartition(":")[2])
+            fake.will_answer({"status": "OK", "results": [row(0)], "next_url": further})
+            with pytest.raises(Unreachable, match="the address of the next page is not understood"):
+                [pair async for pair in feed.history(["AAPL"], START, START + MINUTE)]
+            assert len(fake.asked) == 1
+            assert elsewhere.asked == []
+            await feed.close()
+
+    run(session())
+
+
+def test_a_wait_that_is_asked_for_is_shorter_than_a_hole_is_waited_for() -> None:
+    async def session() -> None:
+        async with http_fake() as fake:
+            feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
+            for _ in range(3):
+                fake.will_answer({"status": "ERROR", "error": "maximum requests per minute"}, 429, Retry_After="3600")
+            fake.will_answer({"status": "OK", "results": [row(0)]})
+            began = asyncio.get_running_loop().time()
+            assert len([pair async for pair in feed.history(["AAPL"], START, START + MINUTE)]) == 1
+            assert asyncio.get_running_loop().time() - began < 60
             await feed.close()
 
     run(session())
