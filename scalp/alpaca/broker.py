@@ -186,7 +186,8 @@ class AlpacaBroker:
                 self.round_trips.append(time.perf_counter() - sent_at)
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
-                pause = self._pause(limited, wait, is_exit=action.side == "sell")
+                left = max(deadline - asyncio.get_running_loop().time(), 0.0)
+                pause = self._pause(limited, wait, EXIT_PAUSE if action.side == "sell" else left)
                 log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
                 await asyncio.sleep(pause)
                 wait = min(wait * 2, LONGEST_WAIT)
@@ -223,10 +224,9 @@ class AlpacaBroker:
         order = self._desk.find_order(action.symbol, action.client_order_id)
         return order is None or bool(order.id) or order.has_ended
 
-    def _pause(self, limited: RateLimited, wait: float, is_exit: bool = False) -> float:
-        """Seconds to wait after a 429: as told, else `wait`; no longer than until the limit is fresh."""
-        pause = min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT))
-        return min(pause, EXIT_PAUSE) if is_exit else pause
+    def _pause(self, limited: RateLimited, wait: float, longest: float) -> float:
+        """Seconds to wait after a 429: as told, else `wait`; no longer than until the limit is fresh, nor `longest`."""
+        return min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT), longest)
 
     async def _entry_forbidden(self, action: SubmitOrder, deadline: float) -> str:
         """Wait until an entry may go; returns why not when it may not at all."""
@@ -296,7 +296,7 @@ class AlpacaBroker:
                 try:
                     return await self.counted(self._rest.submit(action))
                 except RateLimited as limited:
-                    await asyncio.sleep(self._pause(limited, wait, is_exit=True))
+                    await asyncio.sleep(self._pause(limited, wait, EXIT_PAUSE))
                     continue
                 except Refused as error:
                     refusal = error
@@ -330,7 +330,8 @@ class AlpacaBroker:
                 if loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
-            await self._room(lambda: self._budget.allows_question)
+            # A 429 may have asked for more patience than an exit has.
+            await self._room(lambda: self._budget.allows_question or self._is_unwanted(action))
             report, absent = await self._look_up(action)
             if report is not None:
                 return report
@@ -475,7 +476,7 @@ class AlpacaBroker:
                 await self.counted(self._rest.cancel(order.id))
                 return order
             except RateLimited as limited:
-                await asyncio.sleep(self._pause(limited, wait, is_exit=True))
+                await asyncio.sleep(self._pause(limited, wait, EXIT_PAUSE))
                 wait = min(wait * 2, LONGEST_WAIT)
                 continue
             except Refused as refusal:

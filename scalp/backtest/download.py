@@ -102,7 +102,7 @@ def _feed(endpoints: Endpoints, symbols: Sequence[str], transport: Transport) ->
     """A feed that is only asked for history and never connects its stream."""
     nobody, rng = _Nobody(), random.Random(0)
     if endpoints.feed == "polygon":
-        return PolygonFeed(endpoints, symbols, nobody, rng, lambda: False, transport)
+        return PolygonFeed(endpoints, symbols, nobody, rng, lambda: False, transport, longest_pause=LONGEST_PAUSE)
     return AlpacaFeed(endpoints, symbols, nobody, rng, lambda: False, AlpacaREST(endpoints, transport))
 
 

@@ -266,6 +266,17 @@ def test_an_entry_that_waited_longer_than_30_seconds_is_dropped_though_the_limit
     run(story())
 
 
+def test_an_entry_is_not_kept_for_longer_than_it_may_wait() -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(POST, status(429, "too many requests.", Retry_After="3600"))
+        async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
+            await bot.until(SIGNAL + 32)
+            assert bot.algo().state is TO_BUY
+
+    run(story())
+
+
 def test_exits_never_wait_for_the_budget() -> None:
     async def story() -> None:
         script = Script()
