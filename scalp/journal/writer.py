@@ -21,15 +21,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from scalp.cli.private import make_private
 from scalp.core.clock import Session
 from scalp.core.ledger import Ledger
 from scalp.core.messages import Action, Bar, CancelOrder, OrderReport, SubmitOrder
+from scalp.net.printable import Mask
 
 log = logging.getLogger("scalp.journal")
 
 SCHEMA_VERSION = 1
 MOST_WAITING = 250_000  # rows; more are dropped rather than kept in memory
 BATCH = 2_000  # rows a transaction
+LONGEST_TEXT = 10_000  # characters
 LINGER = 0.1  # seconds that rows may wait for others: what a killed process loses
 CLOSE_PATIENCE = 5.0  # seconds for the last rows at the end
 OPEN_PATIENCE = 2.0  # seconds for another process's transaction while opening: the session waits for that
@@ -118,6 +121,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open the journal at `path`, made if there is none. Raises JournalError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)  # what SQLite adds beside it has the same mode
         connection = sqlite3.connect(path, timeout=OPEN_PATIENCE, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise JournalError(str(error)) from None
@@ -148,7 +152,8 @@ class Journal:
         self._connection = connect(path)
         try:
             columns, marks = ", ".join(facts), ", ".join("?" * len(facts))
-            values = [_plain(value) for value in facts.values()]
+            self.mask = Mask(secrets)
+            values = [self._plain(value) for value in facts.values()]
             cursor = self._connection.execute(f"INSERT INTO runs ({columns}) VALUES ({marks})", values)
         except sqlite3.Error as error:
             self._connection.close()
@@ -156,7 +161,6 @@ class Journal:
         assert cursor.lastrowid is not None
         self._connection.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE * 1000:.0f}")
         self._run = cursor.lastrowid
-        self._secrets = tuple(secrets)
         self._filled: dict[str, tuple[Decimal, Decimal | None]] = {}  # order id -> its totals so far
         self._rows: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._lost = 0
@@ -177,8 +181,6 @@ class Journal:
 
     def said(self, at: int | None, who: str, level: str, text: str) -> None:
         """A line of the log: every change of state with its cause, every signal that bought nothing and why."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
         self._put(_DECISION, (self._run, at, who, level, text))
 
     def action(self, action: Action, at: int) -> None:
@@ -228,8 +230,6 @@ class Journal:
 
     def rejection(self, symbol: str, key: str, kind: str, why: str, at: int) -> None:
         """An order that came to nothing: "refused" by the broker or on the way there, "lost", "gone", ..."""
-        for secret in self._secrets:
-            why = why.replace(secret, "***")
         self._put(_REJECTION, (self._run, at, symbol, key, kind, why))
 
     def close(self, at: int | None) -> None:
@@ -284,10 +284,19 @@ class Journal:
         self._connection.execute("BEGIN")
         for sql, values in rows:
             try:
-                self._connection.execute(sql, [_plain(value) for value in values])
+                self._connection.execute(sql, [self._plain(value) for value in values])
             except (OverflowError, ValueError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
                 self._lost += 1  # a broker's nonsense that no column takes: a time beyond all years, half a character
         self._connection.execute("COMMIT")
+
+
+    def _plain(self, value: Any) -> Any:
+        """What SQLite takes: without a key, and of a length that anybody wants to read."""
+        if isinstance(value, Decimal):
+            return f"{value:f}"
+        if isinstance(value, Mapping | tuple | list):
+            return self.mask.hide(json.dumps(value))
+        return self.mask.hide(value)[:LONGEST_TEXT] if isinstance(value, str) else value
 
 
 class JournalHandler(logging.Handler):
@@ -308,13 +317,6 @@ class JournalHandler(logging.Handler):
         except Exception:
             self.handleError(record)
             return
+        if not text.isprintable():
+            text = self._journal.mask.line(text, LONGEST_TEXT)
         self._journal.said(self._now(), record.name.removeprefix("scalp."), record.levelname, text)
-
-
-def _plain(value: Any) -> Any:
-    """What SQLite takes."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, Mapping | tuple | list):
-        return json.dumps(value)
-    return value

@@ -6,6 +6,7 @@ The loop only formats a line; a thread of its own writes it, so that nothing wai
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import logging.handlers
@@ -16,13 +17,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from rich.console import Console
 from rich.text import Text
 
+from scalp.cli.private import open_private
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
+from scalp.net.printable import Mask, PlainFormatter
 
 LOG_FILE = Path("console.log")
 LAST_LINES = 20  # of those that went to a screen: they are on the terminal after it
@@ -63,19 +66,16 @@ class _Stamp(logging.Filter):
         return True
 
 
-class _Formatter(logging.Formatter):
-    """One plain line a record: exchange time (New York), level, symbol or part of the bot, text."""
+class _Queued(logging.handlers.QueueHandler):
+    """Formats in the loop only what may change until the thread writes it; text and traceback stay apart."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        super().__init__("%(when)-23s %(levelname)-7s %(who)-7s %(message)s")
-        self._secrets = tuple(secrets)
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        # No line is made with a key in it; this is the last barrier should one ever be.
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        record = copy.copy(record)
+        record.msg, record.args = record.getMessage(), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.exc_info = None
+        return record
 
 
 class _Lasting(logging.Handler):
@@ -94,7 +94,9 @@ class _Lasting(logging.Handler):
 
 
 class _File(_Lasting, logging.FileHandler):
-    pass
+    def _open(self) -> io.TextIOWrapper:
+        number = open_private(Path(self.baseFilename))
+        return cast(io.TextIOWrapper, open(number, self.mode, encoding=self.encoding, errors=self.errors))
 
 
 class _Plain(_Lasting, logging.StreamHandler):  # type: ignore[type-arg]
@@ -157,7 +159,8 @@ class ConsoleLog:
 
     def __init__(self, secrets: Iterable[str] = (), debug: bool = False, path: Path = LOG_FILE) -> None:
         self.now: Callable[[], int | None] = lambda: None  # exchange time, once it is known
-        formatter = _Formatter(secrets)
+        # No line is made with a key in it; this is the last barrier should one ever be.
+        formatter = PlainFormatter("%(when)-23s %(levelname)-7s %(who)-7s %(message)s", Mask(secrets))
         try:
             file = _File(path, encoding="utf-8")
         except OSError as error:
@@ -173,7 +176,7 @@ class ConsoleLog:
         for handler in (file, terminal):
             handler.setFormatter(formatter)
         records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-        self._handler = logging.handlers.QueueHandler(records)
+        self._handler = _Queued(records)
         self._handler.addFilter(_Stamp(lambda: self.now()))
         self._listener = logging.handlers.QueueListener(records, file, terminal)
         self._handlers = (file, terminal)

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -260,6 +261,35 @@ def test_a_row_that_no_column_takes_is_left_out(path: Path, caplog: pytest.LogCa
         journal.bar(BAR, OPEN)
     assert rows(path, "SELECT count(*) FROM bars") == [(1,)]
     assert [record.message for record in caplog.records] == ["the journal lacks 2 entries"]
+
+
+def test_nobody_else_may_read_the_journal(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        with opened(path) as journal:
+            journal.bar(BAR, OPEN)
+            while not path.with_name(path.name + "-wal").exists():
+                time.sleep(0.01)
+            files = [path, *path.parent.glob(path.name + "-*")]
+            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+            assert len(files) == 3
+        path.chmod(0o664)  # made by an older version
+        with opened(path):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(old)
+    assert rows(path, "SELECT count(*) FROM runs") == [(2,)]
+
+
+def test_no_column_holds_a_key_nor_more_than_anybody_reads(path: Path) -> None:
+    with opened(path, host="hush-hush") as journal:
+        journal.update(OrderReport("TSLA", "id-hush-hush", "hush-hush", "buy", "hush-hush", "hush-hush"), OPEN)
+        journal.said(OPEN, "hush-hush", "INFO", "x" * 9_995 + "hush-hush" + "x" * 10**6)
+        journal.rejection("TSLA", "hush-hush", "refused", "hush-hush", OPEN)
+    assert b"hush-hush" not in path.read_bytes()
+    assert rows(path, "SELECT id, client_order_id, status FROM updates") == [("id-***", "***", "***")]
+    ((text,),) = rows(path, "SELECT text FROM decisions")
+    assert text == "x" * 9_995 + "***xx"
 
 
 def test_a_file_that_is_no_journal_is_told_and_left_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pty
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,65 @@ def test_a_log_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing" / "console.log"):
         with pytest.raises(UserError, match="cannot be written here"):
             ConsoleLog(path=path)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_nobody_else_may_read_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    old = os.umask(0)
+    try:
+        with ConsoleLog(path=path):
+            log.info("seen")
+        assert mode_of(path) == 0o600
+        path.chmod(0o664)  # made by an older version
+        with ConsoleLog(path=path):
+            log.info("seen")
+    finally:
+        os.umask(old)
+    assert mode_of(path) == 0o600
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_the_log_follows_no_link_and_waits_for_nobody_at_a_pipe(tmp_path: Path) -> None:
+    elsewhere, path = tmp_path / "elsewhere", tmp_path / "console.log"
+    elsewhere.write_text("mine")
+    for target in (elsewhere, tmp_path / "nothing there", Path("console.log"), Path("/dev/null")):
+        path.symlink_to(target)
+        with pytest.raises(UserError, match="it is a link to another file"):
+            ConsoleLog(path=path)
+        path.unlink()
+    assert elsewhere.read_text() == "mine"
+    assert not (tmp_path / "nothing there").exists()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="cannot be written here"):
+        ConsoleLog(path=path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(UserError, match="it is a pipe"):
+        ConsoleLog(path=path)
+    assert os.read(reader, 10) == b""
+    os.close(reader)
+
+
+def test_no_text_of_others_passes_for_a_line_of_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "console.log"
+    forged = "2026-11-20 12:00:00.123 INFO    main    session over: 3 trades"
+    with ConsoleLog(path=path) as console:
+        console.now = lambda: NOON
+        log.warning("sell refused: %s", f"no\r\n{forged}\x1b]0;title\x07\u202e")
+        logging.getLogger("aiohttp").warning("a library\n%s", forged)
+        try:
+            raise ValueError(f"no\n{forged}\n\x1b[2J")
+        except ValueError:
+            log.exception("failed")
+    lines = path.read_text().splitlines()
+    assert lines == capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(rf"TSLA    sell refused: no\r\n{forged}\x1b]0;title\x07\u202e")
+    assert lines[1].endswith(rf"aiohttp a library\n{forged}")
+    assert lines[-3:] == ["ValueError: no", f"    {forged}", r"\x1b[2J"]
+    assert all(line.isprintable() for line in lines)
 
 
 def test_a_pipe_that_closes_ends_neither_the_file_nor_the_run(tmp_path: Path) -> None:
