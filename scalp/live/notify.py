@@ -12,6 +12,7 @@ import logging
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,6 +21,8 @@ from scalp.cli.settings import Settings
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
 from scalp.live.heartbeat import STREAM_BACK, STREAM_DOWN
+from scalp.net.printable import NO_MASK, Mask
+from scalp.net.transport import GZIP
 
 log = logging.getLogger("scalp.main")
 
@@ -46,11 +49,48 @@ TOLD = frozenset(
 GATHER = 1.0  # seconds from the first line to sending: one message for what belongs together, and none amid an exit
 MOST_WAITING = 200  # lines a service may be behind by
 MOST_LINES = 20  # in one message
+LONGEST_LINE = 500  # characters of one of them
 CLOSE_PATIENCE = 5.0  # seconds at the end for what still waits
+LONGEST_WAIT = 30.0  # seconds that a service may ask for between two messages
+LONGEST_ANSWER, ANSWER_PATIENCE = 2**18, 10.0  # bytes, unpacked, and seconds of a service's answer
+PART = 2**12  # bytes of it at a time
 DIGITS = re.compile(r"\d+")
 
 # Their messages name addresses.
 LIBRARIES = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")
+
+
+def _cap_answers() -> None:
+    """From now on only so much of an answer is taken, for so long: services answer a word or two.
+
+    apprise hands everything to requests, which reads and unpacks to the end, and names no place to say so.
+    """
+    from requests import ConnectionError, PreparedRequest, Response, adapters, sessions
+
+    class Capped(adapters.HTTPAdapter):
+        def build_response(self, request: PreparedRequest, raw: Any) -> Response:
+            response = super().build_response(request, raw)
+            deadline = time.monotonic() + ANSWER_PATIENCE
+            body = bytearray()
+            unpacker = zlib.decompressobj(GZIP) if raw.headers.get("Content-Encoding", "").lower() == "gzip" else None
+            for part in raw.stream(PART, decode_content=False):
+                body += part if unpacker is None else unpacker.decompress(part, LONGEST_ANSWER)
+                if len(body) >= LONGEST_ANSWER or time.monotonic() >= deadline:
+                    response.close()
+                    raise ConnectionError("an answer without end")
+            response._content = bytes(body)
+            return response
+
+    sessions.HTTPAdapter = Capped  # type: ignore[attr-defined]
+
+
+def _hurried(throttle: Callable[..., None]) -> Callable[..., None]:
+    """Waits no longer than anybody wants a message to wait, whatever the service asks for."""
+
+    def wait_briefly(last_io: Any = None, wait: float | None = None) -> None:
+        throttle(last_io, wait if wait is None or 0 <= wait <= LONGEST_WAIT else LONGEST_WAIT)
+
+    return wait_briefly
 
 
 class _Service:
@@ -63,6 +103,7 @@ class _Service:
         plugin = apprise.Apprise.instantiate(url)
         if plugin is None:
             raise UserError(f"apprise knows no service for {given}")
+        plugin.throttle = _hurried(plugin.throttle)  # type: ignore[method-assign]
         self.name = f"{number} ({plugin.service_name})"
         self.waiting: SimpleQueue[str | None] = SimpleQueue()
         self.lost = 0
@@ -136,12 +177,15 @@ class Notifier(logging.Handler):
     Of `urls`, the first `options` were given by --notify, the others by SCALP_NOTIFY.
     """
 
-    def __init__(self, urls: Sequence[str], title: str, now: Callable[[], int | None], options: int) -> None:
+    def __init__(self, urls: Sequence[str], title: str, now: Callable[[], int | None], options: int,
+                 mask: Mask = NO_MASK) -> None:  # fmt: skip
         """Raises UserError."""
         super().__init__(logging.INFO)
         for name in LIBRARIES:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        _cap_answers()
         self._now = now
+        self._mask = mask
         self._told: set[str] = set()  # kinds of refusals
         given = [f"address {number} of --notify" for number in range(1, options + 1)]
         given += [f"address {number} of SCALP_NOTIFY" for number in range(1, len(urls) - options + 1)]
@@ -165,7 +209,8 @@ class Notifier(logging.Handler):
         at = self._now()
         when = "" if at is None else f"{new_york(at):%H:%M:%S} "
         who = record.name.removeprefix("scalp.")
-        return f"{when}{'' if who in ('main', 'fleet') else who + ' '}{record.getMessage()}"
+        line = f"{when}{'' if who in ('main', 'fleet') else who + ' '}{record.getMessage()}"
+        return self._mask.line(line, LONGEST_LINE)
 
     def _is_new(self, record: logging.LogRecord) -> bool:
         """Whether nothing like it was told before; numbers are quantities, dollars and seconds, and don't count."""
@@ -197,7 +242,7 @@ def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator
         yield
         return
     money = "simulated" if settings.endpoints is None else "REAL MONEY" if settings.is_live else "paper"
-    notifier = Notifier(settings.notify, f"scalp, {money}", now, settings.notify_options)
+    notifier = Notifier(settings.notify, f"scalp, {money}", now, settings.notify_options, settings.mask)
     logger = logging.getLogger("scalp")
     logger.addHandler(notifier)
     try:

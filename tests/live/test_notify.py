@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from scalp.core.messages import SECOND
 from scalp.live import notify
 from scalp.live.console import ConsoleLog
 from scalp.live.notify import SESSION_OVER, TOLD, Notifier, notifications
+from scalp.net.printable import Mask
 from tests.trading import AT_100, FALLING, OPEN, Script, minutes, run, status, trading
 
 # Of apprise, while it looks through its services.
@@ -101,6 +103,63 @@ def nobody() -> Iterator[str]:
     """An address where connections are taken and never answered."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"json://127.0.0.1:{server.getsockname()[1]}/{TOKEN}"
+
+
+class Endless:
+    """A service that answers with `head`, and then `part` again and again, a hundred megabytes of it if it can."""
+
+    def __init__(self, head: bytes, part: bytes) -> None:
+        self.sent = 0
+        self.hung_up = threading.Event()
+        self._head, self._part = head, part
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"json://127.0.0.1:{self._socket.getsockname()[1]}/{TOKEN}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        connection, _ = self._socket.accept()
+        with connection, self._socket:
+            connection.recv(65536)
+            try:
+                connection.sendall(self._head)
+                while self.sent < 10**8:
+                    connection.sendall(self._part)
+                    self.sent += len(self._part)
+            except OSError:
+                self.hung_up.set()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_of_an_answer_without_end_only_the_beginning_is_read(packed: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+    hook = Endless(head + b"\r\n", b"x" * 65536)
+    if packed:  # a gigabyte, in a megabyte
+        hook = Endless(head + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(bytes(2**30), 1))
+    with telling(hook.url):
+        log.error("told")
+        assert hook.hung_up.wait(20)
+    assert hook.sent < 2 * 10**7
+
+
+def test_no_service_makes_messages_wait_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    with service() as hook, telling(hook.url) as notifier:
+        (one,) = notifier._services
+        one._plugin.throttle()
+        monkeypatch.setattr("apprise.url.time.sleep", slept.append)
+        for asked in (3600.0, 3.0, float("nan"), float("inf"), -1.0):
+            one._plugin.throttle(wait=asked)
+        monkeypatch.undo()
+    assert slept == [30.0, 3.0, 30.0, 30.0, 30.0]
+
+
+def test_no_key_is_told_to_a_service() -> None:
+    with service() as hook:
+        notifier = Notifier([hook.url], "scalp, test", lambda: None, 1, Mask(["hush-hush"]))
+        record = logging.LogRecord("scalp.TSLA", logging.ERROR, "", 0, "a key: %s\n\x1b[2J", ("hush-hush",), None)
+        notifier.emit(record)
+        notifier.end()
+    assert hook.lines == [r"TSLA a key: ***\n\x1b[2J"]
 
 
 # -- what is told -----------------------------------------------------------------------------------------------------
