@@ -15,9 +15,13 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.trades import RoundTrip
 from scalp.exchange.matching import MILLISECOND, Latency
+from scalp.net.printable import printable
 from scalp.results.numbers import Held, Numbers, Results
 
 TRADE_FIELDS = ("symbol", "qty", "entry_time", "entry_price", "exit_time", "exit_price", "pnl", "reason")
+
+# What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _ROW = "{:<12} {:>6} {:>6} {:>12} {:>10} {:>10} {:>9} {:>8} {:>10} {:>5} {:>8} {:>9} {:>5}"
 _HEAD = ("", "trades", "win", "P/L $", "average $", "worst $", "hold", "exposed", "drawdown $", "buys", "unfilled",
@@ -126,7 +130,15 @@ def write_csv(results: Results, out: TextIO) -> None:
     """The trades, a row each, with the fields and the order they have in JSON."""
     rows = csv.DictWriter(out, TRADE_FIELDS, lineterminator="\n")
     rows.writeheader()
-    rows.writerows(trade_row(trade) for trade in results.trades)
+    rows.writerows({name: cell(value) for name, value in trade_row(trade).items()} for trade in results.trades)
+
+
+def cell(value: Any) -> Any:
+    """A value for CSV: a spreadsheet must take no text for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def trade_row(trade: RoundTrip) -> dict[str, Any]:

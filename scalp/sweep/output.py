@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TextIO
 
-from scalp.backtest.output import assumptions
+from scalp.backtest.output import assumptions, cell
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
@@ -102,11 +102,11 @@ class Told:
     def write_csv(self, out: TextIO) -> None:
         """A row per set, best first: for all symbols together (*), then for each symbol."""
         rows = csv.writer(out, lineterminator="\n")
-        rows.writerow((*self._names, "symbol", *NUMBERS, "problem"))
+        rows.writerow((*map(cell, self._names), "symbol", *NUMBERS, "problem"))
         for one in self._ranked:
-            values = [_word(value) for value in one.values]
+            values = [cell(value) if isinstance(value, str) else _word(value) for value in one.values]
             for symbol, part in {ALL: one.whole, **one.by_symbol}.items():
-                rows.writerow((*values, symbol, *_plain(part).values(), one.problem))
+                rows.writerow((*values, cell(symbol), *_plain(part).values(), cell(one.problem)))
 
     def write_json(self, out: TextIO) -> None:
         """One object: `sets` best first, `walk_forward`, the assumptions and the versions. Rates are parts of 1."""
