@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from scalp import ScalpAlgo
+from scalp.cli.command import say_error
 from scalp.cli.custom import load_algo
 from scalp.cli.settings import Endpoints, Settings, read_settings
 from scalp.core.errors import UserError
@@ -164,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 log.exception("the bot failed: orders and positions are as they were")
                 return 1
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 2
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -27,11 +27,13 @@ from rich.text import Text
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
 from scalp.alpaca.updates import OrderUpdates
+from scalp.cli.command import ready_output, say_error
 from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
 from scalp.core.clock import new_york
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
 from scalp.core.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.net.printable import printable
 from scalp.net.stream import ReconnectingStream, in_words
 from scalp.polygon.feed import PolygonFeed
 
@@ -40,8 +42,11 @@ MARKS = {OK: ("✓", "green"), WARNING: ("!", "yellow"), BAD: ("✗", "bold red"
 
 PYTHONS = ((3, 11), (3, 13))  # from, to
 CLOCK_TOLERANCE = 2.0  # seconds
+LONGEST_WORDS = 40  # characters of a status
 LISTEN = 4.0  # seconds on the data stream while the market is open
 PATIENCE = 20.0  # seconds for a stream to log in and subscribe
+CHECK_PATIENCE = 60.0  # seconds for any check, whatever servers ask for
+LONGEST_PAUSE = 2.0  # seconds between two questions for bars, whatever Retry-After says
 LATE = 10 * MINUTE  # the newest bar of an open market is older than that: the feed is delayed
 LOOK_BACK = dt.timedelta(days=10)  # there is a trading day in that many
 BUSY = "another process holds it with these keys: stop that one, or wait 90 s if it has just died"
@@ -139,18 +144,19 @@ class Doctor:
     async def _try(self, name: str, check: Callable[[], Awaitable[Any]]) -> Any:
         """What the check returns; None where it could not be made, with the line that says so."""
         try:
-            return await check()
+            async with asyncio.timeout(CHECK_PATIENCE):
+                return await check()
         except ScalpError as error:
             self._tell(name, BAD, str(error))
+        except TimeoutError:
+            self._tell(name, BAD, f"no answer within {CHECK_PATIENCE:.0f} s: try again")
         except Exception as error:
             # Its words may hold anything, headers too.
             self._tell(name, BAD, f"could not be checked ({type(error).__name__})")
         return None
 
     def _tell(self, name: str, status: str, text: str) -> None:
-        for secret in self._endpoints.secrets:
-            text = text.replace(secret, "***")
-        self._say(Check(name, status, text))
+        self._say(Check(name, status, self._endpoints.mask.line(text)))
 
     # -- account ------------------------------------------------------------------------------------------------------
 
@@ -175,7 +181,7 @@ class Doctor:
         blocks = [
             name for name in ("trading_blocked", "account_blocked", "trade_suspended_by_user") if account.get(name)
         ]
-        status = str(account.get("status", "ACTIVE"))
+        status = self._endpoints.mask.words(account.get("status", "ACTIVE"), LONGEST_WORDS)
         if status != "ACTIVE":
             blocks.append(f"status {status}")
         power = decimal_or_none(account.get("buying_power"))
@@ -184,7 +190,7 @@ class Doctor:
         elif power is None or power <= 0:
             self._tell("account", BAD, "no buying power: deposit money, reset the paper account, or close positions")
         else:
-            self._tell("account", OK, f"{status}, equity ${account.get('equity', '?')}, buying power ${power}")
+            self._tell("account", OK, f"{status}, equity ${_amount(account.get('equity'))}, buying power ${power}")
         return True
 
     async def _whose(self) -> str:
@@ -324,7 +330,8 @@ class Doctor:
 
     def _feed(self) -> AlpacaFeed | PolygonFeed:
         if self._endpoints.feed == "polygon":
-            return PolygonFeed(self._endpoints, self._symbols, self._ear, self._rng, lambda: True)
+            return PolygonFeed(self._endpoints, self._symbols, self._ear, self._rng, lambda: True,
+                               longest_pause=LONGEST_PAUSE)  # fmt: skip
         return AlpacaFeed(self._endpoints, self._symbols, self._ear, self._rng, lambda: True, self._rest)
 
     async def _data_stream(self, is_open: bool) -> None:
@@ -364,6 +371,11 @@ class Doctor:
             words = in_words(error)
             return BUSY if any(sign in words for sign in SIGNS_OF_ANOTHER) else f"{stream.name}: {words}"
         return ""
+
+
+def _amount(value: object) -> str:
+    number = decimal_or_none(value)
+    return "?" if number is None else f"{number:f}"
 
 
 def _at(endpoints: Endpoints, url: str) -> Endpoints:
@@ -427,14 +439,16 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         options = parser.parse_intermixed_args(argv)
         symbols = read_symbols(options.symbols)[0] if options.symbols else ()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 2
+    ready_output()
     # What the streams would log is told in the checks.
     logging.getLogger("scalp").addHandler(logging.NullHandler())
     checks: list[Check] = []
     show = (lambda check: None) if options.json else _printer()
 
     def say(check: Check) -> None:
+        check = check._replace(text=printable(check.text))
         checks.append(check)
         show(check)
 

@@ -21,6 +21,7 @@ from scalp.alpaca.activities import Activities, Execution
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, Clock, RateLimited
+from scalp.cli.command import ready_output, say_error
 from scalp.cli.settings import Endpoints, LineParser, read_endpoints, read_symbols
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
@@ -38,6 +39,7 @@ DOUBT_EVERY = 3.0  # the same while nothing can be done, and only the sources di
 DRIVE_EVERY = 0.25
 SURE_AFTER = 5.0  # seconds for which ledgers and listings must agree that nothing is left
 LONGEST_PAUSE = 3.0  # seconds between two looks after a 429, whatever it says
+LONGEST_LINE = 500  # characters
 FEW = 20  # symbols: their orders are asked for by id too
 AT_ONCE = 50  # symbols that begin to be left after one look
 LONGEST_WINDOW = 60.0  # seconds, of the request limit
@@ -401,9 +403,13 @@ def _told_to(say: Callable[[str], None]) -> Iterator[None]:
 async def flatten(endpoints: Endpoints, symbols: Sequence[str], say: Callable[[str], None]) -> bool:
     """True when nothing is held or working in `symbols` any more. Raises ScalpError."""
     rest = AlpacaREST(endpoints)
+
+    def tell(line: str) -> None:
+        say(endpoints.mask.line(line, LONGEST_LINE))
+
     try:
-        with _told_to(say):
-            return await Flattener(rest, symbols, say).run()
+        with _told_to(tell):
+            return await Flattener(rest, symbols, tell).run()
     finally:
         await rest.close()
 
@@ -418,6 +424,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     )
     parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="what to cancel and sell")
     parser.add_argument("--live", action="store_true", help="on a live account: real money")
+    ready_output()
     try:
         options = parser.parse_intermixed_args(argv)
         symbols, notes = read_symbols(options.symbols)
@@ -428,10 +435,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
             print(note)
         is_flat = asyncio.run(flatten(endpoints, symbols, lambda line: print(line, flush=True)))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 2
     except ScalpError as error:
-        print(f"error: {error}; nothing is known of what is left", file=sys.stderr)
+        say_error(f"{error}; nothing is known of what is left")
         return 1
     except KeyboardInterrupt:
         print("stopped: what was sent stays sent", file=sys.stderr)

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
-from scalp.cli.command import check_writable, exit_code
+from scalp.cli.command import check_writable, exit_code, say, say_note
 from scalp.cli.custom import load_algo
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
+from scalp.net.printable import PlainFormatter
 
 
 class _Once(logging.Filter):
@@ -45,7 +46,7 @@ def run(argv: Sequence[str] | None) -> None:
         if path is not None:
             check_writable(option, path)
     for note in settings.notes:
-        print(note, file=sys.stderr)
+        say_note(note)
     if settings.html is None:
         results = backtest(settings, algo_class)
     else:
@@ -64,14 +65,14 @@ def run(argv: Sequence[str] | None) -> None:
         write_json(results, settings, algo_class, sys.stdout)
     else:
         for line in table(results, settings, algo_class):
-            print(line)
+            say(line)
 
 
 @contextmanager
 def _warnings_to_stderr() -> Iterator[None]:
     handler = logging.StreamHandler()
     handler.addFilter(_Once())
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(PlainFormatter("%(name)s: %(message)s"))
     log = logging.getLogger("scalp")
     before = log.level, log.propagate
     log.addHandler(handler)

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from scalp.core.errors import UserError
+from scalp.net.printable import NO_MASK, Mask, printable
+
+
+def say(line: str) -> None:
+    """One line of output, whatever of it came from outside."""
+    print(printable(line))
+
+
+def say_note(line: str) -> None:
+    """The same beside the output."""
+    print(printable(line), file=sys.stderr)
+
+
+def say_error(error: object, mask: Mask = NO_MASK) -> None:
+    """The one line of an error."""
+    print(f"error: {mask.line(str(error))}", file=sys.stderr)
+
+
+def ready_output() -> None:
+    """A name that the terminal cannot show is no reason to fail."""
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
 
 
 def check_writable(option: str, path: Path) -> None:
@@ -20,10 +44,11 @@ def check_writable(option: str, path: Path) -> None:
 
 def exit_code(work: Callable[[], int | None]) -> int:
     """That of `work` (None: 0); 2 after an error of the user, in one line; 130 after Ctrl+C; 1 when nobody reads on."""
+    ready_output()
     try:
         return work() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -31,12 +31,14 @@ from scalp.live import screen
 from scalp.live.console import ConsoleLog
 from scalp.live.screen import Frame, Row, Stream
 from scalp.live.session import TradingSession
+from scalp.net.printable import printable
 
 log = logging.getLogger("scalp.main")
 
 PERIOD = 0.25  # seconds of the wall clock between two pictures
 SLICE = 50  # symbols looked at in one turn of the loop: an order update never waits for a whole market
 PATIENCE = 1.0  # seconds the view has to restore the terminal
+LONGEST_WORDS = 80  # characters of a cell: no terminal has more for it
 RESTORE = "\x1b[?1049l\x1b[?25h"  # leave the alternate screen, show the cursor
 
 
@@ -54,14 +56,15 @@ class Dashboard:
         self._frames: SimpleQueue[Frame | None] = SimpleQueue()
         self._closing = threading.Event()
         self._last_words = ""  # of a view that failed
-        # In a session of its own Ctrl+C does not reach it; it needs no key.
+        # In a session of its own Ctrl+C does not reach it; it needs no key and no address.
+        secret = ("APCA_", "POLYGON_", "SCALP_")
         self._view = subprocess.Popen(
             [sys.executable, "-P", str(Path(screen.__file__).resolve())],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith(("APCA_", "POLYGON_"))},
+            env={name: value for name, value in os.environ.items() if not name.startswith(secret)},
         )
         self._pump = threading.Thread(target=self._send, name="dashboard", daemon=True)
         self._pump.start()
@@ -206,14 +209,14 @@ def _row(algo: ScalpAlgo, at: int) -> Row:
         held=float(ledger.position),
         realised=float(ledger.realised),
         trades=ledger.round_trips,
-        no_buys=algo.no_buys,
+        no_buys=printable(algo.no_buys, LONGEST_WORDS),
     )
     if ledger.position and ledger.entry_price is not None:
         row.entry = float(ledger.entry_price)
         if last is not None:
             row.unrealised = row.held * (last - row.entry)
     if order is not None:
-        row.side = order.side
+        row.side = printable(order.side, LONGEST_WORDS)
         row.remaining = None if order.remaining is None else float(order.remaining)
         row.limit = None if order.limit_price is None else float(order.limit_price)
         row.age = (at - order.submitted_at) / SECOND

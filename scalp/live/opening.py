@@ -20,6 +20,7 @@ from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, 
 from scalp.core.fleet import Fleet
 from scalp.core.messages import SECOND
 from scalp.live.hours import SECOND_LOOK, TROUBLE, Calendar, Counted, ask_time, is_plausible
+from scalp.net.printable import NO_MASK
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ LONGEST_SLEEP = 3600.0
 SLOW_LOOK = 30.0  # seconds between two looks when the market should be open for a minute already
 OPENING_GRACE = 10 * SECOND  # the clock may be as late to say that the session has begun
 AGAIN = 60.0  # seconds until what stands in the way is asked again
+LONGEST_WORDS = 40  # characters of a status or an amount
 MOST_SINGLE_ASSETS = 10  # asked for one by one where the listing lacks them
 SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
 
@@ -290,7 +292,7 @@ class Permits:
             names = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
             blocks = [name for name in names if account.get(name)]
             if account["status"] != "ACTIVE":
-                blocks.append(f"status {account['status']}")
+                blocks.append(f"status {NO_MASK.words(account['status'], LONGEST_WORDS)}")
             if self._is_account_free:
                 self._tell(account)
         if blocks:
@@ -305,8 +307,9 @@ class Permits:
         self._is_account_free = not blocks
 
     def _tell(self, account: dict[str, Any]) -> None:
-        log.info("account: %s, equity $%s, buying power $%s, %s", account["status"], account.get("equity", "?"),
-                 account.get("buying_power", "?"), "REAL MONEY" if self._settings.is_live else "paper")  # fmt: skip
+        told = (NO_MASK.words(account.get(name, "?"), LONGEST_WORDS) for name in ("status", "equity", "buying_power"))
+        money = "REAL MONEY" if self._settings.is_live else "paper"
+        log.info("account: %s, equity $%s, buying power $%s, %s", *told, money)
         power, wanted = decimal_or_none(account.get("buying_power")), self._settings.lot * len(self._settings.symbols)
         if power is not None and power < wanted:
             log.warning("buying power $%s is less than lot x symbols = $%s: some buys will be refused", power, wanted)

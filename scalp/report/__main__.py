@@ -15,7 +15,7 @@ from typing import Any
 
 from scalp.backtest.html import report_of
 from scalp.backtest.output import numbers_table, outcome
-from scalp.cli.command import exit_code
+from scalp.cli.command import exit_code, say
 from scalp.cli.custom import load_algo
 from scalp.cli.paths import default_path
 from scalp.cli.settings import LineParser, named, named_path, read_date, read_symbols
@@ -61,7 +61,7 @@ def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:
             print()
         else:
             for line in lines:
-                print(line)
+                say(line)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalp.backtest.settings import BacktestSettings
-from scalp.cli.command import check_writable, exit_code
+from scalp.cli.command import check_writable, exit_code, say, say_note
 from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep import source
@@ -38,7 +38,7 @@ def sweep(settings: SweepSettings) -> bool:
     if settings.csv is not None:
         check_writable("--csv", settings.csv)
     for note in settings.backtest.notes:
-        print(note, file=sys.stderr)
+        say_note(note)
     chosen = list(sets(grid))
     with _progress() as progress:
         days = specify(settings.backtest, progress)
@@ -62,7 +62,7 @@ def sweep(settings: SweepSettings) -> bool:
         told.write_json(sys.stdout)
     else:
         for line in told.lines():
-            print(line)
+            say(line)
     return told.has_results
 
 

@@ -6,12 +6,13 @@ import base64
 import gzip
 from collections.abc import Iterator, Mapping
 from functools import cache
-from html import escape
+from html import escape as escaped
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
+from scalp.net.printable import printable
 from scalp.results.html.contents import Cell, Report, Table
 from scalp.results.html.payload import payload
 
@@ -101,6 +102,11 @@ def write_html(report: Report, out: TextIO) -> None:
             js=(HERE / "report.js").read_text("utf-8"),
         )
     )
+
+
+def escape(text: str) -> str:
+    """For the page, also what a browser would obey without any markup."""
+    return escaped(printable(text))
 
 
 @cache

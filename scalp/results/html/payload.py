@@ -15,11 +15,13 @@ from scalp.core.clock import new_york
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.core.prices import micros
 from scalp.core.trades import RoundTrip
+from scalp.net.printable import printable
 from scalp.results.html.contents import Report
 
 MILLISECOND = SECOND // 1000
 HOUR = 60 * MINUTE
 DAY_MS = 24 * HOUR // MILLISECOND
+LONGEST_WORD = 80  # characters
 MOST_POINTS = 6000  # of the equity curve: more than a screen has columns, for each of three kinds of points
 
 # Units a dollar is divided into: the coarsest that holds all prices of a day exactly, to a millionth.
@@ -43,7 +45,7 @@ def payload(report: Report) -> dict[str, Any]:
     place = {symbol: number for number, symbol in enumerate(symbols)}
     day_place = {day: number for number, day in enumerate(days)}
     return {
-        "symbols": symbols,
+        "symbols": [printable(symbol, LONGEST_WORD) for symbol in symbols],
         "days": [(dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat() for day in days],
         "bars": [
             [place[symbol], day_place[day], *_columns(bars)]
@@ -53,7 +55,7 @@ def payload(report: Report) -> dict[str, Any]:
         "trades": [
             [place[trade.symbol], day_place[wall(trade.entry_time) // DAY_MS], float(trade.qty),
              wall(trade.entry_time), _dollars(trade.entry_price), wall(trade.exit_time), _dollars(trade.exit_price),
-             _dollars(trade.pnl), trade.reason]
+             _dollars(trade.pnl), printable(trade.reason, LONGEST_WORD)]
             for trade in report.trades
         ],
         "held": [
@@ -62,7 +64,8 @@ def payload(report: Report) -> dict[str, Any]:
             for held in report.held
         ],
         "orders": [
-            [place[order.symbol], day_place[wall(order.at) // DAY_MS], order.side, order.status, wall(order.at),
+            [place[order.symbol], day_place[wall(order.at) // DAY_MS], printable(order.side, LONGEST_WORD),
+             printable(order.status, LONGEST_WORD), wall(order.at),
              None if order.price is None else _dollars(order.price)]
             for order in report.orders
         ],
