@@ -8,7 +8,8 @@ import contextlib
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import ScalpError
 from scalp.core.messages import MINUTE
 from scalp.doctor import Check, Doctor
+from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Access, Response
 from scalp.exchange.streams import Session
 from scalp.flatten import flatten
@@ -63,13 +65,24 @@ def strings(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
             yield from strings(part, name)
 
 
+HOSTILE_FORMS = (
+    *(lambda old, add=add: old + add for add in (HOSTILE, *LONG)),
+    lambda old: HOSTILE,
+    lambda old: HOSTILE + "z" * 100_000,
+)
+NUMBERS = (
+    *("1e1000000", "-1e1000000", "1e-1000000", "0e-1000000", "9" * 5000, "1e30", "NaN", "sNaN", "-Infinity"),
+    *("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+14:00", 10**30, -1, 1e300, 0, True, None, [], {}),
+)
+ABSURD_FORMS = tuple(lambda old, new=new: new for new in NUMBERS)
+
+
 class Spoiler:
     """Spoils one text of each message, every name of a text in turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, forms: Sequence[Callable[[str], Any]] = HOSTILE_FORMS) -> None:
         self.spoiled: dict[str, int] = {}
-        self._forms = itertools.cycle([*(lambda old, add=add: old + add for add in (HOSTILE, *LONG)),
-                                       lambda old: HOSTILE, lambda old: HOSTILE + "z" * 100_000])  # fmt: skip
+        self._forms = itertools.cycle(forms)
 
     def spoil(self, what: str, value: Any) -> Any:
         found = [(f"{what} {name}", holder, place) for name, holder, place in strings(value)]
@@ -83,9 +96,9 @@ class Spoiler:
 class Spoiling(Script):
     """Of `every` answers about one is spoiled; some questions are refused, in the same words."""
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, forms: Sequence[Callable[[str], Any]] = HOSTILE_FORMS) -> None:
         super().__init__()
-        self.spoiler = Spoiler()
+        self.spoiler = Spoiler(forms)
         self.refuses = False
         self._every, self._rng = every, random.Random(1)
         self._refusals = itertools.cycle((None,) * 14 + (422, 503, 403, 500, 404))
@@ -201,6 +214,37 @@ def test_a_whole_session(
     assert services.lines
     assert r"\x1b" in shown.out
     assert "***" in shown.out
+
+
+@pytest.mark.parametrize("every", [2, 3, 7])
+def test_absurd_numbers_in_every_field_end_no_session(
+    every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program, "algo_class", Trades)
+    script = Spoiling(every, ABSURD_FORMS)
+    lines: list[str] = []
+
+    async def story(console: ConsoleLog) -> None:
+        access = Access(keys={KEY_ID: SECRET}, trading_limit=10**6, data_limit=10**6)
+        async with exchange(MARKET, script, 14, access=access) as (server, points):
+            await program.run(settings(*MARKET, endpoints=points), console)
+            assert script.now() > 13 * 60
+        script.requests.clear()
+        async with exchange(MARKET, script, 60, 120, access=access) as (server, points):
+            engine = server.simulation.engine
+            engine.on_trade("TSLA", OPEN + 2 * MINUTE, 100.0, 1e6)
+            engine.submit(OrderRequest("TSLA", "buy", "market", "day", Decimal(10)))
+            await asyncio.sleep(1)
+            await flatten(points, ["TSLA", "AAPL"], lines.append)
+            assert engine.account.held("TSLA") == 0
+
+    with ConsoleLog((KEY_ID, SECRET), debug=True) as console:
+        run(story(console))
+    log = Path("console.log").read_text()
+    assert "task died" not in log
+    assert_plain(log)
+    assert_plain("\n".join(lines))
 
 
 @pytest.mark.parametrize("every", [1, 2, 5])

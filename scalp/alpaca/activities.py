@@ -93,7 +93,7 @@ class Activities:
 
     async def transfers(self, since: int) -> list[tuple[str, Decimal, int]]:
         """Shares that came (or went) after `since` by no order: (symbol, shares, when). Raises Unreachable, Refused."""
-        moved = [row for row in await self._rows(ALL, since) if row.get("activity_type") in TRANSFERS]
+        moved = [row for row in await self._rows(ALL, since) if text_of(row.get("activity_type")) in TRANSFERS]
         return [
             (text_of(row.get("symbol")), decimal_or_none(row.get("qty")) or Decimal(0), _entered_at(row.get("id")))
             for row in moved

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -163,6 +164,29 @@ def broken(draw: st.DrawFn, message: Any) -> Any:
 
 def written(value: Any) -> bytes:
     return json.dumps(value).encode()
+
+
+# Numbers (and texts) as no market has them, as they are written in JSON.
+ABSURD = (
+    *(f'{sign}1e{exponent}'.encode() for sign in ("", "-") for exponent in ("1000000", "-1000000", "400", "-400")),
+    *(f'"{sign}1e{exponent}"'.encode() for sign in ("", "-") for exponent in ("1000000", "-1000000", "30", "-30")),
+    *(b'"%b"' % text for text in (b"0e1000000", b"1E+999999999999999999", b"9" * 5000, b"NaN", b"-Infinity", b"sNaN")),
+    *(b'"%b"' % text for text in (b"9999-12-31T23:59:59-23:59", b"0001-01-01T00:00:00+14:00", b"..", b"A" * 10**5)),
+    *(b"9" * 5000, b"-" + b"9" * 30, b"NaN", b'"\\ud800"', b'"\xed\xa0\x80"'),
+)  # fmt: skip
+
+
+def absurd(message: Any) -> Iterator[tuple[str, bytes]]:
+    """`message` with each of its values, in turn, replaced by each absurd one: what was replaced, and the bytes."""
+    for path in _places(message):
+        result = copy.deepcopy(message)
+        holder = result
+        for key in path[:-1]:
+            holder = holder[key]
+        holder[path[-1]] = "here"
+        before, after = written(result).split(b'"here"')
+        for value in ABSURD:
+            yield f"{path}: {value[:30]!r}", before + value + after
 
 
 NESTED = b"[" * 5000 + b"]" * 5000

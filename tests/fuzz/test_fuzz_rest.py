@@ -20,9 +20,10 @@ from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError
 from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.net.transport import RateLimited
 from scalp.polygon.feed import PolygonFeed
 from tests.fuzz import messages as real
-from tests.fuzz.strategies import ODD_TEXTS, bodies, briefly, fuzz
+from tests.fuzz.strategies import ODD_TEXTS, absurd, bodies, briefly, fuzz
 from tests.wire.fakes import Told, endpoints, run
 
 POINTS = endpoints("http://127.0.0.1:1", polygon_key="polygontestkey")
@@ -132,6 +133,33 @@ def test_any_answer_of_alpaca(name: str, data: st.DataObject) -> None:
         assert isinstance(answer, OutcomeUnknown)  # it may have had its effect
     elif isinstance(answer, Refused):
         assert 400 <= answer.status < 500
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_one_absurd_value_anywhere_in_an_answer(name: str) -> None:
+    call, example, check = CALLS[name]
+    for status, message in ((200, example), (422, real.ERROR), (503, real.ERROR)):
+        for what, body in absurd(message):
+            answer = result(call(AlpacaREST(POINTS, transport=Server(status, {}, body))))
+            assert status == 200 or isinstance(answer, ScalpError), what
+            if not isinstance(answer, ScalpError):
+                check(answer)
+
+
+@pytest.mark.parametrize("name", ["X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Retry-After"])
+def test_one_absurd_number_in_a_header(name: str) -> None:
+    good = {"X-Ratelimit-Limit": "200", "X-Ratelimit-Remaining": "199", "X-Ratelimit-Reset": f"{START // SECOND + 60}"}
+    for value in ("1e1000000", "9" * 4000, "9" * 5000, "-1", "0", "nan", "inf", "-inf", "1e308", "1_0", "\u0663", ""):
+        for status in (200, 429):
+            budget = RequestBudget(lambda: START, lambda: 2)
+            server = Server(status, good | {name: value}, json.dumps(real.ACCOUNT).encode())
+            rest = AlpacaREST(POINTS, transport=server, on_rate_limit=budget.on_rate_limit)
+            answer = result(rest.account())
+            if isinstance(answer, RateLimited):
+                budget.refused(answer.retry_after)
+            assert 0 <= budget.resets_in <= 60
+            assert 0 < budget.limit < 10**6
+            assert f"{budget.limit} {budget.remaining}"
 
 
 def test_the_examples_are_understood() -> None:

@@ -24,7 +24,7 @@ from scalp.net import stream
 from scalp.net.stream import ReconnectingStream, StreamTrouble
 from scalp.polygon.feed import PolygonFeed
 from tests.fuzz import messages as real
-from tests.fuzz.strategies import HALF_NESTED, bodies, briefly, broken, fuzz, values, written
+from tests.fuzz.strategies import HALF_NESTED, absurd, bodies, briefly, broken, fuzz, values, written
 from tests.wire.fakes import Told, endpoints, run
 
 POINTS = endpoints("ws://127.0.0.1:1", polygon_key="polygontestkey")
@@ -99,6 +99,19 @@ def test_any_frame(make: Callable[[Told], ReconnectingStream], examples: tuple[A
         frame = data.draw(bodies(*examples, list(examples)))
         take(subject, frame)
         take(subject, frame.decode(errors="replace"))
+    check(told)
+
+
+@pytest.mark.parametrize(("make", "examples"), KINDS)
+def test_one_absurd_value_anywhere_in_a_frame(
+    make: Callable[[Told], ReconnectingStream], examples: tuple[Any, ...]
+) -> None:
+    told = Told()
+    subject = make(told)
+    for example in (*examples, list(examples)):
+        for _, frame in absurd(example):
+            take(subject, frame)
+            take(subject, frame.decode(errors="replace"))
     check(told)
 
 
