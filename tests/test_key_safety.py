@@ -43,7 +43,7 @@ from tests.wire.fakes import Told
 
 MAIN = Path(__file__).resolve().parents[1] / "main.py"
 # With characters that are written differently in a URL.
-KEY_ID, SECRET, POLYGON_KEY = "PKLEAK+ID/0=", "leaked+secret/of=the-account==", "leaked+polygon/key="
+KEY_ID, SECRET, POLYGON_KEY = "PKLEAK+ID/0=", "leaked+s3cret/0f=the-acc0unt==", "leaked+p0lyg0n/k3y="
 SPEED = 60.0
 
 SIGNAL = """import os
@@ -74,11 +74,16 @@ def assert_no_key(text: str) -> None:
     for key in (KEY_ID, SECRET, POLYGON_KEY):
         for form in forms(key):
             assert form not in text, text
+        # Nor any part of it that is long enough to be of use.
+        assert not [key[at : at + PIECE] for at in range(len(key) - PIECE + 1) if key[at : at + PIECE] in text], text
     pair = base64.b64encode(f"{KEY_ID}:{SECRET}".encode()).decode()
     assert pair not in text
 
 
+PIECE = 8
 ECHO = json.dumps({"code": 1, "message": f"ECHO request is unauthorized (key {KEY_ID}, secret {SECRET})"}).encode()
+# The keys lie where long words are cut.
+LONG_ECHO = json.dumps({"code": 1, "message": f"ECHO {'x' * 275} {SECRET} {KEY_ID}"}).encode()
 PAGE = f"<html>APCA-API-KEY-ID: {KEY_ID}\nAPCA-API-SECRET-KEY: {SECRET}\nAuthorization: Bearer {POLYGON_KEY}".encode()
 
 
@@ -94,9 +99,10 @@ class Hostile(Faults):
             Response(302, {"Location": f"{elsewhere}/v2/clock"}, PAGE),
             Response(503, json_type, ECHO),
             Response(429, json_type, ECHO),
+            Response(503, json_type, LONG_ECHO),
         ]
         # At the start these would be fatal.
-        refusing = [Response(401, json_type, ECHO), Response(422, json_type, ECHO)]
+        refusing = [Response(401, json_type, ECHO), Response(422, json_type, ECHO), Response(422, json_type, LONG_ECHO)]
         self._at_start = itertools.cycle([failure for passes in passing for failure in ("handle", passes)])
         self._later = [*passing, *refusing]
         self._rng = random.Random(1)
