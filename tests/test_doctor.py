@@ -300,6 +300,13 @@ def test_a_wrong_key_for_polygon() -> None:
     assert found.text("bars").endswith("check POLYGON_API_KEY and its plan")
 
 
+def test_no_server_makes_it_wait_for_an_hour() -> None:
+    found = examine("TSLA", script=with_rule("GET /v2/aggs/", status(429, Retry_After="3600"), times=99),
+                    pointed=to_polygon)  # fmt: skip
+    assert found.status("bars") == BAD
+    assert found.script.requests[-1].at < 30
+
+
 def test_polygons_stream_is_left_alone() -> None:
     """There the newest connection throws out the older one: the running bot's."""
 

@@ -243,7 +243,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
 
     async def asset(self, symbol: str) -> Asset:
         """Raises Refused with status 404 for an unknown symbol."""
-        return _asset(_mapping(await self.get_asset(quote(symbol, safe="")), "assets"))
+        return _asset(_mapping(await self.get_asset(_in_path(symbol)), "assets"))
 
     async def assets(self) -> list[Asset]:
         """All active US equities: more than 10,000 rows."""

@@ -161,5 +161,17 @@ def test_a_buy_of_unknown_outcome_is_never_sent_again() -> None:
     assert Counter(UNKNOWN, "buy").perform() == (1, ["lost"])
 
 
+def test_an_exit_behind_a_buy_of_unknown_outcome_waits_for_no_429() -> None:
+    """Its look-up was told to come back in a minute; but its cancel waits for it, and behind that the exit."""
+    counter = Counter(UNKNOWN, "buy")
+
+    def unwanted() -> None:
+        counter.desk.order.cancel_sent_at = 1
+        counter.broker._budget.refused(3600.0)
+
+    counter.rest.meanwhile = unwanted
+    assert counter.perform(15) == (1, ["lost"])
+
+
 def test_a_refused_sell_is_told_once() -> None:
     assert Counter(Refused(403, 0, "insufficient qty")).perform() == (1, ["refused: insufficient qty"])

@@ -97,6 +97,25 @@ def test_a_day_from_the_wire_is_the_day_that_was_traded(feed: str, tmp_path: Pat
         assert kept == [bar for bar in bars if day.open <= bar.start < day.close]
 
 
+@pytest.mark.parametrize("status", [401, 422, 500])
+def test_an_error_that_echoes_the_key_shows_nothing_of_it(status: int, tmp_path: Path) -> None:
+    key = "leaked0Polygon1key2of3thirty4chars"
+    endpoints = read_endpoints(KEYS | {"POLYGON_API_KEY": key}, is_live=False, feed="polygon")
+    assert endpoints is not None
+
+    async def echoes(*_: Any) -> Answer:
+        return status, {"X-Request-ID": "x" * 50 + key}, f'{{"error": "{"y" * 280} {key} \\u001b[2J"}}'.encode()
+
+    async def fetch() -> None:
+        with pytest.raises(UserError) as caught:
+            await download(endpoints, ["AAPL"], DAYS[:1], tmp_path, nothing, transport=echoes)
+        text = str(caught.value)
+        assert text.isprintable()
+        assert not [key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in text]
+
+    run(fetch())
+
+
 def test_it_goes_on_where_it_broke_off(tmp_path: Path) -> None:
     polygon = Polygon()
 

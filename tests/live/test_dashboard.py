@@ -32,7 +32,7 @@ from scalp.live.console import ConsoleLog
 from scalp.live.dashboard import Dashboard, open_dashboard
 from scalp.live.screen import Frame, Row, Screen, Stream
 from tests.helpers import SESSION, bars
-from tests.trading import ABOVE_100, AT_100, BuysOnce, Script, minutes, run, trading
+from tests.trading import ABOVE_100, AT_100, BuysOnce, Idle, Script, minutes, run, trading
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTER, LEAVE, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
@@ -206,6 +206,18 @@ def test_a_picture_of_a_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert (tsla.average, tsla.last) == (None, 100.0)
     assert tsla.age > 0
     assert (aapl.state, aapl.last, aapl.side, aapl.no_buys) == ("TO_BUY", None, "", "")
+
+
+def test_what_others_say_is_a_text_in_a_cell() -> None:
+    async def story() -> None:
+        async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, Script(), Idle) as bot:
+            await bot.until(90)
+            bot.algo().forbid_buys("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
+            row = dashboard._row(bot.algo(), bot.session.clock.now())
+            assert row.no_buys.startswith(r"halted\x1b[2J\n\u202e\ud800xxx")
+            assert len(row.no_buys) == dashboard.LONGEST_WORDS
+
+    run(story())
 
 
 def test_many_symbols_are_looked_at_in_slices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

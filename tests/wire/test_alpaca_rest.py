@@ -319,11 +319,33 @@ def test_times_are_exact_to_the_nanosecond() -> None:
         ("1970-01-01T00:00:00.000000001Z", 1),
     ]:
         assert parse_time_ns(text) == ns
-    for bad in ("", "2026-11-20", "2026-11-20T15:31", "2026-11-20T15:31:00", "2026-11-20T15:31:xxZ", "soon", "x" * 30):
+    # The last ones are times, which no calendar of New York has.
+    for bad in ("", "2026-11-20", "2026-11-20T15:31", "2026-11-20T15:31:00", "2026-11-20T15:31:xxZ", "soon", "x" * 30,
+                "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+14:00", "2200-01-01T00:00:00Z"):  # fmt: skip
         with pytest.raises(ValueError):
             parse_time_ns(bad)
     assert format_time_ns(AT_1531) == "2026-11-20T15:31:00Z"
     assert format_time_ns(AT_1531 + 5) == "2026-11-20T15:31:00.000000005Z"
+
+
+@pytest.mark.parametrize("name", [".", "..", "..."])
+def test_an_id_of_dots_is_no_way_to_all_orders(name: str) -> None:
+    async def session() -> None:
+        async with http_fake() as fake:
+            rest = AlpacaREST(endpoints(fake.url))
+            for ask in (rest.cancel, rest.order, rest.asset):
+                with pytest.raises(Refused, match="404"):
+                    await ask(name)
+            assert fake.asked == []
+            await rest.close()
+
+    run(session())
+
+
+def test_what_is_too_long_for_its_kind_is_none() -> None:
+    words = {"symbol": "A" * 201, "id": "i" * 201, "client_order_id": "c" * 201, "side": "s" * 41, "status": "n" * 41}
+    assert order_report(words) == OrderReport("", "", "", "", "", "")
+    assert position_report({"symbol": "A" * 201, "qty": "1"}) is None
 
 
 def test_decoding_survives_what_is_missing_strange_or_of_another_type() -> None:
