@@ -11,8 +11,8 @@ the shares held. This module weighs the claims about positions and orders:
     a transfer or split makes up for it   believed
     an order's growth was counted that
       the adopted position held already   believed
-    the first listing held more or fewer
-      of the newest executions            believed after a minute in which nothing was executed
+    more is listed, as the newest
+      executions at the start explain     believed after a minute in which nothing was executed
     more is listed, for a minute          believed, and only adds: it is offered when the exit that works has ended
     no more of what a listing alone had
       told of, for a minute               believed, unless the broker has taken a sell of it
@@ -102,7 +102,7 @@ class Evidence:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
             return self._settled(ledger, Verdict.EXPLAINED)
-        if surplus in ledger.alternatives and not ledger.positions_before and stood >= SURPLUS_STANDS:
+        if 0 < surplus in ledger.alternatives and not ledger.positions_before and stood >= SURPLUS_STANDS:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus < 0:
             # What a listing alone added, a listing may take away.

@@ -121,7 +121,7 @@ class Ledger:
         self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions were not told of yet
         self._claimed_at = 0  # as of when they were listed, exchange time, ns
         self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
-        # By so much the position differs if the first listing held more or fewer of the newest executions than thought.
+        # So much more is held if the first listing held more or fewer of the newest executions than was thought.
         self.alternatives: set[Decimal] = set()
         self.positions_before: set[Decimal] = set()  # what was held at some time since the adoption: a listing may lag
 

@@ -391,12 +391,15 @@ class Reconciler:
         as_of = self._clock.now()
         with contextlib.suppress(*TROUBLES):
             held = await self._broker.counted(self._rest.positions())
-            for position in held.rows:
-                algo = self._fleet.algos.get(position.symbol)
-                if algo is None or algo.ledger.version != versions[position.symbol]:
+            listed = Listings({}, {p.symbol: p for p in held.rows}, as_of, held.unreadable)
+            for symbol, algo in self._fleet.algos.items():
+                position, ledger = listed.position(symbol), algo.ledger
+                if symbol in listed.unreadable or ledger.version != versions[symbol]:
                     continue
-                if position.qty > algo.ledger.position:
-                    self._weigh(algo.ledger, position, as_of, ZERO)
+                if position.qty > ledger.position:
+                    self._weigh(ledger, position, as_of, ZERO)
+                elif position.qty < ledger.position:
+                    self._doubt(symbol, "the listed position differs")
 
     async def _look_for(self, symbol: str, order_id: str) -> None:
         """An order that is believed open is not listed: ask for it by id, and failing that among all orders."""

@@ -116,7 +116,8 @@ class Invariants:
         held = engine.account.held(symbol)
         if held < 0:
             self._fail(1, f"{symbol}: short, {held}")
-        if (algo := world.fleet and world.fleet.algos.get(symbol)) and algo.ledger.position == held:
+        algo = world.fleet and world.fleet.algos.get(symbol)
+        if algo and algo.ledger.position == held and world.elapsed >= world.told.first_claimed_at:
             self._knew_at[symbol] = world.elapsed  # whoever told
         if symbol not in world.touched and (own or held) and not (world.told.base_at is None and world.process > 1):
             position = engine.account.positions.get(symbol)
