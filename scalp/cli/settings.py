@@ -34,8 +34,10 @@ NO_LIMITS = Limits()
 ADDRESS = re.compile(r"[\w+.-]+:/\S+")
 LONG_PART = 12  # characters: as long a part of the address of a service may be a token
 KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
-
 HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+# What the variables that begin so hold is a key, goes with one, or may hold one.
+SECRET_VARIABLES = ("APCA_", "POLYGON_", "SCALP_NOTIFY")
+
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
 
 
@@ -173,6 +175,11 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         journal=read_journal(args.journal or "", environ),
         rails=read_limits(args),
     )
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a process may have of the environment that trades nothing."""
+    return {name: value for name, value in environ.items() if not name.startswith(SECRET_VARIABLES)}
 
 
 def _secrets_of(url: str) -> list[str]:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from scalp.cli.settings import is_loopback
+from scalp.cli.settings import is_loopback, without_secrets
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.messages import SECOND
@@ -57,14 +57,13 @@ class Dashboard:
         self._closing = threading.Event()
         self._last_words = ""  # of a view that failed
         # In a session of its own Ctrl+C does not reach it; it needs no key and no address.
-        secret = ("APCA_", "POLYGON_", "SCALP_")
         self._view = subprocess.Popen(
             [sys.executable, "-P", str(Path(screen.__file__).resolve())],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith(secret)},
+            env=without_secrets(os.environ),
         )
         self._pump = threading.Thread(target=self._send, name="dashboard", daemon=True)
         self._pump.start()

@@ -4,7 +4,7 @@
     parameters      `--set NAME=v1,v2`: class attributes of the algo's class, or `lot`
     source          which days are played, as small specifications that any process can turn into bars
     tasks           one day of several sets, played in whatever process it lands in
-    run             the tasks, on one core or through Dask; one that dies is retried
+    run             the tasks, in processes of this machine or on a Dask cluster; one that dies is retried
     results         what the days of a set come to, which set is best, walk-forward
     output          the tables, the CSV file and the JSON object
 

@@ -78,17 +78,12 @@ def batches(chosen: Sequence[Values], days: Sequence[DaySpec], cores: int) -> It
 def _outcomes(
     settings: SweepSettings, job: Job, chosen: Sequence[Values], days: Sequence[DaySpec]
 ) -> Iterator[list[Outcome]]:
-    jobs = settings.jobs
-    if jobs is None and not settings.scheduler:
-        jobs = running.cores()
-        if jobs is None:
-            print(f"on one core; for all of them: {running.INSTALL}", file=sys.stderr)
-    if not settings.scheduler and (jobs is None or jobs == 1):
+    jobs = min(settings.jobs or running.cores(), len(chosen) * len(days))
+    if not settings.scheduler and jobs == 1:
         yield from running.alone(job, batches(chosen, days, 1))
         return
-    processes = min(jobs or 1, len(chosen) * len(days))
-    with running.remote(settings.scheduler) if settings.scheduler else running.local(processes) as cluster:
-        yield from cluster.play(job, batches(chosen, days, cluster.cores))
+    with running.remote(settings.scheduler, job) if settings.scheduler else running.local(jobs, job) as workers:
+        yield from workers.play(batches(chosen, days, workers.cores))
 
 
 def _for_workers(settings: BacktestSettings) -> BacktestSettings:

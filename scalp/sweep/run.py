@@ -1,39 +1,35 @@
-"""Running the tasks: one after the other in this process, or through Dask.
+"""Running the tasks: in this process, in processes of this machine, or on a Dask cluster that runs already.
 
-Dask's processes talk over loopback without a password: on a machine shared with people you don't trust, use one core.
+The processes of this machine talk to this one over pipes that nobody else can open, and are started without the keys.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
+import multiprocessing
+import os
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import islice
-from multiprocessing import get_all_start_methods
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from scalp.cli.settings import without_secrets
 from scalp.cli.versions import versions
 from scalp.core.errors import UserError
 from scalp.sweep.tasks import Batch, Job, Outcome, run
 
 INSTALL = "pip install 'dask[distributed]'"
 IN_FLIGHT = 4  # tasks per core: enough to keep it busy, few enough to hold in memory
-LOCAL = {
-    "distributed.scheduler.allowed-failures": 0,  # whose worker dies is suspected, and played again alone: see Cluster
-    # A process of a server that has imported what it needs starts in a third of the time.
-    "distributed.worker.multiprocessing-method": "forkserver" if "forkserver" in get_all_start_methods() else "spawn",
-}
 ANSWER = 10.0  # seconds a cluster has to answer and to show a worker
+LAST_WORDS = 5.0  # seconds a process has to end
 
 
-def cores() -> int | None:
-    """How many cores this process may use; None where Dask is not installed."""
-    if importlib.util.find_spec("distributed") is None:
-        return None
-    return int(_dask("dask.system").CPU_COUNT)
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def alone(job: Job, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
@@ -43,27 +39,17 @@ def alone(job: Job, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
 
 
 @contextmanager
-def local(jobs: int) -> Iterator[Cluster]:
-    """So many processes of this machine, for the time of the context. Raises UserError without Dask."""
-    distributed = _dask("distributed")
-    with ExitStack() as stack:
-        stack.enter_context(_dask("dask").config.set(LOCAL))
-        cluster = stack.enter_context(
-            distributed.LocalCluster(
-                n_workers=jobs,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                # Without a port of its own two sweeps on one machine ask for the same one.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                silence_logs="CRITICAL",  # a process that dies is told of by the sweep
-            )
-        )
-        yield Cluster(stack.enter_context(distributed.Client(cluster)))
+def local(jobs: int, job: Job) -> Iterator[Processes]:
+    """So many processes of this machine, for the time of the context."""
+    processes = Processes(jobs, job)
+    try:
+        yield processes
+    finally:
+        processes.end()
 
 
 @contextmanager
-def remote(address: str) -> Iterator[Cluster]:
+def remote(address: str, job: Job) -> Iterator[Cluster]:
     """A cluster that runs already. Raises UserError without Dask, or when there is no cluster or no worker."""
     distributed = _dask("distributed")
     for name in ("distributed", "distributed.client"):
@@ -80,7 +66,7 @@ def remote(address: str) -> Iterator[Cluster]:
         # Other sources would give other numbers without a word.
         if set(_asked(client, address).values()) != {_digest()}:
             raise UserError(f"--scheduler {address}: its workers have another version of this package than is here")
-        yield Cluster(client)
+        yield Cluster(client, job)
 
 
 def _digest() -> str:
@@ -101,73 +87,205 @@ def _dask(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
-        raise UserError(f"more than one core needs Dask: {INSTALL}, or say --jobs 1") from None
+        raise UserError(f"--scheduler needs Dask: {INSTALL}, or leave it out") from None
 
 
-class Cluster:
-    """Plays tasks on the workers of a Dask cluster, with a bounded number of them on the way.
+class Workers:
+    """Plays tasks in other processes, with a bounded number of them on the way.
 
-    A task whose worker dies is suspected, with what else waited there (on a cluster of others, after as many deaths as
-    that allows). Its sets are played again one by one with nothing else running: a set whose worker then dies too is
+    A task whose process dies is suspected (on a cluster with what else waited there, and after as many deaths as that
+    allows). Its sets are played again one by one with nothing else running: a set whose process then dies too is
     guilty. It is told as a problem and not played any more.
     """
 
-    def __init__(self, client: Any) -> None:
+    cores: int
+    _on_the_way = 0
+
+    def play(self, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
+        """Outcomes as they come. Raises UserError when the workers go away or cannot play at all."""
+        waiting = iter(batches)
+        is_over = False
+        suspects: deque[Batch] = deque()  # of one set each
+        guilty: dict[int, str] = {}
+        while True:
+            while not (is_over or suspects) and self._on_the_way < IN_FLIGHT * self.cores:
+                batch = next(waiting, None)
+                if batch is None:
+                    is_over = True
+                else:
+                    yield from self._start(batch, guilty)
+            is_alone = bool(suspects) and not self._on_the_way
+            if is_alone:
+                yield from self._start(suspects.popleft(), guilty)
+            if self._on_the_way:
+                played, outcomes = self._receive()
+                self._on_the_way -= 1
+                if outcomes is not None:
+                    yield outcomes
+                elif is_alone:
+                    guilty[played.sets[0][0]] = f"its process died again and again on {played.day.session.date}"
+                    yield from self._start(played, guilty)
+                else:
+                    suspects += (Batch(played.place, played.day, (one,)) for one in played.sets)
+            elif is_over and not suspects:
+                return
+
+    def _start(self, batch: Batch, guilty: dict[int, str]) -> Iterator[list[Outcome]]:
+        """Send a task without the sets that are known to kill, and tell of those."""
+        sets = tuple(one for one in batch.sets if one[0] not in guilty)
+        if sets:
+            self._send(Batch(batch.place, batch.day, sets))
+            self._on_the_way += 1
+        told = [Outcome(batch.place, number, problem=guilty[number]) for number, _ in batch.sets if number in guilty]
+        if told:
+            yield told
+
+    def _send(self, batch: Batch) -> None:
+        raise NotImplementedError
+
+    def _receive(self) -> tuple[Batch, list[Outcome] | None]:
+        """A task that was sent, and what it came to; None when it is suspected of killing its process."""
+        raise NotImplementedError
+
+
+class Processes(Workers):
+    """Processes of this machine, each at the other end of a pipe; one that dies is replaced."""
+
+    def __init__(self, count: int, job: Job) -> None:
+        self.cores = count
+        self._job = job
+        self._crew = [_Process(job) for _ in range(count)]
+
+    def end(self) -> None:
+        """None goes on, whatever it is at."""
+        for process in self._crew:
+            process.kill()
+
+    def _send(self, batch: Batch) -> None:
+        min(self._crew, key=lambda process: len(process.tasks)).send(batch)
+
+    def _receive(self) -> tuple[Batch, list[Outcome] | None]:
+        while True:
+            by_pipe = {process.pipe: process for process in self._crew}
+            for ready in wait(list(by_pipe)):
+                process = by_pipe[ready]  # type: ignore[index]
+                try:
+                    answer = process.pipe.recv()
+                except (EOFError, OSError):
+                    if (suspect := self._replace(process)) is not None:
+                        return suspect, None
+                    break
+                if isinstance(answer, UserError):
+                    raise answer
+                if answer is not None:
+                    return process.tasks.popleft(), answer
+                process.is_ready = True
+
+    def _replace(self, dead: _Process) -> Batch | None:
+        """Put another process in the place of one that died; what that one was at."""
+        dead.kill()
+        if not dead.is_ready:
+            raise UserError(f"a process of the sweep did not start (exit code {dead.exit_code}): try --jobs 1")
+        new = _Process(self._job)
+        self._crew[self._crew.index(dead)] = new
+        suspect = dead.tasks.popleft() if dead.tasks else None
+        for batch in dead.tasks:
+            new.send(batch)
+        return suspect
+
+
+class _Process:
+    """One process, and the tasks it has been sent and not answered, the one it is at first."""
+
+    def __init__(self, job: Job) -> None:
+        # Spawned: a server of forks would listen on a socket, and a fork would have the keys in its memory.
+        context = multiprocessing.get_context("spawn")
+        self.tasks: deque[Batch] = deque()
+        self.is_ready = False
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, job), daemon=True)
+        try:
+            with theirs, _without_secrets():
+                self._process.start()
+        except OSError as error:
+            raise UserError(f"no more processes can be started ({error.strerror}): say fewer --jobs") from None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.exitcode
+
+    def send(self, batch: Batch) -> None:
+        self.tasks.append(batch)
+        with suppress(OSError):  # it has died, which reading from it will tell
+            self.pipe.send(batch)
+
+    def kill(self) -> None:
+        self.pipe.close()
+        self._process.kill()
+        self._process.join(LAST_WORDS)
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """A process that is started meanwhile gets no secret from the environment, and leaves Ctrl+C to this one."""
+    everything = dict(os.environ)
+    blocks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else None
+    try:
+        for name in everything.keys() - without_secrets(everything).keys():
+            del os.environ[name]
+        yield
+    finally:
+        os.environ.update(everything)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection, job: Job) -> None:
+    """The work of a process: tasks in, what they came to out, until the other end is closed."""
+    with suppress(EOFError, OSError):
+        pipe.send(None)  # it has started
+        while True:
+            batch: Batch = pipe.recv()
+            try:
+                answer: list[Outcome] | UserError = run(job, batch)
+            except UserError as error:
+                answer = error
+            except Exception as error:
+                answer = UserError(f"a process could not play a task: {_in_one_line(error)}")
+            pipe.send(answer)
+
+
+class Cluster(Workers):
+    """The workers of a Dask cluster."""
+
+    def __init__(self, client: Any, job: Job) -> None:
         self._client = client
-        self._as_completed = _dask("distributed").as_completed
-        self._killed: type[BaseException] = _dask("distributed").KilledWorker
-        self._guilty: dict[int, str] = {}
+        self._job = job
+        distributed = _dask("distributed")
+        self._completed = distributed.as_completed()
+        self._killed: type[BaseException] = distributed.KilledWorker
+        self._futures: dict[Any, Batch] = {}
         self.cores = sum(client.nthreads().values())
 
-    def play(self, job: Job, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
-        """Outcomes as they come. Raises UserError when the cluster goes away or cannot play at all."""
-        waiting = iter(batches)
-        while first := list(islice(waiting, IN_FLIGHT * self.cores)):
-            suspects: deque[Batch] = deque()
-            on_the_way = {self._send(job, batch): batch for batch in first}
-            completed = self._as_completed(list(on_the_way))
-            for future in completed:
-                batch = on_the_way.pop(future)
-                outcomes = self._outcomes(future)
-                if outcomes is None:
-                    suspects += (Batch(batch.place, batch.day, (one,)) for one in batch.sets)
-                else:
-                    yield outcomes
-                if not suspects:
-                    for following in islice(waiting, 1):
-                        sent = self._send(job, following)
-                        on_the_way[sent] = following
-                        completed.add(sent)
-            for suspect in suspects:
-                yield self._play_alone(job, suspect)
+    def _send(self, batch: Batch) -> None:
+        future = self._client.submit(run, self._job, batch, pure=False)
+        self._futures[future] = batch
+        self._completed.add(future)
 
-    def _play_alone(self, job: Job, batch: Batch) -> list[Outcome]:
-        outcomes = self._outcomes(self._send(job, batch))
-        if outcomes is None:
-            number = batch.sets[0][0]
-            self._guilty[number] = f"its process died again and again on {batch.day.session.date}"
-            outcomes = [Outcome(batch.place, number, problem=self._guilty[number])]
-        return outcomes
-
-    def _send(self, job: Job, batch: Batch) -> Any:
-        return self._client.submit(_run_but, job, batch, dict(self._guilty), pure=False)
-
-    def _outcomes(self, future: Any) -> list[Outcome] | None:
-        """What a task came to; None when it is suspected of killing its worker."""
+    def _receive(self) -> tuple[Batch, list[Outcome] | None]:
+        future = next(self._completed)
+        batch = self._futures.pop(future)
         try:
             outcomes: list[Outcome] = future.result()
         except self._killed:
-            return None
+            return batch, None
         except UserError:
             raise
         except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(f"the cluster could not play a task: {text}") from None
-        return outcomes
+            raise UserError(f"the cluster could not play a task: {_in_one_line(error)}") from None
+        return batch, outcomes
 
 
-def _run_but(job: Job, batch: Batch, guilty: dict[int, str]) -> list[Outcome]:
-    """`run`, without the sets that are known to kill."""
-    sets = tuple(one for one in batch.sets if one[0] not in guilty)
-    told = [Outcome(batch.place, number, problem=guilty[number]) for number, _ in batch.sets if number in guilty]
-    return told + (run(job, Batch(batch.place, batch.day, sets)) if sets else [])
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

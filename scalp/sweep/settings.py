@@ -45,10 +45,11 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--set", action="append", required=True, metavar="NAME=V1,V2",
                         help="values of a class attribute, or of lot; may be repeated")  # fmt: skip
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--jobs", type=_jobs, metavar="N", help="processes to use (default: one per core, with Dask)")
+    where.add_argument("--jobs", type=_jobs, metavar="N", help="processes to use (default: one per core)")
     where.add_argument("--scheduler", type=_address, metavar="TCP://HOST:PORT",
                        help="play on a Dask cluster that runs already; its scheduler and workers need this package, "
-                       "the workers the files of bars and of the algo too, at the same paths")  # fmt: skip
+                       "the workers the files of bars and of the algo too, at the same paths. Whoever can reach it "
+                       "runs code as you, there and here")  # fmt: skip
     parser.add_argument("--walk-forward", type=_walk, metavar="train=20d,test=5d",
                         help="choose the best set in so many trading days, try it in the following ones, and "
                         "again from there")  # fmt: skip

@@ -6,7 +6,9 @@ import csv
 import datetime as dt
 import importlib.util
 import json
+import os
 import pickle
+import socket
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -51,6 +53,8 @@ class Odd(ScalpAlgo):
     def _calculate_buy_signal(self):
         if self.how == "raises":
             raise RuntimeError("no such luck")
+        if self.how == "tells":
+            raise RuntimeError(*sorted(name for name in os.environ if name.startswith(("APCA", "POLYGON", "SCALP"))))
         if self.how == "kills" or (self.how == "kills once" and not self.died_before()):
             os.kill(os.getpid(), signal.SIGKILL)
         return super()._calculate_buy_signal()
@@ -298,18 +302,13 @@ def test_a_task_carries_no_bars_and_no_key() -> None:
     assert max(sizes) < 2000
 
 
-def test_without_dask_one_core_works_and_more_say_what_is_missing(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_a_cluster_needs_dask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    code, out, err = run(capsys, "--set", "window=20", *MARKET)
-    assert code == 0 and out and err == f"on one core; for all of them: {running.INSTALL}\n"
-    for more in (("--jobs", "2"), ("--scheduler", "tcp://127.0.0.1:1")):
-        code, _, err = run(capsys, "--set", "window=20", *more, *MARKET)
-        assert code == 2 and running.INSTALL in err
+    assert run(capsys, "--jobs", "2", "--set", "window=20", *MARKET)[0] == 0
+    code, _, err = run(capsys, "--set", "window=20", "--scheduler", "tcp://127.0.0.1:1", *MARKET)
+    assert code == 2 and err == f"error: --scheduler needs Dask: {running.INSTALL}, or leave it out\n"
 
 
-@needs_dask
 def test_two_processes_tell_the_same_as_one(capsys: pytest.CaptureFixture[str], odd: str) -> None:
     rest = ("--set", "window=5,20", "--walk-forward", "train=1d,test=1d", "--algo", odd, *MARKET)
     alone = answer(capsys, "--jobs", "1", "--set", "how=well,raises", *rest)
@@ -317,7 +316,27 @@ def test_two_processes_tell_the_same_as_one(capsys: pytest.CaptureFixture[str], 
     assert both == alone
 
 
-@needs_dask
+def test_nobody_can_connect_to_the_processes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening: list[object] = []
+    monkeypatch.setattr(socket.socket, "listen", lambda one, backlog=0: listening.append(one.getsockname()))
+    assert run(capsys, "--jobs", "2", "--set", "window=20", *MARKET)[0] == 0
+    assert listening == []
+
+
+def test_the_processes_have_no_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    secrets = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "APCA_API_OAUTH_TOKEN", "POLYGON_API_KEY", "SCALP_NOTIFY")
+    for name in (*secrets, "SCALP_SPEED"):
+        monkeypatch.setenv(name, "secret")
+    rest = ("--seed", "1", "--algo", odd, "--set", "how=tells", "--set", "window=5,20", *MARKET)
+    _, out, _ = run(capsys, "--jobs", "2", *rest)
+    assert out.count("RuntimeError: SCALP_SPEED\n") == 2
+    assert [os.environ[name] for name in secrets] == ["secret"] * len(secrets)  # as they were
+
+
 def test_a_task_that_dies_is_retried_and_one_that_always_dies_is_reported(
     capsys: pytest.CaptureFixture[str], odd: str
 ) -> None:
@@ -329,6 +348,14 @@ def test_a_task_that_dies_is_retried_and_one_that_always_dies_is_reported(
     assert [{**one, "parameters": None} for one in told[:2]] == [{**well, "parameters": None}] * 2
     assert "its process died again and again" in told[2]["problem"]
     assert Path(odd.partition(":")[0]).with_suffix(".died").exists()
+
+
+def test_a_process_that_cannot_start_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_serve", sys.exit)  # which ends before it has begun
+    code, _, err = run(capsys, "--jobs", "2", "--set", "window=5,20", *MARKET)
+    assert code == 2 and "a process of the sweep did not start" in err and err.count("\n") == 1
 
 
 @pytest.fixture
@@ -350,7 +377,8 @@ def test_a_cluster_that_runs_already(capsys: pytest.CaptureFixture[str], cluster
     assert answer(capsys, "--scheduler", cluster.scheduler_address, *arguments) == alone
 
 
-def test_few_tasks_are_on_the_way_at_once(cluster: Any) -> None:
+@pytest.mark.parametrize("where", ["here", "on a cluster"])
+def test_few_tasks_are_on_the_way_at_once(where: str, request: pytest.FixtureRequest) -> None:
     settings = read_settings(["--set", "window=5,6", *MARKET]).backtest
     days = specify(settings, no_progress)
     made = played = most = 0
@@ -361,8 +389,13 @@ def test_few_tasks_are_on_the_way_at_once(cluster: Any) -> None:
             made += 1
             yield batch
 
-    with running.remote(cluster.scheduler_address) as workers:
-        for _ in workers.play(Job(settings, ("window",)), counted()):
+    job = Job(settings, ("window",))
+    with (
+        running.local(2, job)
+        if where == "here"
+        else running.remote(request.getfixturevalue("cluster").scheduler_address, job)
+    ) as workers:
+        for _ in workers.play(counted()):
             most = max(most, made - played)
             played += 1
     assert made == played == 30
