@@ -27,6 +27,8 @@ from scalp.exchange.tape import Tape
 LINGER = 60 * SECOND
 LOGIN_TIMEOUT = 10.0
 MAX_BACKLOG = 5_000
+BACKLOG = 4_096  # connections that may wait to be accepted: those of an instant, one for each symbol
+KEEP_ALIVE = 86400.0  # seconds: an idle connection outlasts the day, however fast that passes
 DATA_FEEDS = ("iex", "sip", "test", "delayed_sip")
 
 S = TypeVar("S", bound=Session)
@@ -85,9 +87,9 @@ class ExchangeServer(Listener):
             app.router.add_get(f"/v2/{feed}", server._data_stream)
         app.router.add_get("/stocks", server._polygon_stream)
         app.router.add_route("*", "/{path:.*}", server._request)
-        server._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        server._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=KEEP_ALIVE)
         await server._runner.setup()
-        site = web.TCPSite(server._runner, "127.0.0.1", port)
+        site = web.TCPSite(server._runner, "127.0.0.1", port, backlog=BACKLOG)
         await site.start()
         server.port = server._runner.addresses[0][1]
         server.rest.set_base_url(server.url)

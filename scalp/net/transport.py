@@ -6,6 +6,7 @@ of the HTTP library never leave this file: their text can hold the headers of th
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ import aiohttp
 import msgspec
 
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.net.loops import is_real_time
 from scalp.net.printable import NO_MASK, Mask
 
 Answer = tuple[int, Mapping[str, str], bytes]  # HTTP status, headers, body
@@ -73,9 +75,11 @@ class HttpTransport:
         most: int = LONGEST,
     ) -> Answer:
         if self._session is None:
-            # Made here because a session belongs to the running loop.
+            # Made here because a session belongs to the running loop. The library counts idle seconds by the machine's
+            # clock: where the time is another one it would close more or fewer connections from run to run.
+            idle = KEEP_ALIVE if is_real_time(asyncio.get_running_loop()) else None
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "gzip"},
                 auto_decompress=False,  # it knows no end

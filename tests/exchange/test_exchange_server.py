@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 
 import aiohttp
 import pytest
 import websockets
+from aiohttp import web
 from websockets.legacy.client import connect
 
 from scalp.core.messages import SECOND
 from scalp.exchange.__main__ import main
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.faults import ScriptedFaults
+from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
+from scalp.net.loops import JumpingLoop
+from scalp.net.transport import HttpTransport
 from tests.exchange.playground import DAY, KEYS, on_the_wire
 
 LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}
@@ -105,6 +110,49 @@ def test_a_session_in_one_process_is_quick_and_always_the_same() -> None:
     assert time.perf_counter() - started < 5
     assert len(first) > 300 and any("fill" in line for line in first)
     assert play() == first
+
+
+def test_requests_of_one_instant_are_all_answered_in_it_and_in_their_order() -> None:
+    async def test(server: ExchangeServer) -> None:
+        transport = HttpTransport()
+        begun = asyncio.get_running_loop().time()
+        asked = (transport("GET", f"{server.url}/v2/clock", KEYS, None, None, 5.0) for _ in range(400))
+        answers = await asyncio.gather(*asked)
+        assert {status for status, _, _ in answers} == {200}
+        told = [int(headers["X-Request-ID"], 16) for _, headers, _ in answers]
+        assert told == sorted(told)
+        assert asyncio.get_running_loop().time() == begun
+        await transport.close()
+
+    on_the_wire(test, access=Access(trading_limit=1000))
+
+
+def test_the_clock_of_the_machine_closes_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = itertools.count(step=3600)
+    monkeypatch.setattr(aiohttp.connector, "monotonic", lambda: float(next(hours)))
+    connections: list[int] = []
+
+    async def peer(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        connections.append(request.transport.get_extra_info("peername")[1])
+        return web.Response()
+
+    async def story() -> None:
+        app = web.Application()
+        app.router.add_get("/", peer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        transport = HttpTransport()
+        for _ in range(3):
+            await transport("GET", f"http://127.0.0.1:{runner.addresses[0][1]}/", {}, None, None, 5.0)
+            await asyncio.sleep(30)
+        await transport.close()
+        await runner.cleanup()
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as loop:
+        loop.run(story())
+    assert len(connections) == 3 and len(set(connections)) == 1
 
 
 def faults(*rules: dict) -> ScriptedFaults:
