@@ -8,11 +8,16 @@ and no wall clock is involved.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from scalp.cli.settings import is_loopback
 from scalp.core.messages import SECOND, Bar
 from scalp.exchange import wire
 from scalp.exchange.faults import Faults
@@ -23,13 +28,21 @@ from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
 from scalp.exchange.tape import Tape
+from scalp.net.loops import pace
 
 LINGER = 60 * SECOND
-LOGIN_TIMEOUT = 10.0
-MAX_BACKLOG = 5_000
+LOGIN_TIMEOUT = 10.0  # seconds of everybody's, however fast exchange time passes
+MAX_BACKLOG = 5_000  # frames
 BACKLOG = 4_096  # connections that may wait to be accepted: those of an instant, one for each symbol
 KEEP_ALIVE = 86400.0  # seconds: an idle connection outlasts the day, however fast that passes
 DATA_FEEDS = ("iex", "sip", "test", "delayed_sip")
+HOST = re.compile(r"\[?([\w.:-]+?)\]?(:\d{1,5})?")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+if TYPE_CHECKING:
+    Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    Adapter = logging.LoggerAdapter
 
 S = TypeVar("S", bound=Session)
 
@@ -80,14 +93,20 @@ class ExchangeServer(Listener):
         """
         server = cls(Simulation(market, engine, tape=tape), access or Access(), faults or Faults())
         server._end = engine.session_close + linger
-        app = web.Application()
+        app = web.Application(middlewares=[_for_programs_of_this_machine])
         app.router.add_get("/stream", server._order_stream)
         app.router.add_get("/stream/", server._order_stream)
         for feed in DATA_FEEDS:
             app.router.add_get(f"/v2/{feed}", server._data_stream)
         app.router.add_get("/stocks", server._polygon_stream)
         app.router.add_route("*", "/{path:.*}", server._request)
-        server._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, keepalive_timeout=KEEP_ALIVE)
+        server._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_OneLine(logging.getLogger("scalp.exchange")),
+            shutdown_timeout=0.1,
+            keepalive_timeout=KEEP_ALIVE,
+        )
         await server._runner.setup()
         site = web.TCPSite(server._runner, "127.0.0.1", port, backlog=BACKLOG)
         await site.start()
@@ -223,7 +242,10 @@ class ExchangeServer(Listener):
     # --- requests ---
 
     async def _request(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except (web.RequestPayloadError, ConnectionError):
+            return web.Response(status=400, text="the body is not what its headers say")
 
         def handle() -> Response:
             self.catch_up()
@@ -288,23 +310,23 @@ class ExchangeServer(Listener):
     ) -> web.StreamResponse:
         """Run one connection. Outgoing frames wait in a queue, so that a slow reader holds up nobody else."""
         socket = web.WebSocketResponse(compress=False)
-        outgoing: asyncio.Queue[str | bytes | None] = asyncio.Queue()
-
-        def send(frame: str | bytes) -> None:
-            if outgoing.qsize() >= MAX_BACKLOG:
-                outgoing.put_nowait(None)  # a slow client is cut off
-            else:
-                outgoing.put_nowait(frame)
-
-        session = make(send, lambda: outgoing.put_nowait(None))
+        outgoing = _Outgoing()
+        session = make(outgoing.put, lambda: outgoing.put(None))
         if request.transport is not None:
-            session.abort = request.transport.abort
+            session.abort = outgoing.cut_off = request.transport.abort
         sessions.append(session)  # before the handshake ends: the place is taken
         writer: asyncio.Task[None] | None = None
-        login = self._loop.call_later(LOGIN_TIMEOUT, session.login_timed_out)
+
+        def time_out() -> None:
+            if not session.authenticated and session in sessions:
+                sessions.remove(session)  # the place is free, however long the client takes to close
+                session.too_late()
+                session.close()
+
+        login = self._loop.call_later(LOGIN_TIMEOUT * pace(self._loop), time_out)
         try:
             await socket.prepare(request)
-            writer = asyncio.create_task(_write(socket, outgoing))
+            writer = asyncio.create_task(outgoing.write(socket))
             session.opened()
             key_id = request.headers.get("APCA-API-KEY-ID")
             if key_id and isinstance(session, DataSession):
@@ -312,7 +334,9 @@ class ExchangeServer(Listener):
             async for message in socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     self.catch_up()
-                    session.receive(message.data)
+                    with outgoing.answering():
+                        session.receive(message.data)
+                    await outgoing.has_room.wait()
         finally:
             login.cancel()
             if session in sessions:
@@ -322,14 +346,82 @@ class ExchangeServer(Listener):
         return socket
 
 
-async def _write(socket: web.WebSocketResponse, outgoing: asyncio.Queue[str | bytes | None]) -> None:
-    """Send queued frames until one of them is None or the client is gone."""
-    try:
-        while (frame := await outgoing.get()) is not None:
-            if isinstance(frame, str):
-                await socket.send_str(frame)
-            else:
-                await socket.send_bytes(frame)
-    except ConnectionError:
-        return  # the reading side ends too, and cleans up
-    await socket.close()
+class _Outgoing:
+    """The frames of one connection that wait to be written.
+
+    A client that reads the news too slowly is cut off. What it asked for may be more than that (Polygon confirms every
+    channel), so it is only not listened to until it has read the answers.
+    """
+
+    def __init__(self) -> None:
+        self.cut_off: Callable[[], None] = lambda: self.put(None)
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+        self._frames: asyncio.Queue[tuple[str | bytes | None, bool]] = asyncio.Queue()
+        self._news = 0  # of them
+        self._is_answering = False
+
+    def put(self, frame: str | bytes | None) -> None:
+        """Have a frame written; None closes the connection once all before it are out."""
+        is_news = frame is not None and not self._is_answering
+        self._news += is_news
+        if is_news and self._news > MAX_BACKLOG:
+            self.cut_off()
+            return
+        self._frames.put_nowait((frame, is_news))
+        if self._frames.qsize() > MAX_BACKLOG:
+            self.has_room.clear()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """What is put meanwhile the client has asked for."""
+        self._is_answering = True
+        try:
+            yield
+        finally:
+            self._is_answering = False
+
+    async def write(self, socket: web.WebSocketResponse) -> None:
+        """Write frames until one of them is None or the client is gone."""
+        try:
+            while True:
+                frame, is_news = await self._frames.get()
+                if frame is None:
+                    break
+                if isinstance(frame, str):
+                    await socket.send_str(frame)
+                else:
+                    await socket.send_bytes(frame)
+                self._news -= is_news
+                if self._frames.qsize() <= MAX_BACKLOG:
+                    self.has_room.set()
+        except ConnectionError:
+            return  # the reading side ends too, and cleans up
+        finally:
+            self.has_room.set()
+        await socket.close()
+
+
+class _OneLine(Adapter):
+    """What a client sends amiss is told in a line; a bug of ours keeps its traceback."""
+
+    def exception(self, msg: object, *args: Any, exc_info: Any = True, **more: Any) -> None:
+        if isinstance(exc_info, (HttpProcessingError, web.RequestPayloadError, ConnectionError)):
+            self.warning("a request was not understood (%s)", type(exc_info).__name__)
+        else:
+            super().exception(msg, *args, exc_info=exc_info, **more)
+
+
+@web.middleware
+async def _for_programs_of_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A page in a browser on this machine must neither log in nor trade, whatever name it calls us by.
+
+    Its requests name the page in Origin, or, where its own name was made to lead here, that name in Host.
+    """
+    host = request.headers.get("Host", "").lower()
+    found = HOST.fullmatch(host)
+    if found is None or not is_loopback(found[1]):
+        return web.Response(status=403, text="the Host is not this machine: use 127.0.0.1 or localhost")
+    if request.headers.get("Origin", f"http://{host}").lower() != f"http://{host}":
+        return web.Response(status=403, text="pages of other servers have no access")
+    return await handler(request)

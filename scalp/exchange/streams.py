@@ -48,8 +48,8 @@ class Session:
         """A whole message of the client."""
         raise NotImplementedError
 
-    def login_timed_out(self) -> None:
-        """The time to log in is over."""
+    def too_late(self) -> None:
+        """The time to log in is over: say so before the connection is closed."""
 
     def flush(self) -> None:
         """Send what has been gathered."""
@@ -112,16 +112,14 @@ class DataSession(Session):
         self.feed = feed
         self._packed = packed
         self._claim = claim
-        self._wanted: dict[str, list[str]] = {channel: [] for channel in _CHANNELS}
+        self._wanted: dict[str, dict[str, None]] = {channel: {} for channel in _CHANNELS}  # in order
         self._gathered: list[Json] = []
 
     def opened(self) -> None:
         self._tell({"T": "success", "msg": "connected"})
 
-    def login_timed_out(self) -> None:
-        if not self.authenticated:
-            self._error(404, "auth timeout")
-            self.close()
+    def too_late(self) -> None:
+        self._error(404, "auth timeout")
 
     def log_in(self, key: str, secret: str) -> None:
         """By message, or by the headers of the handshake."""
@@ -162,21 +160,22 @@ class DataSession(Session):
         if any(channel not in _CHANNELS for channel in changes):
             self._error(410, "invalid subscribe action for this feed")
             return
-        wanted = {channel: list(symbols) for channel, symbols in self._wanted.items()}
+        wanted = {channel: dict(symbols) for channel, symbols in self._wanted.items()}
         for channel, symbols in changes.items():
             if adding:
-                wanted[channel] += [symbol for symbol in dict.fromkeys(symbols) if symbol not in wanted[channel]]
+                wanted[channel].update(dict.fromkeys(symbols))
             else:
-                wanted[channel] = [symbol for symbol in wanted[channel] if symbol not in symbols]
+                for symbol in symbols:
+                    wanted[channel].pop(symbol, None)
         for channel in _FOLLOWS_TRADES:
-            wanted[channel] = list(wanted["trades"])
+            wanted[channel] = dict(wanted["trades"])
         counted = ("trades", "quotes", "bars")
         limit = self.access.symbol_limit
         if limit is not None and len({symbol for channel in counted for symbol in wanted[channel]}) > limit:
             self._error(405, "symbol limit exceeded")
             return
         self._wanted = wanted
-        self._tell({"T": "subscription"} | wanted)
+        self._tell({"T": "subscription"} | {channel: list(symbols) for channel, symbols in wanted.items()})
 
     def wants(self, channel: str, symbol: str) -> bool:
         wanted = self._wanted[channel]
@@ -245,10 +244,8 @@ class PolygonSession(Session):
     def opened(self) -> None:
         self._status("connected", "Connected Successfully")
 
-    def login_timed_out(self) -> None:
-        if not self.authenticated:
-            self._status("auth_timeout", "No authentication request received.")
-            self.close()
+    def too_late(self) -> None:
+        self._status("auth_timeout", "No authentication request received.")
 
     def evict(self) -> None:
         """A newer connection came with the same key."""

@@ -18,6 +18,11 @@ def is_real_time(loop: asyncio.AbstractEventLoop) -> bool:
     return not isinstance(loop, (JumpingLoop, ScaledLoop))
 
 
+def pace(loop: asyncio.AbstractEventLoop) -> float:
+    """How many seconds of `loop` pass in one of everybody's; 1 where that is not known before."""
+    return loop.speed if isinstance(loop, ScaledLoop) else 1.0
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """Polls the sockets, and when they are silent moves the clock instead of waiting."""
 
@@ -68,8 +73,8 @@ class ScaledLoop(asyncio.SelectorEventLoop):
     """`time()` runs `speed` times as fast as the wall clock."""
 
     def __init__(self, speed: float) -> None:
-        self._speed = speed
+        self.speed = speed
         super().__init__(_ScaledSelector(speed))
 
     def time(self) -> float:
-        return time.monotonic() * self._speed
+        return time.monotonic() * self.speed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 
 import aiohttp
 import msgpack
@@ -11,10 +13,15 @@ import websockets
 from websockets.legacy.client import WebSocketClientProtocol, connect
 
 from scalp.core.messages import SECOND
+from scalp.exchange import streams
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
 from tests.exchange.playground import DAY, KEYS, on_the_wire
 
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 LOGIN = {"action": "auth", "key": "KEY", "secret": "SECRET"}
 
 
@@ -96,7 +103,120 @@ def test_one_connection_the_second_is_refused_at_the_handshake() -> None:
     on_the_wire(test)
 
 
+def test_a_client_that_does_not_log_in_holds_the_place_for_ten_seconds() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with stream(server, "/stream") as idle:
+            await ask(idle, LOGIN | {"secret": "WRONG"})
+            with pytest.raises(websockets.exceptions.ConnectionClosedOK):
+                await idle.recv()
+            assert server.now() == DAY.open + 610 * SECOND
+        async with stream(server, "/stream") as socket:
+            await ask(socket, LOGIN)
+            await asyncio.sleep(60)
+            assert socket.open
+
+    on_the_wire(test, access=Access(keys={"KEY": "SECRET"}))
+
+
+def test_a_late_login_frees_the_place_though_the_client_answers_nothing() -> None:
+    async def test(server: ExchangeServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        host = f"Host: 127.0.0.1:{server.port}"
+        writer.write(f"GET /stream HTTP/1.1\r\n{host}\r\n{UPGRADE}\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+        await asyncio.sleep(10.1)
+        async with stream(server, "/stream") as socket:
+            assert (await ask(socket, LOGIN))["data"]["status"] == "authorized"
+        writer.close()
+
+    on_the_wire(test)
+
+
+# --- who is let in ---
+
+
+@pytest.mark.parametrize("path", ["/stream", "/v2/iex", "/stocks", "/v2/orders"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 0),
+        ({"Host": "localhost:{port}"}, 0),
+        ({"Host": "[::1]:{port}"}, 0),
+        ({"Origin": "http://127.0.0.1:{port}"}, 0),  # as some libraries say by themselves
+        ({"Origin": "https://page.example"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "page.example:{port}", "Origin": "http://page.example:{port}"}, 403),  # DNS leads it here
+        ({"Host": "127.0.0.1.page.example"}, 403),
+        ({"Host": "[::1"}, 403),
+    ],
+)
+def test_a_page_in_a_browser_is_not_let_in(path: str, headers: dict[str, str], status: int) -> None:
+    async def test(server: ExchangeServer) -> None:
+        sent = {name: value.format(port=server.port) for name, value in headers.items()}
+        lines = {"Host": f"127.0.0.1:{server.port}", **KEYS, **sent}
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        upgrade = "" if path == "/v2/orders" else UPGRADE
+        writer.write(f"GET {path} HTTP/1.1\r\n{head}{upgrade}\r\n".encode())
+        told = int((await reader.readline()).split()[1])
+        assert told == (status or (101 if upgrade else 200))
+        writer.close()
+
+    on_the_wire(test)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nno header\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"POST /v2/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n",
+        b"POST /v2/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v2/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nab",
+    ],
+)
+def test_a_malformed_request_costs_one_line(request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(server: ExchangeServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request_)
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+        await asyncio.sleep(1)
+
+    on_the_wire(test)
+    (line,) = [logging.Formatter().format(record) for record in caplog.records if record.levelno > logging.DEBUG]
+    assert line.startswith("a request was not understood (") and "\n" not in line
+
+
 # --- Alpaca's data stream ---
+
+
+def test_a_subscription_looks_at_each_symbol_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    class Word(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)  # type: ignore[arg-type]
+
+    told: list[list[dict[str, list[str]]]] = []
+    session = streams.DataSession(
+        Access(), lambda frame: None, lambda: None, feed="iex", packed=False, claim=lambda session: True
+    )
+    monkeypatch.setattr(session, "_encode", told.append)
+    monkeypatch.setattr(streams, "_decode", lambda frame: frame)
+    session.log_in("KEY", "SECRET")
+    for action in ("subscribe", "subscribe", "unsubscribe"):
+        session.receive({"action": action, "bars": [Word(f"S{n}") for n in range(1000)]})  # type: ignore[arg-type]
+    assert [len(answer[0]["bars"]) for answer in told[1:]] == [1000, 1000, 0]
+    assert compared < 10 * 1000
 
 
 def test_subscriptions_add_up_and_bars_come_in_arrays() -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scalp.net.loops import JumpingLoop, ScaledLoop
+from scalp.net.loops import JumpingLoop, ScaledLoop, pace
 
 
 def test_a_jumping_loop_skips_all_waiting_and_keeps_the_order_of_timers() -> None:
@@ -67,3 +67,10 @@ def test_a_paced_loop_takes_a_hundredth_of_the_time(loop: object) -> None:
         passed = runner.run(story())
     assert passed == pytest.approx(20, abs=2)
     assert 0.15 <= time.monotonic() - started < 1
+
+
+def test_the_pace_of_a_loop_is_known_where_it_is_steady() -> None:
+    loops: list[asyncio.AbstractEventLoop] = [ScaledLoop(60.0), JumpingLoop(60.0), asyncio.new_event_loop()]
+    assert [pace(loop) for loop in loops] == [60, 1, 1]
+    for loop in loops:
+        loop.close()
