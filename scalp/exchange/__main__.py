@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NoReturn
 
-from scalp.cli.settings import named_path, read_symbols
+from scalp.cli.settings import KEY, named_path, read_symbols
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (any free one)")
     parser.add_argument("--from", dest="start", metavar="HH:MM", help="New York time (one minute before the open)")
     parser.add_argument("--polygon", action="store_true", help="print a POLYGON_API_KEY too")
+    parser.add_argument("--polygon-key", type=_polygon_key, metavar="KEY", help="admit and print this one only (any)")
     parser.add_argument("--key", type=_key, metavar="ID:SECRET", help="admit this key pair only (any pair)")
     parser.add_argument("--faults", metavar="FILE|JSON", help="what goes wrong, see scalp/exchange/faults.py")
     return parser
@@ -84,6 +85,12 @@ def _key(text: str) -> tuple[str, str]:
     if not key_id or not secret:
         raise argparse.ArgumentTypeError("write ID:SECRET")
     return key_id, secret
+
+
+def _polygon_key(text: str) -> str:
+    if not KEY.fullmatch(text):
+        raise argparse.ArgumentTypeError("write the key, without blanks")
+    return text
 
 
 def _day(text: str) -> date:
@@ -134,15 +141,16 @@ def _start(day: SessionDay, text: str | None) -> int:
 
 async def _serve(options: argparse.Namespace, day: SessionDay, market: Market, start: int, faults: Faults) -> int:
     keys = dict([options.key]) if options.key else None
+    access = Access(keys, options.polygon_key)
     engine = Engine(day.open, day.close, market, now=start, seed=options.seed)
     try:
-        server = await ExchangeServer.start(market, engine, port=options.port, access=Access(keys), faults=faults)
+        server = await ExchangeServer.start(market, engine, port=options.port, access=access, faults=faults)
     except (OSError, OverflowError):
         print(f"error: port {options.port} cannot be used", file=sys.stderr)
         return 2
     environment = server.environment()
-    if options.polygon:
-        environment["POLYGON_API_KEY"] = "simulated"
+    if options.polygon or options.polygon_key:
+        environment["POLYGON_API_KEY"] = options.polygon_key or "simulated"
     if options.speed != 1:
         environment["SCALP_SPEED"] = f"{options.speed:g}"
     for name, value in environment.items():

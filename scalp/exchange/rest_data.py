@@ -19,7 +19,8 @@ from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _TIMEFRAME = re.compile(r"([0-9]{1,9})(Min|T|Hour|H|Day|D)")
 _LONGEST = {"Min": 59, "T": 59, "Hour": 23, "H": 23, "Day": 1, "D": 1}
-_FEEDS = ("sip", "iex", "boats", "otc", "delayed_sip")
+_FEEDS = ("sip", "iex", "boats", "otc")
+_LATEST_FEEDS = (*_FEEDS, "delayed_sip", "overnight")
 _SPANS = {"Min": MINUTE, "T": MINUTE, "Hour": 60 * MINUTE, "H": 60 * MINUTE, "Day": 1440 * MINUTE, "D": 1440 * MINUTE}
 _RECENT = 15 * MINUTE
 _MILLISECOND = 1_000_000
@@ -43,6 +44,21 @@ class DataApi:
                 return self._bars(query, _symbols(query), False)
             case ["stocks", symbol, "bars"] if symbol not in ("trades", "quotes"):
                 return self._bars(query, [symbol], True)
+            case ["stocks", *_]:
+                return self._newest(parts[1:], query)
+            case ["aggs", "ticker", symbol, "range", count, unit, start, end]:
+                return self._aggregates(path, query, symbol, (count, unit), start, end)
+            case ["last", "trade", symbol]:
+                return self._polygon_trade(symbol)
+        return 404, {"message": "Not Found"}
+
+    def _newest(self, parts: Sequence[str], query: Mapping[str, str]) -> Answer:
+        feed = query.get("feed") or "iex"
+        if feed not in _LATEST_FEEDS:
+            raise Refusal(400, 40010001, f"invalid feed: {feed}")
+        if feed == "sip" and not self._sip:
+            raise _no_recent_sip()
+        match parts:
             case ["stocks", ("trades" | "quotes" | "bars") as what, "latest"]:
                 found = {symbol: self._latest(what, symbol) for symbol in _symbols(query)}
                 return 200, {what: {symbol: value for symbol, value in found.items() if value is not None}}
@@ -55,10 +71,6 @@ class DataApi:
                 return 200, {symbol: self._snapshot(symbol) for symbol in _symbols(query)}
             case ["stocks", symbol, "snapshot"]:
                 return 200, {"symbol": symbol} | (self._snapshot(symbol) or {})
-            case ["aggs", "ticker", symbol, "range", count, unit, start, end]:
-                return self._aggregates(path, query, symbol, (count, unit), start, end)
-            case ["last", "trade", symbol]:
-                return self._polygon_trade(symbol)
         return 404, {"message": "Not Found"}
 
     def _published(self, symbol: str) -> list[Bar]:
@@ -79,7 +91,7 @@ class DataApi:
         recent = not self._sip and query.get("feed", "sip" if self._sip else "iex") == "sip"
         end = wire.parse_time(query["end"], end_of_day=True) if query.get("end") else now - _RECENT * recent
         if recent and end > now - _RECENT:
-            raise Refusal(403, 42210000, "subscription does not permit querying recent SIP data")
+            raise _no_recent_sip()
         span = _span(query.get("timeframe", "1Min"))
         rows = [
             (symbol, bar)
@@ -115,13 +127,14 @@ class DataApi:
         if not bars:
             return None
         days = merge(bars, _SPANS["Day"])
-        return {
+        told = {
             "latestTrade": self._latest("trades", symbol),
             "latestQuote": self._latest("quotes", symbol),
             "minuteBar": wire.bar(bars[-1]),
             "dailyBar": wire.bar(days[-1]),
             "prevDailyBar": wire.bar(days[-2]) if len(days) > 1 else None,
         }
+        return {name: value for name, value in told.items() if value is not None}
 
     def _aggregates(
         self, path: str, query: Mapping[str, str], symbol: str, timeframe: tuple[str, str], start: str, end: str
@@ -192,6 +205,10 @@ def _aggregate(bar: Bar) -> wire.Json:
         "t": bar.start // _MILLISECOND,
         "n": told["n"],
     }
+
+
+def _no_recent_sip() -> Refusal:
+    return Refusal(403, 42210000, "subscription does not permit querying recent SIP data")
 
 
 def _symbols(query: Mapping[str, str]) -> list[str]:

@@ -310,7 +310,7 @@ class ExchangeServer(Listener):
     ) -> web.StreamResponse:
         """Run one connection. Outgoing frames wait in a queue, so that a slow reader holds up nobody else."""
         socket = web.WebSocketResponse(compress=False)
-        outgoing = _Outgoing()
+        outgoing = Outgoing()
         session = make(outgoing.put, lambda: outgoing.put(None))
         if request.transport is not None:
             session.abort = outgoing.cut_off = request.transport.abort
@@ -346,7 +346,7 @@ class ExchangeServer(Listener):
         return socket
 
 
-class _Outgoing:
+class Outgoing:
     """The frames of one connection that wait to be written.
 
     A client that reads the news too slowly is cut off. What it asked for may be more than that (Polygon confirms every

@@ -346,6 +346,21 @@ def test_latest_trades_and_snapshots() -> None:
     assert snapshots["NOPE"] is None  # and no outer key
     assert snapshots["AAPL"]["dailyBar"]["v"] == 36000
     assert client.ask("GET /v2/stocks/AAPL/snapshot")[1]["symbol"] == "AAPL"
+    assert "prevDailyBar" not in snapshots["AAPL"]  # absent where there is no day before
+
+
+@pytest.mark.parametrize("path", ["trades/latest", "quotes/latest", "bars/latest", "snapshots"])
+def test_the_newest_of_a_feed(path: str) -> None:
+    client = Client(access=Access(sip=False))
+    single = f"AAPL/{path.removesuffix('s')}"
+    for what in (f"GET /v2/stocks/{path}", f"GET /v2/stocks/{single}"):
+        for feed in ("iex", "delayed_sip", "overnight", ""):
+            assert client.ask(what, symbols="AAPL", feed=feed)[0] == 200
+        assert client.ask(what, symbols="AAPL", feed="nasdaq") == (
+            400,
+            {"code": 40010001, "message": "invalid feed: nasdaq"},
+        )
+        assert client.ask(what, symbols="AAPL", feed="sip")[0] == 403
 
 
 # --- Polygon ---

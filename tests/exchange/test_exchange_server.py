@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import time
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,6 +15,7 @@ from aiohttp import web
 from websockets.legacy.client import connect
 
 from scalp.core.messages import SECOND
+from scalp.exchange import __main__ as exchange
 from scalp.exchange.__main__ import main
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.faults import ScriptedFaults
@@ -276,6 +278,8 @@ def test_halts_and_rejections_can_be_scripted() -> None:
         (["AAPL", "--poly"], "unrecognized arguments: --poly"),
         (["AAPL", "--key", "abc"], "argument --key: write ID:SECRET"),
         (["AAPL", "--key", "abc:"], "argument --key: write ID:SECRET"),
+        (["AAPL", "--polygon-key", "a b"], "argument --polygon-key: write the key"),
+        (["AAPL", "--polygon-key="], "argument --polygon-key: write the key"),
         (["AAPL", "--port", "99999"], "port 99999 cannot be used"),
         (["AAPL", "--faults", "[{}, 7]"], "--faults"),
     ],
@@ -297,3 +301,24 @@ def test_the_standalone_exchange_prints_its_environment_and_ends_by_itself(capsy
     assert env["POLYGON_WS_URL"].endswith("/stocks")
     assert (env["APCA_API_KEY_ID"], env["APCA_API_SECRET_KEY"], env["SCALP_SPEED"]) == ("ID", "SECRET", "600")
     assert env["POLYGON_API_KEY"]
+
+
+def test_the_standalone_exchange_can_be_for_one_polygon_key_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    admitted: dict[str, int] = {}
+
+    class Polygon(ExchangeServer):
+        @classmethod
+        async def start(cls, *args: Any, **options: Any) -> ExchangeServer:
+            server = await ExchangeServer.start(*args, **options)
+            async with aiohttp.ClientSession(server.url) as http:
+                for key in ("PK", "other"):
+                    async with http.get("/v2/last/trade/AAPL", headers={"Authorization": f"Bearer {key}"}) as answer:
+                        admitted[key] = answer.status
+            return server
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exchange, "ExchangeServer", Polygon)
+        arguments = ["AAPL", "--session", str(DEFAULT_DAY), "--from", "15:58", "--speed", "600"]
+        assert main([*arguments, "--polygon-key", "PK"]) == 0
+    assert admitted == {"PK": 200, "other": 401}
+    assert "export POLYGON_API_KEY=PK\n" in capsys.readouterr().out

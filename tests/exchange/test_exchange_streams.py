@@ -15,7 +15,7 @@ from websockets.legacy.client import WebSocketClientProtocol, connect
 from scalp.core.messages import SECOND
 from scalp.exchange import streams
 from scalp.exchange.rest import Access
-from scalp.exchange.server import ExchangeServer
+from scalp.exchange.server import MAX_BACKLOG, ExchangeServer, Outgoing
 from tests.exchange.playground import DAY, KEYS, on_the_wire
 
 UPGRADE = (
@@ -379,3 +379,36 @@ def test_polygon_evicts_the_older_connection() -> None:
             assert (await ask(new, {"action": "subscribe", "params": "AM.*"}))[0]["status"] == "success"
 
     on_the_wire(test)
+
+
+@pytest.mark.parametrize("at_once", [400, 12_000])
+def test_polygon_confirms_every_channel_of_a_whole_market(at_once: int) -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with stream(server, "/stocks", max_queue=None) as socket:
+            await hear(socket), await ask(socket, {"action": "auth", "params": "PK"})
+            channels = [f"AM.S{n}" for n in range(11_999)] + ["AM.AAPL"]
+            for first in range(0, len(channels), at_once):
+                await say(socket, {"action": "subscribe", "params": ",".join(channels[first : first + at_once])})
+            told = [(await hear(socket))[0]["message"] for _ in channels]
+            assert told == [f"subscribed to: {channel}" for channel in channels]
+            assert [(bar["ev"], bar["sym"]) for bar in await hear(socket)] == [("AM", "AAPL")]
+
+    on_the_wire(test)
+
+
+def test_a_client_that_does_not_read_the_news_is_cut_off() -> None:
+    async def story() -> None:
+        cut_off: list[str] = []
+        outgoing = Outgoing()
+        outgoing.cut_off = lambda: cut_off.append("cut off")
+        with outgoing.answering():
+            for _ in range(2 * MAX_BACKLOG):
+                outgoing.put("answer")
+        assert not outgoing.has_room.is_set()  # it is not listened to
+        for _ in range(MAX_BACKLOG):
+            outgoing.put("news")
+        assert not cut_off
+        outgoing.put("news")
+        assert cut_off
+
+    asyncio.run(story())
