@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,43 @@ def test_sockets_come_before_the_next_jump() -> None:
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         assert runner.run(story()) < 1.0
+
+
+def test_both_ends_of_a_connection_in_one_loop_need_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    async def say(**where: Any) -> bytes:
+        reader, writer = await asyncio.open_connection(**where)
+        writer.write(b"word")
+        heard = await reader.read(100)
+        writer.close()
+        await writer.wait_closed()
+        return heard
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        assert await say(host="127.0.0.1", port=port) == b"word"
+        assert await say(host="localhost", port=port) == b"word"
+        connected = socket.socket()  # as aiohttp does it
+        connected.setblocking(False)
+        await loop.sock_connect(connected, ("127.0.0.1", port))
+        assert await say(sock=connected) == b"word"
+        server.close()
+        await server.wait_closed()
+        with pytest.raises(ConnectionError, match="by TCP"):
+            await say(host="127.0.0.1", port=port)
+
+    def connect(*_: object) -> None:
+        raise ConnectionError("by TCP")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(story())
 
 
 @pytest.mark.parametrize("loop", [lambda: JumpingLoop(100.0), lambda: ScaledLoop(100.0)])
