@@ -16,6 +16,7 @@ from scalp.core.errors import UserError
 from scalp.exchange import demo
 from scalp.live.console import ConsoleLog, occupy_standard_files
 from scalp.live.dashboard import open_dashboard
+from scalp.live.lock import only_bot
 from scalp.live.notify import SESSION_OVER, notifications
 from scalp.live.session import CLOCK_PATIENCE, TradingSession
 from scalp.live.stopping import Stop, endless, stopping_signals
@@ -156,7 +157,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for note in settings.notes:
                 log.info("%s", note)
             try:
-                with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
+                with (
+                    only_bot(settings.endpoints),
+                    asyncio.Runner(loop_factory=loop_factory(settings)) as runner,
+                ):
                     return runner.run(run(settings, console))
             except UserError as error:
                 log.error("%s", error)

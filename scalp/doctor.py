@@ -34,7 +34,7 @@ from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
 from scalp.core.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.net.printable import printable
-from scalp.net.stream import ReconnectingStream, in_words
+from scalp.net.stream import BUSY, SIGNS_OF_ANOTHER, ReconnectingStream, in_words
 from scalp.polygon.feed import PolygonFeed
 
 OK, WARNING, BAD = "ok", "warning", "bad"
@@ -49,8 +49,6 @@ CHECK_PATIENCE = 60.0  # seconds for any check, whatever servers ask for
 LONGEST_PAUSE = 2.0  # seconds between two questions for bars, whatever Retry-After says
 LATE = 10 * MINUTE  # the newest bar of an open market is older than that: the feed is delayed
 LOOK_BACK = dt.timedelta(days=10)  # there is a trading day in that many
-BUSY = "another process holds it with these keys: stop that one, or wait 90 s if it has just died"
-SIGNS_OF_ANOTHER = ("HTTP 429", "error 406", "another connection")
 FEW = 10  # up to as many symbols are asked for one by one; more: one listing of all
 
 ROOT = Path(__file__).resolve().parents[1]

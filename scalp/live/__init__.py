@@ -6,6 +6,7 @@
     history         the bars so far
     reconcile       listings and executions against the ledger
     rehearsal       keeps the exit warm
+    lock            one bot for one key
     heartbeat       signs of life
     stopping        Ctrl+C, SIGTERM, a terminal that is closed
     console         the log: terminal and file

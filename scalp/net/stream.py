@@ -36,6 +36,12 @@ MOST_BEHIND = 2**24  # bytes of frames that came and could not be looked at yet
 SLICE = 50  # data messages handled in one turn of the loop: an order update never waits for a whole market's bars
 SAID_AGAIN_AFTER = 60.0  # seconds until the same trouble is a warning again
 LONGEST_TROUBLE = 80  # characters of what is said of a message that was not understood
+BUSY = (
+    "another process, here or on another machine, holds it with these keys: stop that one, or wait 90 s if it has just "
+    "died"
+)
+SIGNS_OF_ANOTHER = ("HTTP 429", "error 406", "another connection")
+BUSY_AFTER = 3  # such signs in a row: a connection of our own that broke is kept for a while too
 MOST_TOLD = 200  # different things that are said only once; what comes after them isn't said
 
 Message = TypeVar("Message")
@@ -195,7 +201,7 @@ class ReconnectingStream:
     async def run(self) -> None:
         """Stay connected until cancelled. Raises UserError for a refusal that is final (see `is_final`)."""
         loop = asyncio.get_running_loop()
-        failures = 0
+        failures = signs = 0
         while True:
             self._why = ""
             try:
@@ -206,7 +212,7 @@ class ReconnectingStream:
                 why = self._why or in_words(error)
                 wait = error.wait if isinstance(error, StreamTrouble) else None
                 if self._up_since is not None and loop.time() - self._up_since >= USEFUL_AFTER:
-                    failures = 0
+                    failures = signs = 0
                 self._go_down(why)
             finally:
                 self._socket = None
@@ -215,7 +221,8 @@ class ReconnectingStream:
             failures += 1
             if wait is None:
                 wait = self._rng.uniform(step / 2, step)
-            self._tell_trouble(why, wait)
+            signs = signs + 1 if any(sign in why for sign in SIGNS_OF_ANOTHER) else 0
+            self._tell_trouble(f"{why}: {BUSY}" if signs >= BUSY_AFTER else why, wait)
             await asyncio.sleep(wait)
 
     async def try_once(self, listen: float) -> None:

@@ -137,8 +137,8 @@ def test_no_part_of_the_bot_asks_the_machines_own_clock() -> None:
         for path in root.rglob("*.py")
         if re.search(r"\btime\.time|datetime\.now|date\.today|utcnow", path.read_text())
     }
-    # These are about the day it is, and the doctor about the machine's clock.
-    assert asking <= {"exchange/__main__.py", "backtest/download.py", "doctor.py"}
+    # These are about the day it is, and doctor and lock about the machine's clock.
+    assert asking <= {"exchange/__main__.py", "backtest/download.py", "doctor.py", "live/lock.py"}
 
 
 @pytest.mark.parametrize("wrong", [status(401, "unauthorized."), status(403, "forbidden."), page(401)])

@@ -8,7 +8,7 @@ import pytest
 from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.core.errors import UserError
-from scalp.net.stream import LoginRefused, ReconnectingStream, StreamTrouble
+from scalp.net.stream import BUSY, LoginRefused, ReconnectingStream, StreamTrouble
 from tests.wire.fakes import ScriptedServer, Talk, run, scripted
 
 
@@ -64,6 +64,19 @@ def test_a_refused_handshake_is_tried_again_with_growing_jittered_waits_never_lo
         assert len(set(waits)) == len(waits)
 
     run(session())
+
+
+def test_the_third_sign_of_another_bot_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    async def session() -> None:
+        async with scripted(429, 429, 503, 429, 429, 429, 429, one_word) as server:
+            await server.against(Echo(server))
+
+    with caplog.at_level(logging.INFO):
+        run(session())
+    told = [line.partition("; next try")[0] for line in caplog.messages if "next try" in line]
+    refused = "test: HTTP 429 at the handshake"
+    busy = f"{refused}: {BUSY}"
+    assert told[:7] == [refused, refused, "test: HTTP 503 at the handshake", refused, refused, busy, busy]
 
 
 def test_a_short_life_does_not_reset_the_backoff_a_useful_one_does() -> None:

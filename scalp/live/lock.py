@@ -1,0 +1,82 @@
+"""One bot for one key: a lock of the operating system, gone the moment its process is, however that ends.
+
+Alpaca has one connection of each kind for a key. Two bots would throw each other off the streams for ever, and manage
+each other's shares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scalp.cli.paths import default_path
+from scalp.cli.settings import Endpoints
+from scalp.core.clock import NEW_YORK
+from scalp.core.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not on every system: there nobody notices the second bot
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("scalp.main")
+
+LONGEST_TEXT = 100  # bytes of who holds it
+
+
+@contextlib.contextmanager
+def only_bot(endpoints: Endpoints | None, environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """For the time of the context no other bot of this user trades with the same key at the same endpoint.
+
+    None, the built-in exchange, needs no lock. Raises UserError, which names the process, when another bot does. Where
+    no lock can be had that is a warning.
+    """
+    file = None
+    if endpoints is not None and fcntl is not None:
+        try:
+            file = _taken(_path(endpoints, environ))
+        except OSError as error:
+            log.warning("a second bot with these keys would go unnoticed: no lock can be had (%s)", error.strerror)
+    try:
+        yield
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _path(endpoints: Endpoints, environ: Mapping[str, str]) -> Path:
+    """The file of this key: its name tells neither key nor account. Raises OSError where there is no place for it."""
+    journal = default_path(environ)
+    if journal is None:
+        raise FileNotFoundError(0, "no home folder")
+    parts = urlsplit(endpoints.trading_url)
+    whose = f"{parts.scheme}://{parts.hostname}:{parts.port} {endpoints.key_id}"
+    return journal.parent / "locks" / f"{hashlib.sha256(whose.encode()).hexdigest()[:32]}.lock"
+
+
+def _taken(path: Path) -> int:
+    """The locked file. Raises UserError when somebody has it, OSError when it cannot be locked."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        now = dt.datetime.now(NEW_YORK)  # of this machine: the exchange's is not known yet
+        os.truncate(file, 0)
+        os.write(file, f"process {os.getpid()}, since {now:%Y-%m-%d %H:%M:%S} New York".encode())
+    except BlockingIOError:
+        who = os.read(file, LONGEST_TEXT).decode(errors="replace")
+        os.close(file)
+        raise UserError(
+            f"another bot trades with these keys ({who or 'it has just begun'}): stop that one first, or give it all "
+            "the symbols"
+        ) from None
+    except BaseException:
+        os.close(file)
+        raise
+    return file
