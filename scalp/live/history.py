@@ -1,10 +1,11 @@
 """Today's bars so far and those of a gap: asked for until they are settled, and no buys before.
 
-A buy signal counts only over minutes that are settled. A hole in the bars of a symbol (the start, a reconnection, a
-bar that could not be taken) is settled once its newest minute was told of: by the source, by the stream where no minute
+A buy signal counts only over minutes that are settled. A hole in the bars of a symbol (the start, a reconnection, a bar
+that could not be taken) is settled once its newest minute was told of: by the source, by the stream where no minute
 before it is missing, or by a latest trade which is so old that nothing can have been traded since. A hole that nobody
 settles within a minute, or that the plan does not allow to ask for, is left behind: buys go on when so many new bars
-have come that the signal looks at those alone. Exits wait for none of this, and bars that are fetched never trade.
+have come that the signal looks at those alone, or when the source settles it after all. Exits wait for none of this,
+and bars that are fetched never trade.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 
 log = logging.getLogger("scalp.main")
 
+ASKED_LATE_FOR = 300.0  # seconds: a source may tell after all, before enough new bars have come
 SETTLE_WITHIN = 60.0  # seconds
 AFTER_TROUBLE = (5.0, 60.0)  # seconds between two rounds of questions: the first wait, doubling up to the longest
 NOT_LISTED_YET = (3.0, 15.0)  # the same where only the newest minutes are missing
@@ -56,6 +58,7 @@ class _Hole:
         self.told = self.since - MINUTE  # start of the newest minute up to which everything was told of
         self.is_answered = is_answered  # the source told what it has
         self.is_first = is_first  # no bar is known but those that came on the stream since
+        self.is_late = False  # it was not settled in time: buys wait for new bars, or for the source to tell after all
         self.is_given_up = False  # it is not asked any more
         self.asked_trades = False
         self.newest = 0  # minute of the stream's newest bar since
@@ -163,7 +166,7 @@ class History:
             return
         while hole.told + MINUTE < hole.until and algo.has_minute(hole.told + MINUTE):
             hole.told += MINUTE
-        is_late = hole.is_given_up or self._loop.time() >= hole.deadline
+        is_late = hole.is_late or hole.is_given_up or self._loop.time() >= hole.deadline
         # Where all that is known came since, the signal looks at nothing else.
         is_first = hole.is_first and (hole.is_answered or hole.is_given_up)
         if hole.is_settled or (is_late and (is_first or hole.new_bars >= algo.warmup_bars)):
@@ -202,8 +205,9 @@ class History:
                 await asyncio.sleep(trouble_wait)
                 trouble_wait = min(trouble_wait * 2, AFTER_TROUBLE[1])
             elif open_ones:
-                deadline = min(hole.deadline for hole in open_ones)
-                await asyncio.sleep(max(min(listing_wait, deadline - self._loop.time()), PACE))
+                now = self._loop.time()
+                left = min(hole.deadline + (ASKED_LATE_FOR if hole.is_late else 0.0) for hole in open_ones) - now
+                await asyncio.sleep(max(min(listing_wait, left), PACE))
                 listing_wait = min(listing_wait * 2, NOT_LISTED_YET[1])
 
     def _may_be_listed(self, hole: _Hole) -> bool:
@@ -285,10 +289,12 @@ class History:
 
     def _give_up(self) -> None:
         """What the source does not list in time is left behind; what it has not told at all is asked for again."""
-        late = {symbol: hole for symbol, hole in self._holes.items() if self._loop.time() >= hole.deadline}
-        unlisted = [symbol for symbol, hole in late.items() if hole.is_answered and not hole.is_given_up]
+        now = self._loop.time()
+        late = {symbol: hole for symbol, hole in self._holes.items() if now >= hole.deadline}
+        unlisted = [symbol for symbol, hole in late.items() if hole.is_answered and not hole.is_late]
         for symbol, hole in late.items():
-            hole.is_given_up = hole.is_given_up or hole.is_answered
+            hole.is_late = hole.is_late or hole.is_answered
+            hole.is_given_up = hole.is_given_up or (hole.is_answered and now >= hole.deadline + ASKED_LATE_FOR)
             self._look(symbol)
         if names := _named([symbol for symbol in unlisted if symbol in self._holes]):
             log.warning("the newest bars of %s are not listed: no buys before enough new ones have come", names)

@@ -233,10 +233,25 @@ def test_a_hole_that_nobody_settles_is_left_behind_when_enough_new_bars_have_com
         assert world.why() == ""
 
     world = story(tell, at="09:34:05")
-    assert [asked.partition(" ")[0] for asked in world.asked] == [
-        "09:34:05", "09:34:08", "09:34:14", "09:34:26", "09:34:41", "09:34:56", "09:35:05",
+    assert [asked.partition(" ")[0] for asked in world.asked][:9] == [
+        "09:34:05", "09:34:08", "09:34:14", "09:34:26", "09:34:41", "09:34:56", "09:35:05", "09:35:20", "09:35:35",
     ]  # fmt: skip
+    assert world.asked[-1] < "09:39"  # it is not asked for what does not matter any more
     assert "the newest bars of AAPL are not listed: no buys before enough new ones have come" in caplog.text
+
+
+def test_a_source_that_tells_late_settles_a_hole_after_all() -> None:
+    """Nothing was traded in 09:33, and the first trade came after the start: no latest trade can say so."""
+
+    async def tell(world: World) -> None:
+        world.is_listed("AAPL", *MORNING)
+        world.is_listed("AAPL", "09:34", at="09:35:18")
+        await world.until("09:35:06")
+        assert world.why() == HOLE
+        await world.until("09:35:21")
+        assert world.why() == "" and world.minutes() == 4
+
+    story(tell, at="09:34:05")
 
 
 def test_the_source_goes_on_past_a_minute_in_which_nothing_was_traded() -> None:
