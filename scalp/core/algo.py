@@ -228,9 +228,8 @@ class ScalpAlgo:
         actions = self._decide(at, f"{order.side} {order.status}", may_sell)
         if not order.is_priced and change.new_qty and order.id:
             actions = [*actions, AskOrder(self.symbol, order.id)]
-        is_old = at - order.submitted_at >= BUY_LIFETIME and not order.has_ended
-        if change.is_new and change.new_qty and order.side == "buy" and order is self.order and is_old:
-            actions = [*actions, cancel(order, at)]  # found too late for its signal
+        if change.is_new and change.new_qty and order.side == "buy" and order is self.order:
+            actions = [*actions, *self._cancel_old_buys(at)]  # found too late for its signal
         is_stray = was_given_up and order.side == "buy" and order is not self.order and not order.has_ended
         if is_stray and self.ledger.position >= 0 and at > order.cancel_sent_at:
             # It arrived after all, and nobody waits for it any more: one order at work, never two.
@@ -314,7 +313,11 @@ class ScalpAlgo:
 
     def checkup(self, at: int) -> list[Action]:
         """The background look, every 30 seconds (each second in liquidation)."""
-        actions = self._decide(at, "checkup")
+        return [*self._decide(at, "checkup"), *self._cancel_old_buys(at)]
+
+    def _cancel_old_buys(self, at: int) -> list[Action]:
+        """A buy that has not filled in 2 minutes is cancelled, and again where that failed."""
+        actions: list[Action] = []
         if self.exits.plan is not Plan.OFFER or self.ledger.position < 0:
             return actions
         for order in self.ledger.open_orders:
@@ -322,7 +325,7 @@ class ScalpAlgo:
             is_old = order.side == "buy" and at - order.submitted_at >= BUY_LIFETIME
             if is_ours and is_old and at - order.cancel_sent_at >= CANCEL_AGAIN:
                 self._log.info("buy unfilled after %d s: cancelling", (at - order.submitted_at) // SECOND)
-                actions = [*actions, cancel(order, at)]
+                actions.append(cancel(order, at))
         return actions
 
     def on_snapshot(
@@ -356,7 +359,7 @@ class ScalpAlgo:
         self.ledger.alternatives.update(-shares for shares in later)
         self.ledger.alternatives.update(itertools.accumulate(map(executed, reversed(executions[:held_already]))))
         self._see_listed(position, before)
-        return self._decide(at, "position") if decides else []
+        return [*self._decide(at, "position"), *self._cancel_old_buys(at)] if decides else []
 
     def begin_session(self, session: Session) -> None:
         """Today's session, or a change of it."""

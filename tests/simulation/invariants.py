@@ -224,7 +224,10 @@ class Invariants:
             self._differed_at[symbol] = now
         is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close) or self._seems_closed
         is_kept = world.stopped_at is not None and world.on_exit == "keep" and any(o.side == "buy" for o in orders)
-        is_covered = (offered >= int(held) and not is_in_the_way) or self._is_deceived(symbol)
+        # Shares of which listings alone tell wait for the exit that works.
+        is_guess = symbol in world.touched and world.plan.stands("activities forbidden") and offered > 0
+        is_guess &= not is_liquidation
+        is_covered = (offered >= int(held) and not is_in_the_way) or self._is_deceived(symbol) or is_guess
         if is_covered or world.bot is None or is_over or is_kept:
             self._bare_since.pop(symbol, None)
             return
@@ -483,7 +486,7 @@ class Invariants:
     def _check_stopped(self) -> None:
         """What `--on-exit` promises is done, or said."""
         world = self._world
-        if not world.is_started or world.fleet is None:
+        if not world.is_started or world.fleet is None or not self._knows_time:
             return
         said = world.fleet.leftovers()
         for symbol in world.symbols:
