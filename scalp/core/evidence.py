@@ -59,7 +59,7 @@ class Doubt(Struct):
 
     listed: Decimal
     held: Decimal
-    sold: Decimal  # by the ledger until then: a listing that lags behind a sell shows more than is held
+    sold: Decimal  # by the ledger until then
     seen: list[tuple[int, Decimal]]  # when (ns) how much more (or less) was listed, oldest first
 
 
@@ -90,12 +90,15 @@ class Evidence:
             self._doubts.pop(ledger.symbol, None)
             return Verdict.AGREES
         doubt = self._doubts.get(ledger.symbol)
-        is_same = doubt is not None and doubt.sold == ledger.shares_sold and (
-            doubt.listed - doubt.held == surplus or min(doubt.listed - doubt.held, surplus) > 0
+        # A listing that lags behind a sell shows as much more as was sold.
+        sold = ZERO if doubt is None else ledger.shares_sold - doubt.sold
+        is_same = doubt is not None and (
+            (doubt.listed - doubt.held == surplus and sold != surplus)
+            or (not sold and min(doubt.listed - doubt.held, surplus) > 0)
         )
         if doubt is None or not is_same:
             doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, [])
-        doubt.listed, doubt.held = listed.qty, ledger.position
+        doubt.listed, doubt.held, doubt.sold = listed.qty, ledger.position, ledger.shares_sold
         doubt.seen.append((at, surplus))
         stood = at - doubt.seen[0][0]
         if surplus == transferred:

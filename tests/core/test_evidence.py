@@ -151,6 +151,17 @@ def test_what_was_counted_on_top_of_the_first_listing_may_have_been_in_it() -> N
     assert [weigh(evidence, book, 10, after) for after in (0, 59, 60)] == ["doubt", "doubt", "explained"]
 
 
+@pytest.mark.parametrize(("sold", "verdict"), [(3, "surplus"), (5, "doubt")])
+def test_a_surplus_goes_on_through_a_sell_that_does_not_explain_it(sold: int, verdict: str) -> None:
+    """Five more are listed before and after the sell: a listing that lags would show as many as were sold."""
+    evidence, book = Evidence(), ledger(12)
+    sell = BrokerOrder("s1", "sell", Decimal(12), Decimal(101), submitted_at=NOW)
+    book.merge(sell.report("new"))
+    assert weigh(evidence, book, 17, 0) == "doubt"
+    book.merge(sell.report("fill", sold, 101, at=NOW + 20 * SECOND))
+    assert [weigh(evidence, book, 17 - sold, after) for after in (30, 60)] == ["doubt", verdict]
+
+
 def executions(*signed: int | tuple[int, int]) -> list[OrderReport]:
     """One a number: shares bought, or sold with a minus; in a pair the second is what its order still had to do."""
     reports = []

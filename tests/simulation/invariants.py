@@ -314,6 +314,7 @@ class Invariants:
         if world.hindrances.leaps_until > world.elapsed - 60:
             return
         is_new = told.base_at is not None and told.base_at > world.elapsed - QUICK and world.process > 1
+        is_new |= self._is_deceived(symbol)
         if symbol in world.touched and (is_new or world.plan.struck["update late"] or world.plan.struck["update lost"]):
             return  # the average of shares bought twice depends on whether a sell between them is known to be told of
         entry = round(position.avg_entry_price, 9)
