@@ -27,12 +27,14 @@ import numpy as np
 import pandas as pd
 
 from scalp.core.bars import SessionBars
+from scalp.core.bus import EventBus, Notes
 from scalp.core.clock import Session
+from scalp.core.events import Fill, Liquidating, Listener, OrderEnded, OrderFound, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
 from scalp.core.last_trade import Prints
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Change, Ledger, Order
-from scalp.core.lines import Lines, Log
+from scalp.core.log import log_event
 from scalp.core.messages import (
     MINUTE,
     SECOND,
@@ -48,7 +50,7 @@ from scalp.core.messages import (
     Trade,
     TradeGone,
 )
-from scalp.core.prices import Written, exact, round_down, round_up
+from scalp.core.prices import exact, round_down, round_up
 
 LIQUIDATION = "the session is about to end"
 BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes: its signal is not effective any more
@@ -129,7 +131,8 @@ class ScalpAlgo:
         self.exits = ExitPlan(self.ledger)
         self._followed_version = -1  # of the ledger, that state and order are in line with
         self._said: set[str] = set()  # what is said only once
-        self._log: Log = logging.getLogger(f"scalp.{symbol}")
+        self._tell: Listener = log_event
+        self._log = Notes(symbol, log_event)
 
     # -- for custom signals -------------------------------------------------------------------------------------------
 
@@ -206,7 +209,7 @@ class ScalpAlgo:
         change = self.ledger.merge(report)
         if not change.moved:
             return []
-        self._tell(change, report)
+        self._tell_change(change, report, at)
         order = change.order
         may_sell = order.side == "buy" and (change.new_qty > 0 or change.ended)
         if change.new_qty:
@@ -246,14 +249,10 @@ class ScalpAlgo:
         if order.side == "sell":
             wait = self.exits.on_refused(why, at) / SECOND
             self.ledger.is_denied |= any(words in why.lower() for words in NO_SHARES)
-            if not wait:
-                self._log.warning("sell of %s refused: %s; offering %d", order.qty, why, self.exits.quantity)
-            elif wait in PASSING_RETRIES and not self.exits.plan.is_at_market:
-                self._log.info("sell of %s refused, which may pass: %s; again in %.2f s", order.qty, why, wait)
-            else:
-                self._log.warning("sell of %s refused: %s; again in %.0f s", order.qty, why, wait)
+            may_pass = wait in PASSING_RETRIES and not self.exits.plan.is_at_market
+            self._tell(Refused(self.symbol, at, "sell", order.qty, why, wait, may_pass, self.exits.quantity))
         else:
-            self._log.warning("buy of %s refused: %s", order.qty, why)
+            self._tell(Refused(self.symbol, at, "buy", order.qty, why))
         return self._decide(at, f"{order.side} refused", may_sell=not wait)
 
     def on_submit_lost(self, client_order_id: str, at: int) -> list[Action]:
@@ -344,7 +343,7 @@ class ScalpAlgo:
         `decides`: more is about to be told, and `drive` follows.
         """
         for report in orders:
-            self._tell(self.ledger.merge(report), report)
+            self._tell_change(self.ledger.merge(report), report, at)
         for report in executions[:held_already]:
             if self.ledger.find(report.id):
                 self.ledger.merge(report)
@@ -353,7 +352,7 @@ class ScalpAlgo:
         self.ledger.adopt_position(position.qty, position.avg_entry_price, as_of, ids)
         for report in executions[held_already:]:
             at_last = max(report.at or 0, as_of + ANSWERED_WITHIN)
-            self._tell(self.ledger.merge(msgspec.structs.replace(report, at=at_last)), report)
+            self._tell_change(self.ledger.merge(msgspec.structs.replace(report, at=at_last)), report, at)
         self.ledger.positions_before.clear()  # which of them were held is a guess
         later = itertools.accumulate(map(executed, executions[held_already:]))
         self.ledger.alternatives.update(-shares for shares in later)
@@ -423,14 +422,14 @@ class ScalpAlgo:
         if not self.exits.state(plan, why, at):
             return []
         if plan is Plan.RISK_RULE:
-            self._log.warning("leaving: %s", why)
+            self._tell(RiskRuleStruck(self.symbol, at, why))
         return self._decide(at, why)
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
     def _decide(self, at: int, cause: str, may_sell: bool = True) -> list[Action]:
         """Bring the state in line with the ledger, and go on with the exit plan."""
-        self._follow(cause)
+        self._follow(cause, at)
         self._plan_by_time(at)
         exits = self.exits
         exits.settle()
@@ -465,7 +464,7 @@ class ScalpAlgo:
         if exits.state(plan, LIQUIDATION, at) and plan is Plan.LIQUIDATION:
             ledger = self.ledger
             if ledger.open_orders or ledger.position:
-                self._log.info("liquidating: %s held, %d orders open", ledger.position, len(ledger.open_orders))
+                self._tell(Liquidating(self.symbol, at, ledger.position, len(ledger.open_orders)))
 
     def _tell_cancel(self, step: CancelOrder) -> None:
         """No exit that works, and no buy, is cancelled without a reason that is said."""
@@ -477,7 +476,7 @@ class ScalpAlgo:
             held = self.ledger.position
             self._log.info("holding %s, %s on offer: cancelling the sell to offer all", held, offered)
 
-    def _follow(self, cause: str) -> None:
+    def _follow(self, cause: str, at: int) -> None:
         """Choose the order to follow, if the one so far ended, and move the state accordingly."""
         if self.ledger.version == self._followed_version:
             return  # state and order follow from the ledger alone
@@ -511,10 +510,10 @@ class ScalpAlgo:
         if self.state is not resting:
             if self.state is TO_SELL:
                 self._log.warning("the shares were sold elsewhere")
-            self._transition(resting, cause)
+            self._transition(resting, cause, at)
         if target is not None:
             self.order = chosen
-            self._transition(target, f"following a {target.value.partition('_')[0].lower()} order")
+            self._transition(target, f"following a {target.value.partition('_')[0].lower()} order", at)
         elif not held and self.ledger.position > 0:
             self._once("dust", logging.WARNING, "%s of a share stays: only whole ones are sold", self.ledger.position)
 
@@ -588,7 +587,7 @@ class ScalpAlgo:
         )
         self.order = self.ledger.expect(action, at)
         terms = "market" if price is None else f"limit {price}"
-        self._transition(BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}")
+        self._transition(BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}", at)
         return action
 
     def _is_liquidation(self, at: int) -> bool:
@@ -616,29 +615,25 @@ class ScalpAlgo:
 
     # -- telling ------------------------------------------------------------------------------------------------------
 
-    def log_to(self, lines: Lines) -> None:
-        """Let the lines of this algo's logger wait in `lines`."""
-        self._log = lines.logger(f"scalp.{self.symbol}")
+    def tell_to(self, bus: EventBus) -> None:
+        """Let the listeners of `bus` hear of everything."""
+        self._tell = bus.tell
+        self._log = Notes(self.symbol, bus.tell, bus.now)
 
-    def log_bar(self, bar: Bar, level: int) -> None:
-        self._log.log(level, "bar %s %s %s %s, volume %.0f", bar.open, bar.high, bar.low, bar.close, bar.volume)
-
-    def _transition(self, new: State, cause: str) -> None:
+    def _transition(self, new: State, cause: str, at: int) -> None:
         old = self.state
         assert new in TRANSITIONS[old], f"{self.symbol}: {old} -> {new} on {cause}"
         self.state = new
-        self._log.info("%s -> %s: %s", old.value, new.value, cause)
+        self._tell(Transition(self.symbol, at, old, new, cause))
 
-    def _tell(self, change: Change, report: OrderReport) -> None:
-        order = change.order
+    def _tell_change(self, change: Change, report: OrderReport, at: int) -> None:
+        order, symbol = change.order, self.symbol
         if change.is_new:
-            self._log.info("order found: %s %s %s %s", order.side, order.qty, order.type, order.limit_price or "")
+            self._tell(OrderFound(symbol, at, order.side, order.qty, order.type, order.limit_price))
         if change.new_qty:
-            profit = f", profit {change.profit:+.2f}" if order.side == "sell" else ""
-            verb = "bought" if order.side == "buy" else "sold"
-            self._log.info("%s %s at %s%s", verb, change.new_qty, Written(change.price), profit)
+            self._tell(Fill(symbol, at, order.side, change.new_qty, change.price, change.profit))
         if change.ended and order.status != "filled":
-            self._log.info("%s %s, %s of %s filled", order.side, order.status, order.filled_qty, order.qty)
+            self._tell(OrderEnded(symbol, at, order.side, order.status, order.filled_qty, order.qty))
         elif not change.new_qty:
             self._log.debug("%s %s", order.side, report.event or order.status)
 

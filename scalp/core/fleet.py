@@ -1,6 +1,7 @@
 """Fleet: which algo an event belongs to, what all algos share, and whether the bot sees enough to buy.
 
-Synchronous: an event is handled whole, the actions it gave are handed to `send`, and the next event comes.
+Synchronous: an event is handled whole, the actions it gave are handed to `send`, then the listeners of `bus` are told
+of it, and the next event comes.
 """
 
 from __future__ import annotations
@@ -11,42 +12,57 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 from scalp.core.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
+from scalp.core.bus import EventBus, Notes
 from scalp.core.clock import Session, new_york
+from scalp.core.events import (
+    BarHeard,
+    Blocked,
+    HistoryHeard,
+    Listener,
+    OrderSent,
+    RiskRuleStruck,
+    SessionSet,
+    Unblocked,
+)
 from scalp.core.exits import DRIVE_EVERY, Plan
 from scalp.core.ledger import Order
-from scalp.core.lines import Lines
+from scalp.core.log import LogListener
 from scalp.core.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
-from scalp.core.ports import Recorder
 from scalp.core.rails import Rails
-
-log = logging.getLogger("scalp.fleet")
+from scalp.core.recording import Recording
 
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
 
 
 class Fleet:
-    """`algos` by symbol. `now` is exchange time (ns); `send` performs an action."""
+    """`algos` by symbol. `now` is exchange time (ns); `send` performs an action.
+
+    `listeners` are told of everything once the actions are out; None: only the log is.
+    """
 
     def __init__(
         self,
         algos: Iterable[ScalpAlgo],
         now: Callable[[], int],
         send: Callable[[Action], None],
+        listeners: Sequence[Listener] | None = None,
     ) -> None:
         self.algos = {algo.symbol: algo for algo in algos}
         self.session: Session | None = None
-        self.journal: Recorder | None = None  # is told of everything once the actions are out
         self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
         self._is_over = False  # the session's loss was too high, and that was said
         self.shut = ""  # why nothing at all may be sent just now; "": it may
         self.listed_at = 0  # exchange time of the positions the bot started with, ns
-        self.lines = Lines()  # what the algos have to say about an event, once its actions are out
-        self._log = self.lines.logger(log.name)  # for a line that an order must not wait for
+        bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
+        self.bus = EventBus(now, *([LogListener(bar_level)] if listeners is None else listeners))
+        self._record = Recording(self.bus)
+        self._notes = Notes("fleet", self.bus.tell, now)
         for algo in self.algos.values():
-            algo.log_to(self.lines)
+            algo.tell_to(self.bus)
         self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
         self._now = now
         self._send = send
+        self._is_sending = False  # actions are being handed over: nobody is told of anything before they are out
         self._needs: dict[str, int] = {}  # symbol -> requests its exits and cancels may take
         self._unsent: set[str] = set()  # client order ids of buys that wait for the request limit
         self.needed_requests = 0  # requests that the exits and cancels of what is open now may take
@@ -65,7 +81,6 @@ class Fleet:
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
         self._newest = 0  # start of the newest minute of which there is a bar in any symbol
         self._early_told: set[str] = set()  # symbols of which it was said that a bar came before its time
-        self._bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
         self.forbid_buys("blind", ", ".join(self._blind.values()))
 
     def connect(
@@ -94,23 +109,22 @@ class Fleet:
                 self._settle_early_bar(bar)
                 return
             self._newest = bar.start
-        if log.isEnabledFor(self._bar_level):
-            algo.log_bar(bar, self._bar_level)
+        self.bus.tell(BarHeard(at, bar))
         try:
             actions = algo.on_bar(bar, at)
         except Exception:
             self._trouble(algo)
         else:
             self._perform(algo, actions)
-        if self.journal is not None:
-            self.journal.bar(bar, at)
 
     def refuse_early_bar(self, bar: Bar) -> None:
         """Its minute is not over, by far: it would be the newest bar until then, and no signal be asked."""
         level = logging.DEBUG if bar.symbol in self._early_told else logging.WARNING
         self._early_told.add(bar.symbol)
         self.on_gap(bar.symbol)
-        self._say(level, "%s: a bar of %s came before its time: ignored", bar.symbol, f"{new_york(bar.start):%H:%M}")
+        minute = f"{new_york(bar.start):%H:%M}"
+        self._notes.log(level, "%s: a bar of %s came before its time: ignored", bar.symbol, minute)
+        self.bus.deliver()
 
     def on_trade(self, trade: Trade) -> None:
         algo = self.algos.get(trade.symbol)
@@ -133,20 +147,20 @@ class Fleet:
         if algo := self.algos.get(symbol):
             algo.on_history(bars)
             self._newest = max([self._newest, *(bar.start for bar in bars)])
-            if self.journal is not None:
-                for bar in bars:
-                    self.journal.bar(bar, self._now(), is_history=True)
+            self.bus.tell(HistoryHeard(self._now(), bars))
+            self.bus.settle()
 
     def on_halt(self, halt: Halt) -> None:
         algo = self.algos.get(halt.symbol)
         if algo is None:
             return
         if halt.halted:
-            self._say(logging.WARNING, "%s: trading is halted (%s): no buys", halt.symbol, halt.reason)
+            self._notes.warning("%s: trading is halted (%s): no buys", halt.symbol, halt.reason)
             algo.forbid_buys("halt", f"trading is halted ({halt.reason})")
         else:
-            self._say(logging.INFO, "%s: trading goes on", halt.symbol)
+            self._notes.info("%s: trading goes on", halt.symbol)
             algo.allow_buys("halt")
+        self.bus.deliver()
 
     def on_feed_up(self) -> None:
         self.see("feed", "")
@@ -179,9 +193,7 @@ class Fleet:
             if isinstance(action, SubmitOrder) and report.side == "buy":
                 self._filled_at[action.client_order_id] = arrived
         self._perform(algo, actions)
-        if self.journal is not None:
-            self.journal.update(report, at)
-            self.journal.fill(algo.ledger, report, before, at)
+        self._record.reported(algo.ledger, report, before, at)
         if report.replaced_by:
             self._reconcile(f"an order of {report.symbol} was replaced")
         elif algo.ledger.question:
@@ -204,11 +216,11 @@ class Fleet:
         self._unsent.discard(client_order_id)
         self._filled_at.pop(client_order_id, None)
         self._handle(symbol, lambda algo, at: algo.on_submit_refused(client_order_id, why, at))
-        self._journal_rejection(symbol, client_order_id, "refused", why)
+        self._record.failed(symbol, client_order_id, "refused", why)
 
     def on_submit_lost(self, symbol: str, client_order_id: str) -> None:
         self._handle(symbol, lambda algo, at: algo.on_submit_lost(client_order_id, at))
-        self._journal_rejection(symbol, client_order_id, "lost", "it never arrived")
+        self._record.failed(symbol, client_order_id, "lost", "it never arrived")
 
     def on_snapshot(
         self,
@@ -225,10 +237,8 @@ class Fleet:
         self._handle(
             symbol, lambda algo, at: algo.on_snapshot(orders, position, as_of, at, executions, held_already, decides)
         )
-        if self.journal is not None:
-            for report in orders:
-                self.journal.snapshot(report, self._now())
-        self._journal_position(symbol)
+        if algo := self.algos.get(symbol):
+            self._record.listed(algo.ledger, orders)
 
     @property
     def early_count(self) -> int:
@@ -243,17 +253,19 @@ class Fleet:
     def on_position(self, position: PositionReport, as_of: int) -> None:
         """A position listed at `as_of` that differs, and that something explains."""
         self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
-        self._journal_position(position.symbol)
+        if algo := self.algos.get(position.symbol):
+            self._record.position(algo.ledger)
 
     def on_surplus(self, position: PositionReport, as_of: int) -> None:
         """A position listed at `as_of` that differs, that nothing explains, and that has stood."""
         self._handle(position.symbol, lambda algo, at: algo.on_surplus(position, as_of, at))
-        self._journal_position(position.symbol)
+        if algo := self.algos.get(position.symbol):
+            self._record.position(algo.ledger)
 
     def on_order_gone(self, symbol: str, order_id: str) -> None:
         """An order that was working is unknown to the broker, for good."""
         self._handle(symbol, lambda algo, at: algo.on_order_gone(order_id, at))
-        self._journal_rejection(symbol, order_id, "gone", "the broker knows it no more")
+        self._record.failed(symbol, order_id, "gone", "the broker knows it no more")
 
     def on_sent(self, action: SubmitOrder) -> None:
         """An order is on its way out: from now on it may need a cancel or an exit. Notes how long its cause took."""
@@ -262,8 +274,9 @@ class Fleet:
         arrived = self._filled_at.pop(action.client_order_id, None)
         if arrived is not None:
             self.reactions.setdefault(action.symbol, []).append(time.perf_counter() - arrived)
-        if self.journal is not None:
-            self.journal.sent(action, self._now())
+        self.bus.tell(OrderSent(self._now(), action))
+        if not self._is_sending:
+            self.bus.settle()
 
     def find_order(self, symbol: str, key: str) -> Order | None:
         algo = self.algos.get(symbol)
@@ -318,8 +331,8 @@ class Fleet:
             self.session = session
             for algo in self.algos.values():
                 algo.begin_session(session)
-            if self.journal is not None:
-                self.journal.session(session)
+            self.bus.tell(SessionSet(self._now(), session))
+            self.bus.settle()
 
     def see(self, what: str, why_not: str) -> None:
         """The bot sees `what` ("feed", "updates" or "reconciled"), or, with a reason, does not: no buys then."""
@@ -339,9 +352,11 @@ class Fleet:
             for algo in self.algos.values():
                 algo.allow_buys("blind")
         if was and not self._blind:
-            self._say(logging.INFO, "streams are up, orders and positions reconciled: buying is on%s", self._but())
+            self.bus.tell(Unblocked(self._now(), self._but()))
+            self.bus.deliver()
         elif self._blind and not was:
-            self._say(logging.WARNING, "no buys: %s", ", ".join(self._blind.values()))
+            self.bus.tell(Blocked(self._now(), ", ".join(self._blind.values())))
+            self.bus.deliver()
 
     def _but(self) -> str:
         """Where nothing is bought for reasons of its own all the same."""
@@ -418,6 +433,7 @@ class Fleet:
             self._watch(algo, self.rails)
 
     def _carry_out(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
+        self._is_sending = True
         for action in actions:
             if isinstance(action, SubmitOrder) and action.side == "buy":
                 self._unsent.add(action.client_order_id)
@@ -425,11 +441,10 @@ class Fleet:
                 self._send(action)
             except Exception:
                 self._trouble(algo)  # the other actions go all the same
+        self._is_sending = False
         self._reckon(algo)
-        if self.journal is not None:
-            for action in actions:
-                self.journal.action(action, self._now())
-        self.lines.settle()
+        self._record.decided(actions)
+        self.bus.settle()
 
     def _allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rails: Rails) -> list[Action]:
         """`actions` without the buys that a rail forbids: those are refused, as the broker might have."""
@@ -440,7 +455,7 @@ class Fleet:
                 rails.look(algo, at)
                 if why := rails.why_no_buy(algo, at):
                     allowed += algo.on_submit_refused(action.client_order_id, why, at)
-                    self._journal_rejection(algo.symbol, action.client_order_id, "rail", why)
+                    self._record.refused(algo.symbol, action.client_order_id, why, at)
                     continue
             allowed.append(action)
         return allowed
@@ -459,12 +474,11 @@ class Fleet:
         if rails.is_over and not self._is_over:
             self._is_over = True
             self.forbid_buys("rails", rails.verdict)
-            end = "everything is sold and nothing is bought any more; the bot stays up"
-            self._log.log(logging.ERROR, "%s: %s", rails.verdict, end)
+            self.bus.tell(RiskRuleStruck("", self._now(), rails.verdict))
         for algo in self.algos.values():
             if (why := rails.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
                 self._leave(algo, why)
-        self.lines.settle()
+        self.bus.settle()
 
     def _leave(self, algo: ScalpAlgo, why: str) -> None:
         try:
@@ -480,15 +494,6 @@ class Fleet:
         return self.rails is not None and any(
             algo.exits.plan is Plan.RISK_RULE for algo in self.algos.values()
         )
-
-    def _journal_position(self, symbol: str) -> None:
-        algo = self.algos.get(symbol)
-        if self.journal is not None and algo is not None:
-            self.journal.position(algo.ledger, self._now())
-
-    def _journal_rejection(self, symbol: str, key: str, kind: str, why: str) -> None:
-        if self.journal is not None:
-            self.journal.rejection(symbol, key, kind, why, self._now())
 
     def _reckon(self, algo: ScalpAlgo) -> None:
         """Note how many requests the exits and cancels of `algo` may take: two for a buy that works."""
@@ -520,13 +525,8 @@ class Fleet:
         if is_next:
             self.on_exits_due()
 
-    def _say(self, level: int, text: str, *args: object) -> None:
-        """After the lines that wait, and before those of other parts."""
-        self.lines.write()
-        log.log(level, text, *args)
-
     def _trouble(self, algo: ScalpAlgo) -> None:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""
-        self.lines.write()
-        log.exception("%s: an event could not be handled: no more buys in this symbol", algo.symbol)
+        self._notes.exception("%s: an event could not be handled: no more buys in this symbol", algo.symbol)
+        self.bus.deliver()
         algo.forbid_buys("trouble", "an event could not be handled")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,19 @@ from scalp.cli.settings import Endpoints, Settings, is_loopback
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
+from scalp.core.events import (
+    BarHeard,
+    Event,
+    HistoryHeard,
+    OrderDecided,
+    OrderFailed,
+    OrderMoved,
+    OrderReported,
+    OrderSent,
+    OrdersListed,
+    PositionTaken,
+    SessionSet,
+)
 from scalp.core.fleet import Fleet
 from scalp.journal.writer import Journal, JournalError, JournalHandler
 
@@ -56,10 +70,11 @@ class Journaling:
         }
         try:
             secrets = (*self._endpoints.secrets, *settings.secrets)
-            self._journal = fleet.journal = Journal(settings.journal, facts, secrets)
+            self._journal = Journal(settings.journal, facts, secrets)
         except JournalError as error:
             log.warning("no journal: %s: %s", settings.journal, error)
             return
+        fleet.bus.listen(partial(record, self._journal))
         self._handler = JournalHandler(self._journal, self._now)
         logging.getLogger("scalp").addHandler(self._handler)
 
@@ -69,6 +84,33 @@ class Journaling:
             return
         logging.getLogger("scalp").removeHandler(self._handler)
         self._journal.close(self._now())
+
+
+def record(journal: Journal, event: Event) -> None:
+    """A listener: what `event` tells becomes rows."""
+    match event:
+        case BarHeard(at, bar):
+            journal.bar(bar, at)
+        case OrderReported(at, report):
+            journal.update(report, at)
+        case OrderMoved():
+            journal.moved(event)
+        case OrderDecided(at, action):
+            journal.action(action, at)
+        case OrderSent(at, action):
+            journal.sent(action, at)
+        case HistoryHeard(at, bars):
+            for bar in bars:
+                journal.bar(bar, at, is_history=True)
+        case OrdersListed(at, reports):
+            for report in reports:
+                journal.snapshot(report, at)
+        case PositionTaken(symbol, at, qty, entry_price):
+            journal.position(symbol, qty, entry_price, at)
+        case OrderFailed(symbol, at, key, kind, why):
+            journal.rejection(symbol, key, kind, why, at)
+        case SessionSet(session=session):
+            journal.session(session)
 
 
 def _algo_name(spec: str, algo_class: type[ScalpAlgo]) -> str:

@@ -23,7 +23,8 @@ from typing import Any
 
 from scalp.cli.private import make_private
 from scalp.core.clock import Session
-from scalp.core.ledger import Ledger
+from scalp.core.events import BarHeard, OrderMoved
+from scalp.core.log import event_of
 from scalp.core.messages import Action, Bar, CancelOrder, OrderReport, SubmitOrder
 from scalp.net.printable import Mask
 
@@ -204,16 +205,13 @@ class Journal:
         if report.filled_qty:
             self._filled[report.id] = (report.filled_qty, report.filled_avg_price)
 
-    def fill(self, ledger: Ledger, report: OrderReport, before: Decimal, at: int) -> None:
-        """Take down what `report` moved, if anything; the position was `before`."""
-        order = ledger.find(report.id) or ledger.find(report.client_order_id)
-        if order is None or not order.filled_qty:
-            return
+    def moved(self, order: OrderMoved) -> None:
+        """Take down as a fill what was moved, if anything."""
         known = self._filled.get(order.id)
         if known is not None and known[0] == order.filled_qty:
             return
         self._filled[order.id] = (order.filled_qty, order.filled_avg_price)
-        qty = abs(ledger.position - before)
+        report, qty = order.report, abs(order.moved)
         if not qty:
             return  # it was in the position already
         price = report.price
@@ -221,12 +219,13 @@ class Journal:
             old_qty, old_price = known or (Decimal(0), None)
             spent = order.filled_qty * order.filled_avg_price - old_qty * (old_price or Decimal(0))
             price = spent / qty if order.filled_qty - old_qty == qty else order.filled_avg_price
-        self._put(_FILL, (self._run, at, report.at, ledger.symbol, order.side, qty, price or order.limit_price or 0,
-                          order.type, order.id, order.client_order_id, ledger.position))  # fmt: skip
+        price = price or order.limit_price or Decimal(0)
+        self._put(_FILL, (self._run, order.at, report.at, order.symbol, order.side, qty, price, order.type, order.id,
+                          order.client_order_id, order.position))  # fmt: skip
 
-    def position(self, ledger: Ledger, at: int) -> None:
+    def position(self, symbol: str, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
         """The position, after something else than a fill moved it."""
-        self._put(_POSITION, (self._run, at, ledger.symbol, ledger.position, ledger.entry_price))
+        self._put(_POSITION, (self._run, at, symbol, qty, entry_price))
 
     def rejection(self, symbol: str, key: str, kind: str, why: str, at: int) -> None:
         """An order that came to nothing: "refused" by the broker or on the way there, "lost", "gone", ..."""
@@ -308,7 +307,7 @@ class JournalHandler(logging.Handler):
         self._now = now
 
     def emit(self, record: logging.LogRecord) -> None:
-        if str(record.msg).startswith("bar "):
+        if isinstance(event_of(record), BarHeard):
             return  # journaled as such
         try:
             text = record.getMessage()

@@ -55,7 +55,6 @@ class Rehearsal:
     """The way of a fill, cut off from the world. Needs a running loop."""
 
     def __init__(self) -> None:
-        logging.getLogger(f"scalp.{SYMBOL}").setLevel(logging.CRITICAL + 1)
         self._rest = _Rest(NOWHERE)
         self._lane = self._rest.open_lane()
         self._way_out = _Pipe()
@@ -64,14 +63,15 @@ class Rehearsal:
         self._socket = _opened()
         self._socket.deliver(OrderUpdates(NOWHERE, self, random.Random(0)).on_message)
         self._frame = Frame(OP_TEXT, FILL).serialize(mask=False)
-        self._fleet = Fleet([], _now, self._perform)
+        self._fleet = Fleet([], _now, self._perform, listeners=())
         self._fleet.take_early()
         self._broker = _Broker(self._rest, RequestBudget(_now, lambda: 0), self._fleet, _no_trade)
 
     def play(self) -> bytes:
         """One fill of a working buy; returns its sell as it would have gone out. Raises RuntimeError if none did."""
         # Only the algo is new each time, so that hardly anything is left to the garbage collector.
-        self._fleet.algos[SYMBOL] = ScalpAlgo(SYMBOL, Decimal(2000), "0")
+        self._fleet.algos[SYMBOL] = algo = ScalpAlgo(SYMBOL, Decimal(2000), "0")
+        algo.tell_to(self._fleet.bus)
         self._fleet.on_snapshot(SYMBOL, [BUY], PositionReport(SYMBOL, Decimal(0), Decimal(0)), NOW - SECOND)
         self._lane.retire(self._order_connection)
         self._lane.free(self._order_connection)  # as if just used: one that is old is not trusted with an order

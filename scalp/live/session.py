@@ -158,7 +158,7 @@ class TradingSession:
             gc.collect()
             gc.freeze()  # what is here stays: no collection has to look at it while an exit waits
             self._start(keep_warm(lambda: self.fleet.needed_requests))
-            self.fleet.lines.call_later = self._loop.call_later
+            self.fleet.bus.call_later = self._loop.call_later
         if self.settings.rails:
             needs_past = self.settings.rails.needs_todays_fills
             self.fleet.rails = rails = Rails(self.settings.rails, knows_today=not needs_past)
@@ -444,10 +444,10 @@ class TradingSession:
             await asyncio.sleep(LAST_LOOK_EVERY)
 
     def over(self) -> None:
-        """From here on the streams go down because they are told to, and no line waits."""
+        """From here on the streams go down because they are told to, and nothing that is told waits."""
         self._is_over = True
-        self.fleet.lines.call_later = None
-        self.fleet.lines.write()
+        self.fleet.bus.call_later = None
+        self.fleet.bus.deliver()
 
     async def close(self) -> None:
         for task in self._tasks:

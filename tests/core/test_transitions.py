@@ -202,11 +202,11 @@ def test_no_other_move_is_possible(old: State, new: State) -> None:
     algo = ScalpAlgo(AAPL, Decimal(2000), "R")
     algo.state = old
     if new in TRANSITIONS[old]:
-        algo._transition(new, "a test")
+        algo._transition(new, "a test", 0)
         assert algo.state is new
     else:
         with pytest.raises(AssertionError, match=f"{old} -> {new}"):
-            algo._transition(new, "a test")
+            algo._transition(new, "a test", 0)
         assert algo.state is old
 
 

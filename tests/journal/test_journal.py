@@ -25,8 +25,11 @@ import pytest
 import main as program
 from scalp.cli.paths import default_path
 from scalp.core.clock import Session, new_york
+from scalp.core.events import BarHeard, Note
 from scalp.core.ledger import Ledger
+from scalp.core.log import log_event
 from scalp.core.messages import MINUTE, SECOND, Bar, CancelOrder, OrderReport, SubmitOrder
+from scalp.core.recording import moved_by
 from scalp.exchange import demo
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
@@ -98,7 +101,7 @@ def test_what_is_told_is_there_after_the_end(path: Path) -> None:
         journal.action(CancelOrder("TSLA", BUY.client_order_id, "b1"), OPEN + 63 * SECOND)
         journal.rejection("TSLA", BUY.client_order_id, "refused", "no money", OPEN + 64 * SECOND)
         journal.said(OPEN, "TSLA", "INFO", "TO_BUY -> BUY_SUBMITTED: buy 20 limit 99.10")
-        journal.position(ledger, OPEN)
+        journal.position("TSLA", ledger.position, ledger.entry_price, OPEN)
     assert rows(path, "SELECT symbol, close, volume, is_history FROM bars") == [("TSLA", 100.5, 1234.0, 0)]
     assert rows(path, "SELECT action, client_order_id, id, side, qty, limit_price FROM orders") == [
         ("submit", "scalp-TSLA-1-1", None, "buy", "20", "99.10"),
@@ -131,7 +134,8 @@ def test_a_fill_is_what_moved_the_position_at_its_own_price_and_only_once(path: 
             before = ledger.position
             ledger.merge(one)
             journal.update(one, OPEN)
-            journal.fill(ledger, one, before, OPEN)
+            if moved := moved_by(ledger, one, before, OPEN):
+                journal.moved(moved)
     assert rows(path, "SELECT qty, price, position, happened_at FROM fills") == [
         ("5", "99.00", "5", 7), ("15", "99.08", "20", None),
     ]  # fmt: skip
@@ -145,7 +149,8 @@ def test_lines_of_the_log_are_decisions_but_bars_are_bars(path: Path) -> None:
         log.addHandler(handler)
         log.setLevel(logging.DEBUG)
         try:
-            log.info("bar %s %s %s %s, volume %.0f", 1, 2, 3, 4, 5)
+            log_event(BarHeard(OPEN, BAR))
+            log_event(Note("TSLA", OPEN, logging.INFO, "bar none %s", ("of it",)))
             log.info("signal: buy %d at %s", 4, "401.62")
             log.debug("buy new")
             try:
@@ -156,6 +161,7 @@ def test_lines_of_the_log_are_decisions_but_bars_are_bars(path: Path) -> None:
             log.removeHandler(handler)
             log.setLevel(logging.NOTSET)
     assert rows(path, "SELECT at, who, level, text FROM decisions") == [
+        (OPEN, "TSLA", "INFO", "bar none of it"),
         (OPEN, "TSLA", "INFO", "signal: buy 4 at 401.62"),
         (OPEN, "TSLA", "ERROR", "the buy signal failed: no buy: RuntimeError: *** is my key"),
     ]

@@ -397,11 +397,11 @@ def test_a_bar_from_before_its_time_is_a_gap() -> None:
 def test_no_line_is_left_waiting_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         async with trading({"AAPL": []}, Script()) as bot:
-            lines = bot.session.fleet.lines
-            assert lines.call_later is None  # this loop's time is its own
-            lines.call_later = asyncio.get_running_loop().call_later
-            lines.logger("scalp.AAPL").warning("the last word")
-            lines.settle()
+            bus = bot.session.fleet.bus
+            assert bus.call_later is None  # this loop's time is its own
+            bus.call_later = asyncio.get_running_loop().call_later
+            bot.algo("AAPL")._log.warning("the last word")
+            bus.settle()
             assert "the last word" not in caplog.messages
             bot.session.over()
             assert "the last word" in caplog.messages

@@ -21,6 +21,7 @@ from scalp.backtest.settings import read_settings
 from scalp.core.clock import new_york
 from scalp.core.ledger import Ledger
 from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, SubmitOrder
+from scalp.core.recording import moved_by
 from scalp.journal.writer import Journal
 from scalp.report.__main__ import main
 from tests.journal.test_journal import FACTS, OPEN
@@ -184,7 +185,7 @@ def run_of(path: Path, started_at: int, *moves: tuple[str, int, str], before: in
     ledger = Ledger("TSLA")
     ledger.adopt_position(Decimal(before), Decimal("99.50") if before else None, started_at)
     journal = Journal(path, FACTS | {"started_at": started_at, "run": str(started_at)} | facts)
-    journal.position(ledger, started_at)
+    journal.position("TSLA", ledger.position, ledger.entry_price, started_at)
     journal.bar(Bar("TSLA", OPEN, 100.0, 101.0, 99.0, 100.5, 1000.0), started_at)
     for number, (side, qty, price) in enumerate(moves):
         at = started_at + (number + 1) * MINUTE
@@ -198,7 +199,9 @@ def run_of(path: Path, started_at: int, *moves: tuple[str, int, str], before: in
         ledger.merge(report)
         journal.action(order, at)
         journal.update(report, at + SECOND)
-        journal.fill(ledger, report, held, at + SECOND)
+        moved = moved_by(ledger, report, held, at + SECOND)
+        assert moved is not None
+        journal.moved(moved)
     journal.close(started_at + 30 * MINUTE)
 
 

@@ -1,0 +1,275 @@
+"""What the core tells beside its actions: one struct for each kind of thing that somebody may want to know.
+
+The log, the journal, notifications and the like are listeners (see `scalp.core.bus`): each takes the kinds it knows,
+and nobody reads what another one made of them. `at` is exchange time in ns. Prices are dollars, quantities shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from scalp.core.clock import Session
+from scalp.core.messages import Action, Bar, OrderReport, SubmitOrder
+
+# -- one symbol's trading ---------------------------------------------------------------------------------------------
+
+
+class Transition(Struct, frozen=True, gc=False):
+    """The state machine moved from state `old` to `new`."""
+
+    symbol: str
+    at: int
+    old: str
+    new: str
+    cause: str
+
+
+class OrderFound(Struct, frozen=True, gc=False):
+    """An order that nobody here had known of: made by hand, or by an earlier run."""
+
+    symbol: str
+    at: int
+    side: str
+    qty: Decimal | None
+    type: str
+    limit_price: Decimal | None
+
+
+class Fill(Struct, frozen=True, gc=False):
+    """Shares changed hands, at `price` on average; `profit` is what a sell realised, gross."""
+
+    symbol: str
+    at: int
+    side: str
+    qty: Decimal
+    price: Decimal
+    profit: Decimal
+
+
+class OrderEnded(Struct, frozen=True, gc=False):
+    """An order ended otherwise than filled: `status` is the broker's word for how."""
+
+    symbol: str
+    at: int
+    side: str
+    status: str
+    filled_qty: Decimal
+    qty: Decimal | None
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """The broker, or a risk rule, refused an order.
+
+    A sell goes again after `wait` seconds; with a wait of 0 another one, of `offering` shares, goes at once.
+    """
+
+    symbol: str
+    at: int
+    side: str
+    qty: Decimal | None
+    why: str
+    wait: float = 0.0
+    may_pass: bool = False
+    offering: int = 0
+
+
+class RiskRuleStruck(Struct, frozen=True, gc=False):
+    """A risk rule called for leaving `symbol`, or for selling everything ("") and buying no more."""
+
+    symbol: str
+    at: int
+    why: str
+
+
+class Liquidating(Struct, frozen=True, gc=False):
+    """The close is near: what is held is sold at market from here on."""
+
+    symbol: str
+    at: int
+    held: Decimal
+    open_orders: int
+
+
+# -- the fleet --------------------------------------------------------------------------------------------------------
+
+
+class SessionSet(Struct, frozen=True, gc=False):
+    """The session began, or its hours changed."""
+
+    at: int
+    session: Session
+
+
+class Blocked(Struct, frozen=True, gc=False):
+    """Nothing is bought any more, in any symbol, because something is not seen."""
+
+    at: int
+    why: str
+
+
+class Unblocked(Struct, frozen=True, gc=False):
+    """Everything is seen. `but` tells where nothing is bought all the same, "" where there is no such symbol."""
+
+    at: int
+    but: str
+
+
+class BarHeard(Struct, frozen=True, gc=False):
+    at: int
+    bar: Bar
+
+
+class HistoryHeard(Struct, frozen=True, gc=False):
+    """Bars that were fetched afterwards."""
+
+    at: int
+    bars: Sequence[Bar]
+
+
+class OrderDecided(Struct, frozen=True, gc=False):
+    """What was decided; an order may have to wait until it is sent."""
+
+    at: int
+    action: Action
+
+
+class OrderSent(Struct, frozen=True, gc=False):
+    at: int
+    action: SubmitOrder
+
+
+class OrderReported(Struct, frozen=True, gc=False):
+    """Some source told of an order, whatever that changed."""
+
+    at: int
+    report: OrderReport
+
+
+class OrdersListed(Struct, frozen=True, gc=False):
+    """Orders that were listed at the start: what these had filled is in the listed position."""
+
+    at: int
+    reports: Sequence[OrderReport]
+
+
+class OrderMoved(Struct, frozen=True, gc=False):
+    """What a report of an order that has filled did: `moved` shares more are held, `position` after it."""
+
+    at: int
+    report: OrderReport
+    symbol: str
+    id: str
+    client_order_id: str
+    side: str
+    type: str
+    limit_price: Decimal | None
+    filled_qty: Decimal
+    filled_avg_price: Decimal | None
+    moved: Decimal
+    position: Decimal
+
+
+class PositionTaken(Struct, frozen=True, gc=False):
+    """The position, after something else than a fill may have moved it."""
+
+    symbol: str
+    at: int
+    qty: Decimal
+    entry_price: Decimal | None
+
+
+class OrderFailed(Struct, frozen=True, gc=False):
+    """An order came to nothing: `kind` is "refused", "rail", "lost" or "gone", `key` one of its ids."""
+
+    symbol: str
+    at: int
+    key: str
+    kind: str
+    why: str
+
+
+# -- the session ------------------------------------------------------------------------------------------------------
+
+
+class StreamDown(Struct, frozen=True, gc=False):
+    """A stream has been down for so many seconds, which is too long."""
+
+    at: int
+    name: str
+    seconds: int
+
+
+class StreamUp(Struct, frozen=True, gc=False):
+    """It is up again, after so many seconds."""
+
+    at: int
+    name: str
+    seconds: int
+
+
+class Heartbeat(Struct, frozen=True, gc=False):
+    """All is well, or not: see `parts`."""
+
+    at: int
+    parts: Sequence[str]
+
+
+class SessionOver(Struct, frozen=True, gc=False):
+    """The session has ended; `result` is what came of it, in words."""
+
+    at: int
+    result: str
+
+
+class LeftOver(Struct, frozen=True, gc=False):
+    """Still held, or at work, at the end; `working` tells the orders in words."""
+
+    symbol: str
+    at: int
+    held: Decimal
+    entry_price: Decimal | None
+    working: str
+
+
+class Note(Struct, frozen=True):
+    """Something that is of use to a reader of the log alone. `who` is a symbol or a part of the bot."""
+
+    who: str
+    at: int
+    level: int
+    text: str
+    args: tuple[object, ...] = ()
+    error: BaseException | None = None
+
+
+Event = (
+    Transition
+    | OrderFound
+    | Fill
+    | OrderEnded
+    | Refused
+    | RiskRuleStruck
+    | Liquidating
+    | SessionSet
+    | Blocked
+    | Unblocked
+    | BarHeard
+    | HistoryHeard
+    | OrderDecided
+    | OrderSent
+    | OrderReported
+    | OrdersListed
+    | OrderMoved
+    | PositionTaken
+    | OrderFailed
+    | StreamDown
+    | StreamUp
+    | Heartbeat
+    | SessionOver
+    | LeftOver
+    | Note
+)
+Listener = Callable[[Event], None]
