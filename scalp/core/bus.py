@@ -26,6 +26,7 @@ class EventBus:
     def __init__(self, now: Callable[[], int], *listeners: Listener) -> None:
         self.call_later: Callable[[float, Callable[[], None]], object] | None = None  # the loop's; None: don't linger
         self.listeners = listeners
+        self.has_guests = False  # somebody else than those from the start listens
         self.now = now
         self._waiting: deque[Event] = deque()
         self.tell = self._waiting.append
@@ -35,6 +36,7 @@ class EventBus:
     def listen(self, listener: Listener) -> None:
         """From here on `listener` is told, too, after all others."""
         self.listeners = (*self.listeners, listener)
+        self.has_guests = True
 
     def settle(self) -> None:
         """The actions of an event are out: hand on what waits, now or in a moment."""

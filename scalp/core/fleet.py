@@ -53,8 +53,9 @@ class Fleet:
         self._is_over = False  # the session's loss was too high, and that was said
         self.shut = ""  # why nothing at all may be sent just now; "": it may
         self.listed_at = 0  # exchange time of the positions the bot started with, ns
-        bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
-        self.bus = EventBus(now, *([LogListener(bar_level)] if listeners is None else listeners))
+        self._logger = logging.getLogger("scalp.fleet")
+        self._bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
+        self.bus = EventBus(now, *([LogListener(self._bar_level)] if listeners is None else listeners))
         self._record = Recording(self.bus)
         self._notes = Notes("fleet", self.bus.tell, now)
         for algo in self.algos.values():
@@ -109,7 +110,9 @@ class Fleet:
                 self._settle_early_bar(bar)
                 return
             self._newest = bar.start
-        self.bus.tell(BarHeard(at, bar))
+        # There are more bars than anything else: where nobody wants to know of them, as in a backtest, none is told of.
+        if self.bus.has_guests or self._logger.isEnabledFor(self._bar_level):
+            self.bus.tell(BarHeard(at, bar))
         try:
             actions = algo.on_bar(bar, at)
         except Exception:

@@ -72,7 +72,7 @@ def test_listeners_are_told_the_same_in_the_same_order_after_the_orders_are_out(
 
     world.see_all()
     buy = world.buy("TSLA")
-    world.fleet.bus.listeners = (listen,)
+    world.fleet.bus.listen(listen)
     at = world.now
     world.report(buy, "filled", 10)
     both = ["buy", "sell"]
@@ -85,7 +85,7 @@ def test_an_event_has_its_exchange_time_and_no_words(caplog: pytest.LogCaptureFi
     world, told = World("TSLA"), []
     world.see_all()
     buy = world.buy("TSLA")
-    world.fleet.bus.listeners = (told.append,)
+    world.fleet.bus.listen(told.append)
     world.report(buy, "filled", 10)
     price, profit = Decimal("100.00"), Decimal(0)
     assert told[:3] == [
@@ -102,7 +102,8 @@ def test_a_listener_that_fails_harms_neither_the_others_nor_the_exit(caplog: pyt
     world, told = World("TSLA"), []
     world.see_all()
     buy = world.buy("TSLA")
-    world.fleet.bus.listeners = (fails, told.append)
+    world.fleet.bus.listen(fails)
+    world.fleet.bus.listen(told.append)
     caplog.clear()
     world.report(buy, "filled", 10)
     assert [action.side for action in world.sent if isinstance(action, SubmitOrder)] == ["buy", "sell"]
