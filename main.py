@@ -12,12 +12,14 @@ from scalp import ScalpAlgo
 from scalp.cli.command import say_error
 from scalp.cli.custom import load_algo
 from scalp.cli.settings import Endpoints, Settings, read_settings
+from scalp.core import events
 from scalp.core.errors import UserError
+from scalp.core.events import Listener
 from scalp.exchange import demo
 from scalp.live.console import ConsoleLog, occupy_standard_files
 from scalp.live.dashboard import open_dashboard
 from scalp.live.lock import only_bot
-from scalp.live.notify import SESSION_OVER, notifications
+from scalp.live.notify import notifications
 from scalp.live.session import CLOCK_PATIENCE, TradingSession
 from scalp.live.stopping import Stop, endless, stopping_signals
 from scalp.net.loops import JumpingLoop, ScaledLoop
@@ -38,10 +40,15 @@ class SessionOver(Exception):
 
 
 async def trade(
-    settings: Settings, endpoints: Endpoints, console: ConsoleLog, stop: Stop, total: Total | None = None
+    settings: Settings,
+    endpoints: Endpoints,
+    console: ConsoleLog,
+    stop: Stop,
+    listeners: Sequence[Listener] = (),
+    total: Total | None = None,
 ) -> int:
     """Trade one session to its end, add it to `total`; returns the exit code."""
-    session = TradingSession(settings, endpoints, algo_class)
+    session = TradingSession(settings, endpoints, algo_class, listeners)
     console.now = session.now
 
     async def wait(seconds: float, unless: asyncio.Task[bool] | None = None) -> None:
@@ -88,7 +95,7 @@ async def trade(
             await asyncio.gather(*jobs, return_exceptions=True)
         result = Total()
         result.add(session.fleet)
-        log.info(SESSION_OVER, result)
+        session.fleet.tell(events.SessionOver(session.clock.now(), str(result)))
         for line in summary(session.fleet):
             log.info("%s", line)
         log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(session.broker.round_trips))
@@ -100,26 +107,28 @@ async def trade(
         await session.close()
 
 
-async def run(settings: Settings, console: ConsoleLog) -> int:
+async def run(settings: Settings, console: ConsoleLog, listeners: Sequence[Listener] = ()) -> int:
     """Trade until the end or until somebody stops the bot; returns the exit code."""
     with Stop(before_leaving=console.flush) as stop:
         try:
             if settings.endpoints is not None:
-                return await trade(settings, settings.endpoints, console, stop)
-            return await simulate(settings, console, stop)
+                return await trade(settings, settings.endpoints, console, stop, listeners)
+            return await simulate(settings, console, stop, listeners)
         except asyncio.CancelledError:
             log.info("stopped before anything was sent: orders and positions are as they were")
             return stop.exit_code
 
 
-async def simulate(settings: Settings, console: ConsoleLog, stop: Stop) -> int:
+async def simulate(
+    settings: Settings, console: ConsoleLog, stop: Stop, listeners: Sequence[Listener] = ()
+) -> int:
     """No account is named: trade on the built-in exchange, day after day; returns the worst exit code."""
     log.info("SIMULATED: the built-in exchange, made-up money. Set APCA_API_KEY_ID and APCA_API_SECRET_KEY to trade")
     code, total, days = 0, Total(), 0
     for day, market in demo.days(settings):
         log.info("SIMULATED session of %s, %s", day.date, ", ".join(settings.symbols))
         async with demo.serve(settings, day, market) as endpoints:
-            code = max(code, await trade(settings, endpoints, console, stop, total))
+            code = max(code, await trade(settings, endpoints, console, stop, listeners, total))
         days += 1
         if stop.is_set:
             break
@@ -152,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             algo_class = load_algo(settings.algo)
         with (
             ConsoleLog(settings.secrets, settings.debug) as console,
-            notifications(settings, lambda: console.now()),
+            notifications(settings, lambda: console.now()) as listeners,
         ):
             for note in settings.notes:
                 log.info("%s", note)
@@ -161,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     only_bot(settings.endpoints),
                     asyncio.Runner(loop_factory=loop_factory(settings)) as runner,
                 ):
-                    return runner.run(run(settings, console))
+                    return runner.run(run(settings, console, listeners))
             except UserError as error:
                 log.error("%s", error)
                 return 2

@@ -59,13 +59,13 @@ class Left(NamedTuple):
 class Leaving(Fleet):
     """A fleet that is left one symbol after another, and tells what was refused."""
 
-    tell: Callable[[str], None]
+    say: Callable[[str], None]
 
     def leave(self, symbol: str) -> None:
         self._handle(symbol, lambda algo, at: algo.leave(Plan.FLATTEN, "told to flatten", at))
 
     def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
-        self.tell(f"{symbol}: refused: {why}")
+        self.say(f"{symbol}: refused: {why}")
         super().on_submit_refused(symbol, client_order_id, why)
 
 
@@ -148,7 +148,7 @@ class Flattener:
         run = f"{now() // 1_000_000}-flatten"
         algos = [ScalpAlgo(symbol, Decimal(0), run) for symbol in self._symbols]
         self._fleet = Leaving(algos, now, self._perform)
-        self._fleet.tell = self._once
+        self._fleet.say = self._once
         self._fleet.see("feed", "none is needed")  # so that nobody takes a symbol without prints for a halted one
         budget = RequestBudget if len(self._symbols) <= FEW else Sparing
         self._budget = budget(now, self._requests_to_come, longest_pause=LONGEST_PAUSE)

@@ -192,9 +192,9 @@ def test_a_whole_session(
                 with contextlib.suppress(ScalpError):
                     await session.open()
                 await session.close()
-            with notify.notifications(chosen, lambda: console.now()):
+            with notify.notifications(chosen, lambda: console.now()) as listeners:
                 asyncio.get_running_loop().call_later(20, setattr, script, "refuses", True)
-                await program.run(chosen, console)
+                await program.run(chosen, console, listeners)
 
     with ConsoleLog((KEY_ID, SECRET), debug=True) as console:
         run(story(console))

@@ -17,6 +17,7 @@ from scalp.core.clock import Session, new_york
 from scalp.core.events import (
     BarHeard,
     Blocked,
+    Event,
     HistoryHeard,
     Listener,
     OrderSent,
@@ -285,6 +286,11 @@ class Fleet:
         algo = self.algos.get(symbol)
         return None if algo is None else algo.ledger.find(key)
 
+    def tell(self, event: Event) -> None:
+        """Tell the listeners at once, after what waits."""
+        self.bus.tell(event)
+        self.bus.deliver()
+
     def reconcile_soon(self, why: str) -> None:
         self._reconcile(why)
 
@@ -355,11 +361,9 @@ class Fleet:
             for algo in self.algos.values():
                 algo.allow_buys("blind")
         if was and not self._blind:
-            self.bus.tell(Unblocked(self._now(), self._but()))
-            self.bus.deliver()
+            self.tell(Unblocked(self._now(), self._but()))
         elif self._blind and not was:
-            self.bus.tell(Blocked(self._now(), ", ".join(self._blind.values())))
-            self.bus.deliver()
+            self.tell(Blocked(self._now(), ", ".join(self._blind.values())))
 
     def _but(self) -> str:
         """Where nothing is bought for reasons of its own all the same."""

@@ -25,6 +25,8 @@ from rich.text import Text
 from scalp.cli.private import open_private
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
+from scalp.core.events import BarHeard, Fill, Heartbeat
+from scalp.core.log import event_of
 from scalp.net.printable import Mask, PlainFormatter
 
 LOG_FILE = Path("console.log")
@@ -118,7 +120,7 @@ class _Terminal(_Lasting):
         try:
             if self.screen is None:
                 self._console.print(self._styled(record))
-            elif not record.getMessage().startswith(("bar ", "heartbeat: ")):  # a screen shows all that anyway
+            elif not isinstance(event_of(record), BarHeard | Heartbeat):  # a screen shows all that anyway
                 self._missed.append(record)
                 self._show(self.screen, record)
         except Exception:
@@ -144,12 +146,12 @@ class _Terminal(_Lasting):
 
     def _styled(self, record: logging.LogRecord) -> Text:
         text = Text(self.format(record))
-        message = record.getMessage()
+        event = event_of(record)
         if record.levelname in _STYLES:
             text.stylize(_STYLES[record.levelname])
-        elif message.startswith("bar "):
+        elif isinstance(event, BarHeard):
             text.stylize("dim")
-        elif message.startswith(("bought", "sold")):
+        elif isinstance(event, Fill):
             text.stylize("bold green")
         return text
 

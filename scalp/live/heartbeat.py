@@ -5,23 +5,16 @@ Looked at with every checkup, in exchange time. Nothing here is asked for while 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from scalp.core.events import Heartbeat, StreamDown, StreamUp
 from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND
-
-log = logging.getLogger("scalp.main")
 
 HEARTBEAT_EVERY = 5 * MINUTE
 DOWN_TOO_LONG = MINUTE
 LOUD_POSITIONS = 10  # up to as many are listed in one line
-
-# What --notify looks for.
-STREAM_DOWN = "%s: down for %d s"
-STREAM_BACK = "%s: up again, after %d s"
-
 
 class Stream(Protocol):
     """What a stream says of its health.
@@ -46,8 +39,8 @@ class Requests(Protocol):
     def remaining(self) -> int: ...
 
 
-class Heartbeat:
-    """Tells of `fleet` and `streams` in the log. `loop_time` (s) is what `heard_at` is told in."""
+class SignsOfLife:
+    """Tells the listeners of `fleet` of it and of `streams`. `loop_time` (s) is what `heard_at` is told in."""
 
     def __init__(
         self, fleet: Fleet, streams: Sequence[Stream], requests: Requests, loop_time: Callable[[], float]
@@ -68,19 +61,19 @@ class Heartbeat:
             self._told_at = at  # the start has said all this already
         elif at - self._told_at >= HEARTBEAT_EVERY - SECOND:  # checkups come a little early or late
             self._told_at = at
-            log.info("heartbeat: %s", "; ".join(self._parts()))
+            self._fleet.tell(Heartbeat(at, tuple(self._parts())))
 
     def _look_at(self, stream: Stream, at: int) -> None:
         if stream.is_up:
             since = self._down_since.pop(stream.name, at)
             if stream.name in self._told_down:
                 self._told_down.discard(stream.name)
-                log.info(STREAM_BACK, stream.name, (at - since) // SECOND)
+                self._fleet.tell(StreamUp(at, stream.name, (at - since) // SECOND))
             return
         since = self._down_since.setdefault(stream.name, at)
         if at - since > DOWN_TOO_LONG and stream.name not in self._told_down:
             self._told_down.add(stream.name)
-            log.warning(STREAM_DOWN, stream.name, (at - since) // SECOND)
+            self._fleet.tell(StreamDown(at, stream.name, (at - since) // SECOND))
 
     def _parts(self) -> Iterator[str]:
         now = self._loop_time()

@@ -1,6 +1,6 @@
 """`--notify URL`: fills, refusals, rails, outages and the session's result, to a phone or a chat, through apprise.
 
-What is told is taken from the log: a record whose text is one of `TOLD` is copied into a queue, and a thread for each
+Told are some of the core's events, and every error in the log. Each becomes a line in a queue, and a thread for each
 service sends what has gathered. A service that is slow or dead costs its own messages and nothing else. Its address
 counts as a secret: it holds the token that lets anybody write there.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 import time
 import zlib
@@ -20,31 +19,25 @@ from typing import Any
 from scalp.cli.settings import Settings
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
-from scalp.live.heartbeat import STREAM_BACK, STREAM_DOWN
+from scalp.core.events import (
+    Event,
+    Fill,
+    LeftOver,
+    Liquidating,
+    Listener,
+    Note,
+    OrderEnded,
+    Refused,
+    RiskRuleStruck,
+    SessionOver,
+    StreamDown,
+    StreamUp,
+)
+from scalp.core.log import FLEET, MAIN, event_of, line_of
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.transport import GZIP
 
 log = logging.getLogger("scalp.main")
-
-SESSION_OVER = "session over: %s"
-ENDED = "%s %s, %s of %s filled"  # any end of an order; only a rejection is told
-BUY_REFUSED = "buy of %s refused: %s"  # told once a symbol and reason: a rail refuses every buy for hours
-
-# The texts, as they are logged, of what is told besides every error.
-TOLD = frozenset(
-    {
-        "%s %s at %s%s",  # a fill
-        BUY_REFUSED,
-        "sell of %s refused: %s; again in %.0f s",
-        ENDED,
-        "leaving: %s",  # a rail struck
-        "liquidating: %s held, %d orders open",
-        "%s: %s held at %s, working: %s",  # left at the end
-        STREAM_DOWN,
-        STREAM_BACK,
-        SESSION_OVER,
-    }
-)
 
 GATHER = 1.0  # seconds from the first line to sending: one message for what belongs together, and none amid an exit
 MOST_WAITING = 200  # lines a service may be behind by
@@ -54,7 +47,7 @@ CLOSE_PATIENCE = 5.0  # seconds at the end for what still waits
 LONGEST_WAIT = 30.0  # seconds that a service may ask for between two messages
 LONGEST_ANSWER, ANSWER_PATIENCE = 2**18, 10.0  # bytes, unpacked, and seconds of a service's answer
 PART = 2**12  # bytes of it at a time
-DIGITS = re.compile(r"\d+")
+NO_DIGITS = str.maketrans("", "", "0123456789")
 
 # Their messages name addresses.
 LIBRARIES = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")
@@ -171,8 +164,8 @@ class _Service:
             return False
 
 
-class Notifier(logging.Handler):
-    """Copies what is to be told from the log to the services. `now` is exchange time (ns), None before it is known.
+class Notifier:
+    """A listener that tells the services. `now` is exchange time (ns), None before it is known.
 
     Of `urls`, the first `options` were given by --notify, the others by SCALP_NOTIFY.
     """
@@ -180,45 +173,47 @@ class Notifier(logging.Handler):
     def __init__(self, urls: Sequence[str], title: str, now: Callable[[], int | None], options: int,
                  mask: Mask = NO_MASK) -> None:  # fmt: skip
         """Raises UserError."""
-        super().__init__(logging.INFO)
         for name in LIBRARIES:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         _cap_answers()
-        self._now = now
         self._mask = mask
-        self._told: set[str] = set()  # kinds of refusals
+        self.errors: logging.Handler = _Errors(self._put, now)  # of parts that tell no events
+        self._refusals: set[tuple[str, str]] = set()  # symbols and reasons that were told
         given = [f"address {number} of --notify" for number in range(1, options + 1)]
         given += [f"address {number} of SCALP_NOTIFY" for number in range(1, len(urls) - options + 1)]
         numbered = enumerate(zip(urls, given, strict=True), 1)
         self._services = [_Service(number, url, title, where) for number, (url, where) in numbered]
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno < logging.ERROR and not _is_told(record):
-            return
-        try:
-            if record.msg == BUY_REFUSED and not self._is_new(record):
-                return
-            line = self._line(record)
-        except Exception:
-            self.handleError(record)
-            return
+    def __call__(self, event: Event) -> None:
+        if self._is_told(event) and (line := line_of(event)) is not None:
+            self._put(_stamped(event.at, line.who, str(line)))
+
+    def _is_told(self, event: Event) -> bool:
+        match event:
+            case Fill() | RiskRuleStruck() | Liquidating() | StreamDown() | StreamUp() | SessionOver() | LeftOver():
+                return True
+            case Refused(side="buy"):
+                return self._is_new(event)
+            case Refused():
+                return event.wait > 0 and not event.may_pass
+            case OrderEnded():
+                return event.status == "rejected"
+            case Note():
+                return event.level >= logging.ERROR
+        return False
+
+    def _is_new(self, refused: Refused) -> bool:
+        """A rail refuses every buy for hours: it is told once a symbol. Dollars and times don't make a reason new."""
+        kind = (refused.symbol, refused.why.translate(NO_DIGITS))
+        if kind in self._refusals:
+            return False
+        self._refusals.add(kind)
+        return True
+
+    def _put(self, line: str) -> None:
+        line = self._mask.line(line, LONGEST_LINE)
         for service in self._services:
             service.put(line)
-
-    def _line(self, record: logging.LogRecord) -> str:
-        at = self._now()
-        when = "" if at is None else f"{new_york(at):%H:%M:%S} "
-        who = record.name.removeprefix("scalp.")
-        line = f"{when}{'' if who in ('main', 'fleet') else who + ' '}{record.getMessage()}"
-        return self._mask.line(line, LONGEST_LINE)
-
-    def _is_new(self, record: logging.LogRecord) -> bool:
-        """Whether nothing like it was told before; numbers are quantities, dollars and seconds, and don't count."""
-        kind = f"{record.name} {DIGITS.sub('', record.getMessage())}"
-        if kind in self._told:
-            return False
-        self._told.add(kind)
-        return True
 
     def end(self) -> None:
         """Wait for what is still to be sent, at most 5 seconds altogether."""
@@ -229,24 +224,43 @@ class Notifier(logging.Handler):
             service.join(max(0.0, deadline - time.monotonic()))
 
 
-def _is_told(record: logging.LogRecord) -> bool:
-    if record.msg not in TOLD:
-        return False
-    return record.msg != ENDED or (isinstance(record.args, tuple) and record.args[1] == "rejected")
+class _Errors(logging.Handler):
+    """Errors in the log that no event stands for."""
+
+    def __init__(self, put: Callable[[str], None], now: Callable[[], int | None]) -> None:
+        super().__init__(logging.ERROR)
+        self._put = put
+        self._now = now
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if event_of(record) is not None:
+            return
+        try:
+            self._put(_stamped(self._now(), record.name.removeprefix("scalp."), record.getMessage()))
+        except Exception:
+            self.handleError(record)
+
+
+def _stamped(at: int | None, who: str, text: str) -> str:
+    when = "" if at is None else f"{new_york(at):%H:%M:%S} "
+    return f"{when}{'' if who in (MAIN, FLEET) else who + ' '}{text}"
 
 
 @contextlib.contextmanager
-def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator[None]:
-    """Tell the services of `settings` while inside. Raises UserError for an address that apprise does not know."""
+def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator[tuple[Listener, ...]]:
+    """Listeners that tell the services of `settings` while inside; these hear of every error in the log, too.
+
+    Raises UserError for an address that apprise does not know.
+    """
     if not settings.notify:
-        yield
+        yield ()
         return
     money = "simulated" if settings.endpoints is None else "REAL MONEY" if settings.is_live else "paper"
     notifier = Notifier(settings.notify, f"scalp, {money}", now, settings.notify_options, settings.mask)
     logger = logging.getLogger("scalp")
-    logger.addHandler(notifier)
+    logger.addHandler(notifier.errors)
     try:
-        yield
+        yield (notifier,)
     finally:
-        logger.removeHandler(notifier)
+        logger.removeHandler(notifier.errors)
         notifier.end()

@@ -28,12 +28,13 @@ from scalp.core.clock import (
     new_york,
 )
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.events import LeftOver, Listener
 from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
 from scalp.journal.recorder import Journaling
-from scalp.live.heartbeat import Heartbeat
+from scalp.live.heartbeat import SignsOfLife
 from scalp.live.history import History
 from scalp.live.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.live.opening import Permits, Start
@@ -72,8 +73,16 @@ class TradingSession:
     and `checkup()`; `drain()` when stopped early, else `finish()`; `close()`.
     """
 
-    def __init__(self, settings: Settings, endpoints: Endpoints, algo_class: type[ScalpAlgo]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        endpoints: Endpoints,
+        algo_class: type[ScalpAlgo],
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        """`listeners` are told of everything, as the log and the journal are."""
         self.settings = settings
+        self._listeners = listeners
         self._loop = asyncio.get_running_loop()
         self.clock = MarketClock(self._loop.time)
         self._algo_class = algo_class
@@ -99,7 +108,7 @@ class TradingSession:
         self.history: History
         self.reconciler: Reconciler
         self.budget: RequestBudget
-        self._heartbeat: Heartbeat
+        self._heartbeat: SignsOfLife
 
     def now(self) -> int | None:
         """Exchange time (ns), None before it is known."""
@@ -118,6 +127,8 @@ class TradingSession:
         symbols = self.settings.symbols
         algos = [self._algo_class(symbol, self.settings.lot, run) for symbol in symbols]
         self.fleet = Fleet(algos, self.clock.now, self._perform)
+        for listener in self._listeners:
+            self.fleet.bus.listen(listener)
         self.on_trade_gone, self.on_halt = self.fleet.on_trade_gone, self.fleet.on_halt
         budget = RequestBudget(self.clock.now, lambda: self.fleet.needed_requests)
         self.rest.on_rate_limit = budget.on_rate_limit
@@ -142,7 +153,7 @@ class TradingSession:
         permits = Permits(self.rest, self.fleet, self.settings)
         await permits.look(start)
         self.reconciler = Reconciler(self.fleet, self.broker, self.rest, self.clock)
-        self._heartbeat = Heartbeat(self.fleet, (self.feed, self.updates), budget, self._loop.time)
+        self._heartbeat = SignsOfLife(self.fleet, (self.feed, self.updates), budget, self._loop.time)
         self.fleet.connect(self.reconciler.request, self.updates.reconnect, self.hours.on_early_bar)
         self.history = History(self.fleet, self.feed, self.clock, self._start, self.hours.refresh)
         self.fleet.on_gap = self.history.on_gap
@@ -467,8 +478,8 @@ class TradingSession:
             working = ", ".join(f"{o.side} {o.remaining} {o.type} {o.limit_price or ''}".strip()
                                 + (" (outcome unknown)" if not o.id else "")
                                 + (" (being cancelled)" if o.cancel_sent_at else "") for o in orders)  # fmt: skip
-            log.warning("%s: %s held at %s, working: %s", symbol, position,
-                        self.fleet.algos[symbol].ledger.entry_price or "-", working or "nothing")  # fmt: skip
+            entry_price = self.fleet.algos[symbol].ledger.entry_price
+            self.fleet.tell(LeftOver(symbol, self.clock.now(), position, entry_price, working))
         for line in self.reconciler.doubts:
             log.warning("%s", line)
         return bool(left)

@@ -99,6 +99,7 @@ def test_a_listener_that_fails_harms_neither_the_others_nor_the_exit(caplog: pyt
     def fails(event: Event) -> None:
         raise ValueError("a bug")
 
+    caplog.set_level(logging.ERROR, "scalp")
     world, told = World("TSLA"), []
     world.see_all()
     buy = world.buy("TSLA")

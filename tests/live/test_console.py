@@ -8,13 +8,18 @@ import pty
 import stat
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 
+from scalp import Bar
 from scalp.core.errors import UserError
-from scalp.live.console import ConsoleLog
+from scalp.core.events import BarHeard, Fill
+from scalp.core.log import log_event
+from scalp.live.console import ConsoleLog, _Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = 1_795_194_000_123_000_000  # 2026-11-20 12:00:00.123 New York
@@ -54,6 +59,32 @@ def test_no_line_holds_a_key_not_even_a_traceback(tmp_path: Path) -> None:
     assert "s3cr3t" not in text
     assert text.count("***") >= 3
     assert "ValueError" in text
+
+
+def test_colours_go_by_what_happened_not_by_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    styles: dict[str, str] = {}
+
+    def keep(terminal: _Terminal, record: logging.LogRecord) -> Text:
+        text = styled(terminal, record)
+        styles[record.getMessage()] = " ".join(str(span.style) for span in text.spans)
+        return text
+
+    styled = _Terminal._styled
+    monkeypatch.setattr(_Terminal, "_styled", keep)
+    with ConsoleLog(path=tmp_path / "console.log"):
+        log_event(BarHeard(NOON, Bar("TSLA", NOON, 1.0, 2.0, 3.0, 4.0, 5.0)))
+        log_event(Fill("TSLA", NOON, "buy", Decimal(4), Decimal("401.70"), Decimal(0)))
+        log.info("bar and bought are only words")
+        log.info("bought by hand")
+        log.warning("trouble")
+    assert styles == {
+        "bar 1.0 2.0 3.0 4.0, volume 5": "dim",
+        "bought 4 at 401.70": "bold green",
+        "bar and bought are only words": "",
+        "bought by hand": "",
+        "trouble": "yellow",
+    }
 
 
 def test_debug_shows_more(tmp_path: Path) -> None:

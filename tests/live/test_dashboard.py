@@ -26,7 +26,9 @@ import pytest
 from rich.console import Console
 
 import main as program
-from scalp import ScalpAlgo
+from scalp import Bar, ScalpAlgo
+from scalp.core.events import BarHeard, Heartbeat
+from scalp.core.log import log_event
 from scalp.live import dashboard, screen
 from scalp.live.console import ConsoleLog
 from scalp.live.dashboard import Dashboard, open_dashboard
@@ -336,8 +338,8 @@ def test_lines_go_to_the_screen_while_it_is_there_and_to_the_terminal_after_it(
         wait_for("before")
         time.sleep(0.05)  # the file comes first, the terminal right after it
         console.show(taken)
-        log.info("bar 1 2 3 4, volume 5")
-        log.info("heartbeat: all is well")
+        log_event(BarHeard(0, Bar("TSLA", 0, 1.0, 2.0, 3.0, 4.0, 5.0)))
+        log_event(Heartbeat(0, ("all is well",)))
         log.info("a key: s3cr3t")
         try:
             raise ValueError("odd")
@@ -360,7 +362,7 @@ def test_lines_go_to_the_screen_while_it_is_there_and_to_the_terminal_after_it(
     assert taken.lines[1] == ("ERROR", "12:00:00 TSLA    failed")
     assert taken.lines[-1] == ("ERROR", "ValueError: odd")
     written = path.read_text()
-    assert "bar 1 2 3 4, volume 5" in written
+    assert "bar 1.0 2.0 3.0 4.0, volume 5" in written
     assert "heartbeat: all is well" in written
     assert written.count("a key: ***") == 1
 
