@@ -7,7 +7,7 @@ told where the journal knows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ from scalp.core.clock import new_york
 from scalp.core.ledger import REFUSED, Order
 from scalp.core.messages import MINUTE, SECOND
 from scalp.core.trades import ZERO, Fill
-from scalp.journal.reader import JournaledDay, Rejection
+from scalp.journal.reader import JournaledDay, Rejection, SeenBar
 from scalp.results.symbol_day import SymbolDay
 
 TOGETHER = 90 * SECOND  # buys sent no further apart came of the same signal
@@ -29,6 +29,7 @@ UNFILLED_FOR = BUY_LIFETIME + 30 * SECOND  # an unfilled buy works for no longer
 # The parts of the bot that speak for all symbols.
 PARTS = ("broker", "fleet", "iex", "main", "polygon", "reconcile", "sip", "updates")
 SAID_WITHIN = 10 * SECOND  # around an order: what was said then may be its reason
+SAID_AT_ONCE = SECOND // 2  # after a bar came: what was said of its symbol is what came of it
 
 
 class Difference(Struct, frozen=True):
@@ -176,18 +177,18 @@ class _Comparison:
         at, day = played.at, self._day
         if entry := _busy(self._live, at):
             return f"the bot was still in its trade of {new_york(entry.at):%H:%M:%S}"
-        if said := self._said(at, lambda text: "no buy" in text, until=at + FRESH):
-            return said
         for one in day.rejections:
             if one.symbol == self._symbol and at - SAID_WITHIN <= one.at <= at + FRESH:
                 return one.why
         start = at // MINUTE * MINUTE - MINUTE
         seen = [bar for bar in day.seen[self._symbol] if bar.bar.start == start]
+        if seen and (said := self._said_of_bar(seen[0])):
+            return said
         if seen and all(bar.is_history for bar in seen):
             return "its bar was fetched only afterwards"
         if seen and (late := seen[0].at - start - MINUTE) > FRESH:
             return f"its bar came {late / SECOND:.0f} s late"
-        return self._revised(at) or self._trouble(at)
+        return self._revised(at) or self._trouble(at, until=at + FRESH)
 
     def _why_not_played(self, live: Entry) -> str:
         if live.buy is None:
@@ -244,18 +245,19 @@ class _Comparison:
                 return f"the bar of {new_york(bar.start):%H:%M} was corrected afterwards"
         return ""
 
-    def _trouble(self, at: int) -> str:
-        """A warning about this symbol, or about all, at about that time."""
-        return self._said(at, lambda text: True, levels=("WARNING", "ERROR"))
-
-    def _said(
-        self, at: int, fits: Callable[[str], bool], *, until: int = 0, levels: Sequence[str] = ()
-    ) -> str:
+    def _said_of_bar(self, seen: SeenBar) -> str:
+        """What the bot said of this symbol as the bar came, no order having come of it."""
         for saying in self._day.sayings:
-            if not at - SAID_WITHIN <= saying.at <= (until or at + SAID_WITHIN):
-                continue
+            if saying.who == self._symbol and seen.at <= saying.at <= seen.at + SAID_AT_ONCE:
+                return f"the bot said: {saying.text}"
+        return ""
+
+    def _trouble(self, at: int, until: int = 0) -> str:
+        """A warning about this symbol, or about all, at about that time."""
+        for saying in self._day.sayings:
+            is_near = at - SAID_WITHIN <= saying.at <= (until or at + SAID_WITHIN)
             concerns = saying.who == self._symbol or saying.who in PARTS
-            if concerns and fits(saying.text) and (not levels or saying.level in levels):
+            if is_near and concerns and saying.level in ("WARNING", "ERROR"):
                 return f"the bot said: {saying.text}"
         return ""
 

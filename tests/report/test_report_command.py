@@ -300,6 +300,7 @@ def forget_trade(path: Path, at: int) -> int:
         )]  # fmt: skip
         for table in ("orders", "updates", "fills"):
             connection.executemany(f"DELETE FROM {table} WHERE client_order_id = ?", [(key,) for key in keys])
+        connection.execute("DELETE FROM decisions WHERE who = 'TSLA' AND at >= ? AND at < ?", (at, until))
     return int(until)
 
 
@@ -314,12 +315,13 @@ def test_a_buy_that_was_not_made_is_told_with_what_the_bot_said(
     assert one["why"] is None
     with edited(copy) as connection:
         connection.execute(
-            "INSERT INTO decisions VALUES (1, ?, 'TSLA', 'INFO', 'signal, but no buy: no order updates: gone')", (at,)
+            "INSERT INTO decisions VALUES (1, ?, 'TSLA', 'INFO', 'a signal was passed over: order updates are gone')",
+            (at,),
         )
     (one,) = answer(capsys, copy, "--diff")["differences"]
-    assert one["why"] == "the bot said: signal, but no buy: no order updates: gone"
+    assert one["why"] == "the bot said: a signal was passed over: order updates are gone"
     text = told(capsys, copy, "--diff")
-    assert "why: the bot said: signal, but no buy" in text
+    assert "why: the bot said: a signal was passed over" in text
     assert "1 differences, 0 of them unexplained" in text
 
 
