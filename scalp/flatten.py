@@ -149,7 +149,8 @@ class Flattener:
         algos = [ScalpAlgo(symbol, Decimal(0), run) for symbol in self._symbols]
         self._fleet = Leaving(algos, now, self._perform)
         self._fleet.say = self._once
-        self._fleet.see("feed", "none is needed")  # so that nobody takes a symbol without prints for a halted one
+        # Else a symbol without prints would be taken for a halted one.
+        self._fleet.readiness.see("feed", "none is needed")
         budget = RequestBudget if len(self._symbols) <= FEW else Sparing
         self._budget = budget(now, self._requests_to_come, longest_pause=LONGEST_PAUSE)
         self._rest.on_rate_limit = self._budget.on_rate_limit

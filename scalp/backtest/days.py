@@ -59,8 +59,8 @@ def open_fleet(
     fleet.begin_session(session)
     fleet.take_early()
     fleet.on_feed_up()
-    fleet.see("updates", "")
-    fleet.see("reconciled", "")
+    fleet.readiness.see("updates", "")
+    fleet.readiness.see("reconciled", "")
     return fleet
 
 

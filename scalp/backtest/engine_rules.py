@@ -142,9 +142,9 @@ class _Day:
     def _advance(self, to: int) -> None:
         """Let the market move until `to`; exit plans that are due before are driven at their time, as they are live."""
         engine, fleet = self._engine, self._fleet
-        while (due := fleet.exits_due_at) and max(due, engine.now) < to:
+        while (due := fleet.exit_times.next_at) and max(due, engine.now) < to:
             engine.advance(max(due, engine.now))
-            if (due := fleet.exits_due_at) and due <= engine.now:
+            if (due := fleet.exit_times.next_at) and due <= engine.now:
                 for symbol in fleet.exits_under_way:
                     self._see_last_trade(symbol)
                 fleet.drive_exits()

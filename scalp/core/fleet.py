@@ -1,4 +1,4 @@
-"""Fleet: which algo an event belongs to, what all algos share, and whether the bot sees enough to buy.
+"""Fleet: which algo an event belongs to, and what all algos share.
 
 Synchronous: an event is handled whole, the actions it gave are handed to `send`, then the listeners of `bus` are told
 of it, and the next event comes.
@@ -11,26 +11,27 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from scalp.core.algo import BUY_SUBMITTED, FRESH, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo
+from scalp.core.algo import FRESH, TO_BUY, ScalpAlgo
 from scalp.core.bus import EventBus, Notes
 from scalp.core.clock import Session, new_york
 from scalp.core.events import (
     BarHeard,
-    Blocked,
     Event,
     HistoryHeard,
     Listener,
     OrderSent,
     RiskRuleStruck,
     SessionSet,
-    Unblocked,
 )
+from scalp.core.exit_times import ExitTimes
 from scalp.core.exits import DRIVE_EVERY, Plan
 from scalp.core.ledger import Order
 from scalp.core.log import LogListener
 from scalp.core.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
 from scalp.core.rails import Rails
+from scalp.core.readiness import FEED, RECONCILED, UPDATES, Readiness
 from scalp.core.recording import Recording
+from scalp.core.reservation import Reservation
 
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
 
@@ -65,25 +66,17 @@ class Fleet:
         self._now = now
         self._send = send
         self._is_sending = False  # actions are being handed over: nobody is told of anything before they are out
-        self._needs: dict[str, int] = {}  # symbol -> requests its exits and cancels may take
-        self._unsent: set[str] = set()  # client order ids of buys that wait for the request limit
-        self.needed_requests = 0  # requests that the exits and cancels of what is open now may take
+        self.reservation = Reservation()
+        self.exit_times = ExitTimes()
+        self.readiness = Readiness(self.algos, now, self.tell)
         self._early: list[OrderReport] | None = []  # updates from before the first snapshot; None once it was taken
         self._filled_at: dict[str, float] = {}  # client order id of a sell -> when the fill that caused it arrived
-        self._blind = {
-            "feed": "no bars yet",
-            "updates": "no order updates yet",
-            "reconciled": "orders and positions are not known yet",
-        }
-        self._due: dict[str, int] = {}  # symbol -> when its exit plan wants to be driven, ns
-        self.on_exits_due: Callable[[], None] = lambda: None  # told when one wants that earlier than all before
         self.on_gap: Callable[[str], None] = lambda symbol: None  # told when a bar had to be refused
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
         self._newest = 0  # start of the newest minute of which there is a bar in any symbol
         self._early_told: set[str] = set()  # symbols of which it was said that a bar came before its time
-        self.forbid_buys("blind", ", ".join(self._blind.values()))
 
     def connect(
         self,
@@ -167,10 +160,10 @@ class Fleet:
         self.bus.deliver()
 
     def on_feed_up(self) -> None:
-        self.see("feed", "")
+        self.readiness.see(FEED, "")
 
     def on_feed_down(self, why: str) -> None:
-        self.see("feed", f"no bars: {why}")
+        self.readiness.see(FEED, f"no bars: {why}")
 
     def on_last_trade(self, symbol: str, trade: Trade | None) -> None:
         if trade is not None and trade.at > self._now():
@@ -205,19 +198,19 @@ class Fleet:
             self._reconcile(algo.ledger.question)
 
     def on_updates_up(self) -> None:
-        self.see("reconciled", "not reconciled since order updates are up")
-        self.see("updates", "")
+        self.readiness.see(RECONCILED, "not reconciled since order updates are up")
+        self.readiness.see(UPDATES, "")
         self._reconcile("order updates are up")
 
     def on_updates_down(self, why: str) -> None:
-        self.see("updates", f"no order updates: {why}")
-        self.see("reconciled", "not reconciled since order updates were lost")
+        self.readiness.see(UPDATES, f"no order updates: {why}")
+        self.readiness.see(RECONCILED, "not reconciled since order updates were lost")
 
     def on_mute_updates(self) -> None:
         self._reconnect_updates("an order moved and the stream said nothing")
 
     def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
-        self._unsent.discard(client_order_id)
+        self.reservation.is_out(client_order_id)
         self._filled_at.pop(client_order_id, None)
         self._handle(symbol, lambda algo, at: algo.on_submit_refused(client_order_id, why, at))
         self._record.failed(symbol, client_order_id, "refused", why)
@@ -273,7 +266,7 @@ class Fleet:
 
     def on_sent(self, action: SubmitOrder) -> None:
         """An order is on its way out: from now on it may need a cancel or an exit. Notes how long its cause took."""
-        self._unsent.discard(action.client_order_id)
+        self.reservation.is_out(action.client_order_id)
         self._reckon(self.algos[action.symbol])
         arrived = self._filled_at.pop(action.client_order_id, None)
         if arrived is not None:
@@ -314,21 +307,16 @@ class Fleet:
     def drive_exits(self) -> None:
         """Go on with the exit plans that are due."""
         now = self._now()
-        for symbol in [symbol for symbol, at in self._due.items() if at <= now]:
+        for symbol in self.exit_times.due(now):
             if self.shut:
-                self._due[symbol] = now + DRIVE_EVERY
+                self.exit_times.put_off(symbol, now + DRIVE_EVERY)
             else:
-                del self._due[symbol]
+                self.exit_times.forget(symbol)
                 self.drive(symbol)
 
     def drive(self, symbol: str) -> None:
         """Go on with the exit plan of `symbol`."""
         self._handle(symbol, lambda algo, at: algo.drive(at))
-
-    @property
-    def exits_due_at(self) -> int:
-        """When the next exit plan wants to be driven (exchange time, ns); 0: none does."""
-        return min(self._due.values(), default=0)
 
     @property
     def exits_under_way(self) -> list[str]:
@@ -342,44 +330,6 @@ class Fleet:
                 algo.begin_session(session)
             self.bus.tell(SessionSet(self._now(), session))
             self.bus.settle()
-
-    def see(self, what: str, why_not: str) -> None:
-        """The bot sees `what` ("feed", "updates" or "reconciled"), or, with a reason, does not: no buys then."""
-        was = self.is_blind
-        if why_not:
-            self._blind[what] = why_not
-        else:
-            self._blind.pop(what, None)
-        if what == "feed":
-            for algo in self.algos.values():
-                algo.exits.is_blind = bool(why_not)
-        if self._blind:
-            why = ", ".join(self._blind.values())
-            for algo in self.algos.values():
-                algo.forbid_buys("blind", why)
-        else:
-            for algo in self.algos.values():
-                algo.allow_buys("blind")
-        if was and not self._blind:
-            self.tell(Unblocked(self._now(), self._but()))
-        elif self._blind and not was:
-            self.tell(Blocked(self._now(), ", ".join(self._blind.values())))
-
-    def _but(self) -> str:
-        """Where nothing is bought for reasons of its own all the same."""
-        waiting = [algo for algo in self.algos.values() if algo.no_buys]
-        if not waiting:
-            return ""
-        named = ", ".join(algo.symbol for algo in waiting) if len(waiting) <= 5 else f"{len(waiting)} symbols"
-        return f", except in {named}: {waiting[0].no_buys}"
-
-    @property
-    def is_blind(self) -> bool:
-        return bool(self._blind)
-
-    @property
-    def hears_updates(self) -> bool:
-        return "updates" not in self._blind
 
     def forbid_buys(self, kind: str, why: str) -> None:
         for algo in self.algos.values():
@@ -443,7 +393,7 @@ class Fleet:
         self._is_sending = True
         for action in actions:
             if isinstance(action, SubmitOrder) and action.side == "buy":
-                self._unsent.add(action.client_order_id)
+                self.reservation.buy_waits(action.client_order_id)
             try:
                 self._send(action)
             except Exception:
@@ -503,34 +453,13 @@ class Fleet:
         )
 
     def _reckon(self, algo: ScalpAlgo) -> None:
-        """Note how many requests the exits and cancels of `algo` may take: two for a buy that works."""
-        order = algo.order
-        if order is None and algo.state is TO_BUY and algo.symbol not in self._needs and not algo.ledger.open_orders:
-            self._due.pop(algo.symbol, None)
+        """Note what `algo` may need now: requests, and when its exit plan is to be driven."""
+        is_idle = algo.order is None and algo.state is TO_BUY and not algo.ledger.open_orders
+        if is_idle and not self.reservation.holds_for(algo):
+            self.exit_times.forget(algo.symbol)
             return
-        self._note_due(algo)
-        needed = 0
-        if algo.exits.plan.is_at_market and algo.state is not TO_BUY:
-            needed = 2
-        elif algo.state is TO_SELL or (algo.state is SELL_SUBMITTED and order is not None and not order.id):
-            needed = 1
-        elif algo.state is BUY_SUBMITTED and order is not None and order.client_order_id not in self._unsent:
-            needed = 2
-        self.needed_requests += needed - self._needs.get(algo.symbol, 0)
-        if needed:
-            self._needs[algo.symbol] = needed
-        else:
-            self._needs.pop(algo.symbol, None)
-
-    def _note_due(self, algo: ScalpAlgo) -> None:
-        due = algo.exits.due_at(self._now())
-        if not due:
-            self._due.pop(algo.symbol, None)
-            return
-        is_next = not self._due or due < min(self._due.values())
-        self._due[algo.symbol] = due
-        if is_next:
-            self.on_exits_due()
+        self.exit_times.note(algo, self._now())
+        self.reservation.reckon(algo)
 
     def _trouble(self, algo: ScalpAlgo) -> None:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""

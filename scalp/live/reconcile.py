@@ -128,7 +128,7 @@ class Reconciler:
             async with asyncio.timeout(BLIND_EVERY):
                 await self._wanted.wait()
         return self._wanted.is_set() or (
-            self._is_started and not self._fleet.hears_updates and self._fleet.needed_requests > 0
+            self._is_started and not self._fleet.readiness.hears_updates and self._fleet.reservation.needed > 0
         )
 
     def _begin(self) -> None:
@@ -157,7 +157,7 @@ class Reconciler:
             else:
                 is_settled = await self._compare()
             if epoch == self._updates_epoch:
-                self._fleet.see("reconciled", "")
+                self._fleet.readiness.see("reconciled", "")
             self._looked_at = asyncio.get_running_loop().time()
             return is_settled
 

@@ -130,7 +130,7 @@ class TradingSession:
         for listener in self._listeners:
             self.fleet.bus.listen(listener)
         self.on_trade_gone, self.on_halt = self.fleet.on_trade_gone, self.fleet.on_halt
-        budget = RequestBudget(self.clock.now, lambda: self.fleet.needed_requests)
+        budget = RequestBudget(self.clock.now, lambda: self.fleet.reservation.needed)
         self.rest.on_rate_limit = budget.on_rate_limit
         self.budget = budget
         rng = random.Random(f"{run}-jitter")
@@ -162,13 +162,13 @@ class TradingSession:
         self.rest.open_lane().start()
         await self.hours.ask_last_trades(self.feed.latest_trade)
         self._start(self.reconciler.run())
-        self.fleet.on_exits_due = self._exits_due.set
+        self.fleet.exit_times.on_sooner = self._exits_due.set
         self._start(self._drive_exits())
         self._start(permits.ask_again(self.broker.counted))
         if is_real_time(self._loop):
             gc.collect()
             gc.freeze()  # what is here stays: no collection has to look at it while an exit waits
-            self._start(keep_warm(lambda: self.fleet.needed_requests))
+            self._start(keep_warm(lambda: self.fleet.reservation.needed))
             self.fleet.bus.call_later = self._loop.call_later
         if self.settings.rails:
             needs_past = self.settings.rails.needs_todays_fills
@@ -265,7 +265,7 @@ class TradingSession:
     async def _drive_exits(self) -> None:
         """Go on with the exit plans when they are due: the next checkup may be half a minute away."""
         while True:
-            due = self.fleet.exits_due_at
+            due = self.fleet.exit_times.next_at
             self._exits_due.clear()
             with contextlib.suppress(TimeoutError):
                 # Never for less than a float of seconds can tell from nothing.

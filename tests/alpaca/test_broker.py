@@ -300,7 +300,7 @@ def test_many_signals_in_one_minute_do_not_lock_each_other_out() -> None:
         async with trading(market, script, access=Access(trading_limit=200)) as bot:
             await bot.until(SIGNAL + 40)
             assert 50 <= len(script.orders("buy")) <= 67
-            assert bot.session.fleet.needed_requests == 2 * len(script.orders("buy"))
+            assert bot.session.fleet.reservation.needed == 2 * len(script.orders("buy"))
 
     run(story())
 

@@ -47,7 +47,7 @@ class World:
         for position in flat:
             self.fleet.on_snapshot(position.symbol, [], position, self.now)
         self.fleet.take_early()
-        self.fleet.see("reconciled", "")
+        self.fleet.readiness.see("reconciled", "")
 
     def bar(self, symbol: str, price: float = 100.0) -> None:
         self.fleet.on_bar(Bar(symbol, self.now - MINUTE, price, price, price, price, 1e4))
@@ -95,7 +95,7 @@ def test_no_buy_goes_out_while_anything_is_not_seen() -> None:
     world = World("TSLA")
     for what in ("feed", "updates", "reconciled"):
         world.see_all()
-        world.fleet.see(what, "lost")
+        world.fleet.readiness.see(what, "lost")
         world.bar("TSLA")
         assert world.sent == []
     world.see_all()
@@ -107,10 +107,10 @@ def test_order_updates_that_come_up_are_reconciled_before_buying() -> None:
     world = World("TSLA")
     world.see_all()
     world.fleet.on_updates_up()
-    assert world.fleet.is_blind
+    assert world.fleet.readiness.is_blind
     assert world.wanted == ["order updates are up"] * 2
-    world.fleet.see("reconciled", "")
-    assert not world.fleet.is_blind
+    world.fleet.readiness.see("reconciled", "")
+    assert not world.fleet.readiness.is_blind
 
 
 def test_what_concerns_no_watched_symbol_is_left_alone() -> None:
@@ -150,24 +150,24 @@ def test_a_halted_symbol_is_not_bought_until_trading_goes_on() -> None:
 def test_how_many_requests_exits_and_cancels_may_need() -> None:
     world = World("TSLA", "FB")
     world.see_all()
-    needed = [world.fleet.needed_requests]
+    needed = [world.fleet.reservation.needed]
     buy = world.buy("TSLA")
-    needed.append(world.fleet.needed_requests)  # it waits for the limit: nothing is open
+    needed.append(world.fleet.reservation.needed)  # it waits for the limit: nothing is open
     world.fleet.on_sent(buy)
-    needed.append(world.fleet.needed_requests)  # its cancel, its exit
+    needed.append(world.fleet.reservation.needed)  # its cancel, its exit
     other = world.buy("FB")
     world.fleet.on_sent(other)
-    needed.append(world.fleet.needed_requests)
+    needed.append(world.fleet.reservation.needed)
     world.fleet.on_submit_refused("FB", other.client_order_id, "no")
-    needed.append(world.fleet.needed_requests)
+    needed.append(world.fleet.reservation.needed)
     world.report(buy, "filled", 10)
-    needed.append(world.fleet.needed_requests)  # the sell that is on its way
+    needed.append(world.fleet.reservation.needed)  # the sell that is on its way
     sell = world.sent[-1]
     assert isinstance(sell, SubmitOrder)
     world.report(sell, "new")
-    needed.append(world.fleet.needed_requests)
+    needed.append(world.fleet.reservation.needed)
     world.report(sell, "canceled")
-    needed.append(world.fleet.needed_requests)  # the next sell
+    needed.append(world.fleet.reservation.needed)  # the next sell
     assert needed == [0, 0, 2, 4, 2, 1, 0, 1]
 
 
@@ -175,7 +175,7 @@ def test_a_thousand_symbols_cost_an_entry_nothing() -> None:
     world = World(*[f"S{number}" for number in range(10_000)])
     started = time.perf_counter()
     for _ in range(1000):
-        assert world.fleet.needed_requests == 0
+        assert world.fleet.reservation.needed == 0
     assert time.perf_counter() - started < 0.1
 
 
@@ -254,6 +254,6 @@ def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCap
     told = "streams are up, orders and positions reconciled: buying is on"
     assert caplog.messages[-1] == f"{told}, except in FB: today's bars are not here yet"
     world.fleet.algos["FB"].allow_buys("history")
-    world.fleet.see("feed", "lost")
+    world.fleet.readiness.see("feed", "lost")
     world.fleet.on_feed_up()
     assert caplog.messages[-1] == told

@@ -57,7 +57,7 @@ class Bot:
         self.fleet.begin_session(SESSION)
         self.fleet.take_early()
         for what in ("feed", "updates", "reconciled"):
-            self.fleet.see(what, "")
+            self.fleet.readiness.see(what, "")
         for symbol, algo in self.algos.items():
             algo.on_history(bars([100.0] * 30, symbol=symbol))
         rng = random.Random(1)

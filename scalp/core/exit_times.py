@@ -1,0 +1,39 @@
+"""When the exit plans want to be driven: the next checkup may be half a minute away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scalp.core.algo import ScalpAlgo
+
+
+class ExitTimes:
+    def __init__(self) -> None:
+        self.on_sooner: Callable[[], None] = lambda: None  # told when a plan wants that earlier than all before
+        self._due: dict[str, int] = {}  # by symbol, exchange time, ns
+
+    @property
+    def next_at(self) -> int:
+        """When the next exit plan wants to be driven (exchange time, ns); 0: none does."""
+        return min(self._due.values(), default=0)
+
+    def due(self, now: int) -> list[str]:
+        """Symbols whose time has come."""
+        return [symbol for symbol, at in self._due.items() if at <= now]
+
+    def put_off(self, symbol: str, at: int) -> None:
+        self._due[symbol] = at
+
+    def forget(self, symbol: str) -> None:
+        self._due.pop(symbol, None)
+
+    def note(self, algo: ScalpAlgo, now: int) -> None:
+        """Ask `algo` anew."""
+        due = algo.exits.due_at(now)
+        if not due:
+            self._due.pop(algo.symbol, None)
+            return
+        is_next = not self._due or due < self.next_at
+        self._due[algo.symbol] = due
+        if is_next:
+            self.on_sooner()
