@@ -11,10 +11,16 @@ another room.
     last_trade      the newest price, by exchange time
     bars            today's bars, as a signal reads them
     fleet           all symbols together: who an event belongs to, what they share
+    readiness       whether the bot sees enough to buy
+    reservation     the requests that are kept for exits and cancels
+    exit_times      when the exit plans want to be driven
     rails, limits   the risk rails and their limits
     clock           exchange time and the session
     prices, trades  ticks and exact prices; fills and round trips
-    lines           log lines that wait until the actions are out
+    events          what is told beside the actions: one struct for each kind
+    bus             on its way to the listeners: events wait until the actions are out
+    recording       what is told of orders and positions, to be written down
+    log             what is told, as lines of the log
     ports           what the core and the streams need of whoever is above them
     errors          by whose fault, and by what is known
 """
