@@ -21,6 +21,7 @@ from scalp.live.dashboard import open_dashboard
 from scalp.live.lock import only_bot
 from scalp.live.notify import notifications
 from scalp.live.session import CLOCK_PATIENCE, TradingSession
+from scalp.live.startup import Startup
 from scalp.live.stopping import Stop, endless, stopping_signals
 from scalp.net.loops import JumpingLoop, ScaledLoop
 from scalp.results.session_table import Total, summary, times
@@ -48,8 +49,29 @@ async def trade(
     total: Total | None = None,
 ) -> int:
     """Trade one session to its end, add it to `total`; returns the exit code."""
-    session = TradingSession(settings, endpoints, algo_class, listeners)
-    console.now = session.now
+    startup = Startup(settings, endpoints, algo_class, listeners)
+    console.now = startup.now
+    try:
+        session = await startup.open()
+        if session is None:
+            return 0
+        code = await play(session, console, stop)
+        result = Total()
+        result.add(session.fleet)
+        session.fleet.tell(events.SessionOver(session.clock.now(), str(result)))
+        for line in summary(session.fleet):
+            log.info("%s", line)
+        log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(session.broker.round_trips))
+        if total is not None:
+            total.add(session.fleet)
+        is_anything_left = session.tell_leftovers()
+        return code or int(is_anything_left)
+    finally:
+        await startup.close()
+
+
+async def play(session: TradingSession, console: ConsoleLog, stop: Stop) -> int:
+    """Run bars, order updates and the periodic checkup in one loop until the session is over; returns the exit code."""
 
     async def wait(seconds: float, unless: asyncio.Task[bool] | None = None) -> None:
         if await stop.within(seconds, unless):
@@ -68,43 +90,28 @@ async def trade(
         log.info("the market has closed")
         raise SessionOver(0 if await session.finish() else 1)
 
+    dashboard = open_dashboard(session, console) if session.settings.dashboard else None
+    work = (session.feed.run(), session.updates.run(), periodic(), session.watch())
+    jobs = [asyncio.ensure_future(endless(job)) for job in work]
     try:
-        if not await session.open():
-            return 0
-        dashboard = open_dashboard(session, console) if settings.dashboard else None
-        work = (session.feed.run(), session.updates.run(), periodic(), session.watch())
-        jobs = [asyncio.ensure_future(endless(job)) for job in work]
-        try:
-            await asyncio.gather(*jobs)
-        except SessionOver as over:
-            code = over.code
-        except UserError as error:
-            log.error("%s", error)
-            await session.drain()
-            code = 2
-        except Exception:
-            log.exception("a task died: stopping")
-            await session.drain()
-            code = 1
-        finally:
-            session.over()
-            if dashboard is not None:
-                dashboard.close()
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
-        result = Total()
-        result.add(session.fleet)
-        session.fleet.tell(events.SessionOver(session.clock.now(), str(result)))
-        for line in summary(session.fleet):
-            log.info("%s", line)
-        log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(session.broker.round_trips))
-        if total is not None:
-            total.add(session.fleet)
-        is_anything_left = session.tell_leftovers()
-        return code or int(is_anything_left)
+        await asyncio.gather(*jobs)
+    except SessionOver as over:
+        return over.code
+    except UserError as error:
+        log.error("%s", error)
+        await session.drain()
+        return 2
+    except Exception:
+        log.exception("a task died: stopping")
+        await session.drain()
     finally:
-        await session.close()
+        session.over()
+        if dashboard is not None:
+            dashboard.close()
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+    return 1
 
 
 async def run(settings: Settings, console: ConsoleLog, listeners: Sequence[Listener] = ()) -> int:

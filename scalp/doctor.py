@@ -24,18 +24,17 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from scalp.alpaca.feed import AlpacaFeed
-from scalp.alpaca.rest import AlpacaREST, Asset, Clock, RateLimited
-from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.command import ready_output, say_error
 from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
+from scalp.cli.venues import FEEDS, open_broker, open_feed
 from scalp.core.clock import new_york
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
 from scalp.core.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.core.ports import Account, Asset, Clock, Feed, Stream
 from scalp.net.printable import printable
-from scalp.net.stream import BUSY, SIGNS_OF_ANOTHER, ReconnectingStream, in_words
-from scalp.polygon.feed import PolygonFeed
+from scalp.net.stream import BUSY, SIGNS_OF_ANOTHER, in_words
+from scalp.net.transport import RateLimited
 
 OK, WARNING, BAD = "ok", "warning", "bad"
 MARKS = {OK: ("✓", "green"), WARNING: ("!", "yellow"), BAD: ("✗", "bold red")}
@@ -117,7 +116,7 @@ class Doctor:
         self._say = say
         self._is_live = is_live
         self._machine_time = machine_time
-        self._rest = AlpacaREST(endpoints)
+        self._rest = open_broker(endpoints)
         self._ear = _Ear()
         self._rng = random.Random(1)  # of waits that never come here
 
@@ -161,7 +160,7 @@ class Doctor:
     async def _keys(self) -> bool:
         host = urlsplit(self._endpoints.trading_url).netloc
         try:
-            account = await self._rest.account()
+            account = await _account(self._rest)
         except Refused as refusal:
             if refusal.status not in (401, 403):
                 raise
@@ -198,9 +197,9 @@ class Doctor:
                   LIVE_URL: (PAPER_URL, "a paper account: leave --live out, or make live keys")}  # fmt: skip
         if url in others:
             other, belongs = others[url]
-            rest = AlpacaREST(_at(self._endpoints, other))
+            rest = open_broker(_at(self._endpoints, other))
             try:
-                await rest.account()
+                await _account(rest)
             except ScalpError:
                 pass  # not there either
             else:
@@ -293,7 +292,7 @@ class Doctor:
             raise
 
     async def _bars(self, clock: Clock, session: tuple[int, int]) -> None:
-        feed = self._feed()
+        feed = self._open_feed()
         try:
             opens, closes = session
             end = min(clock.timestamp, closes)
@@ -303,12 +302,12 @@ class Doctor:
                 counts[symbol] = len(bars)
                 newest = max([newest, *(bar.start + MINUTE for bar in bars)])
         except (Unreachable, Refused) as error:
-            hint = ": check POLYGON_API_KEY and its plan" if self._endpoints.feed == "polygon" else ""
+            key = FEEDS[self._endpoints.feed].key
+            hint = f": check {key} and its plan" if key else ""
             self._tell("bars", BAD, f"{error}{hint}")
             return
         finally:
-            if isinstance(feed, PolygonFeed):
-                await feed.close()
+            await feed.close()
         name = self._endpoints.feed
         none = [symbol for symbol in self._symbols if not counts.get(symbol)]
         told = ", ".join(f"{symbol} {count}" for symbol, count in counts.items())
@@ -326,22 +325,20 @@ class Doctor:
         else:
             self._tell("bars", OK, f"{name}: {told} on {day}")
 
-    def _feed(self) -> AlpacaFeed | PolygonFeed:
-        if self._endpoints.feed == "polygon":
-            return PolygonFeed(self._endpoints, self._symbols, self._ear, self._rng, lambda: True,
-                               longest_pause=LONGEST_PAUSE)  # fmt: skip
-        return AlpacaFeed(self._endpoints, self._symbols, self._ear, self._rng, lambda: True, self._rest)
+    def _open_feed(self) -> Feed:
+        return open_feed(self._endpoints, self._symbols, self._ear, self._rng, account=self._rest,
+                         longest_pause=LONGEST_PAUSE)  # fmt: skip
 
     async def _data_stream(self, is_open: bool) -> None:
-        if self._endpoints.feed == "polygon":
-            self._tell("data stream", OK, "not tried: Polygon would throw out a running bot for it")
+        feed = self._open_feed()
+        if feed.is_exclusive:
+            owner = FEEDS[self._endpoints.feed].owner
+            self._tell("data stream", OK, f"not tried: {owner} would throw out a running bot for it")
             return
         if not self._symbols or not is_open:
             reason = "the market is closed" if self._symbols else "no symbols named"
             self._tell("data stream", OK, f"not tried: {reason}")
             return
-        feed = self._feed()
-        assert isinstance(feed, AlpacaFeed)
         trouble = await self._connect(feed, LISTEN)
         if trouble:
             self._tell("data stream", BAD, trouble)
@@ -357,10 +354,10 @@ class Doctor:
             self._tell("data stream", OK, f"{feed.name}: bars and trades; {heard}")
 
     async def _order_stream(self) -> None:
-        trouble = await self._connect(OrderUpdates(self._endpoints, _Ear(), self._rng), 0.0)
+        trouble = await self._connect(self._rest.order_updates(_Ear(), self._rng), 0.0)
         self._tell("order stream", BAD if trouble else OK, trouble or "open, and nobody else uses it")
 
-    async def _connect(self, stream: ReconnectingStream, listen: float) -> str:
+    async def _connect(self, stream: Stream, listen: float) -> str:
         """One connection: log in, listen for so many seconds, leave. Returns what went wrong, "" for nothing."""
         try:
             async with asyncio.timeout(PATIENCE + listen):
@@ -374,6 +371,13 @@ class Doctor:
 def _amount(value: object) -> str:
     number = decimal_or_none(value)
     return "?" if number is None else f"{number:f}"
+
+
+async def _account(rest: Account) -> dict[str, Any]:
+    answer = await rest.get_account()
+    if not isinstance(answer, dict):
+        raise Unreachable("GET /account: the answer is not understood")
+    return answer
 
 
 def _at(endpoints: Endpoints, url: str) -> Endpoints:
@@ -431,7 +435,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to look at")
     parser.add_argument("--live", action="store_true", help="a live account: real money")
-    parser.add_argument("--feed", choices=("polygon", "iex", "sip"), help="where bars come from, as for main.py")
+    parser.add_argument("--feed", choices=tuple(FEEDS), help="where bars come from, as for main.py")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     try:
         options = parser.parse_intermixed_args(argv)

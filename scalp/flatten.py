@@ -13,16 +13,13 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalp.alpaca.activities import Activities, Execution
-from scalp.alpaca.broker import AlpacaBroker
-from scalp.alpaca.budget import RequestBudget
-from scalp.alpaca.rest import AlpacaREST, Clock, RateLimited
 from scalp.cli.command import ready_output, say_error
 from scalp.cli.settings import Endpoints, LineParser, read_endpoints, read_symbols
+from scalp.cli.venues import open_broker
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
@@ -30,8 +27,10 @@ from scalp.core.exits import CANCEL_AGAIN, Plan, cancel
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import ZERO
 from scalp.core.messages import Action, CancelOrder, SubmitOrder
+from scalp.core.ports import Account, Clock, Execution
 from scalp.live.hours import Calendar
 from scalp.live.reconcile import TROUBLES, Reconciler
+from scalp.net.transport import RateLimited
 
 PATIENCE = 120.0  # seconds; with many symbols the limit of requests a minute may need a second minute
 LOOK_EVERY = 1.0
@@ -59,81 +58,58 @@ class Left(NamedTuple):
 class Leaving(Fleet):
     """A fleet that is left one symbol after another, and tells what was refused."""
 
-    say: Callable[[str], None]
+    def __init__(
+        self,
+        algos: Iterable[ScalpAlgo],
+        now: Callable[[], int],
+        send: Callable[[Action], None],
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__(algos, now, send)
+        self._say_aloud = say
 
     def leave(self, symbol: str) -> None:
         self._handle(symbol, lambda algo, at: algo.leave(Plan.FLATTEN, "told to flatten", at))
 
     def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
-        self.say(f"{symbol}: refused: {why}")
+        self._say_aloud(f"{symbol}: refused: {why}")
         super().on_submit_refused(symbol, client_order_id, why)
 
 
-class Sparing(RequestBudget):
-    """That of many symbols: one listing tells of all their orders, a question by id of one."""
+class Attempt:
+    """What is known from the first moment on: the time, how long this may take, and what was said."""
 
-    @property
-    def allows_question(self) -> bool:
-        return False
-
-
-class Flattener:
-    """States the plan and looks again until it is done or its patience ends; `say` gets every line."""
-
-    def __init__(self, rest: AlpacaREST, symbols: Sequence[str], say: Callable[[str], None]) -> None:
-        self._rest = rest
-        self._symbols = symbols
-        self._say = say
-        self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + PATIENCE
-        self._overtime = self._deadline + 2 * SURE_AFTER  # what is gone by then has its time to be confirmed
-        self._clock = MarketClock(self._loop.time)
-        self._calendar = Calendar(rest)
-        self._is_clock_in_doubt = False  # it says closed, and the calendar says open
-        self._waiting: list[str] = []  # symbols whose turn to be left has not come: see `_take_turns`
-        self._turn_at = self._loop.time()  # when the last one came
+    def __init__(self, account: Account, say: Callable[[str], None]) -> None:
+        self.account = account
+        self.loop = asyncio.get_running_loop()
+        self.deadline = self.loop.time() + PATIENCE
+        self.clock = MarketClock(self.loop.time)
+        self.say = say
         self._told: set[str] = set()
-        # Set in `_begin`, once the exchange's time is known.
-        self._fleet: Leaving
-        self._broker: AlpacaBroker
-        self._reconciler: Reconciler
-        self._activities: Activities  # since the last midnight in New York
-        self._midnight: int
-        self._budget: RequestBudget
 
-    async def run(self) -> bool:
-        """True when nothing is held or working any more. Raises UserError where the keys are refused."""
-        try:
-            await self._begin(await self._first_clock())
-            return await self._look_until_flat()
-        finally:
-            if hasattr(self, "_broker"):
-                await self._broker.close()
-
-    # -- the start ----------------------------------------------------------------------------------------------------
-
-    async def _first_clock(self) -> Clock:
-        while self._loop.time() < self._deadline:
+    async def first_clock(self) -> Clock:
+        """Raises UserError where the keys are refused, Unreachable where nothing answers in time."""
+        while self.loop.time() < self.deadline:
             pause = LOOK_EVERY
             try:
-                return await self._ask_clock()
+                return await self.ask_clock()
             except TROUBLES as error:
                 if isinstance(error, Refused) and error.status in KEYS_REFUSED:
                     await self._check_keys(error)
-                pause = self._trouble("looking", error)
+                pause = self.trouble("looking", error)
             await asyncio.sleep(pause)
         raise Unreachable(f"no orders and positions could be listed within {PATIENCE:.0f} s")
 
-    async def _ask_clock(self) -> Clock:
-        asked = self._loop.time()
-        clock = await self._rest.clock()
-        self._clock.set(clock.timestamp, asked, self._loop.time())
+    async def ask_clock(self) -> Clock:
+        asked = self.loop.time()
+        clock = await self.account.clock()
+        self.clock.set(clock.timestamp, asked, self.loop.time())
         return clock
 
     async def _check_keys(self, refusal: Refused) -> None:
         """Raises UserError when a second request is refused like the first."""
         try:
-            await self._rest.positions()
+            await self.account.positions()
         except Refused as error:
             if error.status in KEYS_REFUSED:
                 raise UserError(
@@ -142,22 +118,59 @@ class Flattener:
         except (Unreachable, OutcomeUnknown):
             pass
 
-    async def _begin(self, clock: Clock) -> None:
-        """Put the bot's parts together and state the plan."""
+    def trouble(self, what: str, error: ScalpError) -> float:
+        """Say it once; how many seconds to wait before the next try."""
+        self.once(f"{what}: {error}; looking again until {PATIENCE:.0f} s are over")
+        return min(error.retry_after or LOOK_EVERY, LONGEST_PAUSE) if isinstance(error, RateLimited) else LOOK_EVERY
+
+    def once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self.say(line)
+
+
+class Flattener:
+    """The bot's parts, put together once the time is known: states the plan, looks again until it is done."""
+
+    def __init__(self, attempt: Attempt, symbols: Sequence[str]) -> None:
+        self._attempt, account = attempt, attempt.account
+        self._loop, self._clock = attempt.loop, attempt.clock
+        self._symbols = symbols
+        self._deadline = attempt.deadline
+        self._overtime = self._deadline + 2 * SURE_AFTER  # what is gone by then has its time to be confirmed
+        self._account = account
+        self._calendar = Calendar(account)
+        self._is_clock_in_doubt = False  # it says closed, and the calendar says open
+        self._waiting: list[str] = []  # symbols whose turn to be left has not come: see `_take_turns`
+        self._turn_at = self._loop.time()  # when the last one came
+        self._say, self._once = attempt.say, attempt.once
         now = self._clock.now
         run = f"{now() // 1_000_000}-flatten"
-        algos = [ScalpAlgo(symbol, Decimal(0), run) for symbol in self._symbols]
-        self._fleet = Leaving(algos, now, self._perform)
-        self._fleet.say = self._once
+        algos = [ScalpAlgo(symbol, Decimal(0), run) for symbol in symbols]
+        self._fleet = Leaving(algos, now, self._perform, attempt.once)
         # Else a symbol without prints would be taken for a halted one.
         self._fleet.readiness.see("feed", "none is needed")
-        budget = RequestBudget if len(self._symbols) <= FEW else Sparing
-        self._budget = budget(now, self._requests_to_come, longest_pause=LONGEST_PAUSE)
-        self._rest.on_rate_limit = self._budget.on_rate_limit
-        self._broker = AlpacaBroker(self._rest, self._budget, self._fleet, self._rest.latest_trade)
-        self._reconciler = Reconciler(self._fleet, self._broker, self._rest, self._clock)
+        # With many symbols one listing tells of all their orders, a question by id of one.
+        self._broker = account.broker(self._fleet, now, self._requests_to_come, account.latest_trade,
+                                      longest_pause=LONGEST_PAUSE, asks_by_id=len(symbols) <= FEW)  # fmt: skip
+        self._limit = self._broker.limit
+        self._reconciler = Reconciler(self._fleet, self._broker, account, self._clock)
         self._midnight = nanoseconds(new_york(now()).replace(hour=0, minute=0, second=0, microsecond=0))
-        self._activities = Activities(self._rest, self._midnight, self._broker.counted)
+        self._activities = account.activities(self._midnight, self._broker.counted)  # since then
+
+    async def run(self, clock: Clock) -> bool:
+        """True when nothing is held or working any more."""
+        try:
+            await self._begin(clock)
+            return await self._look_until_flat()
+        finally:
+            await self._broker.close()
+
+    # -- the start ----------------------------------------------------------------------------------------------------
+
+    async def _begin(self, clock: Clock) -> None:
+        """State the plan."""
+        now = self._clock.now
         if self._may_sell_by(clock):
             self._sell_until(clock.next_close)
             return
@@ -231,11 +244,11 @@ class Flattener:
             async with asyncio.timeout_at(self._deadline):
                 await self._hear_of_ended()
                 is_settled = await self._reconciler.reconcile()
-                if self._is_clock_in_doubt and self._may_sell_by(clock := await self._ask_clock()):
+                if self._is_clock_in_doubt and self._may_sell_by(clock := await self._attempt.ask_clock()):
                     self._is_clock_in_doubt = False
                     self._sell_until(clock.next_close)
         except TROUBLES as error:
-            pause = self._trouble("looking", error)
+            pause = self._attempt.trouble("looking", error)
         except TimeoutError:
             pass
         else:
@@ -250,17 +263,17 @@ class Flattener:
     async def _hear_of_ended(self) -> None:
         """One answer tells of all orders that ended; asked by id they would cost a request each."""
         has_open = any(order.id for algo in self._fleet.algos.values() for order in algo.ledger.open_orders)
-        if not has_open or self._budget.remaining <= 0:
+        if not has_open or self._limit.remaining <= 0:
             return
         with contextlib.suppress(*TROUBLES):
-            page = await self._broker.counted(self._rest.orders("closed", self._symbols, direction="desc"))
+            page = await self._broker.counted(self._account.orders("closed", self._symbols, direction="desc"))
             for report in page.rows:
                 if self._fleet.find_order(report.symbol, report.id) is not None:
                     self._fleet.on_order_update(report)
 
     def _take_turns(self) -> None:
         """State the plan in as many symbols as the minute has requests for; a minute without any room is no reason."""
-        room = self._budget.remaining - ROOM_FOR_LISTINGS - self._requests_to_come()
+        room = self._limit.remaining - ROOM_FOR_LISTINGS - self._requests_to_come()
         for _ in range(min(AT_ONCE, len(self._waiting))):
             ledger = self._fleet.algos[self._waiting[0]].ledger
             needed = len(ledger.open_orders) + (ledger.whole_shares > 0)
@@ -309,7 +322,7 @@ class Flattener:
             self._once(f"today's executions: {error}; what is listed has to do")
             return []
         except (Unreachable, OutcomeUnknown) as error:
-            self._trouble("today's executions", error)
+            self._attempt.trouble("today's executions", error)
             return None
         return [f"{symbol}: {qty} bought today and not sold, by its executions, but not listed"
                 for symbol, qty in missing.items() if qty >= 1]  # fmt: skip
@@ -360,16 +373,6 @@ class Flattener:
                 count += algo.ledger.whole_shares > 0 and not any(order.is_own and order.id for order in orders)
         return count
 
-    def _trouble(self, what: str, error: ScalpError) -> float:
-        """Say it once; how many seconds to wait before the next try."""
-        self._once(f"{what}: {error}; looking again until {PATIENCE:.0f} s are over")
-        return min(error.retry_after or LOOK_EVERY, LONGEST_PAUSE) if isinstance(error, RateLimited) else LOOK_EVERY
-
-    def _once(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
-            self._say(line)
-
 
 class _Telling(logging.Handler):
     """Hands what the bot's parts log to `say`."""
@@ -403,16 +406,18 @@ def _told_to(say: Callable[[str], None]) -> Iterator[None]:
 
 async def flatten(endpoints: Endpoints, symbols: Sequence[str], say: Callable[[str], None]) -> bool:
     """True when nothing is held or working in `symbols` any more. Raises ScalpError."""
-    rest = AlpacaREST(endpoints)
+    account = open_broker(endpoints)
 
     def tell(line: str) -> None:
         say(endpoints.mask.line(line, LONGEST_LINE))
 
     try:
         with _told_to(tell):
-            return await Flattener(rest, symbols, tell).run()
+            attempt = Attempt(account, tell)
+            clock = await attempt.first_clock()
+            return await Flattener(attempt, symbols).run(clock)
     finally:
-        await rest.close()
+        await account.close()
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:

@@ -27,7 +27,7 @@ from scalp.exchange.streams import Session
 from scalp.flatten import flatten
 from scalp.live import notify
 from scalp.live.console import ConsoleLog
-from scalp.live.session import TradingSession
+from scalp.live.startup import Startup
 from scalp.net.printable import PIECE
 from scalp.report.__main__ import main as report
 from tests.trading import AROUND_100, FALLING, OPEN, Handle, Script, exchange, minutes, run, settings
@@ -188,10 +188,10 @@ def test_a_whole_session(
         async with exchange(MARKET, script, 14, access=access) as (_, points):
             chosen = settings(*MARKET, endpoints=points, journal=journal, notify=("json://127.0.0.1:9",))
             for _ in range(30):
-                session = TradingSession(chosen, points, Trades)
+                startup = Startup(chosen, points, Trades)
                 with contextlib.suppress(ScalpError):
-                    await session.open()
-                await session.close()
+                    await startup.open()
+                await startup.close()
             with notify.notifications(chosen, lambda: console.now()) as listeners:
                 asyncio.get_running_loop().call_later(20, setattr, script, "refuses", True)
                 await program.run(chosen, console, listeners)

@@ -20,6 +20,7 @@ from scalp.exchange.orders import Update
 from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
 from scalp.live.session import CLOCK_PATIENCE, TradingSession
+from scalp.live.startup import Startup
 from scalp.net.loops import JumpingLoop
 
 DAY = session_day(dt.date(2026, 11, 20))
@@ -235,8 +236,9 @@ async def trading(
     """A session in all its parts, ready to let time pass."""
     async with exchange(market, script, length, start, access) as (server, endpoints):
         before(server.simulation.engine)
-        session = TradingSession(settings(*market, on_exit=on_exit), endpoints, algo)
-        assert await session.open()
+        startup = Startup(settings(*market, on_exit=on_exit), endpoints, algo)
+        session = await startup.open()
+        assert session is not None
         bot = Bot(server, session, script)
         work = (session.feed.run(), session.updates.run(), bot.periodic(), session.watch())
         bot.jobs = [asyncio.ensure_future(job) for job in work]
@@ -247,4 +249,4 @@ async def trading(
             for job in bot.jobs:
                 job.cancel()
             await asyncio.gather(*bot.jobs, return_exceptions=True)
-            await session.close()
+            await startup.close()

@@ -7,19 +7,16 @@ order updates), its order and its time. Rows that cannot be read cost themselves
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from typing import Any
-
-from msgspec import Struct
 
 from scalp.alpaca.decode import format_time_ns, text_of, time_or_none
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.errors import Refused, Unreachable
-from scalp.core.messages import SECOND, OrderReport
-from scalp.core.trades import Fill
+from scalp.core.messages import SECOND
+from scalp.core.ports import Counted, Execution
 
 PAGE = 100  # activities in one answer, Alpaca's maximum
 MOST_PAGES = 400  # a server that never ends its pages is no witness
@@ -27,49 +24,6 @@ LATE_BY = 60 * SECOND  # rows may enter the listing so long after rows of a late
 EXECUTIONS, ALL = "/account/activities/FILL", "/account/activities"
 # What moves shares without an order: transfers, journals, splits, mergers, spin-offs, symbol changes, corrections.
 TRANSFERS = frozenset({"TRANS", "ACATS", "ACATC", "JNLS", "SPLIT", "SSP", "SPIN", "MA", "SC", "NC", "REORG", "MISC"})
-
-Counted = Callable[[Awaitable[Any]], Awaitable[Any]]
-"""Awaits one request, counted against the request limit."""
-
-
-class Execution(Struct, frozen=True):
-    """One execution. `cumulative` is what its order had filled with it, at `average` dollars a share."""
-
-    id: str  # the same as in an order update
-    order_id: str
-    symbol: str
-    side: str  # "buy" or "sell"
-    qty: Decimal
-    price: Decimal | None  # None: not told, or none that could be
-    at: int  # ns
-    cumulative: Decimal
-    leaves: Decimal | None
-    order_status: str
-    average: Decimal | None = None
-
-    @property
-    def signed(self) -> Decimal:
-        """What it did to the position."""
-        return self.qty if self.side == "buy" else -self.qty
-
-    @property
-    def report(self) -> OrderReport:
-        """What it says of its order."""
-        return OrderReport(
-            symbol=self.symbol,
-            id=self.order_id,
-            client_order_id="",
-            side=self.side,
-            type="",
-            status=self.order_status,
-            qty=None if self.leaves is None else self.cumulative + self.leaves,
-            filled_qty=self.cumulative,
-            filled_avg_price=self.average,
-            execution_id=self.id,
-            price=self.price,
-            execution_qty=self.qty,
-            at=self.at,
-        )
 
 
 class Activities:
@@ -164,11 +118,6 @@ class Activities:
             order_status=text_of(row.get("order_status")) or "partially_filled",
             average=dollars / shares if is_whole and price is not None else None,
         )
-
-
-def fills(executions: Iterable[Execution]) -> list[Fill]:
-    """The executions that have a price, as fills."""
-    return [Fill(e.symbol, e.side, e.qty, e.price, e.at) for e in executions if e.price is not None]
 
 
 def _entered_at(activity_id: object) -> int:

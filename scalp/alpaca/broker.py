@@ -15,13 +15,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.ledger import Order
 from scalp.core.messages import SECOND, Action, AskLastTrade, AskOrder, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.ports import Desk
 
 T = TypeVar("T")
 
@@ -49,22 +50,6 @@ MOST_RELATED = 5  # orders that a refusal names, and that are asked for
 SAME_TIME = 5 * SECOND  # an order with our id was submitted no earlier than so long before we sent ours
 
 
-class Desk(Protocol):
-    """Where the outcome of actions goes: the fleet."""
-
-    def on_order_update(self, report: OrderReport) -> None: ...
-    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None: ...
-    def on_submit_lost(self, symbol: str, client_order_id: str) -> None: ...
-    def on_last_trade(self, symbol: str, trade: Trade | None) -> None: ...
-    def on_sent(self, action: SubmitOrder) -> None: ...
-    def find_order(self, symbol: str, key: str) -> Order | None: ...
-    def no_buys(self, symbol: str) -> str: ...
-    def no_orders(self) -> str: ...
-    def holds(self, symbol: str, qty: int) -> bool: ...
-    def reconcile_soon(self, why: str) -> None: ...
-    def on_mute_updates(self) -> None: ...
-
-
 class AlpacaBroker:
     """`latest_trade(symbol)` is the feed's; it is asked for AskLastTrade."""
 
@@ -76,7 +61,7 @@ class AlpacaBroker:
         latest_trade: Callable[[str], Awaitable[Trade | None]],
     ) -> None:
         self._rest = rest
-        self._budget = budget
+        self._budget = self.limit = budget
         self._desk = desk
         self._latest_trade = latest_trade
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,6 +69,10 @@ class AlpacaBroker:
         self.round_trips: list[float] = []  # seconds from an order's sending to its answer, in this run
         self._cancelling: set[str] = set()  # orders whose cancel has not got through yet
         self._mute_at = float("-inf")  # when the stream was last reported to be mute, loop time
+
+    def start(self) -> None:
+        """From now on orders have connections of their own."""
+        self._rest.open_lane().start()
 
     def perform(self, action: Action) -> None:
         """Start `action`; returns at once."""

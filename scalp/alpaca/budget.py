@@ -18,13 +18,20 @@ class RequestBudget:
     cancels may need to stay free; entries need their own exit and cancel on top; the rest leaves room for an entry.
     After a 429 all of these wait, for as long as it said, or for a second, then two, four, ... until one goes through.
     `reserve()` tells how many requests the exits and cancels of what is open now may take; `longest_pause`, in seconds,
-    caps what a 429 may ask for.
+    caps what a 429 may ask for. Without `asks_by_id` questions are not allowed: one listing tells of all orders.
     """
 
-    def __init__(self, now: Callable[[], int], reserve: Callable[[], int], longest_pause: float = 60.0) -> None:
+    def __init__(
+        self,
+        now: Callable[[], int],
+        reserve: Callable[[], int],
+        longest_pause: float = 60.0,
+        asks_by_id: bool = True,
+    ) -> None:
         self._now = now
         self._reserve = reserve
         self._longest_pause = round(longest_pause * SECOND)
+        self._asks_by_id = asks_by_id
         self.limit = DEFAULT_LIMIT
         self._remaining = DEFAULT_LIMIT
         self._resets_at = 0  # ns; 0: a window has not begun
@@ -99,7 +106,7 @@ class RequestBudget:
 
     @property
     def allows_question(self) -> bool:
-        return not self._is_paused and self.remaining > self._reserve()
+        return self._asks_by_id and not self._is_paused and self.remaining > self._reserve()
 
     @property
     def allows_entry(self) -> bool:

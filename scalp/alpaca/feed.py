@@ -14,11 +14,11 @@ from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
 from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
-from scalp.core.ports import MarketDataSink
+from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.net.marketdata import MarketDataStream
-from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, websocket_url
-from scalp.net.transport import UNDECODABLE, RateLimited
+from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, websocket_url
+from scalp.net.transport import UNDECODABLE, RateLimited, Transport
 from scalp.net.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for each answer to login and subscription
@@ -152,6 +152,8 @@ _decode_row = msgspec.json.Decoder(_HistoryBar).decode
 
 class AlpacaFeed(MarketDataStream):
     """The bars of `symbols` on the feed "iex" or "sip"; a URL that already names a feed is used as it is."""
+
+    is_exclusive = False
 
     def __init__(
         self,
@@ -339,6 +341,9 @@ class AlpacaFeed(MarketDataStream):
         else:
             self._tell_bar(bar, isinstance(message, _UpdatedBar))
 
+    async def close(self) -> None:
+        """What it asks by belongs to whoever made it."""
+
     # History.
 
     async def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]:
@@ -428,6 +433,31 @@ class AlpacaFeed(MarketDataStream):
             return await self._rest.latest_trade(symbol, self._feed)
         except Refused:
             return None
+
+
+class _FeedAlone(AlpacaFeed):
+    """Beside another broker's account: it asks by a REST interface of its own."""
+
+    async def close(self) -> None:
+        await self._rest.close()
+
+
+def open_feed(
+    endpoints: Endpoints,
+    symbols: Sequence[str],
+    sink: MarketDataSink,
+    rng: random.Random,
+    expect_messages: Callable[[], bool],
+    account: Account | None = None,
+    judge: Judge = never,
+    transport: Transport | None = None,
+    longest_pause: float | None = None,
+) -> Feed:
+    """See `scalp.cli.venues`. It asks by the REST interface of `account`, where that is Alpaca's."""
+    if isinstance(account, AlpacaREST):
+        return AlpacaFeed(endpoints, symbols, sink, rng, expect_messages, account, judge)
+    rest = AlpacaREST(endpoints, transport)
+    return _FeedAlone(endpoints, symbols, sink, rng, expect_messages, rest, judge)
 
 
 def counts_as_last_sale(conditions: Sequence[str] | None, tape: str | None) -> bool:

@@ -14,7 +14,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -33,6 +33,7 @@ from scalp.cli.settings import Endpoints
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.ports import Asset, Clock, Listing, OrderPage
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.net.lane import OrderLane
 from scalp.net.printable import NO_MASK
@@ -49,7 +50,7 @@ from scalp.net.transport import (
     exchange,
 )
 
-__all__ = ["AlpacaREST", "Asset", "Clock", "RateLimited"]
+__all__ = ["AlpacaREST", "Asset", "Clock", "Listing", "OrderPage", "RateLimited"]
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGE = 500  # orders in one listing, Alpaca's maximum
@@ -59,41 +60,6 @@ LONGEST_NAME = 100  # characters of an asset's
 LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
 
 RateLimitObserver = Callable[[int, int, float], None]
-Row = TypeVar("Row", OrderReport, PositionReport)
-
-
-class Listing(NamedTuple, Generic[Row]):
-    """The rows of a listing that could be read, and the symbols of those that could not."""
-
-    rows: list[Row]
-    unreadable: frozenset[str] = frozenset()
-
-
-class Clock(NamedTuple):
-    """The exchange's clock; times in ns since the epoch. `is_open` is about the regular session."""
-
-    timestamp: int
-    is_open: bool
-    next_open: int
-    next_close: int
-
-
-class Asset(NamedTuple):
-    """What can be traded under a symbol, and whether it can."""
-
-    symbol: str
-    name: str
-    exchange: str
-    active: bool
-    tradable: bool
-
-
-class OrderPage(NamedTuple):
-    """One page of orders: the rows that could be read, the symbols of those that could not, and how many it had."""
-
-    rows: list[OrderReport]
-    unreadable: frozenset[str]
-    length: int
 
 
 class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
@@ -330,7 +296,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         reports = [order_report(row) for row in rows if isinstance(row, dict)]
         wanted = [report for report in reports if report.symbol and (symbols is None or report.symbol in symbols)]
         unreadable = frozenset(report.symbol for report in wanted if not report.id)
-        return OrderPage([report for report in wanted if report.id], unreadable, len(rows))
+        return OrderPage([report for report in wanted if report.id], unreadable, len(rows), PAGE)
 
     async def positions(self) -> Listing[PositionReport]:
         """All positions. A listing that is not understood is Unreachable: it never means that nothing is held."""

@@ -11,8 +11,8 @@ import msgspec
 
 from scalp.alpaca.decode import UpdateFields, order_report
 from scalp.cli.settings import Endpoints
-from scalp.core.ports import OrderUpdateSink
-from scalp.net.stream import Frame, LoginRefused, ReconnectingStream, StreamTrouble, never, websocket_url
+from scalp.core.ports import OrderUpdateSink, never
+from scalp.net.stream import Frame, LoginRefused, ReconnectingStream, StreamTrouble, websocket_url
 from scalp.net.websocket import WebSocket
 
 ANSWER_TIMEOUT = 10.0  # seconds for the answer to the login, and for that to `listen`

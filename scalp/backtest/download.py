@@ -10,35 +10,27 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from scalp.alpaca.feed import AlpacaFeed
-from scalp.alpaca.rest import AlpacaREST
 from scalp.cli.settings import Endpoints
+from scalp.cli.venues import FEEDS, open_feed
 from scalp.core.clock import new_york
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
+from scalp.core.ports import History
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.replay import COLUMNS
 from scalp.net.transport import Answer, HttpTransport, RateLimited, Transport
-from scalp.polygon.feed import PolygonFeed
 
 SPAN = 20  # trading days in one question: one or two pages of Alpaca's, less than one of Polygon's
 LATE = 16 * MINUTE  # after the close a day is complete for every plan
 RETRIES = (2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before asking again
 LONGEST_PAUSE = 60.0  # seconds, whatever Retry-After says
-PER_MINUTE = {"polygon": 100, "sip": 180, "iex": 180}  # requests; Alpaca's limit is 200
 
 Progress = Callable[[int, int, int], None]
 """Called with symbol-days done, symbol-days in all, requests so far."""
-
-
-class History(Protocol):
-    """What both feeds offer."""
-
-    def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]: ...
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -82,8 +74,10 @@ async def download(
     if not todo:
         return
     own = HttpTransport()  # opens nothing until it is used
-    paced = _Paced(transport or own, per_minute or PER_MINUTE[endpoints.feed])
-    feed = _feed(endpoints, list(todo), paced)
+    paced = _Paced(transport or own, per_minute or FEEDS[endpoints.feed].per_minute)
+    # It is only asked for history, and never connects its stream.
+    feed = open_feed(endpoints, list(todo), _Nobody(), random.Random(0), lambda: False, transport=paced,
+                     longest_pause=LONGEST_PAUSE)  # fmt: skip
     try:
         for symbol, missing in todo.items():
             for first in range(0, len(missing), SPAN):
@@ -95,20 +89,13 @@ async def download(
                 done += len(span)
                 progress(done, total, paced.sent)
     finally:
+        await feed.close()
         await own.close()
-
-
-def _feed(endpoints: Endpoints, symbols: Sequence[str], transport: Transport) -> History:
-    """A feed that is only asked for history and never connects its stream."""
-    nobody, rng = _Nobody(), random.Random(0)
-    if endpoints.feed == "polygon":
-        return PolygonFeed(endpoints, symbols, nobody, rng, lambda: False, transport, longest_pause=LONGEST_PAUSE)
-    return AlpacaFeed(endpoints, symbols, nobody, rng, lambda: False, AlpacaREST(endpoints, transport))
 
 
 async def _patiently(feed: History, source: str, symbol: str, days: Sequence[SessionDay]) -> list[Bar]:
     """The bars of a span of days; passing trouble is waited out."""
-    name = "Polygon" if source == "polygon" else "Alpaca"
+    name = FEEDS[source].owner
     for pause in (*RETRIES, None):
         bars: list[Bar] = []
         try:

@@ -22,6 +22,7 @@ from scalp.cli.settings import (
     read_lot,
     read_symbols,
 )
+from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
 from scalp.core.limits import Limits
 from scalp.core.messages import SECOND
@@ -73,7 +74,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
     parser.add_argument("--from", dest="first", type=read_date, metavar="DATE", help="first day, YYYY-MM-DD")
     parser.add_argument("--to", dest="last", type=read_date, metavar="DATE", help="last day, included")
-    parser.add_argument("--feed", choices=("polygon", "iex", "sip"),
+    parser.add_argument("--feed", choices=tuple(FEEDS),
                         help="whose history (default: polygon with POLYGON_API_KEY, else sip)")  # fmt: skip
     parser.add_argument("--requests", type=_requests, metavar="N",
                         help="for history, at most so many requests a minute (a free Polygon plan has 5)")  # fmt: skip
@@ -137,7 +138,7 @@ def _history_endpoints(environ: Mapping[str, str], feed: str | None) -> Endpoint
     if not any(name.startswith("APCA_") and value.strip() for name, value in env.items()):
         if not polygon_key:
             return None
-        if feed in ("iex", "sip"):
+        if feed is not None and not FEEDS[feed].key:
             raise UserError(f"--feed {feed} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY")
         env |= {"APCA_API_KEY_ID": "none", "APCA_API_SECRET_KEY": "none"}  # Polygon is asked, and Alpaca not at all
     # Free plans have the history of the whole market too, 15 minutes old.

@@ -3,6 +3,7 @@
     settings        arguments, environment and keys
     limit_options   the options of the risk rails
     custom          loading a user's own ScalpAlgo
+    venues          the feeds and brokers that can be named, and what opens them
     command         what all commands do: output files, exit codes
     paths           where the program keeps its files
     versions        what ran

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from scalp.cli.limit_options import add_arguments, read_limits
 from scalp.cli.paths import default_path
+from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
 from scalp.core.limits import Limits
 from scalp.net.printable import Mask
@@ -50,10 +51,11 @@ class Endpoints:
     data_stream_url: str  # wss://stream.data.alpaca.markets (the feed is appended: /v2/iex)
     key_id: str = field(repr=False)
     secret_key: str = field(repr=False)
-    feed: str = "iex"  # "iex", "sip" or "polygon"
+    feed: str = "iex"  # one of FEEDS
     polygon_url: str = POLYGON_URL
     polygon_stream_url: str = POLYGON_STREAM_URL
     polygon_key: str = field(default="", repr=False)
+    broker: str = "alpaca"  # one of BROKERS
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument(
         "--algo", type=named, metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
     )
-    parser.add_argument("--feed", choices=("polygon", "iex", "sip"), help="where bars come from (default: polygon with "
+    parser.add_argument("--feed", choices=tuple(FEEDS), help="where bars come from (default: polygon with "
                         "POLYGON_API_KEY, else iex)")  # fmt: skip
     parser.add_argument("--live", action="store_true", help="trade real money; needs the keys of a live account")
     parser.add_argument("--wait", action="store_true", help="while the market is closed, wait until it opens")
@@ -276,8 +278,8 @@ def read_endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | Non
             raise UserError(f"{name} holds characters that no key has: copy it again")
     polygon_key = env.get("POLYGON_API_KEY", "")
     feed = feed or ("polygon" if polygon_key else "iex")
-    if feed == "polygon" and not polygon_key:
-        raise UserError("the polygon feed needs POLYGON_API_KEY; Alpaca's own feeds are --feed iex and --feed sip")
+    if (key := FEEDS[feed].key) and key not in env:
+        raise UserError(f"the {feed} feed needs {key}; Alpaca's own feeds are --feed iex and --feed sip")
     trading_url = env.get("APCA_API_BASE_URL", LIVE_URL if is_live else PAPER_URL).rstrip("/").removesuffix("/v2")
     endpoints = Endpoints(
         trading_url=_checked("APCA_API_BASE_URL", trading_url, "http"),

@@ -1,9 +1,14 @@
 """One real session, from the first question to the last line.
 
+    startup         the account, the time, and the session once the market is open
+    opening         what is asked before it, and what may be traded
     session         one day: streams, broker, fleet and what looks after them
-    opening         what is asked before it
     hours           the session's clock and calendar
     history         the bars so far
+    checkups        what time alone makes due
+    past_fills      what was traded before the start, for the risk rails
+    winding_up      stopped early or after the close, and what is left then
+    jobs            the tasks of all these
     reconcile       listings and executions against the ledger
     rehearsal       keeps the exit warm
     lock            one bot for one key

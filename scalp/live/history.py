@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 from scalp.core.clock import MarketClock
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable, UserError
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Bar, Trade
+from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.ports import Feed
 
 log = logging.getLogger("scalp.main")
 
@@ -36,16 +37,6 @@ NOT_HERE_YET = "today's bars are not here yet"
 LOUD_NAMES = 20  # up to as many symbols are listed in one line
 # Of a refusal that no other attempt would cure.
 PLAN_WORDS = ("not entitled", "does not permit", "not authorized")
-
-
-class Source(Protocol):
-    """The feed, as far as it concerns what is past."""
-
-    heard: dict[str, float]  # loop time by channel
-
-    def streams_trades(self, symbol: str) -> bool: ...
-    def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]: ...
-    async def latest_trades(self, symbols: Sequence[str]) -> Mapping[str, Trade]: ...
 
 
 class _Hole:
@@ -84,7 +75,7 @@ class History:
     def __init__(
         self,
         fleet: Fleet,
-        feed: Source,
+        feed: Feed,
         clock: MarketClock,
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         hear_clock: Callable[[], Awaitable[object]],
@@ -98,7 +89,10 @@ class History:
         self._holes: dict[str, _Hole] = {}
         self._job: asyncio.Task[None] | None = None
         self._lost_at = 0  # when the last bar was heard before the feed went down, ns
-        fleet.forbid_buys("history", NOT_HERE_YET)
+
+    def begin(self) -> None:
+        """Nothing is bought before today's bars are here."""
+        self._fleet.forbid_buys("history", NOT_HERE_YET)
 
     # -- what the streams tell ----------------------------------------------------------------------------------------
 

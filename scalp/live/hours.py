@@ -15,18 +15,16 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
-from scalp.alpaca.rest import AlpacaREST, Clock
 from scalp.core.algo import FRESH
 from scalp.core.clock import CHECKUP_EVERY, LATE_LOOK_EVERY, MarketClock, Session, nanoseconds, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, Trade
-
-T = TypeVar("T")
+from scalp.core.ports import Account, Clock, Counted
 
 log = logging.getLogger("scalp.main")
 
@@ -47,18 +45,12 @@ EARLIEST_OPEN, LATEST_CLOSE = dt.time(9, 30), dt.time(16)  # no day has regular 
 TROUBLE = (Unreachable, OutcomeUnknown, Refused)
 
 
-class Counted(Protocol):
-    """Awaits one request within the request limit."""
-
-    async def __call__(self, request: Awaitable[T], /) -> T: ...
-
-
 def is_plausible(answer: Clock, now: int) -> bool:
     """Whether the session may close when the clock says so."""
     return answer.is_open and now < answer.next_close <= now + LONGEST_SESSION
 
 
-async def ask_time(rest: AlpacaREST, clock: MarketClock, data_flow: bool = False) -> Clock:
+async def ask_time(rest: Account, clock: MarketClock, data_flow: bool = False) -> Clock:
     """Ask the exchange's clock, and take over its time as far as it is believed."""
     loop = asyncio.get_running_loop()
     asked_at = loop.time()
@@ -70,7 +62,7 @@ async def ask_time(rest: AlpacaREST, clock: MarketClock, data_flow: bool = False
 class Calendar:
     """The exchange's calendar of the day."""
 
-    def __init__(self, rest: AlpacaREST) -> None:
+    def __init__(self, rest: Account) -> None:
         self._rest = rest
         self._loop = asyncio.get_running_loop()
         self._asked_at = float("-inf")  # loop time
@@ -121,7 +113,7 @@ class MarketHours:
         fleet: Fleet,
         clock: MarketClock,
         calendar: Calendar,
-        rest: AlpacaREST,
+        rest: Account,
         answer: Clock,
         counted: Counted,
         listen: Callable[[bool], None],

@@ -12,14 +12,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from scalp.alpaca.rest import AlpacaREST, Asset, Clock
 from scalp.cli.settings import Settings
 from scalp.core.clock import MarketClock, new_york
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.messages import SECOND
-from scalp.live.hours import SECOND_LOOK, TROUBLE, Calendar, Counted, ask_time, is_plausible
+from scalp.core.ports import Account, Asset, Clock, Counted
+from scalp.live.hours import SECOND_LOOK, TROUBLE, Calendar, ask_time, is_plausible
 from scalp.net.printable import NO_MASK
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one l
 class Start:
     """The questions of one start. `--wait` has them waited for; else a refusal is the user's to mend."""
 
-    def __init__(self, rest: AlpacaREST, clock: MarketClock, calendar: Calendar, settings: Settings) -> None:
+    def __init__(self, rest: Account, clock: MarketClock, calendar: Calendar, settings: Settings) -> None:
         self._rest = rest
         self._clock = clock
         self._calendar = calendar
@@ -191,7 +191,7 @@ class Permits:
     Asked at the start, and again every minute while something stands in the way.
     """
 
-    def __init__(self, rest: AlpacaREST, fleet: Fleet, settings: Settings) -> None:
+    def __init__(self, rest: Account, fleet: Fleet, settings: Settings) -> None:
         self._rest = rest
         self._fleet = fleet
         self._settings = settings

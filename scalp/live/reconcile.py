@@ -18,15 +18,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from scalp.alpaca.activities import Activities
-from scalp.alpaca.broker import AlpacaBroker
-from scalp.alpaca.rest import AlpacaREST
 from scalp.core.clock import MarketClock
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.evidence import Evidence, Verdict, executed, held_already
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import ZERO, Ledger
 from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
+from scalp.core.ports import Account, Broker
 
 log = logging.getLogger("scalp.reconcile")
 
@@ -63,7 +61,7 @@ class Listings(NamedTuple):
 
 
 class Reconciler:
-    def __init__(self, fleet: Fleet, broker: AlpacaBroker, rest: AlpacaREST, clock: MarketClock) -> None:
+    def __init__(self, fleet: Fleet, broker: Broker, rest: Account, clock: MarketClock) -> None:
         self._fleet = fleet
         self._broker = broker
         self._rest = rest
@@ -72,7 +70,7 @@ class Reconciler:
         self._is_started = False  # the first snapshot was taken
         self._has_waited = False  # for the prices of what was held then
         self._evidence = Evidence()
-        self._activities = Activities(rest, clock.now() - RECENT, broker.counted)
+        self._activities = rest.activities(clock.now() - RECENT, broker.counted)
         self._knows_executions = False  # the day's activities could be read last time
         self._told_of: set[str] = set()  # executions that the ledgers have heard of
         self.news_at_start: set[str] = set()  # executions of before the start that the first listings did not show yet
@@ -231,7 +229,7 @@ class Reconciler:
         session = self._fleet.session
         if not doubtful or not self._knows_executions or session is None:
             return listed
-        today = Activities(self._rest, session.open - BEFORE_OPEN, self._broker.counted)
+        today = self._rest.activities(session.open - BEFORE_OPEN, self._broker.counted)
         try:
             async with asyncio.timeout(EXECUTIONS_PATIENCE):
                 executions = await today.read()

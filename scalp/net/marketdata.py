@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from scalp.core.messages import Bar, Halt, Trade
-from scalp.core.ports import MarketDataSink
+from scalp.core.ports import MarketDataSink, never
 from scalp.net.printable import NO_MASK, Mask
-from scalp.net.stream import Frame, LoginRefused, Patience, ReconnectingStream, never
+from scalp.net.stream import Frame, LoginRefused, Patience, ReconnectingStream
 
 STALE_AFTER = 150.0  # seconds of an open session without any message, without bars or without trades
 MINUTES_ALONE = 3  # minutes of bars without a trade between them until the trades channel counts as dead

@@ -19,6 +19,7 @@ import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from scalp.core.errors import UserError
+from scalp.core.ports import never
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.websocket import WebSocket, connect
 
@@ -64,11 +65,6 @@ class LoginRefused(StreamTrouble):
     def __init__(self, why: str, *, is_about_plan: bool = False) -> None:
         super().__init__(why)
         self.is_about_plan = is_about_plan
-
-
-async def never(refusal: LoginRefused) -> bool:
-    """No refusal is final: nobody knows better than to try again."""
-    return False
 
 
 class Patience:

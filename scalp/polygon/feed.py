@@ -13,10 +13,10 @@ import msgspec
 from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable
 from scalp.core.messages import MINUTE, Bar, Halt, Trade
-from scalp.core.ports import MarketDataSink
+from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.net.marketdata import MarketDataStream
-from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, never, websocket_url
+from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, websocket_url
 from scalp.net.transport import HttpTransport, RateLimited, Transport, check, decode, exchange
 from scalp.net.websocket import WebSocket
 
@@ -85,6 +85,8 @@ _decoder: FrameDecoder[_Message] = FrameDecoder(_Message)
 class PolygonFeed(MarketDataStream):
     """The minute bars of `symbols` from 04:00 to 20:00 New York time; trades and halts where the plan has them."""
 
+    is_exclusive = True  # the newest connection throws out the older one
+
     def __init__(
         self,
         endpoints: Endpoints,
@@ -114,8 +116,12 @@ class PolygonFeed(MarketDataStream):
         if self._own_transport is not None:
             await self._own_transport.close()
 
+    def streams_bars(self, symbol: str) -> bool:
+        """Whether minute bars of `symbol` come: it is not known, some that nobody confirmed come all the same."""
+        return True
+
     def _grants_bars(self, symbol: str) -> bool:
-        return True  # some that nobody confirmed come all the same
+        return True
 
     def _grants_trades(self, symbol: str) -> bool:
         return f"T.{symbol}" in self._confirmed
@@ -356,6 +362,24 @@ class PolygonFeed(MarketDataStream):
             reason = answer.get("error") or answer.get("message") or answer.get("status")
             raise Refused(status, 0, self._mask.words(reason))
         return answer
+
+
+def open_feed(
+    endpoints: Endpoints,
+    symbols: Sequence[str],
+    sink: MarketDataSink,
+    rng: random.Random,
+    expect_messages: Callable[[], bool],
+    account: Account | None = None,
+    judge: Judge = never,
+    transport: Transport | None = None,
+    longest_pause: float | None = None,
+) -> Feed:
+    """See `scalp.cli.venues`. Its REST interface is the second witness of a refused key."""
+    feed = PolygonFeed(endpoints, symbols, sink, rng, expect_messages, transport,
+                       is_final=lambda refusal: judge(refusal, feed.ask_rest, refusals=(401,)),
+                       longest_pause=LONGEST_PAUSE if longest_pause is None else longest_pause)  # fmt: skip
+    return feed
 
 
 def _bar(symbol: str, start: float, open_: float, high: float, low: float, close: float, volume: float) -> Bar:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scalp.alpaca.activities import PAGE, Activities, fills
+from scalp.alpaca.activities import PAGE, Activities
 from scalp.backtest import engine_rules
 from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import read_settings as read_backtest_settings
@@ -27,7 +27,8 @@ from scalp.core.trades import Fill
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.server import ExchangeServer
-from scalp.live.session import TradingSession as Session
+from scalp.live.past_fills import fills
+from scalp.live.startup import Startup
 from tests.core.test_fleet import World
 from tests.helpers import IN_STATE, Desk
 from tests.trading import AT_100, OPEN, BuysOnce, Idle, Script, exchange, minutes, run, settings
@@ -413,8 +414,9 @@ async def _session(
     bot: type[ScalpAlgo], endpoints: Endpoints, server: ExchangeServer, script: Script, until: float
 ) -> None:
     limits = Limits(max_hold=5 * MINUTE)
-    session = Session(settings("TSLA", rails=limits), endpoints, bot)
-    assert await session.open()
+    startup = Startup(settings("TSLA", rails=limits), endpoints, bot)
+    session = await startup.open()
+    assert session is not None
     running = RunningBot(server, session, script)
     work = (session.feed.run(), session.updates.run(), running.periodic(), session.watch())
     jobs = [asyncio.ensure_future(job) for job in work]
@@ -423,7 +425,7 @@ async def _session(
     for job in jobs:
         job.cancel()
     await asyncio.gather(*jobs, return_exceptions=True)
-    await session.close()
+    await startup.close()
 
 
 def test_a_position_is_left_in_time_though_the_bot_was_started_again() -> None:

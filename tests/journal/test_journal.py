@@ -37,7 +37,7 @@ from scalp.exchange.matching import Engine
 from scalp.journal import writer as journal_module
 from scalp.journal.reader import open_journal, read_day
 from scalp.journal.writer import Journal, JournalError, JournalHandler
-from scalp.live.session import TradingSession
+from scalp.live.startup import Startup
 from tests.trading import (
     ABOVE_100,
     AROUND_100,
@@ -429,8 +429,9 @@ def test_a_restart_and_a_refusal_are_in_it(path: Path) -> None:
         market = {"TSLA": minutes("TSLA", *[AT_100] * 4, ABOVE_100, FALLING[0], *[AROUND_100] * 10)}
         async with exchange(market, script) as (_, endpoints):
             for until, algo in ((150, BuysOnce), (290, BuysAgain), (900, Idle)):
-                session = TradingSession(settings("TSLA", journal=path, on_exit="keep"), endpoints, algo)
-                assert await session.open()
+                startup = Startup(settings("TSLA", journal=path, on_exit="keep"), endpoints, algo)
+                session = await startup.open()
+                assert session is not None
                 jobs = [asyncio.ensure_future(job) for job in (session.feed.run(), session.updates.run())]
                 while script.now() < until:
                     session.checkup()
@@ -439,7 +440,7 @@ def test_a_restart_and_a_refusal_are_in_it(path: Path) -> None:
                 for job in jobs:
                     job.cancel()
                 await asyncio.gather(*jobs, return_exceptions=True)
-                await session.close()
+                await startup.close()
                 await asyncio.sleep(60 if algo is BuysOnce else 120)
 
     run(story())

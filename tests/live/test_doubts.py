@@ -11,9 +11,11 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from scalp.alpaca.activities import Activities
 from scalp.alpaca.rest import Listing, OrderPage
 from scalp.core.errors import Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder
+from scalp.core.ports import Counted
 from scalp.live.reconcile import Reconciler
 from tests.core.test_fleet import World
 from tests.helpers import BrokerOrder
@@ -42,6 +44,9 @@ class Broker:
     @property
     def held(self) -> Decimal:
         return self.world.fleet.algos["TSLA"].ledger.position
+
+    def activities(self, since: int, counted: Counted) -> Activities:
+        return Activities(self, since, counted)  # type: ignore[arg-type]
 
     def reconcile(self, after: float = 0) -> bool:
         """`after` so many seconds; whether nothing is in doubt."""

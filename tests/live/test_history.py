@@ -51,7 +51,8 @@ class World:
         self.asked: list[str] = []
         self.asked_trades: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.holes = History(self.fleet, self, self.clock, self._start, self._hear_clock)
+        self.holes = History(self.fleet, self, self.clock, self._start, self._hear_clock)  # type: ignore[arg-type]
+        self.holes.begin()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self.tasks.append(self._loop.create_task(work))

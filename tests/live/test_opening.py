@@ -15,6 +15,7 @@ from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE
 from scalp.exchange.rest import Response
 from scalp.live.session import TradingSession
+from scalp.live.startup import Startup
 from tests.live.test_hours import AROUND_100, CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
 from tests.trading import (
     AT_100,
@@ -164,12 +165,13 @@ def test_keys_refused_at_a_start_that_nobody_waits_for_are_the_users_to_mend() -
 async def opened(script: Script, start: int = 0, wait: bool = False) -> AsyncIterator[TradingSession]:
     """A session that was opened, begun so many seconds after the open."""
     async with exchange(QUIET, script, start=start) as (_, endpoints):
-        session = TradingSession(settings("TSLA", wait=wait), endpoints, Idle)
+        startup = Startup(settings("TSLA", wait=wait), endpoints, Idle)
         try:
-            assert await session.open()
+            session = await startup.open()
+            assert session is not None
             yield session
         finally:
-            await session.close()
+            await startup.close()
 
 
 @pytest.mark.parametrize(
@@ -326,9 +328,9 @@ def test_where_calendar_and_clock_say_closed_it_is() -> None:
         script.on(CLOCK, clock_says(is_open=False), times=9)
         script.on(CALENDAR, says([]), times=9)
         async with exchange(QUIET, script, start=300) as (_, endpoints):
-            session = TradingSession(settings("TSLA"), endpoints, Idle)
-            assert not await session.open()
-            await session.close()
+            startup = Startup(settings("TSLA"), endpoints, Idle)
+            assert await startup.open() is None
+            await startup.close()
 
     run(story())
 

@@ -19,7 +19,7 @@ from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access
-from scalp.live.session import TradingSession
+from scalp.live.startup import Startup
 from tests.trading import (
     ABOVE_100,
     AROUND_100,
@@ -57,14 +57,14 @@ def the_time(seconds: float, *, is_open: bool = True, closes: float = 1200) -> O
     return says({"timestamp": text(seconds), "is_open": is_open, "next_open": text(86400), "next_close": text(closes)})
 
 
-async def opened(script: Script, *symbols: str, market: Any = None, **more: Any) -> tuple[TradingSession, bool]:
-    """A session that was opened and closed again, and whether the market was open."""
+async def opened(script: Script, *symbols: str, market: Any = None, **more: Any) -> tuple[Startup, bool]:
+    """A start that was closed again, and whether the market was open."""
     async with exchange(market or {symbol: [] for symbol in symbols}, script) as (_, endpoints):
-        session = TradingSession(settings(*symbols, **more), endpoints, Idle)
+        startup = Startup(settings(*symbols, **more), endpoints, Idle)
         try:
-            return session, await session.open()
+            return startup, await startup.open() is not None
         finally:
-            await session.close()
+            await startup.close()
 
 
 # -- the start --------------------------------------------------------------------------------------------------------
@@ -105,13 +105,13 @@ def test_wait_sleeps_until_the_exchange_says_that_it_is_open(caplog: pytest.LogC
             engine.now = OPEN - 7200 * SECOND
 
         async with exchange(QUIET, script, start=-7200) as (_, endpoints):
-            session = TradingSession(settings("TSLA", wait=True), endpoints, Idle)
+            startup = Startup(settings("TSLA", wait=True), endpoints, Idle)
             try:
-                assert await session.open()
-                assert 0 <= session.clock.now() - OPEN < 2 * SECOND
+                assert await startup.open()
+                assert 0 <= startup.clock.now() - OPEN < 2 * SECOND
                 assert len(script.sent("GET /v2/clock")) <= 5
             finally:
-                await session.close()
+                await startup.close()
 
     with caplog.at_level(logging.INFO):
         run(story())
@@ -330,8 +330,9 @@ def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
         script = Script()
         script.on("GET /v2/stocks/bars", status(500), times=3)
         async with exchange(QUIET, script, start=600) as (server, endpoints):
-            session = TradingSession(settings("TSLA"), endpoints, Idle)
-            assert await session.open()
+            startup = Startup(settings("TSLA"), endpoints, Idle)
+            session = await startup.open()
+            assert session is not None
             feed = asyncio.ensure_future(session.feed.run())
             await asyncio.sleep(2)
             server.close_streams("data")
@@ -340,7 +341,7 @@ def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
             session.over()
             feed.cancel()
             await asyncio.gather(feed, return_exceptions=True)
-            await session.close()
+            await startup.close()
 
     run(story())
 
@@ -414,8 +415,8 @@ def test_checkups_lie_on_the_sessions_own_grid() -> None:
         async with trading(QUIET, Script(), Idle, length=20.2) as bot:  # closes at 1212, liquidates at 912
             session, waits = bot.session, []
             for at in (0, 0.02, 17, 29.99, 30, 611.5, 612, 615, 911.5, 912.25, 1209.75, 1211.9, 1212, 1213.5):
-                session.clock = MarketClock(lambda at=at: float(at))  # type: ignore[misc]
-                session.clock.set(OPEN, 0, 0)
+                clock = session._checkups._clock = MarketClock(lambda at=at: float(at))  # type: ignore[misc]
+                clock.set(OPEN, 0, 0)
                 waits.append(round(session.until_next_checkup(), 3))
             assert waits == [30, 29.98, 13, 0.01, 30, 0.5, 8, 5, 0.5, 0.75, 0.25, 0.1, 1, 0.5]
 

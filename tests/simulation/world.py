@@ -594,7 +594,7 @@ def simulate(
         patch("scalp.alpaca.rest.HttpTransport", Transport),
         patch("scalp.polygon.feed.HttpTransport", Transport),
         patch("scalp.alpaca.rest.OrderLane", NoLane),
-        patch("main.TradingSession", Observed),
+        patch("scalp.live.startup.TradingSession", Observed),
         patch("main.algo_class", ScalpAlgo),
         asyncio.Runner(loop_factory=SimulatedLoop) as runner,
     ):

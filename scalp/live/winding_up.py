@@ -1,0 +1,134 @@
+"""The end of a session: stopped early, or after the close; and what is left then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from scalp.core.algo import BUY_SUBMITTED
+from scalp.core.clock import LIQUIDATION_EVERY, MarketClock
+from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.events import LeftOver
+from scalp.core.fleet import Fleet
+from scalp.live.reconcile import Reconciler
+
+log = logging.getLogger("scalp.main")
+
+DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
+FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold, with --on-exit flatten
+FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
+AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
+# Seconds, at orders and positions after the close: what is listed without an explanation is believed by then.
+LAST_LOOKS_FOR, LAST_LOOK_EVERY = 70.0, 5.0
+ON_EXIT = {
+    "keep": "orders stay as they are",
+    "cancel-buys": "working buys are cancelled, sells stay",
+    "flatten": "everything is cancelled and sold at market",
+}
+
+
+class WindingUp:
+    """`on_exit` is what becomes of orders and shares when the bot is stopped early: a key of ON_EXIT."""
+
+    def __init__(self, fleet: Fleet, reconciler: Reconciler, clock: MarketClock, on_exit: str) -> None:
+        self._fleet = fleet
+        self._reconciler = reconciler
+        self._clock = clock
+        self._on_exit = on_exit
+        self._loop = asyncio.get_running_loop()
+
+    async def drain(self) -> None:
+        """Stopped early: no more buys, and what `--on-exit` says of the rest."""
+        log.warning("stopping: no more buys, %s", ON_EXIT[self._on_exit])
+        self._fleet.forbid_buys("stopping", "the bot is stopping")
+        if self._on_exit == "flatten" and not self._fleet.shut:
+            await self._flatten()
+            return
+        if not self._reconciler.is_started:
+            await self._look(DRAIN)
+        deadline, latest = self._loop.time() + DRAIN, self._loop.time() + FLATTEN
+        while True:
+            if self._on_exit == "cancel-buys":
+                self._fleet.cancel_buys()
+            is_waiting, is_replacing = self._what_is_under_way()
+            if not is_waiting or self._loop.time() >= (latest if is_replacing else deadline):
+                break
+            await asyncio.sleep(0.05)
+
+    def _what_is_under_way(self) -> tuple[bool, bool]:
+        """Whether something is worth waiting for, and whether that is an exit being replaced by another.
+
+        Such an exit is seen through; all else has a few seconds.
+        """
+        algos = self._fleet.algos.values()
+        plans = [algo.exits for algo in algos if not algo.exits.is_in_order]
+        is_replacing = any(
+            plan.is_sending or (plan.is_under_way and plan.retry_at <= self._clock.now()) for plan in plans
+        )
+        has_buys = self._on_exit == "cancel-buys" and any(algo.state is BUY_SUBMITTED for algo in algos)
+        return bool(plans) or has_buys, is_replacing
+
+    async def _flatten(self) -> None:
+        """Liquidate now, until nothing is left by the broker's own listings, for at most 30 s."""
+        deadline = self._loop.time() + FLATTEN
+        session = self._fleet.session
+        assert session is not None
+        self._fleet.flatten()
+        is_flat = False
+        turn = 0
+        while not is_flat and self._loop.time() < deadline and self._clock.now() < session.close:
+            if self._fleet.leftovers() or not self._reconciler.is_started:
+                turn += 1
+                if turn % FLATTEN_LOOK_EVERY == 0:
+                    self._reconciler.request("flattening")
+                await asyncio.sleep(LIQUIDATION_EVERY)
+                self._fleet.checkup()
+            else:
+                is_flat = await self._look(deadline - self._loop.time()) and not self._fleet.leftovers()
+                if not is_flat:
+                    await asyncio.sleep(LIQUIDATION_EVERY)
+        if not is_flat:
+            log.error("not flat, or not known to be, after %.0f s", FLATTEN)
+
+    async def _look(self, patience: float) -> bool:
+        """Compare with the broker's listings, within `patience` seconds; whether nothing is in doubt."""
+        try:
+            async with asyncio.timeout(patience):
+                return await self._reconciler.reconcile()
+        except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
+            log.warning("no look at orders and positions: %s", str(error) or "no answer in time")
+        except Exception:
+            log.exception("no look at orders and positions")  # whatever is broken: winding up goes on
+        return False
+
+    async def finish(self) -> bool:
+        """After the close: wait for the day's last updates, then ask the broker what is left, and cancel that.
+
+        False if the broker has not confirmed what the ledgers say, however often it was asked.
+        """
+        deadline = self._loop.time() + AFTER_CLOSE
+        while self._fleet.leftovers() and self._loop.time() < deadline:
+            await asyncio.sleep(0.25)
+        deadline = self._loop.time() + LAST_LOOKS_FOR
+        while True:
+            is_settled = await self._look(max(deadline - self._loop.time(), 1.0))
+            if is_settled and not self._fleet.has_open_orders:
+                return True
+            if self._loop.time() >= deadline:
+                log.error("orders and positions after the close are not confirmed by the broker's listings")
+                return is_settled
+            self._fleet.checkup()  # what is parked is cancelled, lest it fills at the next open
+            await asyncio.sleep(LAST_LOOK_EVERY)
+
+    def tell_leftovers(self) -> bool:
+        """Say what is held or working, and what is in doubt; True if anything is held or working."""
+        left = self._fleet.leftovers()
+        for symbol, (position, orders) in left.items():
+            working = ", ".join(f"{o.side} {o.remaining} {o.type} {o.limit_price or ''}".strip()
+                                + (" (outcome unknown)" if not o.id else "")
+                                + (" (being cancelled)" if o.cancel_sent_at else "") for o in orders)  # fmt: skip
+            entry_price = self._fleet.algos[symbol].ledger.entry_price
+            self._fleet.tell(LeftOver(symbol, self._clock.now(), position, entry_price, working))
+        for line in self._reconciler.doubts:
+            log.warning("%s", line)
+        return bool(left)
