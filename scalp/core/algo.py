@@ -29,6 +29,7 @@ import pandas as pd
 from scalp.core.bars import SessionBars
 from scalp.core.bus import EventBus, Notes
 from scalp.core.clock import Session
+from scalp.core.errors import IllegalMove
 from scalp.core.events import Fill, Liquidating, Listener, OrderEnded, OrderFound, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
@@ -561,8 +562,9 @@ class ScalpAlgo:
     def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
         """Offer every whole share that is held, as far as the broker has them."""
         price = None if order_type == "market" else self._sell_price()
+        action = self._submit("sell", self.exits.quantity, order_type, price, at)
         self.ledger.are_offered()
-        return self._submit("sell", self.exits.quantity, order_type, price, at)
+        return action
 
     def _sell_price(self) -> Decimal:
         """The last trade or the entry, whichever is higher."""
@@ -574,6 +576,9 @@ class ScalpAlgo:
     def _submit(
         self, side: str, qty: int, order_type: OrderType, price: Decimal | None, at: int, client_order_id: str = ""
     ) -> SubmitOrder:
+        terms = "market" if price is None else f"limit {price}"
+        target, cause = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}"
+        self._check_move(target, cause)
         if not client_order_id:
             self._orders_sent += 1
             client_order_id = f"scalp-{self.symbol}-{self._run}-{self._orders_sent}"
@@ -586,8 +591,7 @@ class ScalpAlgo:
             limit_price=price,
         )
         self.order = self.ledger.expect(action, at)
-        terms = "market" if price is None else f"limit {price}"
-        self._transition(BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}", at)
+        self._transition(target, cause, at)
         return action
 
     def _is_liquidation(self, at: int) -> bool:
@@ -620,10 +624,14 @@ class ScalpAlgo:
         self._tell = bus.tell
         self._log = Notes(self.symbol, bus.tell, bus.now)
 
+    def _check_move(self, new: State, cause: str) -> None:
+        """Raises IllegalMove, for an order before the ledger has it: else a ghost of it would stay there."""
+        if new not in TRANSITIONS[self.state]:
+            raise IllegalMove(self.symbol, self.state, new, cause)
+
     def _transition(self, new: State, cause: str, at: int) -> None:
-        old = self.state
-        assert new in TRANSITIONS[old], f"{self.symbol}: {old} -> {new} on {cause}"
-        self.state = new
+        self._check_move(new, cause)
+        old, self.state = self.state, new
         self._tell(Transition(self.symbol, at, old, new, cause))
 
     def _tell_change(self, change: Change, report: OrderReport, at: int) -> None:

@@ -5,6 +5,7 @@
      +-- Unreachable      the venue could not be reached or answered with trouble of its own; may pass
      +-- Refused          the broker answered and said no: the request had no effect
      +-- OutcomeUnknown   the request may or may not have had its effect: ask, never guess
+     +-- IllegalMove      a mistake in here: an order, or a state, that the state so far does not allow
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ class Refused(ScalpError):
         self.code = code
         self.message = message
         self.orders = orders
+
+
+class IllegalMove(ScalpError):
+    """A state machine was about to leave a state by a move that it does not have: refused before anything changed."""
+
+    def __init__(self, symbol: str, state: str, new: str, event: str) -> None:
+        super().__init__(f"{symbol}: {state} -> {new} on {event}")
+        self.symbol = symbol
+        self.state = state
+        self.event = event
 
 
 class OutcomeUnknown(ScalpError):

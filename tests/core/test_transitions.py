@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import itertools
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, TRANSITIONS, ScalpAlgo, State
+from scalp.core.errors import IllegalMove
 from scalp.core.messages import MINUTE, SECOND, Action, AskLastTrade, CancelOrder, SubmitOrder
 from tests.helpers import AAPL, IN_STATE, SESSION, BrokerOrder, Desk, bar, clock, trade
 
@@ -205,9 +208,44 @@ def test_no_other_move_is_possible(old: State, new: State) -> None:
         algo._transition(new, "a test", 0)
         assert algo.state is new
     else:
-        with pytest.raises(AssertionError, match=f"{old} -> {new}"):
+        with pytest.raises(IllegalMove, match=f"^AAPL: {old} -> {new} on a test$"):
             algo._transition(new, "a test", 0)
         assert algo.state is old
+
+
+def test_an_order_that_the_state_does_not_allow_leaves_no_trace() -> None:
+    """In every state the order that would be a second one, or the wrong one, is refused before the ledger has it."""
+    refused = []
+    for state, side in itertools.product(State, ("buy", "sell")):
+        desk = IN_STATE[state]()
+        algo, ledger = desk.algo, desk.algo.ledger
+        submitted = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED
+        if submitted in TRANSITIONS[state]:
+            continue
+        before = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo._orders_sent)
+        with pytest.raises(IllegalMove) as caught:
+            algo._sell("market", desk.now) if side == "sell" else algo._submit(side, 1, "market", None, desk.now)
+        after = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo._orders_sent)
+        assert before == after
+        refused.append(str(caught.value))
+    assert refused == [
+        "AAPL: TO_BUY -> SELL_SUBMITTED on sell 0 market",
+        "AAPL: BUY_SUBMITTED -> BUY_SUBMITTED on buy 1 market",
+        "AAPL: BUY_SUBMITTED -> SELL_SUBMITTED on sell 0 market",
+        "AAPL: TO_SELL -> BUY_SUBMITTED on buy 1 market",
+        "AAPL: SELL_SUBMITTED -> BUY_SUBMITTED on buy 1 market",
+        "AAPL: SELL_SUBMITTED -> SELL_SUBMITTED on sell 19 market",
+    ]
+
+
+def test_an_illegal_move_is_refused_without_assertions_too() -> None:
+    program = (
+        "from decimal import Decimal; from scalp import ScalpAlgo; algo = ScalpAlgo('AAPL', Decimal(2000), 'R')\n"
+        "try: algo._submit('sell', 1, 'market', None, 0)\n"
+        "except Exception as error: print(type(error).__name__, error, algo.ledger.open_orders, algo.order)"
+    )
+    told = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "IllegalMove AAPL: TO_BUY -> SELL_SUBMITTED on sell 1 market [] None\n"
 
 
 # -- whatever happens, in whatever order -------------------------------------------------------------------------------

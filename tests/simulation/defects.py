@@ -120,12 +120,12 @@ def _no_cancel_in_liquidation() -> Iterator[None]:
         is_first = any(isinstance(step, CancelOrder) for step in steps)
         return [Sell("market")] if is_first and self._ledger.whole_shares else steps
 
-    with patch.object(ExitPlan, "_at_market", at_market), patch.object(ScalpAlgo, "_transition", _any_transition):
+    with patch.object(ExitPlan, "_at_market", at_market), patch.object(ScalpAlgo, "_check_move", _any_move):
         yield
 
 
-def _any_transition(self: ScalpAlgo, new: Any, cause: str) -> None:
-    self.state = new
+def _any_move(self: ScalpAlgo, new: Any, cause: str) -> None:
+    """None is refused."""
 
 
 @defect("an ended order swallows late fills")
