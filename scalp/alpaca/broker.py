@@ -129,15 +129,7 @@ class AlpacaBroker:
 
     async def room(self) -> None:
         """Wait until the budget has room for what is not urgent."""
-        await self._room(lambda: self._budget.allows_rest)
-
-    @staticmethod
-    async def _room(is_allowed: Callable[[], bool]) -> None:
-        # Not for ever: what is open may need more than a whole minute has, and a question left unasked would stay so.
-        for _ in range(round(LONGEST_ROOM_WAIT / ROOM_EVERY)):
-            if is_allowed():
-                return
-            await asyncio.sleep(ROOM_EVERY)
+        await _room(lambda: self._budget.allows_rest)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -320,7 +312,7 @@ class AlpacaBroker:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
             # A 429 may have asked for more patience than an exit has.
-            await self._room(lambda: self._budget.allows_question or self._is_unwanted(action))
+            await _room(lambda: self._budget.allows_question or self._is_unwanted(action))
             report, absent = await self._look_up(action)
             if report is not None:
                 return report
@@ -478,6 +470,14 @@ class AlpacaBroker:
             if pause is None:
                 return None  # the exit plan, or the checkup, asks again
             await asyncio.sleep(pause)
+
+
+async def _room(is_allowed: Callable[[], bool]) -> None:
+    # Not for ever: what is open may need more than a whole minute has, and a question left unasked would stay so.
+    for _ in range(round(LONGEST_ROOM_WAIT / ROOM_EVERY)):
+        if is_allowed():
+            return
+        await asyncio.sleep(ROOM_EVERY)
 
 
 async def _unknown() -> OrderReport:

@@ -335,6 +335,10 @@ class Fleet:
         for algo in self.algos.values():
             algo.forbid_buys(kind, why)
 
+    def allow_buys(self, kind: str) -> None:
+        for algo in self.algos.values():
+            algo.allow_buys(kind)
+
     def no_buys(self, symbol: str) -> str:
         algo = self.algos.get(symbol)
         if algo is None:

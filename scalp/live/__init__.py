@@ -4,6 +4,7 @@
     opening         what is asked before it, and what may be traded
     session         one day: streams, broker, fleet and what looks after them
     hours           the session's clock and calendar
+    early_bars      bars from before their time
     history         the bars so far
     checkups        what time alone makes due
     past_fills      what was traded before the start, for the risk rails

@@ -19,7 +19,6 @@ from typing import Any
 
 import msgspec
 
-from scalp.core.algo import FRESH
 from scalp.core.clock import CHECKUP_EVERY, LATE_LOOK_EVERY, MarketClock, Session, nanoseconds, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.fleet import Fleet
@@ -30,7 +29,6 @@ log = logging.getLogger("scalp.main")
 
 SECOND_LOOK = 2.0  # seconds
 CLOCK_PATIENCE = 3.0  # seconds a checkup waits for the clock: long enough for the second look
-EARLY_BAR_TRIES = 3  # to ask the clock about a bar from before its time
 LOOK_EVERY = 1.0  # seconds, while something is in doubt
 ASK_EVERY = 10.0  # the clock, then
 CALENDAR_EVERY = 60.0  # seconds
@@ -104,8 +102,7 @@ class MarketHours:
     """What clock, calendar and market data say of a session's hours, and what the fleet is told of it.
 
     `answer` is what the clock said last. `listen(True)` asks for every bar and trade to be told to `hear_bar` and
-    `hear_trade` before the fleet has it, `listen(False)` no more: it costs something. `spawn` starts a task,
-    `refuse_bar` gets a bar from before its time.
+    `hear_trade` before the fleet has it, `listen(False)` no more: it costs something. `spawn` starts a task.
     """
 
     def __init__(
@@ -118,7 +115,6 @@ class MarketHours:
         counted: Counted,
         listen: Callable[[bool], None],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
-        refuse_bar: Callable[[Bar], None],
     ) -> None:
         self._fleet = fleet
         self._clock = clock
@@ -127,10 +123,9 @@ class MarketHours:
         self._counted = counted
         self._listen = listen
         self._spawn = spawn
-        self._refuse_bar = refuse_bar
         self._loop = asyncio.get_running_loop()
         self._answer = answer
-        self._session = self._by_the_clock(answer)
+        self._session = _by_the_clock(answer, clock.now())
         self._agrees = False  # the session is the calendar's
         self._other_close = 0  # told by the clock, more than a minute from the calendar's; 0: they agree
         self._closed_at = 0  # when the clock began to say closed, exchange time in ns; 0: it says open
@@ -143,8 +138,6 @@ class MarketHours:
         self._is_attending = False
         self._is_doubt_told = False
         self._asked_at = self._checked_at = self._heard_at = self._loop.time()
-        self._settled_at = float("-inf")  # loop time
-        self._early_bars: list[Bar] = []  # they wait for the clock
 
     # -- the session --------------------------------------------------------------------------------------------------
 
@@ -172,24 +165,14 @@ class MarketHours:
         self._is_shut, self._fleet.shut = False, ""
         return True
 
-    def _by_the_clock(self, answer: Clock) -> Session:
-        """Where the calendar does not help: every bar of the day counts."""
-        today = new_york(self._clock.now())
-        midnight = nanoseconds(today.replace(hour=0, minute=0, second=0, microsecond=0))
-        return Session(today.date(), midnight, answer.next_close)
-
     def _adopt(self, now: int) -> bool:
         """Take the calendar's session, if it has one now."""
         day = self._calendar.day
         if day is None or not self._calendar.covers(now):
             return False
         self._session, self._agrees = day, True
-        self._allow("calendar")
+        self._fleet.allow_buys("calendar")
         return True
-
-    def _allow(self, kind: str) -> None:
-        for algo in self._fleet.algos.values():
-            algo.allow_buys(kind)
 
     def _settle(self) -> None:
         """Let the fleet have the session as it is known now."""
@@ -200,7 +183,7 @@ class MarketHours:
                         "until they agree", f"{new_york(now):%H:%M:%S}")  # fmt: skip
             self._fleet.forbid_buys("time", "clock and market data differ")
         elif self._is_holding and not holds:
-            self._allow("time")
+            self._fleet.allow_buys("time")
         self._is_holding = holds
         session = msgspec.structs.replace(self._session, is_held=self._is_shut or holds)
         before = self._fleet.session
@@ -218,7 +201,7 @@ class MarketHours:
         """Ask for the exchange's time if that is due; the answer is worth waiting for, except while liquidating."""
         session, at = self._session, self._clock.now()
         every = LATE_LOOK_EVERY if at >= session.near_at else CHECKUP_EVERY
-        if self._is_attending or not self._is_due(self._checked_at, every):
+        if self._is_attending or not _is_due(self._loop, self._checked_at, every):
             return None
         self._checked_at = self._loop.time()
         answer = self._spawn(self.check())
@@ -230,7 +213,7 @@ class MarketHours:
 
     async def refresh(self) -> None:
         """Ask the clock, unless it was heard of just now."""
-        if self._is_due(self._heard_at, CLOCK_PATIENCE):
+        if _is_due(self._loop, self._heard_at, CLOCK_PATIENCE):
             await self.check()
 
     async def check(self) -> bool:
@@ -333,7 +316,7 @@ class MarketHours:
         """The market is open: all goes on."""
         if self._is_believed:
             self._is_believed = False
-            self._allow("clock")
+            self._fleet.allow_buys("clock")
         if self._is_shut:
             self._is_shut, self._fleet.shut = False, ""
             log.warning("the market is open: orders go out again")
@@ -407,28 +390,11 @@ class MarketHours:
             self._hear(newest, newest)
             self._settle()
 
-    def on_early_bar(self, bar: Bar) -> None:
-        """Either the bar is wrong, or the time has leapt ahead since it was last asked for."""
+    def hear_early_bar(self, bar: Bar) -> None:
+        """A bar from before its time, as far as that is known."""
         if not self._listens:
             self._hear_on(True)
             self.hear_bar(bar)
-        self._early_bars.append(bar)
-        if len(self._early_bars) == 1:
-            self._spawn(self._settle_early_bars())
-
-    async def _settle_early_bars(self) -> None:
-        """Ask the clock anew, but not in a storm: the bars can wait."""
-        for _ in range(EARLY_BAR_TRIES):
-            await asyncio.sleep(max(self._settled_at + CLOCK_PATIENCE - self._loop.time(), 0.0))
-            self._settled_at = self._loop.time()
-            if await self.check():
-                break
-        bars, self._early_bars = self._early_bars, []
-        for bar in bars:
-            if bar.start - self._clock.now() > FRESH and not self._clock.stands_still:
-                self._refuse_bar(bar)
-            else:
-                self._fleet.on_bar(bar, is_settled=True)
 
     # -- while something is in doubt ----------------------------------------------------------------------------------
 
@@ -448,7 +414,7 @@ class MarketHours:
         while self._is_odd and not self.is_over(self._clock.now()):
             await asyncio.sleep(LOOK_EVERY)
             self._look()
-            if self._is_due(self._asked_at, ASK_EVERY):
+            if _is_due(self._loop, self._asked_at, ASK_EVERY):
                 await self.check()
             if not self._agrees and self._calendar.is_due:
                 await self._ask_calendar()
@@ -464,5 +430,13 @@ class MarketHours:
                         f"{new_york(self._session.close):%H:%M:%S}")  # fmt: skip
         self._settle()
 
-    def _is_due(self, last: float, every: float) -> bool:
-        return self._loop.time() + 0.5 - last >= every
+
+def _by_the_clock(answer: Clock, now: int) -> Session:
+    """The session where the calendar does not help: every bar of the day counts."""
+    today = new_york(now)
+    midnight = nanoseconds(today.replace(hour=0, minute=0, second=0, microsecond=0))
+    return Session(today.date(), midnight, answer.next_close)
+
+
+def _is_due(loop: asyncio.AbstractEventLoop, last: float, every: float) -> bool:
+    return loop.time() + 0.5 - last >= every

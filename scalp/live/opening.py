@@ -302,8 +302,7 @@ class Permits:
             self._fleet.forbid_buys("account", why)
         elif not self._is_account_free:
             log.info("the account is free: it stands in the way of buys no more")
-            for algo in self._fleet.algos.values():
-                algo.allow_buys("account")
+            self._fleet.allow_buys("account")
         self._is_account_free = not blocks
 
     def _tell(self, account: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -343,9 +344,8 @@ class Reconciler:
         except TROUBLES:
             await self._go_by_the_rest()
             raise
-        for reports in listed.orders.values():
-            for report in reports:
-                self._fleet.on_order_update(report)
+        for report in chain.from_iterable(listed.orders.values()):
+            self._fleet.on_order_update(report)
         is_settled = True
         questions: list[str] = []
         for symbol, algo in self._fleet.algos.items():

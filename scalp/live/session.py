@@ -21,6 +21,7 @@ from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
 from scalp.core.rails import Rails
 from scalp.journal.recorder import Journaling
 from scalp.live.checkups import Checkups
+from scalp.live.early_bars import EarlyBars
 from scalp.live.heartbeat import SignsOfLife
 from scalp.live.history import History
 from scalp.live.hours import CLOCK_PATIENCE, Calendar, MarketHours
@@ -84,13 +85,14 @@ class TradingSession:
         self.on_trade_gone: Callable[[TradeGone], None] = fleet.on_trade_gone
         self.on_halt: Callable[[Halt], None] = fleet.on_halt
         self.hours = MarketHours(fleet, clock, calendar, account, answer, self.broker.counted,
-                                 self._listen, self._jobs.start, fleet.refuse_early_bar)  # fmt: skip
+                                 self._listen, self._jobs.start)  # fmt: skip
+        early_bars = EarlyBars(fleet, clock, self.hours, self._jobs.start)
         self.reconciler = Reconciler(fleet, self.broker, account, clock)
         self.history = History(fleet, self.feed, clock, self._jobs.start, self.hours.refresh)
         heartbeat = SignsOfLife(fleet, (self.feed, self.updates), self.budget, self._loop.time)
         self._checkups = Checkups(fleet, clock, self.hours, self.reconciler, heartbeat)
         self._winding_up = WindingUp(fleet, self.reconciler, clock, settings.on_exit)
-        fleet.connect(self.reconciler.request, self.updates.reconnect, self.hours.on_early_bar)
+        fleet.connect(self.reconciler.request, self.updates.reconnect, early_bars.on_early_bar)
         fleet.on_gap = self.history.on_gap
 
     # -- the start ----------------------------------------------------------------------------------------------------
