@@ -23,6 +23,7 @@ from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.ledger import Order
 from scalp.core.messages import SECOND, Action, AskLastTrade, AskOrder, CancelOrder, OrderReport, SubmitOrder, Trade
 from scalp.core.ports import Desk
+from scalp.net.backoff import Backoff
 
 T = TypeVar("T")
 
@@ -147,7 +148,7 @@ class AlpacaBroker:
     async def _submit(self, action: SubmitOrder, sent: Awaitable[OrderReport] | None) -> None:
         """See an order through; `sent` is the answer to come if it is on the wire already."""
         deadline = asyncio.get_running_loop().time() + ENTRY_PATIENCE
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         found: OrderReport | None
         while True:
             if sent is None:
@@ -155,7 +156,7 @@ class AlpacaBroker:
                 if why:
                     self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
                     return
-                if wait > FIRST_WAIT and self._is_unwanted(action):
+                if not backoff.is_fresh and self._is_unwanted(action):
                     # Not wanted any more after a 429, and never accepted: what is wanted instead can go at once.
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return
@@ -168,10 +169,9 @@ class AlpacaBroker:
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
                 left = max(deadline - asyncio.get_running_loop().time(), 0.0)
-                pause = self._pause(limited, wait, EXIT_PAUSE if action.side == "sell" else left)
+                pause = self._pause(limited, backoff.next(), EXIT_PAUSE if action.side == "sell" else left)
                 log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
                 await asyncio.sleep(pause)
-                wait = min(wait * 2, LONGEST_WAIT)
                 continue
             except Refused as refusal:
                 if not _is_duplicate(refusal):
@@ -247,7 +247,7 @@ class AlpacaBroker:
     async def _find(self, action: SubmitOrder) -> OrderReport | None:
         """An order that exists, for its id is taken: ask until it is told of; None when another source told."""
         loop = asyncio.get_running_loop()
-        wait, unwanted_since = FIRST_WAIT / 4, 0.0
+        backoff, unwanted_since = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0
         while not self._is_settled(action):
             report, _ = await self._look_up(action)
             if report is not None:
@@ -257,8 +257,7 @@ class AlpacaBroker:
                 if loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+            await backoff.wait()
         return None
 
     async def _settle_sell(self, action: SubmitOrder) -> OrderReport | None:
@@ -269,7 +268,7 @@ class AlpacaBroker:
         None when the desk knows its end.
         """
         loop = asyncio.get_running_loop()
-        wait, unwanted_since = FIRST_WAIT / 4, 0.0
+        backoff, unwanted_since = Backoff(FIRST_WAIT / 4, EXIT_PAUSE), 0.0
         while not self._is_settled(action):
             refusal: Refused | None = None
             may_send = not self._desk.no_orders() and self._desk.holds(action.symbol, action.qty)
@@ -277,7 +276,7 @@ class AlpacaBroker:
                 try:
                     return await self.counted(self._rest.submit(action))
                 except RateLimited as limited:
-                    await asyncio.sleep(self._pause(limited, wait, EXIT_PAUSE))
+                    await asyncio.sleep(self._pause(limited, backoff.pause, EXIT_PAUSE))
                     continue
                 except Refused as error:
                     refusal = error
@@ -295,15 +294,14 @@ class AlpacaBroker:
                 if (absent and not may_send) or loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, EXIT_PAUSE)
+            await backoff.wait()
         return None
 
     async def _settle_buy(self, action: SubmitOrder) -> OrderReport | None:
         """Look for it; dropped when it was absent wherever it was asked for, for some seconds at a stretch."""
         loop = asyncio.get_running_loop()
         absent_since: float | None = None
-        wait, unwanted_since = FIRST_WAIT / 4, 0.0
+        backoff, unwanted_since = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0
         while not self._is_settled(action):
             if self._is_unwanted(action):
                 # Its cancel waits, and behind that an exit: should it be there, the broker says so to the exit.
@@ -319,12 +317,12 @@ class AlpacaBroker:
             if not absent:
                 absent_since = None  # no answer is no "not found"
             elif absent_since is None:
-                absent_since, wait = loop.time(), FIRST_WAIT / 4
+                absent_since = loop.time()
+                backoff.reset()
             elif loop.time() - absent_since >= ABSENT_FOR[absent - 1]:
                 self._desk.on_submit_lost(action.symbol, action.client_order_id)
                 return None
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT if absent_since is None else 1.0)
+            await asyncio.sleep(backoff.next(None if absent_since is None else 1.0))
         return None
 
     async def _look_up(self, action: SubmitOrder) -> tuple[OrderReport | None, int]:
@@ -443,7 +441,7 @@ class AlpacaBroker:
 
         Refused or broken off, the order itself tells: while it works, the cancel is asked for again.
         """
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         tries = iter(CANCEL_TRIES)
         while True:
             order = self._desk.find_order(action.symbol, action.id or action.client_order_id)
@@ -457,8 +455,7 @@ class AlpacaBroker:
                 await self.counted(self._rest.cancel(order.id))
                 return order
             except RateLimited as limited:
-                await asyncio.sleep(self._pause(limited, wait, EXIT_PAUSE))
-                wait = min(wait * 2, LONGEST_WAIT)
+                await asyncio.sleep(self._pause(limited, backoff.next(), EXIT_PAUSE))
                 continue
             except Refused as refusal:
                 # Mostly: filled already.

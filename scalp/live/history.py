@@ -21,6 +21,7 @@ from scalp.core.errors import OutcomeUnknown, Refused, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.core.ports import Feed
+from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.main")
 
@@ -181,11 +182,11 @@ class History:
             # After a machine has slept its streams are the first to know, and the gap ends later than it thinks.
             await self._hear_clock()
             self._end_holes()
-        trouble_wait, listing_wait = AFTER_TROUBLE[0], NOT_LISTED_YET[0]
+        trouble, not_listed = Backoff(*AFTER_TROUBLE), Backoff(*NOT_LISTED_YET)
         is_told = False
         while any(not hole.is_given_up for hole in self._holes.values()):
             asked = [symbol for symbol, hole in self._holes.items() if self._may_be_listed(hole)]
-            trouble = await self._ask(asked)
+            words = await self._ask(asked)
             unanswered = [symbol for symbol in asked if not self._is_answered(symbol)]
             if asked and not unanswered and not is_told:
                 is_told = True
@@ -194,15 +195,13 @@ class History:
             self._give_up()
             open_ones = [hole for hole in self._holes.values() if not hole.is_given_up]
             if unanswered:
-                why = trouble or f"nothing came of {_named(unanswered)}"
-                log.warning("today's bars: %s; again in %.0f s", why, trouble_wait)
-                await asyncio.sleep(trouble_wait)
-                trouble_wait = min(trouble_wait * 2, AFTER_TROUBLE[1])
+                why = words or f"nothing came of {_named(unanswered)}"
+                log.warning("today's bars: %s; again in %.0f s", why, trouble.pause)
+                await trouble.wait()
             elif open_ones:
                 now = self._loop.time()
                 left = min(hole.deadline + (ASKED_LATE_FOR if hole.is_late else 0.0) for hole in open_ones) - now
-                await asyncio.sleep(max(min(listing_wait, left), PACE))
-                listing_wait = min(listing_wait * 2, NOT_LISTED_YET[1])
+                await asyncio.sleep(max(min(not_listed.next(), left), PACE))
 
     def _may_be_listed(self, hole: _Hole) -> bool:
         """Whether the source can have something to tell of it: a missing minute has ended, or none is missing."""

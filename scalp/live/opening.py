@@ -20,6 +20,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.messages import SECOND
 from scalp.core.ports import Account, Asset, Clock, Counted
 from scalp.live.hours import SECOND_LOOK, TROUBLE, Calendar, ask_time, is_plausible
+from scalp.net.backoff import Backoff
 from scalp.net.printable import NO_MASK
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ class Start:
         """
         late = -self._clock.seconds_until(opens)
         await asyncio.sleep(min(-late, LONGEST_SLEEP) if late < -1 else 1.0 if late < 60 else SLOW_LOOK)
-        pause = 1.0
+        backoff = Backoff(1.0, NIGHT_PAUSE)
         while True:
             try:
                 answer = await ask_time(self._rest, self._clock)
@@ -124,8 +125,7 @@ class Start:
             left = self._clock.seconds_until(opens)
             if left <= 0 and self._calendar.is_possible(self._clock.now()):
                 return last
-            await asyncio.sleep(min(pause, max(left, 1.0)))
-            pause = min(pause * 2, NIGHT_PAUSE)
+            await asyncio.sleep(min(backoff.next(), max(left, 1.0)))
 
     async def _read_calendar(self) -> None:
         if self._calendar.is_read_for(self._clock.now()) and not self._calendar.is_due:
@@ -158,16 +158,15 @@ class Start:
         return None
 
     async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
-        wait = 1.0
+        backoff = Backoff(1.0, LONGEST_PAUSE)
         while True:
             try:
                 return await ask()
             except (Unreachable, OutcomeUnknown) as error:
-                if self._loop.time() + wait > self._deadline:
+                if self._loop.time() + backoff.pause > self._deadline:
                     raise
-                log.warning("%s; again in %.0f s", error, wait)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_PAUSE)
+                log.warning("%s; again in %.0f s", error, backoff.pause)
+                await backoff.wait()
 
     def _users_error(self, refusal: Refused) -> UserError:
         if refusal.status in (401, 403):

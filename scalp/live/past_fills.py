@@ -14,6 +14,7 @@ from scalp.core.ports import Account, Broker, Execution
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
 from scalp.live.reconcile import TROUBLES, Reconciler
+from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.main")
 
@@ -32,7 +33,7 @@ class PastFills:
 
     async def recall(self, rails: Rails, session: Session) -> None:
         """Ask until there is an answer; until then this process's own losses have to do."""
-        wait, longest = HISTORY_RETRY
+        backoff = Backoff(*HISTORY_RETRY)
         while not self._reconciler.is_started:
             await asyncio.sleep(0.05)
         activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
@@ -41,7 +42,8 @@ class PastFills:
                 past = fills(e for e in await activities.read() if e.id not in self._reconciler.news_at_start)
                 break
             except (Unreachable, OutcomeUnknown) as error:
-                log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", error, wait)
+                log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", error,
+                            backoff.pause)  # fmt: skip
             except Refused as refusal:
                 # The account has no activities to show: its orders tell nearly as much.
                 try:
@@ -49,11 +51,10 @@ class PastFills:
                     break
                 except TROUBLES as error:
                     log.warning("no buys: today's fills, which the rails need: %s, %s; again in %.0f s",
-                                refusal, error, wait)  # fmt: skip
+                                refusal, error, backoff.pause)  # fmt: skip
             rails.judge_by_own()
             self._fleet.obey(rails)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, longest)
+            await backoff.wait()
         fleet = self._fleet
         rails.recall([fill for fill in past if fill.symbol in fleet.algos and fill.at <= fleet.listed_at])
         fleet.obey(rails)

@@ -26,6 +26,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.ledger import ZERO, Ledger
 from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
 from scalp.core.ports import Account, Broker
+from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.reconcile")
 
@@ -94,7 +95,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile whenever somebody asks, until cancelled; for the first time soon, asked or not."""
-        wait = RETRY_FIRST
+        backoff = Backoff(RETRY_FIRST, RETRY_LONGEST)
         asyncio.get_running_loop().call_later(START_WITHOUT_UPDATES, self._begin)
         while True:
             if not await self._is_due():
@@ -105,12 +106,11 @@ class Reconciler:
             try:
                 is_settled = await self.reconcile()
             except TROUBLES as error:
-                log.warning("no reconciliation: %s; again in %.0f s", error, wait)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, RETRY_LONGEST)
+                log.warning("no reconciliation: %s; again in %.0f s", error, backoff.pause)
+                await backoff.wait()
                 self._wanted.set()
                 continue
-            wait = RETRY_FIRST
+            backoff.reset()
             if is_settled:
                 self._looks = 0
             else:

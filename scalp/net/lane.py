@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from scalp.net.backoff import Backoff
 from scalp.net.transport import KEEP_ALIVE, Answer
 
 log = logging.getLogger("scalp.lane")
@@ -184,7 +185,7 @@ class OrderLane:
 
     async def _keep(self) -> None:
         """Open what is missing, and replace what has been idle for so long that the server may be about to close it."""
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         while True:
             self._missing.clear()
             began = self._loop.time()
@@ -200,10 +201,9 @@ class OrderLane:
                 log.debug("no connection for orders (%s)", type(error).__name__)
             if self._loop.time() - began < KEEP_ALIVE / 3:
                 # Refused, or lost soon: a server that hangs up on everybody is not to be stormed.
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
+                await backoff.wait()
             else:
-                wait = FIRST_WAIT
+                backoff.reset()
 
     async def _renew(self) -> None:
         now = self._loop.time()

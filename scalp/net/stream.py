@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from scalp.core.errors import UserError
 from scalp.core.ports import never
+from scalp.net.backoff import Backoff
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.websocket import WebSocket, connect
 
@@ -197,7 +198,7 @@ class ReconnectingStream:
     async def run(self) -> None:
         """Stay connected until cancelled. Raises UserError for a refusal that is final (see `is_final`)."""
         loop = asyncio.get_running_loop()
-        failures = signs = 0
+        backoff, signs = Backoff(FIRST_BACKOFF, MAX_BACKOFF), 0
         while True:
             self._why = ""
             try:
@@ -208,13 +209,13 @@ class ReconnectingStream:
                 why = self._why or in_words(error)
                 wait = error.wait if isinstance(error, StreamTrouble) else None
                 if self._up_since is not None and loop.time() - self._up_since >= USEFUL_AFTER:
-                    failures = signs = 0
+                    backoff.reset()
+                    signs = 0
                 self._go_down(why)
             finally:
                 self._socket = None
                 self._go_down("stopped")
-            step = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 10))
-            failures += 1
+            step = backoff.next()
             if wait is None:
                 wait = self._rng.uniform(step / 2, step)
             signs = signs + 1 if any(sign in why for sign in SIGNS_OF_ANOTHER) else 0
