@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scalp.cli.paths import default_cache
 from scalp.cli.settings import Endpoints
 from scalp.cli.venues import FEEDS, open_feed
 from scalp.core.clock import new_york
@@ -33,14 +34,12 @@ Progress = Callable[[int, int, int], None]
 """Called with symbol-days done, symbol-days in all, requests so far."""
 
 
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+def cache_folder() -> Path:
     """Where this user keeps what can be had again. Raises UserError where there is no such folder."""
-    cache = Path(environ.get("XDG_CACHE_HOME", ""))
-    try:
-        folder = cache if cache.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        raise UserError("there is no home folder to keep history in: set XDG_CACHE_HOME to a full path") from None
-    return folder / "scalp" / "bars"
+    folder = default_cache()
+    if folder is None:
+        raise UserError("there is no home folder to keep history in: set XDG_CACHE_HOME to a full path")
+    return folder / "bars"
 
 
 def file_of(folder: Path, feed: str, symbol: str, day: SessionDay) -> Path:

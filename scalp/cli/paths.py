@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
+from platformdirs import user_cache_path, user_state_path
 
-def default_path(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path | None:
+APP = "scalp"
+
+
+def default_path() -> Path | None:
     """The journal in this user's folder for what programs keep; None where there is no such folder."""
     try:
-        if platform == "win32" and environ.get("LOCALAPPDATA"):
-            folder = Path(environ["LOCALAPPDATA"])
-        elif platform == "darwin":
-            folder = Path.home() / "Library" / "Application Support"
-        else:
-            state = Path(environ.get("XDG_STATE_HOME", ""))
-            folder = state if state.is_absolute() else Path.home() / ".local" / "state"
+        return user_state_path(APP, appauthor=False) / "journal.sqlite"
+    except RuntimeError:  # no home folder
+        return None
+
+
+def default_cache() -> Path | None:
+    """This user's folder for what can be had again; None where there is none."""
+    try:
+        return user_cache_path(APP, appauthor=False)
     except RuntimeError:
         return None
-    return folder / "scalp" / "journal.sqlite"

@@ -174,7 +174,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         seed=1 if args.seed is None else args.seed,
         session=args.session,
         replay=tuple(args.replay),
-        journal=read_journal(args.journal or "", environ),
+        journal=read_journal(args.journal or ""),
         rails=read_limits(args),
     )
 
@@ -191,11 +191,11 @@ def _secrets_of(url: str) -> list[str]:
     return [text for text in dict.fromkeys([url, rest, *parts, *map(unquote, parts)]) if text]
 
 
-def read_journal(text: str, environ: Mapping[str, str]) -> Path | None:
+def read_journal(text: str) -> Path | None:
     """`--journal PATH|off`; nothing said: the journal of this user."""
     if text == "off":
         return None
-    return Path(text) if text else default_path(environ)
+    return Path(text) if text else default_path()
 
 
 def read_symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,7 +31,7 @@ LONGEST_TEXT = 100  # bytes of who holds it
 
 
 @contextlib.contextmanager
-def only_bot(endpoints: Endpoints | None, environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+def only_bot(endpoints: Endpoints | None) -> Iterator[None]:
     """For the time of the context no other bot of this user trades with the same key at the same endpoint.
 
     None, the built-in exchange, needs no lock. Raises UserError, which names the process, when another bot does. Where
@@ -40,7 +40,7 @@ def only_bot(endpoints: Endpoints | None, environ: Mapping[str, str] = os.enviro
     file = None
     if endpoints is not None and fcntl is not None:
         try:
-            file = _taken(_path(endpoints, environ))
+            file = _taken(_path(endpoints))
         except OSError as error:
             log.warning("a second bot with these keys would go unnoticed: no lock can be had (%s)", error.strerror)
     try:
@@ -50,9 +50,9 @@ def only_bot(endpoints: Endpoints | None, environ: Mapping[str, str] = os.enviro
             os.close(file)
 
 
-def _path(endpoints: Endpoints, environ: Mapping[str, str]) -> Path:
+def _path(endpoints: Endpoints) -> Path:
     """The file of this key: its name tells neither key nor account. Raises OSError where there is no place for it."""
-    journal = default_path(environ)
+    journal = default_path()
     if journal is None:
         raise FileNotFoundError(0, "no home folder")
     parts = urlsplit(endpoints.trading_url)

@@ -6,10 +6,9 @@ import argparse
 import contextlib
 import json
 import logging
-import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,18 @@ from scalp.results.numbers import Results
 VENUES = ("simulated", "paper", "live")
 
 
-def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0; 2: an error of the user's, in one line."""
     # What the algo says of the backtest is not what it said in the session.
     logging.getLogger("scalp").addHandler(logging.NullHandler())
-    return exit_code(lambda: run(argv, environ))
+    return exit_code(lambda: run(argv))
 
 
-def run(argv: Sequence[str] | None, environ: Mapping[str, str]) -> None:
+def run(argv: Sequence[str] | None) -> None:
     """The whole command. Raises UserError with one clear line."""
     args = _parser().parse_intermixed_args(argv)
     symbols = read_symbols(args.symbols)[0] if args.symbols else ()
-    path = args.journal or default_path(environ)
+    path = args.journal or default_path()
     if path is None:
         raise UserError("there is no home folder to look for the journal in: name it with --journal PATH")
     with contextlib.closing(open_journal(path)) as connection:

@@ -208,16 +208,14 @@ def test_which_source_is_asked() -> None:
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_folder({"XDG_CACHE_HOME": "/somewhere"}) == Path("/somewhere/scalp/bars")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_folder() == Path("/somewhere/scalp/bars")
     # A relative one is to be ignored, as XDG says: it would be another folder wherever the command is given.
-    assert cache_folder({"XDG_CACHE_HOME": "somewhere"}) == Path.home() / ".cache" / "scalp" / "bars"
-
-    def homeless() -> Path:
-        raise RuntimeError
-
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
+    assert cache_folder() == Path.home() / ".cache" / "scalp" / "bars"
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # nobody's home
     with pytest.raises(UserError, match="no home folder to keep history in: set XDG_CACHE_HOME"):
-        cache_folder({})
+        cache_folder()
 
 
 # -- what is kept and not as it was written ---------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def read(line: str, **environ: str) -> Settings:
 
 def test_without_keys_it_trades_at_the_built_in_exchange() -> None:
     settings = read("--lot=2000 TSLA FB AAPL")
-    assert settings == Settings(symbols=("TSLA", "FB", "AAPL"), lot=Decimal(2000), journal=default_path({}))
+    assert settings == Settings(symbols=("TSLA", "FB", "AAPL"), lot=Decimal(2000), journal=default_path())
     (note,) = read("TSLA", POLYGON_API_KEY="polygon-key").notes
     assert note.startswith("POLYGON_API_KEY is not used") and "polygon-key" not in note
     assert read("TSLA").lot == 2000

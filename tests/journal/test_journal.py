@@ -315,11 +315,15 @@ def test_a_file_that_is_no_journal_is_told_and_left_alone(tmp_path: Path) -> Non
 
 def test_the_place_of_the_journal_is_the_systems_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_path({}, "linux") == tmp_path / ".local/state/scalp/journal.sqlite"
-    assert default_path({"XDG_STATE_HOME": "/var/x"}, "linux") == Path("/var/x/scalp/journal.sqlite")
-    assert default_path({"XDG_STATE_HOME": "not/absolute"}, "linux") == tmp_path / ".local/state/scalp/journal.sqlite"
-    assert default_path({}, "darwin") == tmp_path / "Library/Application Support/scalp/journal.sqlite"
-    assert default_path({"LOCALAPPDATA": str(tmp_path)}, "win32") == tmp_path / "scalp/journal.sqlite"
+    for state, expected in (
+        ("/var/x", Path("/var/x/scalp/journal.sqlite")),
+        ("not/absolute", tmp_path / ".local/state/scalp/journal.sqlite"),
+        ("", tmp_path / ".local/state/scalp/journal.sqlite"),
+    ):
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        assert default_path() == expected
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # nobody's home
+    assert default_path() is None
 
 
 class BuysAgain(BuysOnce):

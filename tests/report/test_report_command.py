@@ -123,11 +123,14 @@ def test_mistakes_are_told_in_one_line(
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
 
 
-def test_what_is_no_journal_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_journal_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = tmp_path / "text"
     text.write_text("words " * 100)
     for path, words in ((tmp_path / "none", "there is no journal"), (text, "cannot be read as a journal")):
-        assert main([], {"XDG_STATE_HOME": str(tmp_path)}) == 2
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        assert main([]) == 2
         assert "there is no journal" in capsys.readouterr().err
         assert main(["--journal", str(path)]) == 2
         assert words in capsys.readouterr().err
