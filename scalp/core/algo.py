@@ -32,7 +32,7 @@ from scalp.core.clock import Session
 from scalp.core.errors import IllegalMove
 from scalp.core.events import Fill, Liquidating, Listener, OrderEnded, OrderFound, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
-from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, cancel
+from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
 from scalp.core.last_trade import Prints
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Change, Ledger, Order
 from scalp.core.log import log_event
@@ -249,7 +249,8 @@ class ScalpAlgo:
         wait = 0.0
         if order.side == "sell":
             wait = self.exits.on_refused(why, at) / SECOND
-            self.ledger.is_denied |= any(words in why.lower() for words in NO_SHARES)
+            if any(words in why.lower() for words in NO_SHARES):
+                self.ledger.deny(available(why))
             may_pass = wait in PASSING_RETRIES and not self.exits.plan.is_at_market
             self._tell(Refused(self.symbol, at, "sell", order.qty, why, wait, may_pass, self.exits.quantity))
         else:
@@ -354,7 +355,7 @@ class ScalpAlgo:
         for report in executions[held_already:]:
             at_last = max(report.at or 0, as_of + ANSWERED_WITHIN)
             self._tell_change(self.ledger.merge(msgspec.structs.replace(report, at=at_last)), report, at)
-        self.ledger.positions_before.clear()  # which of them were held is a guess
+        self.ledger.doubt_all()  # which of them were held is a guess
         later = itertools.accumulate(map(executed, executions[held_already:]))
         self.ledger.alternatives.update(-shares for shares in later)
         self.ledger.alternatives.update(itertools.accumulate(map(executed, reversed(executions[:held_already]))))

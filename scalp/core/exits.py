@@ -191,14 +191,12 @@ class ExitPlan:
             wait = min(FIRST_RETRY << min(self._lasting, 10), LONGEST_RETRY)
             self._lasting += 1
         self.retry_at = at + wait
-        available = _AVAILABLE.search(words)
-        if available and not lasts and self._passing > FEWER_AFTER:
-            fewer = Decimal(available[1])
-            if 0 < fewer < self.quantity:
-                self._missing = self._ledger.position - fewer
-                self._whole_again_at = at + (FIRST_RETRY << min(self._lasting, 5))
-                self.retry_at = at
-                return 0
+        fewer = available(words)
+        if 0 < fewer < self.quantity and not lasts and self._passing > FEWER_AFTER:
+            self._missing = self._ledger.position - fewer
+            self._whole_again_at = at + (FIRST_RETRY << min(self._lasting, 5))
+            self.retry_at = at
+            return 0
         return wait
 
     @property
@@ -336,6 +334,12 @@ class ExitPlan:
     @staticmethod
     def _cancel(orders: Sequence[Order], at: int) -> list[Step]:
         return [cancel(order, at) for order in orders if at - order.cancel_sent_at >= CANCEL_AGAIN]
+
+
+def available(why: str) -> Decimal:
+    """How many whole shares a refusal says there are to sell; 0 where it names none."""
+    found = _AVAILABLE.search(why.lower())
+    return Decimal(found[1]) if found else ZERO
 
 
 def cancel(order: Order, at: int) -> CancelOrder:

@@ -253,6 +253,17 @@ class Ledger:
             self._prove_claims(order)
         self.version += 1
 
+    def doubt_all(self) -> None:
+        """What was adopted and executed since is a guess: a listing without it is believed where a sell is denied."""
+        self.positions_before.clear()
+        self.unproven = max(self.position, ZERO)
+
+    def deny(self, available: Decimal) -> None:
+        """The broker refused a sell for lack of shares: it has but so many beyond those that open sells hold."""
+        self.is_denied = True
+        if not any(order.side == "sell" for order in self.open_orders):
+            self.unproven = max(self.unproven, self.position - available)
+
     def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
         """Take in shares (or give up such ones: `qty` below zero) that a listing alone, of `at`, tells of."""
         self._unexplained = max(self._unexplained + qty, ZERO)
