@@ -95,6 +95,7 @@ class OrderFields(Struct, gc=False):
     limit_price: Any = None
     submitted_at: Any = None
     filled_at: Any = None
+    updated_at: Any = None
     canceled_at: Any = None
     replaced_by: Any = None
     replaces: Any = None
@@ -122,7 +123,10 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
     if not isinstance(order, OrderFields):
         order = msgspec.convert(order, OrderFields)
     if update is None:
-        event, execution_id, price, quantity, at = "", None, None, None, time_or_none(order.filled_at)
+        event, execution_id, price, quantity = "", None, None, None
+        at = time_or_none(order.filled_at)
+        if at is None and order.status == "partially_filled":
+            at = time_or_none(order.updated_at)
     else:
         event = word_of(update.event)
         execution_id = text_of(update.execution_id) or None

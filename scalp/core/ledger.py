@@ -214,7 +214,9 @@ class Ledger:
         is_news = bool(new_qty)
         new_qty -= self._explains_claim(order, report, new_qty)
         profit = self._book(order, new_qty, price) if new_qty else ZERO
-        if new_qty and report.at is not None and report.at < self.adopted_at + ANSWERED_WITHIN:
+        # What was sent from here after that was not in it.
+        until = self.adopted_at if order.is_own else self.adopted_at + ANSWERED_WITHIN
+        if new_qty and report.at is not None and report.at < until:
             self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
         moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)

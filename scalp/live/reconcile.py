@@ -543,7 +543,7 @@ def _untold(
     told, untold = _filled(executions), []
     for order in orders:
         missing = (order.filled_qty or ZERO) - told.get(order.id, ZERO)
-        if missing > 0:
+        if missing > 0 and not (order.at and order.at < as_of - RECENT):
             price = order.filled_avg_price
             untold.append(replace(order, event="", execution_id=None, execution_qty=missing, price=price, at=as_of))
     return untold

@@ -536,3 +536,15 @@ def test_an_order_submitted_well_after_the_adopted_position_is_not_in_it(after: 
     buy.report("fill", 4, 100)
     ledger.merge(buy.report("", at=clock("10:00") + 4 * SECOND))
     assert (ledger.position, bool(ledger.question)) == (held, True)
+
+
+@pytest.mark.parametrize(("own", "overlap"), [(True, 0), (False, -10)])
+def test_what_was_sent_from_here_after_the_adopted_position_was_not_in_it(own: bool, overlap: int) -> None:
+    """It fills half a second later; a listing that still shows the shares is behind."""
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
+    sell = BrokerOrder("s1", "sell", Decimal(10), None, "scalp-AAPL-R-1", "market", submitted_at=clock("10:00"))
+    if own:
+        ledger.expect(SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell", 10, "market", None), clock("10:00"))
+    ledger.merge(sell.report("fill", 10, 100, at=clock("10:00") + SECOND // 2))
+    assert (ledger.position, ledger.overlap) == (0, overlap)

@@ -153,14 +153,14 @@ def test_the_failure_of_one_action_stops_only_its_symbol(monkeypatch: pytest.Mon
 def test_a_line_that_cannot_be_written_does_not_end_the_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    format_ = console._Formatter.format
+    format_ = console.PlainFormatter.format
 
     def fails(self: Any, record: logging.LogRecord) -> str:
         if "bad" in record.msg:
             raise ZeroDivisionError("injected")
         return format_(self, record)
 
-    monkeypatch.setattr(console._Formatter, "format", fails)
+    monkeypatch.setattr(console.PlainFormatter, "format", fails)
     log = logging.getLogger("scalp.main")
     with ConsoleLog():
         for line in ("first", "bad", "last"):
