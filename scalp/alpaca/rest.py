@@ -54,7 +54,7 @@ __all__ = ["AlpacaREST", "Asset", "Clock", "Listing", "OrderPage", "RateLimited"
 
 NEW_YORK = ZoneInfo("America/New_York")
 PAGE = 500  # orders in one listing, Alpaca's maximum
-HIGHEST_LIMIT = 10**6  # requests a minute; beyond it a header holds something else
+HIGHEST_LIMIT = 10**7  # requests a minute; beyond it a header holds something else
 LONGEST_PATH = 150  # characters in a line of ours
 LONGEST_NAME = 100  # characters of an asset's
 LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
