@@ -199,18 +199,22 @@ class TradingSession:
 
         What the plan lacks is in the documentation; refused keys need a second witness, `ask`, that takes the same.
         """
-        is_known = self.reconciler.is_started
-        if is_known and self.fleet.leftovers():
+        if not self.reconciler.is_started or self.fleet.leftovers():
             return False
         if refusal.is_about_plan:
-            return is_known
-        try:
-            await (ask() if ask is not None else self.broker.counted(self.rest.clock()))
-        except Refused as error:
-            return error.status in refusals
-        except (Unreachable, OutcomeUnknown):
-            pass
-        return False
+            return True
+        # One endpoint may refuse what another takes.
+        for question in (self.rest.clock, self.rest.get_account) if ask is None else (ask,):
+            try:
+                await (self.broker.counted(question()) if ask is None else question())
+            except Refused as error:
+                if error.status not in refusals:
+                    return False
+            except (Unreachable, OutcomeUnknown):
+                return False
+            else:
+                return False
+        return True
 
     def _expect_bars(self) -> bool:
         session = self.fleet.session
