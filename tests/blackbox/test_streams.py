@@ -37,7 +37,8 @@ async def test_everybody_refuses_the_keys_from_the_start_on(holds: bool) -> None
             await until(lambda: any(r.status for r in alpaca.asked("GET", "/v2/positions")), "the first listing")
             if holds:
                 await bot.order("AAPL", "sell")
-            alpaca.on("GET", "/v2/clock", answer(401, {"message": "unauthorized."}))
+            for path in ("/v2/clock", "/v2/account"):
+                alpaca.on("GET", path, answer(401, {"message": "unauthorized."}))
             if holds:
                 await until(lambda: order_logins(alpaca) >= 3, "another try")
                 assert bot.process.returncode is None and not bot.errors
