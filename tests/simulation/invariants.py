@@ -49,6 +49,7 @@ UNTRUE_LISTINGS = (
     "positions empty", "a position missing", "one position only", "own row unreadable",
     "orders empty", "an order missing", "one order only", "listing lags", "activities lag",
 )  # fmt: skip
+LISTINGS_LAG = 60.0  # seconds
 CALM = 260.0  # seconds after all trouble in which buying must be on again
 
 
@@ -526,6 +527,9 @@ class Invariants:
                 continue
             if symbol in world.touched or (told.base_at or 0.0) > world.bot_since + LEARN:
                 continue
+            before = [e.at for e in world.engine.executions[: self._first_execution] if e.symbol == symbol]
+            if before and (before[-1] - world.start) / SECOND > world.bot_since - START - LISTINGS_LAG:
+                continue  # it may be counted on top of a listing that lacks it
             held, cost, profit = Decimal(0), Decimal(0), Decimal(0)
             for done in world.engine.executions[self._first_execution :]:
                 if done.symbol != symbol:
