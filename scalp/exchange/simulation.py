@@ -67,9 +67,8 @@ class Simulation:
 
     def advance(self, to: int) -> None:
         """Let everything happen until `to`, in time order; at the same instant orders come before prints."""
-        while (at := self.tape.next_time()) is not None and at <= to:
-            self.engine.advance(at)
-            tick = self.tape.pop()
+        for tick in self.tape.until(to):
+            self.engine.advance(tick.at)
             if self.engine.is_halted(tick.symbol) and not self._was_over(tick):
                 continue
             if tick.made is not None:

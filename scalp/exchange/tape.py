@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -14,7 +13,7 @@ from scalp.exchange.path import Print, trade_path
 MILLISECOND = 1_000_000
 
 
-class Tick(Struct, frozen=True):
+class Tick(Struct, frozen=True, gc=False):
     """One thing that happens: a print, a finished bar, or the correction of a bar. `at` is exchange time in ns."""
 
     at: int
@@ -49,24 +48,24 @@ class Tape:
         self._bar_delay = bar_delay
         self._correct_every = correct_every
         self._trades_per_minute = trades_per_minute
-        self._heap: list[tuple[int, int, Tick]] = []
-        self._sequence = 0
-        minutes: dict[int, list[tuple[int, Bar]]] = {}
-        for number, symbol in enumerate(self.symbols):
+        self._ahead: list[tuple[int, int, Tick]] = []  # (when, place, what), the next is the last one: cheap to pop
+        self._places = 0
+        minutes: dict[int, list[Bar]] = {}
+        for symbol in self.symbols:
             for bar in market[symbol]:
-                minutes.setdefault(bar.start, []).append((number, bar))
-        self._minutes = sorted(minutes.items(), reverse=True)  # the next minute is the last one: cheap to pop
+                minutes.setdefault(bar.start, []).append(bar)
+        self._minutes = sorted(minutes.items(), reverse=True)  # the next minute is the last one
         self._skip_past()
 
     def next_time(self) -> int | None:
         """When the next thing happens, None at the end of the tape."""
         self._load()
-        return self._heap[0][0] if self._heap else None
+        return self._ahead[-1][0] if self._ahead else None
 
-    def pop(self) -> Tick:
-        """The next thing that happens."""
-        self._load()
-        return self._see(heapq.heappop(self._heap)[2])
+    def until(self, to: int) -> Iterator[Tick]:
+        """Everything that happens until `to`, one after the other."""
+        while (at := self.next_time()) is not None and at <= to:
+            yield self._see(self._ahead.pop()[2])
 
     def _see(self, tick: Tick) -> Tick:
         if tick.made is not None:
@@ -82,23 +81,24 @@ class Tape:
 
     def _skip_past(self) -> None:
         """What happened before the start is seen at once: nobody was there to be told."""
-        while (at := self.next_time()) is not None and at < self._start:
-            self.pop()
+        for _ in self.until(self._start - 1):
+            pass
 
     def _load(self) -> None:
         """Bring in every minute that starts before the next known event."""
-        while self._minutes and (not self._heap or self._minutes[-1][0] <= self._heap[0][0]):
+        while self._minutes and (not self._ahead or self._minutes[-1][0] <= self._ahead[-1][0]):
             start, bars = self._minutes.pop()
-            for place, (_, bar) in enumerate(bars):
-                self._load_bar(start, place, bar)
+            for number, bar in enumerate(bars):
+                self._load_bar(start, number, bar)
+            self._ahead.sort(reverse=True)
 
-    def _load_bar(self, start: int, place: int, bar: Bar) -> None:
+    def _load_bar(self, start: int, number: int, bar: Bar) -> None:
         path = trade_path(bar)
         step = max(1, -(-len(path) // self._trades_per_minute))
         for n, made in enumerate(path):
             public = (len(path) - 1 - n) % step == 0
             self._push(Tick(made.at, bar.symbol, made=made, public=public))
-        out = start + MINUTE + self._bar_delay + place // 50 * 10 * MILLISECOND
+        out = start + MINUTE + self._bar_delay + number // 50 * 10 * MILLISECOND
         draw = zlib.crc32(f"{bar.symbol}{start}".encode())
         missing = bar.volume // 50
         if self._correct_every and draw % self._correct_every == 0 and missing:
@@ -108,5 +108,5 @@ class Tape:
             self._push(Tick(out, bar.symbol, bar=bar))
 
     def _push(self, tick: Tick) -> None:
-        self._sequence += 1
-        heapq.heappush(self._heap, (tick.at, self._sequence, tick))
+        self._places += 1  # at the same time what was loaded first happens first
+        self._ahead.append((tick.at, self._places, tick))
