@@ -41,8 +41,9 @@ class Account:
 
         Reckoned at cost: positions count with what was paid for them, so quotes never move it between two orders.
         """
-        invested = sum((abs(position.cost) for position in self.positions.values()), ZERO)
-        equity = self.cash + sum((position.cost for position in self.positions.values()), ZERO)
+        costs = [position.cost for position in self.positions.values()]
+        invested = sum(map(abs, costs), ZERO)
+        equity = self.cash + sum(costs, ZERO)
         return max(ZERO, self.multiplier * equity - invested - reserved)
 
     def apply(self, symbol: str, side: str, qty: Decimal, price: Decimal) -> Decimal:

@@ -72,6 +72,7 @@ class Engine:
         self.now = session_open if now is None else now
         self._seed = seed
         self._books = {symbol: Book(symbol) for symbol in self.assets}
+        self._open: dict[str, Order] = {}  # those of all books, oldest first
         self._by_client_id: dict[str, Order] = {}
         self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
         self._sequence = 0
@@ -224,8 +225,7 @@ class Engine:
         if symbol is not None:
             book = self._books.get(symbol)
             return list(book.open.values()) if book else []
-        found = [order for book in self._books.values() for order in book.open.values()]
-        return sorted(found, key=lambda order: order.number)
+        return list(self._open.values())
 
     def cancel(self, order_id: str) -> None:
         """Ask for an order to be cancelled; a fill may still win. Raises Refusal when it is filled or unknown."""
@@ -344,8 +344,11 @@ class Engine:
             last = self.last_price(request.symbol)
             qty = request.notional / last if last else ZERO
         rules.check_shares(request, qty, held, others, self.assets[request.symbol], self.shorting)
+        cost = self._cost(request)
+        if not cost:
+            return  # it closes a position, and reckoning what the account has left takes its time
         given_back = self._cost(instead_of) if instead_of else ZERO
-        rules.check_buying_power(self._cost(request), self.buying_power() + given_back)
+        rules.check_buying_power(cost, self.buying_power() + given_back)
 
     def _new_order(self, request: OrderRequest) -> Order:
         number = len(self.orders) + 1
@@ -371,7 +374,7 @@ class Engine:
         )
         self.orders[order.id] = order
         self._by_client_id[order.client_order_id] = order
-        self._book(order.symbol).open[order.id] = order
+        self._book(order.symbol).open[order.id] = self._open[order.id] = order
         return order
 
     # --- timed events ---
@@ -501,6 +504,7 @@ class Engine:
     def _leave(self, order: Order) -> None:
         book = self._books[order.symbol]
         book.open.pop(order.id, None)
+        self._open.pop(order.id, None)
         if order in book.live:
             book.live.remove(order)
 
