@@ -20,6 +20,7 @@ LONGEST_TEXT = 200  # characters: longer ones are no id and no symbol
 LONGEST_WORD = 40  # of a side, a kind, a status
 
 
+@lru_cache(maxsize=8192)  # prints of an instant, and orders that are listed again and again
 def parse_time_ns(text: str) -> int:
     """RFC 3339 with up to 9 fractional digits, `Z` or an offset, to ns since the epoch, exactly. Raises ValueError."""
     seconds, rest = text[16:19], text[19:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from scalp.core import prices
 from scalp.exchange.orders import ZERO, Asset, Order, OrderRequest, Refusal
@@ -23,6 +24,7 @@ _LIMITS = {"limit", "stop_limit"}
 _SHARE_STEP = Decimal("0.000000001")
 
 
+@lru_cache(maxsize=8192)  # orders and positions are listed again and again
 def text(number: Decimal) -> str:
     """`number` as Alpaca writes numbers: no exponent, no trailing zeros."""
     plain = format(number.normalize(), "f")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ class BadTime(ScalpError):
     """A time in a request that can't be read."""
 
 
+@lru_cache(maxsize=8192)  # prints of an instant, and orders that are listed again and again
 def utc(ns: int) -> str:
     """RFC 3339 in UTC, with as many of 9 decimals as needed."""
     seconds, rest = divmod(ns, SECOND)
