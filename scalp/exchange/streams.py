@@ -7,7 +7,7 @@ message whole. Order updates: Alpaca's account stream. Data: Alpaca's market dat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -113,7 +113,7 @@ class DataSession(Session):
         self._packed = packed
         self._claim = claim
         self._wanted: dict[str, dict[str, None]] = {channel: {} for channel in _CHANNELS}  # in order
-        self._gathered: list[Json] = []
+        self._gathered: list[Json | wire.Trade] = []
 
     def opened(self) -> None:
         self._tell({"T": "success", "msg": "connected"})
@@ -186,9 +186,11 @@ class DataSession(Session):
             self._gather("u" if corrected else "b", bar.symbol, wire.bar(bar, self._when))
 
     def on_print(self, symbol: str, made: Print) -> None:
-        if self.wants("trades", symbol):
-            self._gather("t", symbol, wire.trade(made, self._when))
-        if self.wants("quotes", symbol):
+        wanted = self._wanted
+        if symbol in wanted["trades"] or "*" in wanted["trades"]:
+            when = self._when(made.at)
+            self._gathered.append(wire.Trade(symbol, when, made.price, wire.count(made.size), made.at // 1000))
+        if wanted["quotes"] and self.wants("quotes", symbol):
             self._gather("q", symbol, wire.quote(made, self._when))
 
     def on_status(self, symbol: str, at: int, halted: bool) -> None:
@@ -220,7 +222,7 @@ class DataSession(Session):
             gathered, self._gathered = self._gathered, []
             self.send(self._encode(gathered))
 
-    def _encode(self, messages: list[Json]) -> str | bytes:
+    def _encode(self, messages: Sequence[Json | wire.Trade]) -> str | bytes:
         return msgspec.msgpack.encode(messages) if self._packed else msgspec.json.encode(messages).decode()
 
     def _tell(self, message: Json) -> None:

@@ -64,20 +64,26 @@ class Tape:
 
     def until(self, to: int) -> Iterator[Tick]:
         """Everything that happens until `to`, one after the other."""
-        while (at := self.next_time()) is not None and at <= to:
-            yield self._see(self._ahead.pop()[2])
+        ahead, minutes = self._ahead, self._minutes
+        while True:
+            if not ahead or (minutes and minutes[-1][0] <= ahead[-1][0]):
+                self._load()
+            if not ahead or ahead[-1][0] > to:
+                return
+            tick = ahead.pop()[2]
+            if tick.made is not None:
+                self.last_print[tick.symbol] = tick.made
+            elif tick.bar is not None:
+                self._publish(tick.bar, tick.corrected)
+            yield tick
 
-    def _see(self, tick: Tick) -> Tick:
-        if tick.made is not None:
-            self.last_print[tick.symbol] = tick.made
-        if tick.bar is not None:
-            bars = self.published[tick.symbol]
-            if tick.corrected:
-                at = next(n for n in range(len(bars) - 1, -1, -1) if bars[n].start == tick.bar.start)
-                bars[at] = tick.bar
-            else:
-                bars.append(tick.bar)
-        return tick
+    def _publish(self, bar: Bar, corrected: bool) -> None:
+        bars = self.published[bar.symbol]
+        if corrected:
+            at = next(n for n in range(len(bars) - 1, -1, -1) if bars[n].start == bar.start)
+            bars[at] = bar
+        else:
+            bars.append(bar)
 
     def _skip_past(self) -> None:
         """What happened before the start is seen at once: nobody was there to be told."""
@@ -97,7 +103,7 @@ class Tape:
         step = max(1, -(-len(path) // self._trades_per_minute))
         for n, made in enumerate(path):
             public = (len(path) - 1 - n) % step == 0
-            self._push(Tick(made.at, bar.symbol, made=made, public=public))
+            self._push(Tick(made.at, bar.symbol, made, public))
         out = start + MINUTE + self._bar_delay + number // 50 * 10 * MILLISECOND
         draw = zlib.crc32(f"{bar.symbol}{start}".encode())
         missing = bar.volume // 50
