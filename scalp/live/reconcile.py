@@ -75,6 +75,8 @@ class Reconciler:
         self._activities = rest.activities(clock.now() - RECENT, broker.counted)
         self._knows_executions = False  # the day's activities could be read last time
         self._told_of: set[str] = set()  # executions that the ledgers have heard of
+        # Order id -> its row in the last listing, and the version of its ledger once that was told of it.
+        self._told_rows: dict[str, tuple[OrderReport, int]] = {}
         self.news_at_start: set[str] = set()  # executions of before the start that the first listings did not show yet
         self._unlisted: set[str] = set()  # symbols whose row could not be read at the start
         self._looked_at = float("-inf")  # when the last look was over, loop time
@@ -344,8 +346,13 @@ class Reconciler:
         except TROUBLES:
             await self._go_by_the_rest()
             raise
+        told, self._told_rows = self._told_rows, {}
         for report in chain.from_iterable(listed.orders.values()):
-            self._fleet.on_order_update(report)
+            ledger = self._ledger(report.symbol)
+            # A row that is as it was, to a ledger that is as it was, has nothing to tell: of many orders most are.
+            if ledger.question or told.get(report.id) != (report, ledger.version):
+                self._fleet.on_order_update(report)
+            self._told_rows[report.id] = (report, ledger.version)
         is_settled = True
         questions: list[str] = []
         for symbol, algo in self._fleet.algos.items():

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
-from scalp.core.messages import SubmitOrder
+from scalp.core.messages import OrderReport, SubmitOrder
 from scalp.exchange import wire
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
@@ -508,5 +508,28 @@ def test_without_order_updates_a_fill_is_found_within_seconds() -> None:
             assert filled < sell.at < filled + 6
             looks = [r.at for r in script.sent(POSITIONS) if r.at > sell.at]
             assert len(looks) <= 4  # a sell that works needs no hurry
+
+    run(story())
+
+
+def test_a_listed_order_is_told_of_again_only_when_its_row_or_its_ledger_has_changed() -> None:
+    async def story() -> None:
+        async with trading(QUIET, Script(), Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
+            await bot.until(2)
+            fleet, reconciler = bot.session.fleet, bot.session.reconciler
+            tell, told = fleet.on_order_update, []
+
+            def hear(report: OrderReport) -> None:
+                told.append((report.side, report.status))
+                tell(report)
+
+            fleet.on_order_update = hear  # type: ignore[method-assign]
+            for _ in range(3):
+                await reconciler.reconcile()
+            assert told == [("sell", "new")]
+            bot.algo().ledger.version += 1
+            for _ in range(3):
+                await reconciler.reconcile()
+            assert told == [("sell", "new")] * 2
 
     run(story())
