@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import backtest, bars, learning, memory, reaction, start
+from benchmarks import backtest, bars, demo, learning, memory, reaction, start
 
-PARTS = (reaction, learning, bars, start, memory, backtest)
+PARTS = (reaction, learning, bars, start, memory, demo, backtest)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

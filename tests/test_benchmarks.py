@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backtest, bars, learning, memory, reaction, start
+from benchmarks import backtest, bars, demo, learning, memory, reaction, start
 from benchmarks.__main__ import main as everything
 from benchmarks.table import median, quantile
 
@@ -66,6 +66,11 @@ def test_the_start_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_memory_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     memory.report((2, 5), 3, 1)
     assert "KB a symbol" in capsys.readouterr().out
+
+
+def test_a_demo_day_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    demo.report((1,))
+    assert "1 symbols" in capsys.readouterr().out
 
 
 def test_a_backtest_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
