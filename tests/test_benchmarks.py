@@ -70,7 +70,7 @@ def test_memory_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_demo_day_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     demo.report((1,))
-    assert "1 symbols" in capsys.readouterr().out
+    assert "s/floor" in capsys.readouterr().out
 
 
 def test_a_backtest_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
