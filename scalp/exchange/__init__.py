@@ -4,7 +4,8 @@
     fills, matching          the fill model, and the engine that applies it
     market, replay, path     where the bars come from, and the prints inside a bar
     tape, simulation         the day as it passes, together with the engine
-    wire, rest, rest_data    Alpaca's and Polygon's words; requests and answers
+    wire, rest               Alpaca's and Polygon's words; requests and answers
+    rest_data, rest_polygon  market data over REST; portfolio: the account's; what follows from the day is in derived
     streams, server          the three streams; everything on sockets
     faults                   what can go wrong on purpose
     calendar                 trading days

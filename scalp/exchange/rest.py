@@ -1,6 +1,6 @@
 """The REST side of the simulated exchange, without any transport: one request in, one response out.
 
-Trading calls are answered here; data calls (Alpaca's and Polygon's) in `rest_data`. Nothing here waits or reads a
+Trading calls are answered here; data calls in `rest_data` (Alpaca's) and `rest_polygon`. Nothing here waits or reads a
 clock: exchange time is the engine's.
 """
 
@@ -20,7 +20,9 @@ from scalp.core.messages import MINUTE
 from scalp.exchange import rules, wire
 from scalp.exchange.calendar import LAST_DAY
 from scalp.exchange.orders import Order, OrderRequest, Refusal
+from scalp.exchange.portfolio import portfolio_history
 from scalp.exchange.rest_data import DataApi
+from scalp.exchange.rest_polygon import PolygonApi
 from scalp.exchange.simulation import Simulation, new_york
 from scalp.net.printable import LONGEST_REASON, printable
 
@@ -30,7 +32,9 @@ _TOO_MUCH = Decimal(10) ** 9
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _CHANGEABLE = ("qty", "limit_price", "stop_price", "time_in_force", "client_order_id")
 _DATA = re.compile(r"/v2/stocks/")
-_POLYGON = re.compile(r"/v2/(aggs|last)/")
+_POLYGON = re.compile(
+    r"/v2/(aggs|last|snapshot|reference)/|/v1/(open-close|marketstatus|indicators)/|/v3/(?!clock|calendar)|/vX/"
+)
 
 
 class Response(Struct, frozen=True):
@@ -97,6 +101,7 @@ class Rest:
         self._simulation = simulation
         self._engine = simulation.engine
         self._data = DataApi(simulation, self.access.sip)
+        self._polygon = PolygonApi(simulation)
         self._windows = {
             "trading": _Window(self.access.trading_limit),
             "data": _Window(self.access.data_limit),
@@ -109,6 +114,7 @@ class Rest:
             for method, pattern, answer in (
                 ("GET", r"/v2/account", self._account),
                 ("GET", r"/v2/account/configurations", self._configurations),
+                ("GET", r"/v2/account/portfolio/history", self._portfolio),
                 ("GET", r"/v2/account/activities", self._activities),
                 ("GET", r"/v2/account/activities/([A-Z]+)", self._activities_of),
                 ("GET", r"/v2/clock", self._clock),
@@ -131,7 +137,7 @@ class Rest:
 
     def set_base_url(self, url: str) -> None:
         """Where this server is reached: some answers contain absolute addresses."""
-        self._data.base_url = url
+        self._polygon.base_url = url
 
     def handle(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes = b""
@@ -166,7 +172,7 @@ class Rest:
         if kind != "trading":
             if method != "GET":
                 return reply({"message": "method not allowed"}, 405)
-            status, value = self._data.answer(path, query)
+            status, value = (self._data if kind == "data" else self._polygon).answer(path, query)
             return reply(value, status)
         matched = False
         for wanted, pattern, answer in self._routes:
@@ -222,6 +228,9 @@ class Rest:
                 "trade_confirm_email": "none",
             }
         )
+
+    def _portfolio(self, query: Mapping[str, str]) -> Response:
+        return reply(portfolio_history(self._simulation, query))
 
     def _activities(self, query: Mapping[str, str]) -> Response:
         return self._activities_of("", query)

@@ -1,4 +1,4 @@
-"""Market data over REST: Alpaca's bars, latest trades, quotes and snapshots; Polygon's aggregates and last trade.
+"""Alpaca's market data over REST: bars, trades and quotes, the history and the latest; snapshots.
 
 Only what has been published by now is told: finished bars and prints already made.
 """
@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.messages import MINUTE
 from scalp.exchange import wire
-from scalp.exchange.orders import Refusal, make_id
-from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
+from scalp.exchange.derived import DAYS, MINUTES, Derived, Span
+from scalp.exchange.orders import Refusal
+from scalp.exchange.simulation import Simulation, new_york
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
-_TIMEFRAME = re.compile(r"([0-9]{1,9})(Min|T|Hour|H|Day|D)")
-_LONGEST = {"Min": 59, "T": 59, "Hour": 23, "H": 23, "Day": 1, "D": 1}
 _FEEDS = ("sip", "iex", "boats", "otc")
 _LATEST_FEEDS = (*_FEEDS, "delayed_sip", "overnight")
-_SPANS = {"Min": MINUTE, "T": MINUTE, "Hour": 60 * MINUTE, "H": 60 * MINUTE, "Day": 1440 * MINUTE, "D": 1440 * MINUTE}
+_KINDS = ("bars", "trades", "quotes")
 _RECENT = 15 * MINUTE
-_MILLISECOND = 1_000_000
 
 Answer = tuple[int, Any]
 
@@ -34,23 +32,17 @@ class DataApi:
     def __init__(self, simulation: Simulation, sip: bool) -> None:
         self._simulation = simulation
         self._sip = sip
-        self.base_url = ""  # of the server: Polygon's next_url is absolute
+        self._derived = Derived(simulation)
 
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         """HTTP status and JSON value for a GET of `path`. Raises Refusal and wire.BadTime."""
         parts = path.strip("/").split("/")
         match parts[1:]:
-            case ["stocks", "bars"]:
-                return self._bars(query, _symbols(query), False)
-            case ["stocks", symbol, "bars"] if symbol not in ("trades", "quotes"):
-                return self._bars(query, [symbol], True)
-            case ["stocks", *_]:
-                return self._newest(parts[1:], query)
-            case ["aggs", "ticker", symbol, "range", count, unit, start, end]:
-                return self._aggregates(path, query, symbol, (count, unit), start, end)
-            case ["last", "trade", symbol]:
-                return self._polygon_trade(symbol)
-        return 404, {"message": "Not Found"}
+            case ["stocks", what] if what in _KINDS:
+                return self._history(what, query, _symbols(query), False)
+            case ["stocks", symbol, what] if what in _KINDS and symbol not in _KINDS:
+                return self._history(what, query, [symbol], True)
+        return self._newest(parts[1:], query)
 
     def _newest(self, parts: Sequence[str], query: Mapping[str, str]) -> Answer:
         feed = query.get("feed") or "iex"
@@ -73,10 +65,7 @@ class DataApi:
                 return 200, {"symbol": symbol} | (self._snapshot(symbol) or {})
         return 404, {"message": "Not Found"}
 
-    def _published(self, symbol: str) -> list[Bar]:
-        return self._simulation.tape.published.get(symbol, [])
-
-    def _bars(self, query: Mapping[str, str], symbols: Sequence[str], single: bool) -> Answer:
+    def _history(self, what: str, query: Mapping[str, str], symbols: Sequence[str], single: bool) -> Answer:
         now = self._simulation.now
         limit = query.get("limit") or "1000"
         if not _DIGITS.fullmatch(limit) or int(limit) < 1:
@@ -92,119 +81,64 @@ class DataApi:
         end = wire.parse_time(query["end"], end_of_day=True) if query.get("end") else now - _RECENT * recent
         if recent and end > now - _RECENT:
             raise _no_recent_sip()
-        span = _span(query.get("timeframe", "1Min"))
-        rows = [
-            (symbol, bar)
-            for symbol in sorted(set(symbols))
-            for bar in merge(self._published(symbol), span)
-            if start <= bar.start <= end
-        ]
-        if query.get("sort", "asc") == "desc":
-            rows.sort(key=lambda row: -row[1].start)
-            rows.sort(key=lambda row: row[0])
-        first = _unpack_token(query["page_token"]) if query.get("page_token") else 0
-        page = rows[first : first + int(limit)]
-        token = _pack_token(first + len(page)) if first + len(page) < len(rows) else None
+        timeframe = query.get("timeframe", "1Min")
+        span = Span.of_alpaca(timeframe)
+        if what == "bars" and span is None:
+            raise Refusal(400, 40010001, f"invalid timeframe: {timeframe}")
+        rows = self._rows(what, sorted(set(symbols)), span or MINUTES, (start, end), query)
+        page = list(islice(rows, int(limit)))
+        # Where the page ended, and not how many rows came before: meanwhile there may be more of them.
+        token = token_of(*page[-1][:2]) if page and next(rows, None) is not None else None
         if single:
-            bars: Any = [wire.bar(bar) for _, bar in page]
-            return 200, {"bars": bars, "symbol": symbols[0], "next_page_token": token}
+            return 200, {what: [told for _, _, told in page], "symbol": symbols[0], "next_page_token": token}
         grouped: dict[str, list[wire.Json]] = {}
-        for symbol, bar in page:
-            grouped.setdefault(symbol, []).append(wire.bar(bar))
-        return 200, {"bars": grouped, "next_page_token": token}
+        for symbol, _, told in page:
+            grouped.setdefault(symbol, []).append(told)
+        return 200, {what: grouped, "next_page_token": token}
+
+    def _rows(
+        self, what: str, symbols: Sequence[str], span: Span, window: tuple[int, int], query: Mapping[str, str]
+    ) -> Iterator[tuple[str, int, wire.Json]]:
+        """Symbol, time and value of what comes after the page token, by symbol, then time."""
+        tell = wire.trade if what == "trades" else wire.quote
+        descending = query.get("sort", "asc") == "desc"
+        token = query.get("page_token")
+        after, at = place_of(token) if token else ("", 0)
+        for symbol in symbols:
+            if symbol < after:
+                continue
+            first, last = window
+            if symbol == after:
+                first, last = (first, min(last, at - 1)) if descending else (max(first, at + 1), last)
+            if what == "bars":
+                bars = self._derived.bars(symbol, span)
+                rows = [(symbol, of.start, wire.bar(of)) for of in bars if first <= of.start <= last]
+            else:
+                rows = [(symbol, made.at, tell(made)) for made in self._derived.prints(symbol, first, last)]
+            yield from reversed(rows) if descending else rows
 
     def _latest(self, what: str, symbol: str) -> wire.Json | None:
         if what == "bars":
-            bars = self._published(symbol)
+            bars = self._derived.minutes(symbol)
             return wire.bar(bars[-1]) if bars else None
-        made = self._simulation.tape.last_print.get(symbol)
+        made = self._simulation.engine.last_trade(symbol)
         if made is None:
             return None
         return wire.trade(made) if what == "trades" else wire.quote(made)
 
     def _snapshot(self, symbol: str) -> wire.Json | None:
-        bars = self._published(symbol)
+        bars = self._derived.minutes(symbol)
         if not bars:
             return None
-        days = merge(bars, _SPANS["Day"])
+        days = self._derived.bars(symbol, DAYS)
         told = {
             "latestTrade": self._latest("trades", symbol),
             "latestQuote": self._latest("quotes", symbol),
             "minuteBar": wire.bar(bars[-1]),
-            "dailyBar": wire.bar(days[-1]),
+            "dailyBar": wire.bar(days[-1]) if days else None,
             "prevDailyBar": wire.bar(days[-2]) if len(days) > 1 else None,
         }
         return {name: value for name, value in told.items() if value is not None}
-
-    def _aggregates(
-        self, path: str, query: Mapping[str, str], symbol: str, timeframe: tuple[str, str], start: str, end: str
-    ) -> Answer:
-        request_id = make_id(path, self._simulation.now)[:12]
-        names = {"minute": "Min", "hour": "Hour", "day": "Day"}
-        count, unit = timeframe
-        limit = query.get("limit") or "5000"
-        are_numbers = _DIGITS.fullmatch(count) and int(count) > 0 and _DIGITS.fullmatch(limit)
-        if unit not in names or not are_numbers or not 0 < int(limit) <= 50_000:
-            return 400, {"status": "ERROR", "request_id": request_id, "error": "invalid request"}
-        first, last = _polygon_time(start, False), _polygon_time(end, True)
-        merged = merge(self._published(symbol), int(count) * _SPANS[names[unit]])
-        bars = [bar for bar in merged if first <= bar.start <= last]
-        if query.get("sort", "asc") == "desc":
-            bars.reverse()
-        skip = _unpack_token(query["cursor"]) if query.get("cursor") else 0
-        page = bars[skip : skip + int(limit)]
-        value: wire.Json = {
-            "ticker": symbol,
-            "queryCount": len(page),
-            "resultsCount": len(page),
-            "adjusted": query.get("adjusted", "true") == "true",
-            "status": "OK",
-            "request_id": request_id,
-            "count": len(page),
-        }
-        if page:
-            value["results"] = [_aggregate(bar) for bar in page]
-        if skip + len(page) < len(bars):
-            rest = f"cursor={_pack_token(skip + len(page))}&limit={limit}&sort={query.get('sort', 'asc')}"
-            value["next_url"] = f"{self.base_url}{path}?{rest}"
-        return 200, value
-
-    def _polygon_trade(self, symbol: str) -> Answer:
-        request_id = make_id("last", symbol, self._simulation.now)[:12]
-        made = self._simulation.tape.last_print.get(symbol)
-        if made is None:
-            return 404, {"status": "NOT_FOUND", "request_id": request_id, "message": "Data not found."}
-        when = {"t": made.at, "y": made.at, "f": made.at}
-        results = {"T": symbol, "p": made.price, "s": made.size, **when, "i": str(made.at // 1000), "x": 11, "z": 3}
-        return 200, {"status": "OK", "request_id": request_id, "results": results}
-
-
-def merge(bars: Sequence[Bar], span: int) -> list[Bar]:
-    """Bars of `span` ns made of minute bars; a day begins at midnight in New York."""
-    if span == MINUTE:
-        return list(bars)
-    merged: list[Bar] = []
-    for bar in bars:
-        if span % _SPANS["Day"] == 0:
-            midnight = datetime.combine(new_york(bar.start).date(), datetime.min.time(), NEW_YORK)
-            start = round(midnight.timestamp()) * SECOND
-        else:
-            start = bar.start // span * span
-        if merged and merged[-1].start == start:
-            last = merged[-1]
-            high, low = max(last.high, bar.high), min(last.low, bar.low)
-            merged[-1] = Bar(bar.symbol, start, last.open, high, low, bar.close, last.volume + bar.volume)
-        else:
-            merged.append(Bar(bar.symbol, start, bar.open, bar.high, bar.low, bar.close, bar.volume))
-    return merged
-
-
-def _aggregate(bar: Bar) -> wire.Json:
-    told = wire.bar(bar)
-    return {"v": told["v"], "vw": told["vw"], "o": told["o"], "c": told["c"], "h": told["h"], "l": told["l"]} | {
-        "t": bar.start // _MILLISECOND,
-        "n": told["n"],
-    }
 
 
 def _no_recent_sip() -> Refusal:
@@ -218,25 +152,15 @@ def _symbols(query: Mapping[str, str]) -> list[str]:
     return symbols
 
 
-def _span(timeframe: str) -> int:
-    found = _TIMEFRAME.fullmatch(timeframe)
-    if found is None or not 1 <= int(found[1]) <= _LONGEST[found[2]]:
-        raise Refusal(400, 40010001, f"invalid timeframe: {timeframe}")
-    return int(found[1]) * _SPANS[found[2]]
+def token_of(symbol: str, at: int) -> str:
+    """The token of the page that follows the row of `symbol` at `at` (ns)."""
+    return base64.urlsafe_b64encode(f"{symbol}|{at}".encode()).decode()
 
 
-def _polygon_time(value: str, end_of_day: bool) -> int:
-    if _DIGITS.fullmatch(value.removeprefix("-")):
-        return int(value) * _MILLISECOND
-    return wire.parse_time(value, end_of_day=end_of_day)
-
-
-def _pack_token(place: int) -> str:
-    return base64.urlsafe_b64encode(str(place).encode()).decode()
-
-
-def _unpack_token(token: str) -> int:
+def place_of(token: str) -> tuple[str, int]:
+    """The row that `token` follows. Raises Refusal for one that nobody gave out."""
     try:
-        return int(base64.urlsafe_b64decode(token))
+        symbol, _, at = base64.urlsafe_b64decode(token).decode().rpartition("|")
+        return symbol, int(at)
     except ValueError:
         raise Refusal(400, 40010001, f"invalid page_token: {token}") from None

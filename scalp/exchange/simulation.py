@@ -47,10 +47,11 @@ class Simulation:
         calendar: Callable[[date, date], list[SessionDay]] = trading_days,
     ) -> None:
         self.engine = engine
+        self.market = market
         self.tape = tape or Tape(market, engine.now)
         self.calendar = calendar
         self.listener = Listener()
-        self._halted_at: dict[str, int] = {}  # by symbol: when it was halted last
+        self._halts: dict[str, list[tuple[int, int | None]]] = {}  # by symbol: from when to when; None: still
         engine.on_update = lambda update: self.listener.on_update(update)
         for symbol, made in self.tape.last_print.items():
             engine.on_trade(symbol, made.at, made.price, made.size)
@@ -81,16 +82,22 @@ class Simulation:
 
     def _was_over(self, tick: Tick) -> bool:
         """Whether this is the bar of a minute that had ended before the halt: it is told all the same."""
-        return tick.bar is not None and tick.bar.start + MINUTE <= self._halted_at.get(tick.symbol, 0)
+        return tick.bar is not None and tick.bar.start + MINUTE <= self._halts.get(tick.symbol, [(0, None)])[-1][0]
+
+    def was_halted(self, symbol: str, at: int) -> bool:
+        """Whether trading in `symbol` was stopped at `at` (ns)."""
+        return any(first < at and (last is None or at <= last) for first, last in self._halts.get(symbol, ()))
 
     def halt(self, symbol: str) -> None:
         """Stop trading in `symbol`: no prints, no bars of later minutes, orders wait."""
-        self._halted_at[symbol] = self.now
+        self._halts.setdefault(symbol, []).append((self.now, None))
         self.engine.halt(symbol)
         self.listener.on_status(symbol, self.now, True)
 
     def resume(self, symbol: str) -> None:
         """Go on trading in `symbol`."""
+        for halt in self._halts.get(symbol, [])[-1:]:
+            self._halts[symbol][-1] = (halt[0], self.now)
         self.engine.resume(symbol)
         self.listener.on_status(symbol, self.now, False)
 

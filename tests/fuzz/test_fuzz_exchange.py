@@ -34,6 +34,9 @@ ORDER = {
 }
 PATHS = {
     "/v2/account": (),
+    "/v2/account/portfolio/history": (
+        *("period", "timeframe", "start", "end", "date_start", "date_end", "intraday_reporting", "extended_hours"),
+    ),
     "/v2/account/activities": ("activity_types", "after", "until", "direction", "page_size", "page_token", "order_id"),
     "/v2/clock": (),
     "/v2/calendar": ("start", "end", "date_type"),
@@ -56,17 +59,27 @@ PATHS = {
     "/v2/positions/TSLA": ("qty", "percentage"),
     "/v2/stocks/bars": ("symbols", "start", "end", "timeframe", "limit", "feed", "page_token", "sort"),
     "/v2/stocks/TSLA/bars": ("start", "end", "timeframe", "limit", "feed", "page_token", "sort"),
+    "/v2/stocks/trades": ("symbols", "start", "end", "limit", "feed", "page_token", "sort"),
+    "/v2/stocks/TSLA/quotes": ("start", "end", "limit", "feed", "page_token", "sort"),
     "/v2/stocks/trades/latest": ("symbols", "feed"),
     "/v2/stocks/{}/trades/latest": ("feed",),
     "/v2/stocks/snapshots": ("symbols",),
     "/v2/aggs/ticker/TSLA/range/{}/minute/2026-11-20/2026-11-20": ("limit", "sort", "cursor"),
     "/v2/aggs/ticker/TSLA/range/1/{}/0/1": ("limit",),
     "/v2/aggs/ticker/TSLA/range/1/minute/{}/{}": ("limit",),
+    "/v2/aggs/ticker/TSLA/range/{}/{}/0001-01-01/9999-12-31": ("limit", "sort", "cursor"),
+    "/v2/aggs/ticker/{}/prev": (),
+    "/v2/aggs/grouped/locale/us/market/stocks/{}": (),
+    "/v1/open-close/TSLA/{}": (),
+    "/v2/snapshot/locale/us/markets/stocks/tickers": ("tickers",),
+    "/v2/snapshot/locale/us/markets/stocks/tickers/{}": (),
+    "/v3/{}": (),
     "/v2/last/trade/{}": ("apiKey",),
     "/{}": (),
 }
 
-TEXTS = (*ODD_TEXTS, "TSLA", "open", "all", "1Min", "99999999999Min", "9999-12-31", "0001-01-01", "sip", "LTU=")
+SPANS = ("1Min", "99999999999Min", "1Month", "3D", "year", "quarter", "week")
+TEXTS = (*ODD_TEXTS, *SPANS, "TSLA", "open", "all", "9999-12-31", "0001-01-01", "sip", "LTU=")
 odd_texts = st.sampled_from(TEXTS)
 
 

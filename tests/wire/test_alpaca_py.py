@@ -14,13 +14,20 @@ pytest.importorskip("alpaca")
 from alpaca.common.exceptions import APIError
 from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.data.live.stock import StockDataStream
-from alpaca.data.requests import StockBarsRequest, StockLatestTradeRequest, StockSnapshotRequest
-from alpaca.data.timeframe import TimeFrame
+from alpaca.data.requests import (
+    StockBarsRequest,
+    StockLatestTradeRequest,
+    StockQuotesRequest,
+    StockSnapshotRequest,
+    StockTradesRequest,
+)
+from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, OrderStatus, QueryOrderStatus, TimeInForce
 from alpaca.trading.requests import (
     GetCalendarRequest,
     GetOrdersRequest,
+    GetPortfolioHistoryRequest,
     LimitOrderRequest,
     MarketOrderRequest,
     ReplaceOrderRequest,
@@ -123,6 +130,52 @@ def test_history_comes_by_symbol_and_in_pages(history: StockHistoricalDataClient
     assert len(bars["TSLA"]) == 10  # the limit counts all symbols together
     snapshot = history.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols="AAPL"))["AAPL"]
     assert snapshot.latest_trade.price == pytest.approx(snapshot.minute_bar.close, rel=0.02)
+
+
+def test_longer_bars(history: StockHistoricalDataClient) -> None:
+    start = datetime(2026, 11, 1, tzinfo=UTC)
+    for timeframe, begins in (
+        (TimeFrame.Day, datetime(2026, 11, 20, 5, 0, tzinfo=UTC)),
+        (TimeFrame.Week, datetime(2026, 11, 16, 5, 0, tzinfo=UTC)),
+        (TimeFrame.Month, datetime(2026, 11, 1, 4, 0, tzinfo=UTC)),
+        (TimeFrame(30, TimeFrameUnit.Minute), datetime(2026, 11, 20, 13, 30, tzinfo=UTC)),
+    ):
+        request = StockBarsRequest(symbol_or_symbols="AAPL", timeframe=timeframe, start=start)
+        assert history.get_stock_bars(request)["AAPL"][0].timestamp == begins
+
+
+def test_trades_and_quotes_come_in_pages(history: StockHistoricalDataClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = {
+        "symbol_or_symbols": ["TSLA", "AAPL"],
+        "start": datetime(2026, 11, 20, 14, 30, tzinfo=UTC),
+        "end": datetime(2026, 11, 20, 14, 49, tzinfo=UTC),
+    }
+    trades = history.get_stock_trades(StockTradesRequest(**window))
+    whole, pages = history.get, []
+
+    def counting(path, data, **more):
+        pages.append(path)
+        return whole(path, data | {"limit": 50}, **more)
+
+    monkeypatch.setattr(history, "get", counting)
+    again = history.get_stock_trades(StockTradesRequest(**window))
+    monkeypatch.undo()
+    assert len(pages) > 3
+    assert [len(trades[symbol]) > 76 for symbol in ("AAPL", "TSLA")] == [True, True]
+    assert again.data == trades.data
+    bars = history.get_stock_bars(StockBarsRequest(timeframe=TimeFrame.Minute, **window))
+    minute = [made.price for made in trades["AAPL"] if made.timestamp < bars["AAPL"][1].timestamp]
+    assert (minute[0], max(minute), minute[-1]) == (bars["AAPL"][0].open, bars["AAPL"][0].high, bars["AAPL"][0].close)
+    quotes = history.get_stock_quotes(StockQuotesRequest(**window))
+    assert all(quote.bid_price < quote.ask_price for quote in quotes["AAPL"])
+    assert len(quotes["AAPL"]) == len(trades["AAPL"])
+
+
+def test_the_account_through_the_day(trading: TradingClient) -> None:
+    told = trading.get_portfolio_history(GetPortfolioHistoryRequest(period="1D", timeframe="5Min"))
+    assert datetime.fromtimestamp(told.timestamp[0], UTC) == datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
+    assert len(told.timestamp) >= 7
+    assert (told.equity[0], told.profit_loss[0], told.base_value) == (100_000, 0, 100_000)
 
 
 def test_a_whole_trade(trading: TradingClient, history: StockHistoricalDataClient, streams: Streams) -> None:

@@ -89,6 +89,21 @@ def test_history(api: REST) -> None:
     assert (bars.high >= bars.low).all()
 
 
+def test_the_day_as_charts_want_it(api: REST) -> None:
+    (day,) = api.get_bars("AAPL", TimeFrame.Day, "2026-11-27", "2026-11-27")
+    (week,) = api.get_bars("AAPL", TimeFrame.Week, "2026-11-23", "2026-11-27")
+    (month,) = api.get_bars("AAPL", TimeFrame.Month, "2026-11-01", "2026-11-27")
+    assert day.o == week.o == month.o
+    snapshot = api.get_snapshot("AAPL")
+    assert (snapshot.daily_bar.o, snapshot.prev_daily_bar) == (day.o, None)
+    assert api.get_snapshots(["AAPL", "TSLA"])["TSLA"].latest_trade.p > 0
+    trades = api.get_trades("AAPL", "2026-11-27T14:30:00Z", "2026-11-27T14:39:00Z").df
+    assert trades.price.iloc[0] == day.o
+    assert len(api.get_quotes("AAPL", "2026-11-27T14:30:00Z", "2026-11-27T14:39:00Z", limit=30)) == 30
+    history = api.get_portfolio_history(period="1D", timeframe="15Min")
+    assert (history.equity[0], history.base_value) == (100_000, 100_000)
+
+
 def test_a_whole_trade(api: REST, heard: dict[str, queue.Queue]) -> None:
     bar = heard["bar"].get(timeout=8)
     assert bar.timestamp % 60_000_000_000 == 0
