@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from scalp.cli.settings import is_loopback
 from scalp.core.messages import SECOND, Bar
 from scalp.exchange import wire
+from scalp.exchange.derived import joined, midnight
 from scalp.exchange.faults import Faults
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
@@ -66,7 +67,7 @@ class ExchangeServer(Listener):
         self._data: list[DataSession] = []
         self._polygon: list[PolygonSession] = []
         self._updates_sent = 0
-        self._day: dict[str, tuple[float, float]] = {}  # by symbol: volume, and the official open (0: none yet)
+        self._day: dict[str, Bar] = {}  # by symbol: the day so far; its prices are 0 before the open
         self._runner: web.AppRunner | None = None
         for bars in simulation.tape.published.values():
             for bar in bars:
@@ -219,16 +220,19 @@ class ExchangeServer(Listener):
         self.catch_up()
 
     def _tell_bar(self, bar: Bar, corrected: bool) -> None:
+        day = self._day[bar.symbol]
         for session in self._data:
-            session.on_bar(bar, corrected)
+            session.on_bar(bar, corrected, day if day.open else None)
         for other in self._polygon:
-            other.on_bar(bar, *self._day[bar.symbol])
+            other.on_bar(bar, day.volume, day.open)
 
     def _add_to_day(self, bar: Bar) -> None:
-        volume, official_open = self._day.get(bar.symbol, (0.0, 0.0))
-        if not official_open and bar.start >= self.simulation.engine.session_open:
-            official_open = bar.open
-        self._day[bar.symbol] = (volume + bar.volume, official_open)
+        session = self.simulation.day()
+        if (day := self._day.get(bar.symbol)) is None:
+            day = Bar(bar.symbol, midnight(session.date), 0.0, 0.0, 0.0, 0.0, 0.0)
+        if bar.start >= day.start:
+            day = joined(day, bar, session.open <= bar.start < session.close)
+        self._day[bar.symbol] = day
 
     def on_status(self, symbol: str, at: int, halted: bool) -> None:
         for session in self._data:

@@ -21,7 +21,7 @@ from scalp.exchange.wire import Json
 Send = Callable[[str | bytes], None]
 
 _CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
-_NEVER_SENT = ("dailyBars", "lulds")  # not simulated; some clients name every channel, with an empty list
+_NEVER_SENT = ("lulds",)  # not simulated; some clients name every channel, with an empty list
 LULD_PAUSE, LULD_OVER = 17, 18  # indicators of Polygon's LULD events
 _FOLLOWS_TRADES = ("corrections", "cancelErrors")
 
@@ -181,9 +181,12 @@ class DataSession(Session):
         wanted = self._wanted[channel]
         return symbol in wanted or "*" in wanted
 
-    def on_bar(self, bar: Bar, corrected: bool) -> None:
+    def on_bar(self, bar: Bar, corrected: bool, day: Bar | None = None) -> None:
+        """A finished minute or its correction, and the day so far, once the session has begun."""
         if self.wants("updatedBars" if corrected else "bars", bar.symbol):
             self._gather("u" if corrected else "b", bar.symbol, wire.bar(bar, self._when))
+        if day is not None and not corrected and self.wants("dailyBars", bar.symbol):
+            self._gather("d", bar.symbol, wire.bar(day, self._when))
 
     def on_print(self, symbol: str, made: Print) -> None:
         wanted = self._wanted

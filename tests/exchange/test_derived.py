@@ -10,9 +10,11 @@ from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Rest
+from scalp.exchange.server import ExchangeServer
 from scalp.exchange.simulation import Simulation
 from scalp.exchange.tape import Tape
-from tests.exchange.playground import DAY, Client
+from tests.exchange.playground import DAY, Client, on_the_wire
+from tests.exchange.test_exchange_streams import LOGIN, ask, hear, stream
 
 DATES = [session_day(dt.date(2026, *day)) for day in ((10, 30), (11, 13), (11, 16), (11, 19), (11, 20))]
 
@@ -304,3 +306,22 @@ def test_what_polygon_has_besides_is_not_in_the_plan(path: str) -> None:
     assert (status, told["status"]) == (403, "NOT_AUTHORIZED")
     assert told["message"].startswith("You are not entitled to this data.")
     assert Client().ask(f"GET {path}")[0] == 401
+
+
+# --- the stream ---
+
+
+def test_the_day_so_far_comes_with_each_minute() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with stream(server, "/v2/iex") as socket:
+            await hear(socket)
+            await ask(socket, LOGIN)
+            told = await ask(socket, {"action": "subscribe", "dailyBars": ["AAPL"]})
+            assert told[0]["dailyBars"] == ["AAPL"]
+            days = [message for _ in range(2) for message in await hear(socket)]
+            assert [(day["T"], day["S"], day["t"], day["o"], day["h"], day["v"]) for day in days] == [
+                ("d", "AAPL", "2026-11-20T05:00:00Z", 100.0, 100.01, 4000),
+                ("d", "AAPL", "2026-11-20T05:00:00Z", 100.0, 100.01, 8000),
+            ]
+
+    on_the_wire(test, at=0)

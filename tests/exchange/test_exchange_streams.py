@@ -318,10 +318,10 @@ def test_the_errors_of_the_data_stream() -> None:
             assert await error(socket, many) == (405, "symbol limit exceeded")
             unknown = {"action": "subscribe", "orderbooks": ["A"]}
             assert await error(socket, unknown) == (410, "invalid subscribe action for this feed")
-            never_sent = {"action": "subscribe", "dailyBars": ["A"], "lulds": [], "bars": ["B"]}
+            never_sent = {"action": "subscribe", "dailyBars": [], "lulds": ["A"], "bars": ["B"]}
             assert await error(socket, never_sent) == (410, "invalid subscribe action for this feed")
             (rest,) = await hear(socket)
-            assert (rest["dailyBars"], rest["bars"]) == ([], ["B"])
+            assert (rest["lulds"], rest["bars"]) == ([], ["B"])
             await ask(socket, {"action": "unsubscribe", "bars": ["B"]})
             assert (await ask(socket, {"action": "subscribe", "bars": ["A", "B"]}))[0]["bars"] == ["A", "B"]
             async with stream(server, "/v2/iex") as second:
