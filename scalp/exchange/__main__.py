@@ -108,10 +108,12 @@ def _prepare(options: argparse.Namespace) -> tuple[SessionDay, Market, int, Faul
         if wanted not in days:
             raise UserError(f"no bars of {wanted} in {', '.join(map(str, options.replay))}")
         day = session_day(wanted)
-        market: Market = days[wanted]
-        missing = [symbol for symbol in symbols if symbol not in market]
+        missing = [symbol for symbol in symbols if symbol not in days[wanted]]
         if missing:
             raise UserError(f"no bars of {', '.join(missing)} on {wanted}")
+        # The day before is history: a client may ask for its close.
+        before = days[max(past)] if (past := [date for date in days if date < wanted]) else {}
+        market: Market = {symbol: [*before.get(symbol, ()), *bars] for symbol, bars in days[wanted].items()}
     else:
         if not symbols:
             raise UserError("name at least one symbol, for example: python -m scalp.exchange TSLA AAPL")

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -321,3 +322,13 @@ def test_the_standalone_exchange_can_be_for_one_polygon_key_alone(capsys: pytest
         assert main([*arguments, "--polygon-key", "PK"]) == 0
     assert admitted == {"PK": 200, "other": 401}
     assert "export POLYGON_API_KEY=PK\n" in capsys.readouterr().out
+
+
+def test_the_day_before_in_the_files_is_history(tmp_path: Path) -> None:
+    for date, price in (("20261118", 80), ("20261119", 90), ("20261120", 100)):
+        row = f"{date[:4]}-{date[4:6]}-{date[6:]} 09:30:00,{price},{price},{price},{price},100\n"
+        (tmp_path / f"AAPL_{date}.csv").write_text("timestamp,open,high,low,close,volume\n" + row)
+
+    options = exchange._parser().parse_args(["AAPL", "--session", "2026-11-20", "--replay", str(tmp_path)])
+    day, market, *_ = exchange._prepare(options)
+    assert (str(day.date), [bar.close for bar in market["AAPL"]]) == ("2026-11-20", [90, 100])
