@@ -39,9 +39,12 @@ from scalp.exchange.server import ExchangeServer
 from scalp.net.loops import JumpingLoop, ScaledLoop
 from scalp.net.stream import ReconnectingStream
 from scalp.polygon.feed import PolygonFeed
+from tests.blackbox.bot import IN_THE_BOT
+from tests.blackbox.shared_time import SharedTime
 from tests.wire.fakes import Told
 
-MAIN = Path(__file__).resolve().parents[1] / "main.py"
+ROOT = Path(__file__).resolve().parents[1]
+MAIN = ROOT / "main.py"
 # With characters that are written differently in a URL.
 KEY_ID, SECRET, POLYGON_KEY = "PKLEAK+ID/0=", "leaked+s3cret/0f=the-acc0unt==", "leaked+p0lyg0n/k3y="
 SPEED = 60.0
@@ -212,15 +215,19 @@ def journaled(folder: Path) -> str:
     return "".join(file.read_bytes().decode(errors="replace") for file in folder.rglob("journal.sqlite*"))
 
 
-async def run_bot(folder: Path, environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+async def run_bot(
+    time: SharedTime, folder: Path, environment: Mapping[str, str], *arguments: str
+) -> tuple[int, str]:
     """The exit code of the whole bot at --debug, and everything it printed or wrote."""
+    seat, shared = time.seat()
     base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONASYNCIODEBUG": "1",
-            "XDG_STATE_HOME": str(folder)}  # fmt: skip
+            "PYTHONPATH": os.pathsep.join((str(IN_THE_BOT), str(ROOT))), "XDG_STATE_HOME": str(folder)}  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "default", str(MAIN), "--debug", "--algo", "custom.py:Custom", *arguments,
-        cwd=folder, env={**base, "SCALP_SPEED": f"{SPEED:g}", **environment},
+        cwd=folder, env={**base, **shared, "SCALP_SPEED": f"{SPEED:g}", **environment},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    time.watch(seat, process)
     try:
         async with asyncio.timeout(40 * SPEED):
             out, err = await process.communicate()
@@ -238,12 +245,28 @@ async def run_bot(folder: Path, environment: Mapping[str, str], *arguments: str)
     return process.returncode, text
 
 
-def on_scaled_loop(story: Awaitable[None]) -> None:
-    async def run() -> None:
-        await story
+class SharedLoop(ScaledLoop):
+    """Of the server: its time waits for a bot that is at work."""
 
-    with asyncio.Runner(loop_factory=lambda: ScaledLoop(SPEED)) as runner:
-        runner.run(run())
+    def __init__(self, shared: SharedTime) -> None:
+        self._shared = shared
+        super().__init__(SPEED)
+
+    def time(self) -> float:
+        return self._shared.now * self.speed
+
+
+def in_shared_time(story: Callable[[SharedTime], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await story(shared)
+
+    shared = SharedTime()
+    shared.start()
+    try:
+        with asyncio.Runner(loop_factory=lambda: SharedLoop(shared)) as runner:
+            runner.run(run())
+    finally:
+        shared.stop()
 
 
 def environment_of(server: ExchangeServer, **more: str) -> dict[str, str]:
@@ -251,26 +274,27 @@ def environment_of(server: ExchangeServer, **more: str) -> dict[str, str]:
 
 
 def test_a_session_in_which_everything_fails(tmp_path: Path) -> None:
-    async def one(feed: str) -> None:
+    async def one(time: SharedTime, feed: str) -> None:
         elsewhere = Elsewhere()
         async with listening(elsewhere) as address, exchange(Hostile(f"http://{address}")) as server:
-            _, text = await run_bot(prepared(tmp_path / feed), environment_of(server), "--feed", feed, "TSLA", "AAPL")
+            folder = prepared(tmp_path / feed)
+            _, text = await run_bot(time, folder, environment_of(server), "--feed", feed, "TSLA", "AAPL")
         assert elsewhere.connections == 0
         # It did meet the trouble it was to meet.
         for trouble in ("HTTP 500", "not JSON", "HTTP 302", "ECHO ***", "HTTP 429 at the handshake", "Traceback"):
             assert trouble in text, text
 
-    async def story() -> None:
-        await asyncio.gather(one("sip"), one("polygon"))
+    async def story(time: SharedTime) -> None:
+        await asyncio.gather(one(time, "sip"), one(time, "polygon"))
 
-    on_scaled_loop(story())
+    in_shared_time(story)
 
 
 def test_starts_that_fail(tmp_path: Path) -> None:
     """Keys that only some refuse, redirected streams, no TLS where TLS should be, nobody there, nonsense."""
     elsewhere = Elsewhere()
 
-    async def story() -> None:
+    async def story(time: SharedTime) -> None:
         async with (
             listening(elsewhere) as other,
             listening(answering(f"HTTP/1.1 302 Found\r\nLocation: ws://{other}/\r\n\r\n".encode())) as redirecting,
@@ -292,7 +316,7 @@ def test_starts_that_fail(tmp_path: Path) -> None:
             }
             results = await asyncio.gather(
                 *(
-                    run_bot(prepared(tmp_path / name.replace(" ", "-")), environment, "--feed", feed, "TSLA")
+                    run_bot(time, prepared(tmp_path / name.replace(" ", "-")), environment, "--feed", feed, "TSLA")
                     for name, (environment, feed) in runs.items()
                 )
             )
@@ -301,7 +325,7 @@ def test_starts_that_fail(tmp_path: Path) -> None:
             assert " ERROR " in text and "Traceback" not in text, text
         assert elsewhere.connections == 0
 
-    on_scaled_loop(story())
+    in_shared_time(story)
 
 
 # -- in this process: what is raised and logged, before any barrier ------------------------------------------------

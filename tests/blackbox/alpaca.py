@@ -4,24 +4,24 @@ Written from the protocol's documentation alone and sharing no code with the bot
 on the other. It answers as the real thing answers an ordinary day; `on()` replaces single answers, and the tests move
 the orders (`fill`, `end`, `tell`) and send the bars. Everything that arrives is in `requests` and `logins`.
 
-Its clock stands still until the bot first asks for it, then runs `speed` times as fast as the wall clock.
+Its clock stands still until the bot first asks for it, then runs `speed` times as fast as the time they share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import time
 import uuid
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
+from tests.blackbox.shared_time import SharedTime
 from tests.blackbox.sockets import DATE, KEY, NEW_YORK, POLYGON_KEY, SECRET, Streams, seconds, utc
 
 OPEN_STATUSES = ("pending_new", "accepted", "new", "partially_filled", "pending_cancel", "calculated-in-a-new-way")
@@ -31,7 +31,7 @@ HTML = "<html><head><title>504 Gateway Time-out</title></head><body>nginx</body>
 
 @dataclass
 class Request:
-    """One HTTP request: when it arrived (wall seconds), what it said, and what it was answered."""
+    """One HTTP request: when it arrived (`at`: seconds of the shared time), what it said, and what it was answered."""
 
     method: str
     path: str
@@ -39,8 +39,9 @@ class Request:
     body: dict[str, Any]
     headers: dict[str, str]
     url: str
-    when: float = 0.0  # exchange time, epoch seconds
-    at: float = field(default_factory=time.monotonic)
+    time: SharedTime
+    when: float  # exchange time, epoch seconds
+    at: float
     status: int = 0
 
     def __str__(self) -> str:
@@ -67,7 +68,7 @@ def slowly(seconds: float) -> Answer:
     """The ordinary answer, late: nothing happens to the request before."""
 
     async def wait(request: Request) -> None:
-        await asyncio.sleep(seconds)
+        await request.time.sleep(seconds)
 
     return wait
 
@@ -127,6 +128,7 @@ class Alpaca(Streams):
     # -- a server -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Alpaca:
+        self.time.start()
         self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -137,6 +139,7 @@ class Alpaca(Streams):
     async def __aexit__(self, *exc: object) -> None:
         await self.close_sockets()
         await self._runner.cleanup()
+        self.time.stop()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -328,7 +331,8 @@ class Alpaca(Streams):
         if raw.headers.get("Upgrade", "").lower() == "websocket":
             return await self.serve_socket(raw, path)
         body = await raw.json() if raw.can_read_body else {}
-        request = Request(raw.method, path, dict(raw.query), body, dict(raw.headers), str(raw.url), self.now)
+        request = Request(raw.method, path, dict(raw.query), body, dict(raw.headers), str(raw.url), self.time,
+                          self.now, self.time.now)  # fmt: skip
         self.requests.append(request)
         try:
             response = await self._scripted(request) or self.ordinary(request)
@@ -426,7 +430,7 @@ class Alpaca(Streams):
 
     def _clock(self) -> web.Response:
         if self._began is None:
-            self._began = time.monotonic()
+            self._began = self.time.now
         stamp = self._new_york(self.now).isoformat(timespec="microseconds")
         opens = self.minute("09:30")
         return web.json_response({

@@ -9,14 +9,15 @@ import re
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.blackbox import shared_time
 from tests.blackbox.alpaca import KEY, NEW_YORK, POLYGON_KEY, SECRET, Alpaca
 
 ROOT = Path(__file__).resolve().parents[2]
+IN_THE_BOT = Path(__file__).with_name("in_the_bot")
 BOT = (str(ROOT / "main.py"),)
 FLATTEN = ("-m", "scalp.flatten")
 ALWAYS = "return True"  # a signal
@@ -28,14 +29,14 @@ class Custom(ScalpAlgo):
     def _calculate_buy_signal(self):
         {}
 """
-PATIENCE = 25.0  # seconds until something that has to happen counts as missing, on a machine that is busy
+PATIENCE = 25.0  # seconds of the time they share until something that has to happen counts as missing
 
 
 async def until(is_so: Callable[[], Any], what: str = "", within: float = PATIENCE) -> Any:
     """Wait until `is_so()` gives something true, and return it."""
-    deadline = time.monotonic() + within
+    deadline = shared_time.now() + within
     while not (found := is_so()):
-        if time.monotonic() > deadline:
+        if shared_time.now() > deadline:
             raise AssertionError(f"did not happen within {within:g} s: {what or is_so}")
         await asyncio.sleep(0.01)
     return found
@@ -80,7 +81,8 @@ class Bot:
         base = {
             name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_START") if name in os.environ
         }
-        self.started_at = time.monotonic()
+        shares_time = self._program == BOT and self.environment["SCALP_SPEED"]
+        seat, shared = self.alpaca.time.seat() if shares_time else (0, {})
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-W",
@@ -93,8 +95,9 @@ class Bot:
                 "TZ": "Asia/Tokyo",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONUNBUFFERED": "1",
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": os.pathsep.join((str(IN_THE_BOT), str(ROOT))),
                 "XDG_STATE_HOME": str(self.folder / "state"),
+                **shared,
                 **self.environment,
             },
             stdin=asyncio.subprocess.DEVNULL,
@@ -102,6 +105,8 @@ class Bot:
             stderr=asyncio.subprocess.STDOUT,
             preexec_fn=_in_a_terminal,
         )
+        if seat:
+            self.alpaca.time.watch(seat, self.process)
         self._reader = asyncio.create_task(self._read())
         return self
 
@@ -177,8 +182,8 @@ class Bot:
 
     async def exits(self, within: float = PATIENCE) -> int:
         """Wait for its end; returns the exit code."""
-        async with asyncio.timeout(within):
-            code = await self.process.wait()
+        await until(lambda: self.process.returncode is not None, "its end", within)
+        code = await self.process.wait()
         await self._reader
         return code
 

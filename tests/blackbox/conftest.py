@@ -14,6 +14,7 @@ import threading
 
 import pytest
 
+LONGEST = 600.0  # seconds by the wall clock that a story may take, however busy the machine is
 AT_A_TIME = 2 * (os.cpu_count() or 1) + 1
 
 _loop: asyncio.AbstractEventLoop | None = None
@@ -36,7 +37,7 @@ def _begin(items: list[pytest.Item]) -> None:
 
     async def run(item: pytest.Function) -> None:
         parameters = getattr(item, "callspec", None)
-        async with free, asyncio.timeout(120):
+        async with free, asyncio.timeout(LONGEST):
             await item.obj(**(parameters.params if parameters else {}))
 
     for item in items:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from aiohttp import WSMsgType, web
+
+from tests.blackbox.shared_time import SharedTime
 
 NEW_YORK = ZoneInfo("America/New_York")
 DATE = "2031-03-12"  # a Wednesday, years from the machine's clock
@@ -31,8 +32,9 @@ class Streams:
 
     def __init__(self, at: str, speed: float) -> None:
         self.speed = speed
+        self.time = SharedTime()
         self._starts = self.minute(at)
-        self._began: float | None = None  # wall time at which the bot first asked for the time
+        self._began: float | None = None  # when the bot first asked for the time
         self.logins: list[dict[str, Any]] = []  # what was sent on the streams to log in, "stream" telling which
         self.binary_frames = True  # of order updates
         self.refuses_updates = 0  # so many handshakes of the order-update stream are answered with 429
@@ -56,7 +58,7 @@ class Streams:
     @property
     def now(self) -> float:
         """Exchange time, epoch seconds."""
-        passed = 0.0 if self._began is None else (time.monotonic() - self._began) * self.speed
+        passed = 0.0 if self._began is None else (self.time.now - self._began) * self.speed
         return self._starts + passed
 
     def leap(self, to: str) -> None:
@@ -213,7 +215,7 @@ class Streams:
 
     async def _serve_updates(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
         if message["action"] in ("auth", "authenticate"):
-            await asyncio.sleep(self.login_delay)
+            await self.time.sleep(self.login_delay)
             answer = {"stream": "authorization", "data": {"status": self.login_answer, "action": "authenticate"}}
             if self.login_answer == "authorized":
                 self._authorized.add(socket)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ NOT_UNDERSTOOD = answer(422, {"code": 40010001, "message": "client_order_id is m
 
 
 async def hang(request: Request) -> web.Response:
-    await asyncio.sleep(12)
+    await request.time.sleep(12)
     raise BrokenConnection
 
 

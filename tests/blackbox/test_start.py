@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.blackbox.alpaca import HTML, Alpaca, Answer, answer, never_arrives, slowly
@@ -146,10 +144,9 @@ async def test_a_symbol_with_a_dot() -> None:
 
 async def test_a_class_that_is_none_is_told_in_one_line() -> None:
     async with Alpaca() as alpaca, Bot(alpaca, "AAPL", "--algo", "nowhere.py:Nothing") as bot:
-        began = time.monotonic()
         assert await bot.exits() == 2
         assert len(bot.text.splitlines()) == 1 and "nowhere.py" in bot.text
-        assert time.monotonic() - began < 15 and not alpaca.requests
+        assert not alpaca.requests
 
 
 async def test_a_lot_below_the_price_buys_nothing() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from tests.blackbox.alpaca import HTML, Alpaca, BrokenConnection, Request, answer, never_arrives
@@ -13,7 +11,7 @@ NO_ORDER = {"code": 40410000, "message": "order not found"}
 
 
 async def hang(request: Request) -> None:
-    await asyncio.sleep(6)
+    await request.time.sleep(6)
     raise BrokenConnection
 
 

@@ -1,0 +1,84 @@
+"""One clock for the stand-in and the bots that trade with it, which waits for a bot that is at work.
+
+On a busy machine a bot may need seconds for what takes milliseconds. By the wall clock, sped up at that, the day would
+be over before it is up. So the stand-in's clock lies in memory that the bots' processes read as their own, and stands
+still until they are up, and all but still whenever one of them does anything but wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import tempfile
+import threading
+import time
+from contextvars import ContextVar
+
+STARTING, IDLE, WORKING = 0, 1, 2  # what the process in a seat does
+TICK = 0.003  # seconds
+LONGEST_TICK = 4 * TICK  # where this process had to wait itself
+AT_WORK = 0.02  # the pace while a bot is at work: not 0, or what waits for time to pass inside it would do so for ever
+_FIRST_SEAT, _SEATS = 8, 56  # behind the seconds
+
+
+OF_THIS_STORY: ContextVar[SharedTime | None] = ContextVar("OF_THIS_STORY", default=None)
+
+
+def now() -> float:
+    """Seconds of the story that asks, for how long to wait for something."""
+    shared = OF_THIS_STORY.get()
+    return time.monotonic() if shared is None else shared.now
+
+
+class SharedTime:
+    """`now` is in seconds, unscaled, as `time.monotonic()` is."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.NamedTemporaryFile(prefix="scalp-time-")  # noqa: SIM115
+        self._file.truncate(_FIRST_SEAT + _SEATS)
+        self._memory = memoryview(mmap.mmap(self._file.fileno(), 0))
+        self._seconds = self._memory[:_FIRST_SEAT].cast("d")
+        self._seconds[0] = 1000.0
+        self._processes: dict[int, asyncio.subprocess.Process | None] = {}  # by seat
+        self._is_over = threading.Event()
+
+    @property
+    def now(self) -> float:
+        """Never the same twice: no two things happen in one instant."""
+        self._seconds[0] += 1e-6
+        return self._seconds[0]
+
+    def start(self) -> None:
+        OF_THIS_STORY.set(self)
+        threading.Thread(target=self._run, name="shared time", daemon=True).start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._file.close()
+
+    def seat(self) -> tuple[int, dict[str, str]]:
+        """A place for one more process, and what to put into its environment."""
+        seat = _FIRST_SEAT + len(self._processes)
+        self._processes[seat] = None
+        return seat, {"BLACKBOX_TIME": self._file.name, "BLACKBOX_SEAT": str(seat)}
+
+    def watch(self, seat: int, process: asyncio.subprocess.Process) -> None:
+        self._processes[seat] = process
+
+    async def sleep(self, seconds: float) -> None:
+        """Let so much of it pass."""
+        end = self.now + seconds
+        while self.now < end:
+            await asyncio.sleep(TICK)
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._is_over.wait(TICK):
+            now = time.monotonic()
+            self._seconds[0] += min(now - last, LONGEST_TICK) * self._pace()
+            last = now
+
+    def _pace(self) -> float:
+        seats = list(self._processes.items())
+        doing = {self._memory[seat] for seat, process in seats if process is None or process.returncode is None}
+        return 0.0 if STARTING in doing else AT_WORK if WORKING in doing else 1.0
