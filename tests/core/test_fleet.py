@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import time
+import sys
 from decimal import Decimal
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -172,11 +174,25 @@ def test_how_many_requests_exits_and_cancels_may_need() -> None:
 
 
 def test_a_thousand_symbols_cost_an_entry_nothing() -> None:
-    world = World(*[f"S{number}" for number in range(10_000)])
-    started = time.perf_counter()
-    for _ in range(1000):
-        assert world.fleet.reservation.needed == 0
-    assert time.perf_counter() - started < 0.1
+    def steps(symbols: int) -> int:
+        """Lines of code that are run to know what is needed."""
+        world = World(*[f"S{number}" for number in range(symbols)])
+        done: list[str] = []
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            done.append(event)
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            needed = world.fleet.reservation.needed
+        finally:
+            sys.settrace(before)
+        assert needed == 0
+        return len(done)
+
+    assert steps(1000) == steps(1)
 
 
 def test_the_reaction_is_measured_from_the_fill_to_the_sending_of_its_sell() -> None:
