@@ -141,7 +141,7 @@ class Trades(ScalpAlgo):
     warmup_bars = 1
 
     def _calculate_buy_signal(self) -> bool:
-        if len(self._session_bars) == 3:
+        if len(self.session_bars) == 3:
             raise ValueError(f"{HOSTILE}\n{FORGED}\n{LONG[0]}")
         return True
 

@@ -41,7 +41,7 @@ class BuysOnce(ScalpAlgo):
     warmup_bars = 1
 
     def _calculate_buy_signal(self) -> bool:
-        return len(self._session_bars) == 2
+        return len(self.session_bars) == 2
 
     def on_trade(self, trade: Trade) -> None:
         """The last trade is the last close, 100: so that a story needs no reckoning of prints."""

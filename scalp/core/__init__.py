@@ -8,7 +8,7 @@ another room.
     exits           the plan for what is held
     ledger          orders and position
     evidence        what listings are worth beside executions
-    last_trade      the newest price, by exchange time
+    tape            the last trade and the prints before it, by exchange time
     bars            today's bars, as a signal reads them
     fleet           all symbols together: who an event belongs to, what they share
     readiness       whether the bot sees enough to buy

@@ -15,7 +15,6 @@ import enum
 import inspect
 import itertools
 import logging
-import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -33,7 +32,6 @@ from scalp.core.errors import IllegalMove
 from scalp.core.events import Fill, Liquidating, Listener, OrderEnded, OrderFound, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
-from scalp.core.last_trade import Prints
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Change, Ledger, Order
 from scalp.core.log import log_event
 from scalp.core.messages import (
@@ -49,9 +47,9 @@ from scalp.core.messages import (
     PositionReport,
     SubmitOrder,
     Trade,
-    TradeGone,
 )
 from scalp.core.prices import exact, round_down, round_up
+from scalp.core.tape import Tape
 
 LIQUIDATION = "the session is about to end"
 BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes: its signal is not effective any more
@@ -123,11 +121,9 @@ class ScalpAlgo:
         self.asks_last_trade = False  # no trades stream in: fetch the last one before a buy
         self._run = run
         self._orders_sent = 0
-        self._session_bars = SessionBars()
+        self.session_bars = SessionBars()
         self._no_buys: dict[str, str] = {}  # reasons for buying nothing just now, by kind
-        self._last_price: float | None = None
-        self._last_price_at = 0
-        self._prints = Prints()
+        self.tape = Tape()
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
         self.exits = ExitPlan(self.ledger)
         self._followed_version = -1  # of the ledger, that state and order are in line with
@@ -145,7 +141,7 @@ class ScalpAlgo:
         America/New_York. Only finished minutes are in it. Minutes without a trade have no row. A new frame after each
         bar: changing it changes no bar.
         """
-        return self._session_bars.frame
+        return self.session_bars.frame
 
     def _calculate_buy_signal(self) -> bool:
         """True to buy now. Asked once a minute while there is neither position nor order, with `warmup_bars` bars.
@@ -153,7 +149,7 @@ class ScalpAlgo:
         Anything but True means no; an exception is logged and means no. The rule here: the close crosses the average of
         `window` bars upwards, compared exactly in millionths of a dollar.
         """
-        window, sums = self.window, self._session_bars.close_sums
+        window, sums = self.window, self.session_bars.close_sums
         if len(sums) < window + 2:
             return False
         last, before, at_first = sums[-1], sums[-2], sums[-window - 1]
@@ -165,8 +161,8 @@ class ScalpAlgo:
 
     def on_bar(self, bar: Bar, at: int) -> list[Action]:
         """A minute bar arrived at `at`."""
-        is_newest = self._session_bars.add(bar)
-        self._see_close(bar, at)
+        is_newest = self.session_bars.add(bar)
+        self.tape.see_close(bar, at)
         actions = self._decide(at, "bar")
         if is_newest and self._may_enter(at):
             return self._look_for_entry(bar, at)
@@ -175,27 +171,18 @@ class ScalpAlgo:
     def on_history(self, bars: Sequence[Bar]) -> None:
         """Bars of before, fetched: they fill the day but never trade."""
         for bar in bars:
-            self._session_bars.add(bar)
-            self._see_close(bar, bar.start + MINUTE)
+            self.session_bars.add(bar)
+            self.tape.see_close(bar, bar.start + MINUTE)
 
     def on_trade(self, trade: Trade) -> None:
         """A print that counts as last sale."""
-        self._prints.see(trade)
-        self._see_price(trade.at, trade.price)
-
-    def on_trade_gone(self, gone: TradeGone) -> None:
-        """A print was wrong: if it is the last trade, the newest one that still stands is."""
-        bars = self._session_bars
-        close = (bars.last_start + MINUTE - 1, bars.last_close) if len(bars) else (0, None)
-        last = (self._last_price_at, self._last_price)
-        self._last_price_at, self._last_price = self._prints.strike(gone, last, close)
+        self.tape.see(trade)
 
     def on_last_trade(self, trade: Trade | None, at: int) -> list[Action]:
         """The answer to AskLastTrade; None: there is none to be had, the last close serves."""
         asked_at, self._price_asked_at = self._price_asked_at, 0
         if trade is not None:
-            self._prints.see(trade)
-            self._see_price(trade.at, trade.price)
+            self.tape.see(trade)
         if not asked_at or not self._may_enter(at):
             return []
         if at - asked_at > LAST_TRADE_ANSWER:
@@ -305,8 +292,8 @@ class ScalpAlgo:
     def _see_listed(self, listed: PositionReport, before: Decimal) -> None:
         if listed.qty != before:
             self._log.warning("position is %s at %s, was %s", listed.qty, listed.avg_entry_price, before)
-        if self._last_price is None and listed.current_price:
-            self._last_price = float(listed.current_price)  # until a bar or a print tells, however old
+        if self.tape.last_price is None and listed.current_price:
+            self.tape.last_price = float(listed.current_price)  # until a bar or a print tells, however old
 
     def drive(self, at: int) -> list[Action]:
         """Go on with the exit plan: see `ExitPlan.due_at`."""
@@ -366,7 +353,7 @@ class ScalpAlgo:
         """Today's session, or a change of it."""
         self.session = session
         self._liquidate_at = session.liquidate_at
-        self._session_bars.limit_to(session.open, session.close)
+        self.session_bars.limit_to(session.open, session.close)
 
     def forbid_buys(self, kind: str, why: str) -> None:
         """Buy nothing until `allow_buys(kind)`; exits go on."""
@@ -386,31 +373,9 @@ class ScalpAlgo:
         return "history" in self._no_buys
 
     @property
-    def minutes(self) -> int:
-        """How many minute bars of today's session there are."""
-        return len(self._session_bars)
-
-    @property
-    def newest_minute(self) -> int:
-        """Start of the newest minute of which there is a bar, ns; 0: there is none."""
-        return self._session_bars.last_start
-
-    def has_minute(self, start: int) -> bool:
-        """Whether there is a bar of the minute that starts then."""
-        return self._session_bars.has(start)
-
-    @property
     def last_price(self) -> float | None:
         """The last trade in dollars, by exchange timestamp; None before any."""
-        return self._last_price
-
-    @property
-    def average(self) -> float | None:
-        """Average of the last `window` closes in dollars, as the built-in signal takes it; None with fewer of them."""
-        window, sums = self.window, self._session_bars.close_sums
-        if not isinstance(window, int) or not 0 < window < len(sums):
-            return None
-        return (sums[-1] - sums[-window - 1]) / window / 1e6
+        return self.tape.last_price
 
     def cancel_buys(self, at: int) -> list[Action]:
         """Cancel every working buy, and again while no fact tells of its end: nobody would sell what it fills."""
@@ -445,7 +410,7 @@ class ScalpAlgo:
         session = self.session
         closes_at = session.close if session is not None else sys.maxsize
         actions: list[Action] = []
-        for step in exits.steps(self.order, self._sell_price, self._last_price_at, closes_at, at):
+        for step in exits.steps(self.order, self._sell_price, self.tape.last_at, closes_at, at):
             if isinstance(step, Sell):
                 if session is not None or step.type == "limit":
                     actions.append(self._sell(step.type, at))
@@ -520,7 +485,7 @@ class ScalpAlgo:
             self._once("dust", logging.WARNING, "%s of a share stays: only whole ones are sold", self.ledger.position)
 
     def _look_for_entry(self, bar: Bar, at: int) -> list[Action]:
-        if len(self._session_bars) < self.warmup_bars or self.session is None:
+        if len(self.session_bars) < self.warmup_bars or self.session is None:
             return []
         if at - (bar.start + MINUTE) > FRESH:
             late = (at - bar.start - MINUTE) / SECOND
@@ -550,9 +515,10 @@ class ScalpAlgo:
         return self._buy(at)
 
     def _buy(self, at: int) -> list[Action]:
-        if self._last_price is None or self._no_buys:
+        last = self.tape.last_price
+        if last is None or self._no_buys:
             return []
-        price = round_down(exact(self._last_price))
+        price = round_down(exact(last))
         qty = int(self.lot // price) if price > 0 else 0
         if qty < 1:
             self._once("lot", logging.WARNING, "lot of $%s buys no share at %s", self.lot, price)
@@ -570,8 +536,8 @@ class ScalpAlgo:
     def _sell_price(self) -> Decimal:
         """The last trade or the entry, whichever is higher."""
         price = self.ledger.entry_price or Decimal(0)
-        if self._last_price is not None:
-            price = max(price, exact(self._last_price))
+        if (last := self.tape.last_price) is not None:
+            price = max(price, exact(last))
         return round_up(price)
 
     def _submit(
@@ -604,19 +570,6 @@ class ScalpAlgo:
     def _may_enter(self, at: int) -> bool:
         """No position (a short one is not ours to touch), no order, and time left."""
         return self.state is TO_BUY and self.ledger.position >= 0 and not self._is_liquidation(at)
-
-    def _see_close(self, bar: Bar, at: int) -> None:
-        # Its last print was made before the next minute began; a trade at the turn of the minute is newer.
-        last_made_at = bar.start + MINUTE - 1
-        self._see_price(last_made_at if last_made_at < at else at, bar.close)
-
-    def _see_price(self, made_at: int, price: float) -> None:
-        """The newest print by exchange time is the last trade, in whatever order they arrive.
-
-        What is no price (zero, NaN, infinity) is passed over: an exit is priced by this.
-        """
-        if made_at >= self._last_price_at and 0 < price < math.inf:
-            self._last_price_at, self._last_price = made_at, price
 
     # -- telling ------------------------------------------------------------------------------------------------------
 

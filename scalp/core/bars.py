@@ -101,6 +101,13 @@ class SessionBars:
                 column.insert(row, value)
         return False
 
+    def average(self, window: object) -> float | None:
+        """Average of the last `window` closes, dollars; None with fewer of them, or where `window` counts no bars."""
+        sums = self.close_sums
+        if not isinstance(window, int) or not 0 < window < len(sums):
+            return None
+        return (sums[-1] - sums[-window - 1]) / window / 1e6
+
     @property
     def frame(self) -> pd.DataFrame:
         """The bars as a DataFrame of its own memory: changing it changes no bar. See `ScalpAlgo._bars`."""

@@ -137,7 +137,7 @@ class Fleet:
 
     def on_trade_gone(self, gone: TradeGone) -> None:
         if algo := self.algos.get(gone.symbol):
-            algo.on_trade_gone(gone)
+            algo.tape.strike(gone, algo.session_bars)
 
     def on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         """Fetched bars of before: they never trade."""

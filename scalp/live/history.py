@@ -151,7 +151,7 @@ class History:
             is_answered = old.is_answered and until > 0
             until = max(until, old.until) if until and old.until else 0
         deadline = self._loop.time() + SETTLE_WITHIN
-        self._holes[symbol] = _Hole(since, until, deadline, is_answered, is_first=not algo.minutes)
+        self._holes[symbol] = _Hole(since, until, deadline, is_answered, is_first=not algo.session_bars)
         algo.forbid_buys("history", NOT_HERE_YET)
 
     def _look(self, symbol: str) -> None:
@@ -159,7 +159,7 @@ class History:
         hole, algo = self._holes.get(symbol), self._fleet.algos[symbol]
         if hole is None:
             return
-        while hole.told + MINUTE < hole.until and algo.has_minute(hole.told + MINUTE):
+        while hole.told + MINUTE < hole.until and algo.session_bars.has(hole.told + MINUTE):
             hole.told += MINUTE
         is_late = hole.is_late or hole.is_given_up or self._loop.time() >= hole.deadline
         # Where all that is known came since, the signal looks at nothing else.
@@ -276,7 +276,7 @@ class History:
         for symbol, trade in trades.items():
             hole, algo = self._holes.get(symbol), self._fleet.algos.get(symbol)
             # One from before the newest bar is not the latest: who tells it is late himself.
-            if hole is not None and algo is not None and algo.newest_minute <= trade.at < hole.told + MINUTE:
+            if hole is not None and algo is not None and algo.session_bars.last_start <= trade.at < hole.told + MINUTE:
                 hole.told = max(hole.told, hole.until - MINUTE)
                 self._look(symbol)
 
@@ -293,7 +293,7 @@ class History:
             log.warning("the newest bars of %s are not listed: no buys before enough new ones have come", names)
 
     def _tell(self) -> None:
-        counts = [algo.minutes for algo in self._fleet.algos.values()]
+        counts = [len(algo.session_bars) for algo in self._fleet.algos.values()]
         log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
 
 

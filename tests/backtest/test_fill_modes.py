@@ -26,7 +26,7 @@ class BuysOnce(ScalpAlgo):
     warmup_bars = 1
 
     def _calculate_buy_signal(self) -> bool:
-        return len(self._session_bars) == 2
+        return len(self.session_bars) == 2
 
 
 def flat(minutes: int, price: float = 100.0) -> list[Bar]:

@@ -265,7 +265,7 @@ def test_a_changed_frame_changes_no_bar_and_not_the_next_frame() -> None:
     desk = flat(algo_class=Messy)
     for minute, close in ((52, 101.0), (53, 102.0), (54, 103.0)):
         assert desk.at(f"09:{minute}:04").bar(close) == []
-    assert np.diff(desk.algo._session_bars.close_sums)[-3:].tolist() == [101_000_000, 102_000_000, 103_000_000]
+    assert np.diff(desk.algo.session_bars.close_sums)[-3:].tolist() == [101_000_000, 102_000_000, 103_000_000]
     desk.warm([104.0], start="09:55")
     assert desk.algo._bars["close"].tolist() == [100.0] * 20 + [99.0, 101.0, 102.0, 103.0, 104.0]
 

@@ -79,7 +79,7 @@ def test_the_last_trade_is_the_newest_by_exchange_time() -> None:
 def test_a_print_that_was_wrong_prices_no_sell() -> None:
     desk = buying()  # at 101, which is the last close
     desk.algo.on_trade(Trade(AAPL, clock("09:52:07"), 150.0, 100, 7))
-    desk.algo.on_trade_gone(TradeGone(AAPL, 150.0, float("nan"), 7))
+    desk.algo.tape.strike(TradeGone(AAPL, 150.0, float("nan"), 7), desk.algo.session_bars)
     assert desk.tells(1, "fill") == SOLD
 
 
@@ -154,7 +154,7 @@ def test_a_bar_sent_again_or_filled_in_changes_history_only() -> None:
     desk = flat()
     assert desk.bar(99.5) == []
     assert desk.later(30).bar(101.0) == []  # the same minute, now a crossing: not asked again
-    assert desk.algo.minutes == 22
+    assert len(desk.algo.session_bars) == 22
     desk = flat()
     assert desk.bar(99.0, "09:51") == []
     assert desk.at("09:54:04").bar(99.0, "09:53") == []
@@ -171,11 +171,11 @@ def test_a_minute_that_history_brought_first_is_not_asked_again() -> None:
 def test_bars_outside_the_session_do_not_count() -> None:
     desk = Desk()
     desk.warm([100.0] * 40, start="08:50")
-    assert desk.algo.minutes == 0
+    assert len(desk.algo.session_bars) == 0
     desk = flat(session=Session(DAY, clock("09:30"), clock("09:51")))
-    assert desk.algo.minutes == 21
+    assert len(desk.algo.session_bars) == 21
     assert desk.bar(101.0) == []
-    assert desk.algo.minutes == 21
+    assert len(desk.algo.session_bars) == 21
 
 
 def test_nothing_is_bought_before_the_calendar_is_known() -> None:

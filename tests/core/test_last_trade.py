@@ -25,11 +25,11 @@ class Tape:
         return self.algo.last_price
 
     def cancel(self, number: int | str, price: float, at: str = "") -> float | None:
-        self.algo.on_trade_gone(TradeGone(AAPL, price, None, number, "", clock(at) if at else 0))
+        self.algo.tape.strike(TradeGone(AAPL, price, None, number, "", clock(at) if at else 0), self.algo.session_bars)
         return self.algo.last_price
 
     def correct(self, number: int | str, price: float, instead: float, new: int | str = "") -> float | None:
-        self.algo.on_trade_gone(TradeGone(AAPL, price, instead, number, new))
+        self.algo.tape.strike(TradeGone(AAPL, price, instead, number, new), self.algo.session_bars)
         return self.algo.last_price
 
 
@@ -120,4 +120,4 @@ def test_after_many_newer_prints_nothing_has_to_be_remembered() -> None:
     for number in range(1000):
         tape.print(number, 100 + number / 1000, f"09:31:{number * 0.05:.3f}")
     assert tape.cancel(500, 100.5) == 100.999
-    assert len(tape.algo._prints._kept) < 20
+    assert len(tape.algo.tape._kept) < 20

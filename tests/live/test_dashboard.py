@@ -252,9 +252,9 @@ def test_the_average_is_that_of_the_built_in_signal() -> None:
         algo = algo_class("AAPL", Decimal(2000), "R")
         algo.begin_session(SESSION)
         algo.on_history(bars([7.0] + [100.0] * 18 + [101.0]))
-        assert algo.average == (expected and (7.0 + 1800.0 + 101.0) / 20)
+        assert algo.session_bars.average(algo.window) == (expected and (7.0 + 1800.0 + 101.0) / 20)
         algo.on_history(bars([109.0], "09:50"))
-        assert algo.average == expected
+        assert algo.session_bars.average(algo.window) == expected
 
 
 def test_a_mistake_in_it_ends_the_view_and_nothing_else(

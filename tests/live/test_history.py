@@ -109,7 +109,7 @@ class World:
         return self.fleet.algos[symbol]._no_buys.get("history", "")
 
     def minutes(self, symbol: str = "AAPL") -> int:
-        return self.fleet.algos[symbol].minutes
+        return len(self.fleet.algos[symbol].session_bars)
 
 
 def story(tell: Callable[[World], Coroutine[Any, Any, None]], *symbols: str, at: str) -> World:

@@ -29,7 +29,7 @@ class BuysOnce(ScalpAlgo):
     warmup_bars = 1
 
     def _calculate_buy_signal(self) -> bool:
-        return len(self._session_bars) == 2
+        return len(self.session_bars) == 2
 
 
 @pytest.fixture(autouse=True)

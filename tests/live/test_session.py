@@ -295,7 +295,7 @@ def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogC
                 assert script.orders("buy") == []
                 await asyncio.sleep(0.1)
             assert up_at + 3 < script.now() < up_at + 20
-            starts = list(bot.algo()._session_bars._starts)
+            starts = list(bot.algo().session_bars._starts)
             assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
 
     run(story())
@@ -310,7 +310,7 @@ def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before()
             bot.server.close_streams("data")
             await bot.until(420)
             assert bot.session.fleet.readiness.is_blind
-            minutes_before = bot.algo().minutes
+            minutes_before = len(bot.algo().session_bars)
             script.on("GET /v2/stocks/bars", late(2))
             script.handshake = lambda kind: False  # type: ignore[method-assign]
             while bot.session.fleet.readiness.is_blind:
@@ -318,8 +318,8 @@ def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before()
             assert bot.algo().no_buys == "today's bars are not here yet"
             await asyncio.sleep(2.5)
             assert not bot.algo().no_buys
-            assert bot.algo().minutes >= minutes_before + 2
-            starts = list(bot.algo()._session_bars._starts)
+            assert len(bot.algo().session_bars) >= minutes_before + 2
+            starts = list(bot.algo().session_bars._starts)
             assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
 
     run(story())
@@ -337,7 +337,7 @@ def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
             await asyncio.sleep(2)
             server.close_streams("data")
             await asyncio.sleep(60)
-            assert session.fleet.algos["TSLA"].minutes >= 10
+            assert len(session.fleet.algos["TSLA"].session_bars) >= 10
             session.over()
             feed.cancel()
             await asyncio.gather(feed, return_exceptions=True)
@@ -366,7 +366,7 @@ def test_trades_without_bars_are_noticed_and_nothing_is_bought_until_bars_come(
             assert bot.algo().no_buys == "no bars: trades come, and no bars for 150 s"
             await bot.until(665)
             assert bot.algo().no_buys == ""
-            starts = list(bot.algo()._session_bars._starts)
+            starts = list(bot.algo().session_bars._starts)
             assert starts == [OPEN + i * MINUTE for i in range(11)]  # those of the gap were fetched
 
     with caplog.at_level(logging.INFO):

@@ -21,9 +21,9 @@ from scalp.core.errors import Unreachable
 from scalp.core.evidence import Evidence, Verdict
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.fleet import Fleet
-from scalp.core.last_trade import Prints
 from scalp.core.ledger import ZERO, Ledger, Order
 from scalp.core.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
+from scalp.core.tape import Tape
 from scalp.live.history import History
 from scalp.live.hours import Calendar, MarketHours
 from scalp.live.reconcile import Reconciler
@@ -349,10 +349,10 @@ def _fractions_are_whole() -> Iterator[None]:
 
 @defect("a correction is told by its price alone")
 def _by_price_alone() -> Iterator[None]:
-    def find(self: Prints, gone: TradeGone) -> int | None:
+    def find(self: Tape, gone: TradeGone) -> int | None:
         return next((n for n in reversed(range(len(self._kept))) if self._kept[n].price == gone.price), None)
 
-    with patch.object(Prints, "_find", find):
+    with patch.object(Tape, "_find", find):
         yield
 
 
