@@ -5,6 +5,11 @@ another room.
 
     messages        what goes in (bars, trades, reports) and what comes out (orders, cancels, questions)
     algo            one symbol's states, its signal and its buys
+    subclass_checks what a user's subclass of it may look like
+    following       which of its orders it follows
+    order_builder   orders before they are sent: ids and terms
+    working_buys    buys that work, cancelled when they are old
+    telling         what it tells: events and lines
     exits           the plan for what is held
     ledger          orders and position
     evidence        what listings are worth beside executions

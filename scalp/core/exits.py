@@ -26,6 +26,7 @@ from msgspec import Struct
 from scalp.core.ledger import ZERO, Ledger, Order
 from scalp.core.messages import SECOND, AskOrder, CancelOrder, OrderType
 
+LIQUIDATION = "the session is about to end"
 CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
 ASK_AGAIN = 30 * SECOND
 CAUSED_BY_FILL = 10 * SECOND  # a sell refused so soon after a fill: the broker may not see the position yet
@@ -97,6 +98,18 @@ class ExitPlan:
             self._stuck = 0
         self.plan, self.why, self.since = plan, why, at
         return True
+
+    def keep_hours(self, liquidate_at: int, quiet_at: int, at: int) -> bool:
+        """Near the close everything is sold at market, and in the last seconds nothing is sent any more.
+
+        True when liquidation begins.
+        """
+        if at < liquidate_at:
+            if self.plan in (Plan.LIQUIDATION, Plan.WITHDRAW):
+                self.lift(self.plan)  # the close was moved to later
+            return False
+        plan = Plan.WITHDRAW if at >= quiet_at else Plan.LIQUIDATION
+        return self.state(plan, LIQUIDATION, at) and plan is Plan.LIQUIDATION
 
     def lift(self, plan: Plan) -> None:
         """The ground for `plan` is gone: what is held is offered as before."""

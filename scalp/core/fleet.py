@@ -61,7 +61,7 @@ class Fleet:
         self._record = Recording(self.bus)
         self._notes = Notes("fleet", self.bus.tell, now)
         for algo in self.algos.values():
-            algo.tell_to(self.bus)
+            algo.telling.to(self.bus)
         self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
         self._now = now
         self._send = send
@@ -297,7 +297,7 @@ class Fleet:
 
     def cancel_buys(self) -> None:
         for symbol in self.algos:
-            self._handle(symbol, lambda algo, at: algo.cancel_buys(at))
+            self._handle(symbol, lambda algo, at: algo.working_buys.cancel(at))
 
     def flatten(self) -> None:
         """Liquidate everything from now on."""

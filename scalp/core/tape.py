@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 from scalp.core.bars import SessionBars
 from scalp.core.messages import MINUTE, Bar, Trade, TradeGone
@@ -46,6 +47,11 @@ class Tape:
             made_at = at
         if made_at >= self.last_at and 0 < bar.close < math.inf:
             self.last_at, self.last_price = made_at, bar.close
+
+    def see_listed(self, price: Decimal | None) -> None:
+        """What a listing of the position holds for the price: until a bar or a print tells, however old."""
+        if self.last_price is None and price:
+            self.last_price = float(price)
 
     def strike(self, gone: TradeGone, bars: SessionBars) -> None:
         """A print was wrong: if it is the last trade, the newest one that still stands is.

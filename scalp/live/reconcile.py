@@ -327,7 +327,7 @@ class Reconciler:
         if session is not None and self._clock.now() >= session.liquidate_at:
             return True  # by no price at all
         held = [self._fleet.algos[p.symbol] for p in positions.values() if p.qty > 0]
-        return all(algo.last_price or not algo.waits_for_history for algo in held)
+        return all(algo.last_price or "history" not in algo.entry_blocks for algo in held)
 
     async def _wait_for_prices(self, positions: Mapping[str, PositionReport]) -> None:
         """The day's bars tell a last trade, if they come soon; else the listing's price has to do."""

@@ -71,7 +71,7 @@ class Rehearsal:
         """One fill of a working buy; returns its sell as it would have gone out. Raises RuntimeError if none did."""
         # Only the algo is new each time, so that hardly anything is left to the garbage collector.
         self._fleet.algos[SYMBOL] = algo = ScalpAlgo(SYMBOL, Decimal(2000), "0")
-        algo.tell_to(self._fleet.bus)
+        algo.telling.to(self._fleet.bus)
         self._fleet.on_snapshot(SYMBOL, [BUY], PositionReport(SYMBOL, Decimal(0), Decimal(0)), NOW - SECOND)
         self._lane.retire(self._order_connection)
         self._lane.free(self._order_connection)  # as if just used: one that is old is not trusted with an order

@@ -454,7 +454,7 @@ def test_hands_off_a_short_position(caplog: pytest.LogCaptureFixture) -> None:
     assert desk.bar(101.0) == []
     assert desk.at("10:30").checkup() == []  # nor is the buy that covers it cancelled, ever
     assert desk.at("15:55").checkup() == []
-    assert desk.words(desk.algo.cancel_buys(desk.now)) == []
+    assert desk.words(desk.algo.working_buys.cancel(desk.now)) == []
     assert caplog.text.count("hands off") == 1
 
 
@@ -638,7 +638,7 @@ def test_what_is_said_of_an_order_nobody_knows_changes_nothing() -> None:
 
 def test_on_the_way_out_a_buy_is_cancelled_again_after_5_seconds() -> None:
     desk = buying()
-    said = [desk.later(wait).words(desk.algo.cancel_buys(desk.now)) for wait in (0, 4.9, 0.1)]
+    said = [desk.later(wait).words(desk.algo.working_buys.cancel(desk.now)) for wait in (0, 4.9, 0.1)]
     assert said == [["cancel #1"], [], ["cancel #1"]]
 
 

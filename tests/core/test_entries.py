@@ -199,6 +199,6 @@ def test_reasons_not_to_buy_add_up_and_exits_go_on() -> None:
 
 def test_on_the_way_out_working_buys_are_cancelled_and_sells_stay() -> None:
     desk = buying()
-    assert desk.words(desk.algo.cancel_buys(desk.now)) == ["cancel #1"]
+    assert desk.words(desk.algo.working_buys.cancel(desk.now)) == ["cancel #1"]
     desk = in_sell_submitted()
-    assert desk.words(desk.algo.cancel_buys(desk.now)) == []
+    assert desk.words(desk.algo.working_buys.cancel(desk.now)) == []

@@ -21,7 +21,7 @@ from scalp.core.clock import Session as ClockSession
 from scalp.core.errors import UserError
 from scalp.core.exits import Plan
 from scalp.core.limits import Limits
-from scalp.core.messages import MINUTE, SECOND, CancelOrder, PositionReport, SubmitOrder, Trade
+from scalp.core.messages import MINUTE, SECOND, CancelOrder, OrderType, PositionReport, SubmitOrder, Trade
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
 from scalp.exchange.calendar import session_day
@@ -460,8 +460,9 @@ def backtested(limits: Limits) -> list[tuple[str, int, float]]:
 class SlowToSell(BuysOnce):
     """Its sell waits far above the market."""
 
-    def _sell_price(self) -> Decimal:
-        return Decimal(200)
+    def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
+        price = None if order_type == "market" else Decimal(200)
+        return self._submit("sell", self.ledger.whole_shares, order_type, price, at)
 
 
 def test_a_print_strikes_the_stop_loss_in_a_backtest() -> None:

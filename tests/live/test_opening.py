@@ -140,7 +140,7 @@ def test_assets_that_cannot_be_listed_at_the_start_are_listed_later(caplog: pyte
             await bot.until(100)
             assert "what S7 stands for is not known yet" in bot.algo("S7").no_buys
             await bot.until(400)
-            assert not any("asset" in algo._no_buys for algo in bot.session.fleet.algos.values())
+            assert not any("asset" in algo.entry_blocks for algo in bot.session.fleet.algos.values())
         assert [r.what for r in script.sent("GET /v2/assets/")] == ["GET /v2/assets/S9"]  # which is not listed
 
     run(story())

@@ -401,7 +401,7 @@ def test_no_line_is_left_waiting_at_the_end(caplog: pytest.LogCaptureFixture) ->
             bus = bot.session.fleet.bus
             assert bus.call_later is None  # this loop's time is its own
             bus.call_later = asyncio.get_running_loop().call_later
-            bot.algo("AAPL")._log.warning("the last word")
+            bot.algo("AAPL").telling.warning("the last word")
             bus.settle()
             assert "the last word" not in caplog.messages
             bot.session.over()

@@ -23,6 +23,7 @@ from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import ZERO, Ledger, Order
 from scalp.core.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
+from scalp.core.order_builder import OrderBuilder
 from scalp.core.tape import Tape
 from scalp.live.history import History
 from scalp.live.hours import Calendar, MarketHours
@@ -257,7 +258,7 @@ def _cancel_once() -> Iterator[None]:
     with (
         patch.object(AlpacaBroker, "_send_cancel", send_cancel),
         patch("scalp.core.exits.CANCEL_AGAIN", never),
-        patch("scalp.core.algo.CANCEL_AGAIN", never),
+        patch("scalp.core.working_buys.CANCEL_AGAIN", never),
     ):
         yield
 
@@ -321,7 +322,7 @@ def _sold_at_market() -> Iterator[None]:
 
 @defect("the exit is priced by the entry alone")
 def _entry_alone() -> Iterator[None]:
-    with patch.object(ScalpAlgo, "_sell_price", lambda self: round(self.ledger.entry_price or Decimal(1), 2)):
+    with patch.object(OrderBuilder, "sell_price", lambda self: round(self._ledger.entry_price or Decimal(1), 2)):
         yield
 
 

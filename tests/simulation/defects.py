@@ -120,11 +120,11 @@ def _no_cancel_in_liquidation() -> Iterator[None]:
         is_first = any(isinstance(step, CancelOrder) for step in steps)
         return [Sell("market")] if is_first and self._ledger.whole_shares else steps
 
-    with patch.object(ExitPlan, "_at_market", at_market), patch.object(ScalpAlgo, "_check_move", _any_move):
+    with patch.object(ExitPlan, "_at_market", at_market), patch("scalp.core.algo.check_move", _any_move):
         yield
 
 
-def _any_move(self: ScalpAlgo, new: Any, cause: str) -> None:
+def _any_move(symbol: str, old: Any, new: Any, cause: str) -> None:
     """None is refused."""
 
 
@@ -149,7 +149,7 @@ def _sell_quantity_of_the_order() -> Iterator[None]:
     def sell(self: ScalpAlgo, order_type: OrderType, at: int) -> SubmitOrder:
         buys = [order for order in self.ledger if order.side == "buy" and order.qty]
         qty = int(buys[-1].qty or 0) if buys else self.ledger.whole_shares
-        return self._submit("sell", qty, order_type, None if order_type == "market" else self._sell_price(), at)
+        return self._submit("sell", qty, order_type, None if order_type == "market" else self._builder.sell_price(), at)
 
     with patch.object(ScalpAlgo, "_sell", sell):
         yield
@@ -223,13 +223,13 @@ def _lost_sell_forgotten() -> Iterator[None]:
 
 @defect("nothing is liquidated before the close")
 def _no_liquidation() -> Iterator[None]:
-    with patch.object(ScalpAlgo, "_plan_by_time", lambda self, at: None):
+    with patch.object(ExitPlan, "keep_hours", lambda self, *args: False):
         yield
 
 
 @defect("unfilled buys are never cancelled")
 def _no_buy_timeout() -> Iterator[None]:
-    with patch.object(ScalpAlgo, "checkup", lambda self, at: self._decide(at, "checkup")):
+    with patch.object(ScalpAlgo, "checkup", lambda self, at: self.drive(at, "checkup")):
         yield
 
 

@@ -1,0 +1,39 @@
+"""Buys that are at work: an old one is cancelled, its signal is not effective any more."""
+
+from __future__ import annotations
+
+from scalp.core.exits import CANCEL_AGAIN, ExitPlan, Plan, cancel
+from scalp.core.ledger import Ledger, Order
+from scalp.core.messages import SECOND, Action
+from scalp.core.telling import Telling
+
+BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes
+
+
+class WorkingBuys:
+    """Those of one symbol. No order of a symbol that is short is touched."""
+
+    def __init__(self, ledger: Ledger, exits: ExitPlan, telling: Telling) -> None:
+        self._ledger = ledger
+        self._exits = exits
+        self._telling = telling
+
+    def cancel(self, at: int) -> list[Action]:
+        """Cancel every one, and again while no fact tells of its end: nobody would sell what it fills."""
+        if self._ledger.position < 0:
+            return []
+        buys = [order for order in self._ledger.open_orders if order.side == "buy"]
+        return [cancel(order, at) for order in buys if at - order.cancel_sent_at >= CANCEL_AGAIN]
+
+    def cancel_old(self, followed: Order | None, at: int) -> list[Action]:
+        """Cancel what has not filled in 2 minutes, and again where that failed."""
+        actions: list[Action] = []
+        if self._exits.plan is not Plan.OFFER or self._ledger.position < 0:
+            return actions
+        for order in self._ledger.open_orders:
+            is_ours = order is followed or order.is_bots  # also a buy of an earlier run beside shares that are held
+            is_old = order.side == "buy" and at - order.submitted_at >= BUY_LIFETIME
+            if is_ours and is_old and at - order.cancel_sent_at >= CANCEL_AGAIN:
+                self._telling.info("buy unfilled after %d s: cancelling", (at - order.submitted_at) // SECOND)
+                actions.append(cancel(order, at))
+        return actions
