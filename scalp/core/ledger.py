@@ -202,7 +202,7 @@ class Ledger:
         if order is not None and twin is not None and twin is not order and not twin.id:
             self.end(twin, REFUSED)  # sent again under the id of an order that was given up, and is there after all
         if order is None:
-            order = self._order_from(report)
+            order = _order_from(report, self.symbol)
             if order.side not in ("buy", "sell"):
                 # Nobody could say what its fills do to the position: not an order to follow.
                 return Change(order, False, False, False)
@@ -219,7 +219,7 @@ class Ledger:
         if new_qty and report.at is not None and report.at < until:
             self.overlap += new_qty if order.side == "buy" else -new_qty
         had_ended = order.has_ended
-        moved |= is_news | self._move_status(order, report) | self._put_price_right(order, report)
+        moved |= is_news | _move_status(order, report) | self._put_price_right(order, report)
         self._prove_claims(order)
         if order.has_ended and not had_ended:
             self._disprove_implied(order, report)
@@ -330,21 +330,6 @@ class Ledger:
         if order.client_order_id:
             self._by_client_id[order.client_order_id] = order
         self.version += 1
-
-    def _order_from(self, report: OrderReport) -> Order:
-        """An order nobody here knew. What it filled before now is in the position already; see `_new_shares`."""
-        return Order(
-            symbol=self.symbol,
-            client_order_id=report.client_order_id,
-            id=report.id,
-            side=report.side,
-            type=report.type,
-            status="new",
-            qty=report.qty,
-            limit_price=report.limit_price,
-            submitted_at=report.submitted_at or report.at or 0,
-            is_own=False,
-        )
 
     def _learn_identity(self, order: Order, report: OrderReport) -> bool:
         """Fill in what was not known: the broker's id, and the terms of a replacement."""
@@ -513,18 +498,35 @@ class Ledger:
             self.shares_sold += qty
         return profit
 
-    def _move_status(self, order: Order, report: OrderReport) -> bool:
-        if order.status in FINAL_STATUSES:
-            return False
-        status = _EVENT_STATUS.get(report.event) or report.status or order.status
-        if status == "done_for_day" and report.time_in_force == "gtc":
-            status = "new"  # goes on tomorrow, and holds its shares until then
-        if order.qty is not None and order.filled_qty >= order.qty > 0:
-            status = "filled"
-        if status == order.status:
-            return False
-        order.status = status
-        return True
+
+def _order_from(report: OrderReport, symbol: str) -> Order:
+    """An order nobody here knew. What it filled before now is in the position already; see `Ledger._first_shares`."""
+    return Order(
+        symbol=symbol,
+        client_order_id=report.client_order_id,
+        id=report.id,
+        side=report.side,
+        type=report.type,
+        status="new",
+        qty=report.qty,
+        limit_price=report.limit_price,
+        submitted_at=report.submitted_at or report.at or 0,
+        is_own=False,
+    )
+
+
+def _move_status(order: Order, report: OrderReport) -> bool:
+    if order.status in FINAL_STATUSES:
+        return False
+    status = _EVENT_STATUS.get(report.event) or report.status or order.status
+    if status == "done_for_day" and report.time_in_force == "gtc":
+        status = "new"  # goes on tomorrow, and holds its shares until then
+    if order.qty is not None and order.filled_qty >= order.qty > 0:
+        status = "filled"
+    if status == order.status:
+        return False
+    order.status = status
+    return True
 
 
 def _is_price(price: Decimal | None) -> TypeGuard[Decimal]:
