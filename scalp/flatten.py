@@ -26,6 +26,7 @@ from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, 
 from scalp.core.exits import CANCEL_AGAIN, Plan, cancel
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import ZERO
+from scalp.core.leftovers import exits_under_way
 from scalp.core.messages import Action, CancelOrder, SubmitOrder
 from scalp.core.ports import Account, Clock, Execution
 from scalp.live.hours import Calendar
@@ -252,7 +253,7 @@ class Flattener:
         except TimeoutError:
             pass
         else:
-            if not is_settled and not self._fleet.exits_under_way:
+            if not is_settled and not exits_under_way(self._fleet.algos):
                 pause = DOUBT_EVERY
         if self._reconciler.is_started:
             self._take_turns()

@@ -57,7 +57,7 @@ def open_fleet(
     run = str(session.open // 1_000_000)
     fleet = Fleet([algo_class(symbol, lot, run) for symbol in symbols], now, send)
     fleet.begin_session(session)
-    fleet.take_early()
+    fleet.early_updates.take()
     fleet.on_feed_up()
     fleet.readiness.see("updates", "")
     fleet.readiness.see("reconciled", "")

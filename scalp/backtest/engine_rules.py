@@ -17,6 +17,7 @@ from scalp.backtest.days import NO_SLIPPAGE, Slippage, open_fleet, symbol_day
 from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.errors import Refused
+from scalp.core.leftovers import exits_under_way
 from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
 from scalp.core.rails import Rails
@@ -99,7 +100,7 @@ class _Day:
         self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
         self._algos = self._fleet.algos
         if limits:
-            self._fleet.rails = Rails(limits)
+            self._fleet.risk.rails = Rails(limits)
         self._watches_prints = limits.watches_prints
         self._minutes: dict[int, list[Bar]] = {}
         for bars in market.values():
@@ -145,7 +146,7 @@ class _Day:
         while (due := fleet.exit_times.next_at) and max(due, engine.now) < to:
             engine.advance(max(due, engine.now))
             if (due := fleet.exit_times.next_at) and due <= engine.now:
-                for symbol in fleet.exits_under_way:
+                for symbol in exits_under_way(fleet.algos):
                     self._see_last_trade(symbol)
                 fleet.drive_exits()
                 self._perform()

@@ -16,10 +16,13 @@ another room.
     tape            the last trade and the prints before it, by exchange time
     bars            today's bars, as a signal reads them
     fleet           all symbols together: who an event belongs to, what they share
+    early_updates   order updates from before the first listing
+    leftovers       what is left to do or to hold
     readiness       whether the bot sees enough to buy
     reservation     the requests that are kept for exits and cancels
     exit_times      when the exit plans want to be driven
     rails, limits   the risk rails and their limits
+    risk_watch      the rails obeyed
     clock           exchange time and the session
     prices, trades  ticks and exact prices; fills and round trips
     events          what is told beside the actions: one struct for each kind

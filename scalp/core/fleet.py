@@ -9,18 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 
 from scalp.core.algo import FRESH, TO_BUY, ScalpAlgo
 from scalp.core.bus import EventBus, Notes
 from scalp.core.clock import Session, new_york
+from scalp.core.early_updates import EarlyUpdates
 from scalp.core.events import (
     BarHeard,
     Event,
     HistoryHeard,
     Listener,
     OrderSent,
-    RiskRuleStruck,
     SessionSet,
 )
 from scalp.core.exit_times import ExitTimes
@@ -28,10 +27,10 @@ from scalp.core.exits import DRIVE_EVERY, Plan
 from scalp.core.ledger import Order
 from scalp.core.log import LogListener
 from scalp.core.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
-from scalp.core.rails import Rails
 from scalp.core.readiness import FEED, RECONCILED, UPDATES, Readiness
 from scalp.core.recording import Recording
 from scalp.core.reservation import Reservation
+from scalp.core.risk_watch import RiskWatch
 
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
 
@@ -51,14 +50,13 @@ class Fleet:
     ) -> None:
         self.algos = {algo.symbol: algo for algo in algos}
         self.session: Session | None = None
-        self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
-        self._is_over = False  # the session's loss was too high, and that was said
         self.shut = ""  # why nothing at all may be sent just now; "": it may
         self.listed_at = 0  # exchange time of the positions the bot started with, ns
         self._logger = logging.getLogger("scalp.fleet")
         self._bar_level = logging.INFO if len(self.algos) <= LOUD_SYMBOLS else logging.DEBUG
         self.bus = EventBus(now, *([LogListener(self._bar_level)] if listeners is None else listeners))
         self._record = Recording(self.bus)
+        self.risk = RiskWatch(self.algos, self.bus, self._record, self._carry_out, self._trouble)
         self._notes = Notes("fleet", self.bus.tell, now)
         for algo in self.algos.values():
             algo.telling.to(self.bus)
@@ -69,13 +67,13 @@ class Fleet:
         self.reservation = Reservation()
         self.exit_times = ExitTimes()
         self.readiness = Readiness(self.algos, now, self.tell)
-        self._early: list[OrderReport] | None = []  # updates from before the first snapshot; None once it was taken
+        self.early_updates = EarlyUpdates()
         self._filled_at: dict[str, float] = {}  # client order id of a sell -> when the fill that caused it arrived
         self.on_gap: Callable[[str], None] = lambda symbol: None  # told when a bar had to be refused
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
-        self._newest = 0  # start of the newest minute of which there is a bar in any symbol
+        self.newest_minute = 0  # start of the newest minute of which there is a bar in any symbol, ns; 0 before any
         self._early_told: set[str] = set()  # symbols of which it was said that a bar came before its time
 
     def connect(
@@ -99,11 +97,11 @@ class Fleet:
         if algo is None:
             return
         at = self._now()
-        if bar.start > self._newest:
-            if bar.start - max(at, self._newest) > FRESH and not is_settled:
+        if bar.start > self.newest_minute:
+            if bar.start - max(at, self.newest_minute) > FRESH and not is_settled:
                 self._settle_early_bar(bar)
                 return
-            self._newest = bar.start
+            self.newest_minute = bar.start
         # There are more bars than anything else: where nobody wants to know of them, as in a backtest, none is told of.
         if self.bus.has_guests or self._logger.isEnabledFor(self._bar_level):
             self.bus.tell(BarHeard(at, bar))
@@ -132,8 +130,9 @@ class Fleet:
             # A print from the future would be the last trade for ever: it counts as made when it came.
             trade = Trade(trade.symbol, now, trade.price, trade.size, trade.id)
         algo.on_trade(trade)
-        if self.rails is not None and algo.ledger.position:
-            self._watch(algo, self.rails)
+        rails = self.risk.rails
+        if rails is not None and algo.ledger.position:
+            self.risk.watch(algo, rails)
 
     def on_trade_gone(self, gone: TradeGone) -> None:
         if algo := self.algos.get(gone.symbol):
@@ -143,7 +142,7 @@ class Fleet:
         """Fetched bars of before: they never trade."""
         if algo := self.algos.get(symbol):
             algo.on_history(bars)
-            self._newest = max([self._newest, *(bar.start for bar in bars)])
+            self.newest_minute = max([self.newest_minute, *(bar.start for bar in bars)])
             self.bus.tell(HistoryHeard(self._now(), bars))
             self.bus.settle()
 
@@ -177,8 +176,8 @@ class Fleet:
         algo = self.algos.get(report.symbol)
         if algo is None:
             return
-        if self._early is not None:
-            self._early.append(report)
+        if self.early_updates.are_kept:
+            self.early_updates.keep(report)
             return
         at, before = self._now(), algo.ledger.position
         try:
@@ -236,16 +235,6 @@ class Fleet:
         )
         if algo := self.algos.get(symbol):
             self._record.listed(algo.ledger, orders)
-
-    @property
-    def early_count(self) -> int:
-        """How many updates came before the first snapshot was taken."""
-        return len(self._early or ())
-
-    def take_early(self) -> list[OrderReport]:
-        """The updates from before the first snapshot; from here on updates go to their algos."""
-        early, self._early = self._early or [], None
-        return early
 
     def on_position(self, position: PositionReport, as_of: int) -> None:
         """A position listed at `as_of` that differs, and that something explains."""
@@ -318,11 +307,6 @@ class Fleet:
         """Go on with the exit plan of `symbol`."""
         self._handle(symbol, lambda algo, at: algo.drive(at))
 
-    @property
-    def exits_under_way(self) -> list[str]:
-        """Symbols whose exit plan is not done."""
-        return [symbol for symbol, algo in self.algos.items() if algo.exits.is_under_way]
-
     def begin_session(self, session: Session) -> None:
         if session != self.session:
             self.session = session
@@ -345,7 +329,7 @@ class Fleet:
             return "not watched"
         if self.session is not None and self._now() >= self.session.liquidate_at:
             return "the session is about to end"
-        return algo.no_buys or (self.rails.why_no_buy(algo, self._now()) if self.rails is not None else "")
+        return algo.no_buys or self.risk.why_no_buy(algo)
 
     def no_orders(self) -> str:
         """Why no order at all may go out: one sent in the last seconds could be parked for tomorrow's open."""
@@ -356,24 +340,6 @@ class Fleet:
         """Whether so many shares are held, by the ledger."""
         algo = self.algos.get(symbol)
         return algo is not None and algo.ledger.whole_shares >= qty
-
-    @property
-    def newest_minute(self) -> int:
-        """Start of the newest minute of which there is a bar in any symbol, ns; 0 before any."""
-        return self._newest
-
-    def leftovers(self) -> dict[str, tuple[Decimal, list[Order]]]:
-        """Symbol -> (shares held, orders working) of every symbol that has any; less than one share counts as flat."""
-        left = {}
-        for symbol, algo in self.algos.items():
-            open_orders = algo.ledger.open_orders
-            if abs(algo.ledger.position) >= 1 or open_orders:
-                left[symbol] = (algo.ledger.position, open_orders)
-        return left
-
-    @property
-    def has_open_orders(self) -> bool:
-        return any(algo.ledger.open_orders for algo in self.algos.values())
 
     def _handle(self, symbol: str, handler: Callable[[ScalpAlgo, int], list[Action]]) -> None:
         algo = self.algos.get(symbol)
@@ -387,11 +353,12 @@ class Fleet:
         self._perform(algo, actions)
 
     def _perform(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
-        if self.rails is None:
+        rails = self.risk.rails
+        if rails is None:
             self._carry_out(algo, actions)
         else:
-            self._carry_out(algo, self._allowed(algo, actions, self.rails))
-            self._watch(algo, self.rails)
+            self._carry_out(algo, self.risk.allowed(algo, actions, rails))
+            self.risk.watch(algo, rails)
 
     def _carry_out(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
         self._is_sending = True
@@ -406,55 +373,6 @@ class Fleet:
         self._reckon(algo)
         self._record.decided(actions)
         self.bus.settle()
-
-    def _allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rails: Rails) -> list[Action]:
-        """`actions` without the buys that a rail forbids: those are refused, as the broker might have."""
-        allowed = []
-        for action in actions:
-            if isinstance(action, SubmitOrder) and action.side == "buy":
-                at = self._now()
-                rails.look(algo, at)
-                if why := rails.why_no_buy(algo, at):
-                    allowed += algo.on_submit_refused(action.client_order_id, why, at)
-                    self._record.refused(algo.symbol, action.client_order_id, why, at)
-                    continue
-            allowed.append(action)
-        return allowed
-
-    def _watch(self, algo: ScalpAlgo, rails: Rails) -> None:
-        """Something happened to `algo`: leave its symbol if a rail says so, or all at once."""
-        at = self._now()
-        rails.look(algo, at)
-        if rails.is_over and not self._is_over:
-            self.obey(rails)
-        elif (why := rails.why_leave(algo, at)) and algo.exits.plan is Plan.OFFER:
-            self._leave(algo, why)
-
-    def obey(self, rails: Rails) -> None:
-        """Leave every symbol that a rail calls for."""
-        if rails.is_over and not self._is_over:
-            self._is_over = True
-            self.forbid_buys("rails", rails.verdict)
-            self.bus.tell(RiskRuleStruck("", self._now(), rails.verdict))
-        for algo in self.algos.values():
-            if (why := rails.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
-                self._leave(algo, why)
-        self.bus.settle()
-
-    def _leave(self, algo: ScalpAlgo, why: str) -> None:
-        try:
-            actions = algo.leave(Plan.RISK_RULE, why, self._now())
-        except Exception:
-            self._trouble(algo)
-            return
-        self._carry_out(algo, actions)
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether any symbol is being left."""
-        return self.rails is not None and any(
-            algo.exits.plan is Plan.RISK_RULE for algo in self.algos.values()
-        )
 
     def _reckon(self, algo: ScalpAlgo) -> None:
         """Note what `algo` may need now: requests, and when its exit plan is to be driven."""

@@ -53,11 +53,11 @@ class PastFills:
                     log.warning("no buys: today's fills, which the rails need: %s, %s; again in %.0f s",
                                 refusal, error, backoff.pause)  # fmt: skip
             rails.judge_by_own()
-            self._fleet.obey(rails)
+            self._fleet.risk.obey(rails)
             await backoff.wait()
         fleet = self._fleet
         rails.recall([fill for fill in past if fill.symbol in fleet.algos and fill.at <= fleet.listed_at])
-        fleet.obey(rails)
+        fleet.risk.obey(rails)
 
     async def _fills_by_orders(self, session: Session) -> list[Fill]:
         """Today's fills by the orders of the day, one an order, where the account's activities cannot be had."""

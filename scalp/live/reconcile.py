@@ -163,7 +163,7 @@ class Reconciler:
             return is_settled
 
     async def _list(self) -> Listings:
-        symbols, heard = list(self._fleet.algos), self._fleet.early_count
+        symbols, heard = list(self._fleet.algos), len(self._fleet.early_updates)
         if self._is_started:
             await self._broker.room()  # the first ones are what every exit waits for
         orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
@@ -180,9 +180,9 @@ class Reconciler:
     async def _list_in_peace(self) -> Listings:
         """Listings during which the stream told of nothing, if that can be had in a few tries."""
         for _ in range(SNAPSHOT_TRIES):
-            told = self._fleet.early_count
+            told = len(self._fleet.early_updates)
             listed = await self._list()
-            if self._fleet.early_count == told:
+            if len(self._fleet.early_updates) == told:
                 break
             await asyncio.sleep(SNAPSHOT_PAUSE)
         return listed
@@ -205,7 +205,7 @@ class Reconciler:
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
         later: defaultdict[str, list[OrderReport]] = defaultdict(list)
-        early = self._fleet.take_early()
+        early = self._fleet.early_updates.take()
         for number, report in enumerate(early):
             # What came before they were asked for is no news to them, whatever the clocks say.
             if number < listed.heard or report.at is None or report.at <= listed.as_of:

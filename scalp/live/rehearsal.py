@@ -64,7 +64,7 @@ class Rehearsal:
         self._socket.deliver(OrderUpdates(NOWHERE, self, random.Random(0)).on_message)
         self._frame = Frame(OP_TEXT, FILL).serialize(mask=False)
         self._fleet = Fleet([], _now, self._perform, listeners=())
-        self._fleet.take_early()
+        self._fleet.early_updates.take()
         self._broker = _Broker(self._rest, RequestBudget(_now, lambda: 0), self._fleet, _no_trade)
 
     def play(self) -> bytes:

@@ -16,6 +16,7 @@ from scalp.core.clock import MarketClock, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.events import Listener
 from scalp.core.fleet import Fleet
+from scalp.core.leftovers import leftovers
 from scalp.core.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
 from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
 from scalp.core.rails import Rails
@@ -126,7 +127,7 @@ class TradingSession:
         limits, session = self.settings.rails, self.fleet.session
         if not limits or session is None:
             return
-        self.fleet.rails = rails = Rails(limits, knows_today=not limits.needs_todays_fills)
+        self.fleet.risk.rails = rails = Rails(limits, knows_today=not limits.needs_todays_fills)
         log.info("risk rails: %s", limits)
         if limits.needs_todays_fills:
             past = PastFills(self.fleet, self.rest, self.broker, self.reconciler)
@@ -199,7 +200,7 @@ class TradingSession:
 
         What the plan lacks is in the documentation; refused keys need a second witness, `ask`, that takes the same.
         """
-        if not self.reconciler.is_started or self.fleet.leftovers():
+        if not self.reconciler.is_started or leftovers(self.fleet.algos):
             return False
         if refusal.is_about_plan:
             return True

@@ -10,6 +10,7 @@ from scalp.core.clock import LIQUIDATION_EVERY, MarketClock
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.events import LeftOver
 from scalp.core.fleet import Fleet
+from scalp.core.leftovers import has_open_orders, leftovers
 from scalp.live.reconcile import Reconciler
 
 log = logging.getLogger("scalp.main")
@@ -77,14 +78,14 @@ class WindingUp:
         is_flat = False
         turn = 0
         while not is_flat and self._loop.time() < deadline and self._clock.now() < session.close:
-            if self._fleet.leftovers() or not self._reconciler.is_started:
+            if leftovers(self._fleet.algos) or not self._reconciler.is_started:
                 turn += 1
                 if turn % FLATTEN_LOOK_EVERY == 0:
                     self._reconciler.request("flattening")
                 await asyncio.sleep(LIQUIDATION_EVERY)
                 self._fleet.checkup()
             else:
-                is_flat = await self._look(deadline - self._loop.time()) and not self._fleet.leftovers()
+                is_flat = await self._look(deadline - self._loop.time()) and not leftovers(self._fleet.algos)
                 if not is_flat:
                     await asyncio.sleep(LIQUIDATION_EVERY)
         if not is_flat:
@@ -107,12 +108,12 @@ class WindingUp:
         False if the broker has not confirmed what the ledgers say, however often it was asked.
         """
         deadline = self._loop.time() + AFTER_CLOSE
-        while self._fleet.leftovers() and self._loop.time() < deadline:
+        while leftovers(self._fleet.algos) and self._loop.time() < deadline:
             await asyncio.sleep(0.25)
         deadline = self._loop.time() + LAST_LOOKS_FOR
         while True:
             is_settled = await self._look(max(deadline - self._loop.time(), 1.0))
-            if is_settled and not self._fleet.has_open_orders:
+            if is_settled and not has_open_orders(self._fleet.algos):
                 return True
             if self._loop.time() >= deadline:
                 log.error("orders and positions after the close are not confirmed by the broker's listings")
@@ -122,7 +123,7 @@ class WindingUp:
 
     def tell_leftovers(self) -> bool:
         """Say what is held or working, and what is in doubt; True if anything is held or working."""
-        left = self._fleet.leftovers()
+        left = leftovers(self._fleet.algos)
         for symbol, (position, orders) in left.items():
             working = ", ".join(f"{o.side} {o.remaining} {o.type} {o.limit_price or ''}".strip()
                                 + (" (outcome unknown)" if not o.id else "")

@@ -15,6 +15,7 @@ from scalp import ScalpAlgo
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
 from scalp.core.clock import Session
 from scalp.core.fleet import Fleet
+from scalp.core.leftovers import exits_under_way, has_open_orders, leftovers
 from scalp.core.messages import MINUTE, SECOND, Action, Bar, CancelOrder, Halt, OrderReport, PositionReport, SubmitOrder
 
 OPEN = 1_795_185_000 * SECOND
@@ -48,7 +49,7 @@ class World:
         self.fleet.on_updates_up()
         for position in flat:
             self.fleet.on_snapshot(position.symbol, [], position, self.now)
-        self.fleet.take_early()
+        self.fleet.early_updates.take()
         self.fleet.readiness.see("reconciled", "")
 
     def bar(self, symbol: str, price: float = 100.0) -> None:
@@ -254,12 +255,12 @@ def test_flatten_reaches_every_symbol() -> None:
     world.sent.clear()
     world.fleet.flatten()
     assert [action.symbol for action in world.sent if isinstance(action, CancelOrder)] == ["AAA", "BBB"]
-    assert world.fleet.exits_under_way == ["AAA", "BBB"]
-    assert world.fleet.has_open_orders
+    assert exits_under_way(world.fleet.algos) == ["AAA", "BBB"]
+    assert has_open_orders(world.fleet.algos)
     for action in bought:
         world.fleet.on_order_gone(action.symbol, f"id-{action.client_order_id}")
-    assert not world.fleet.has_open_orders
-    assert world.fleet.leftovers() == {}
+    assert not has_open_orders(world.fleet.algos)
+    assert leftovers(world.fleet.algos) == {}
 
 
 def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCaptureFixture) -> None:

@@ -91,7 +91,7 @@ def test_a_buy_that_fills_while_it_is_cancelled_is_sold_at_market() -> None:
 def world(*symbols: str, **limits: Any) -> World:
     """A fleet that buys $1000 of each symbol at every bar, with these rails."""
     made = World(*symbols)
-    made.fleet.rails = Rails(Limits(**limits))
+    made.fleet.risk.rails = Rails(Limits(**limits))
     made.see_all()
     return made
 
@@ -174,7 +174,7 @@ def test_max_loss_is_realised_and_open_over_the_fleet_and_ends_buying(caplog: py
     hold(at, "FB")
     hold(at, "AAPL")
     trade(at, "FB", 98.1)  # -19
-    assert not at.fleet.rails.is_over  # type: ignore[union-attr]
+    assert not at.fleet.risk.rails.is_over  # type: ignore[union-attr]
     trade(at, "AAPL", 99.9)  # -1
     assert [action.symbol for action in at.sent[-2:]] == ["FB", "AAPL"]
     assert all(isinstance(action, CancelOrder) for action in at.sent[-2:])
@@ -244,7 +244,7 @@ def test_no_buy_after() -> None:
 
 def test_without_a_rail_nothing_is_asked() -> None:
     assert not Limits()
-    assert World("TSLA").fleet.rails is None
+    assert World("TSLA").fleet.risk.rails is None
 
 
 # -- over a restart ---------------------------------------------------------------------------------------------------
@@ -262,17 +262,17 @@ def restarted(**limits: Any) -> World:
     """TSLA is held at 100; what was traded before is not known yet."""
     at = World("TSLA", "FB")
     at.now = OPEN + 60 * MINUTE
-    at.fleet.rails = Rails(Limits(**limits), knows_today=False)
+    at.fleet.risk.rails = Rails(Limits(**limits), knows_today=False)
     at.see_all()
     at.fleet.on_snapshot("TSLA", [], PositionReport("TSLA", Decimal(10), Decimal(100)), at.now)
     return at
 
 
 def recall(at: World, *fills: Fill) -> None:
-    rails = at.fleet.rails
+    rails = at.fleet.risk.rails
     assert rails is not None
     rails.recall(fills)
-    at.fleet.obey(rails)
+    at.fleet.risk.obey(rails)
 
 
 def test_nothing_is_bought_before_the_past_is_known() -> None:

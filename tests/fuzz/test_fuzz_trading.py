@@ -55,7 +55,7 @@ class Bot:
         self.algos = {symbol: Buys(symbol, LOT, "R") for symbol in ("AAPL", "TSLA")}
         self.fleet = Fleet(self.algos.values(), lambda: self.now, self.sent.append)
         self.fleet.begin_session(SESSION)
-        self.fleet.take_early()
+        self.fleet.early_updates.take()
         for what in ("feed", "updates", "reconciled"):
             self.fleet.readiness.see(what, "")
         for symbol, algo in self.algos.items():

@@ -13,6 +13,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from scalp.core.leftovers import leftovers
 from scalp.core.messages import SECOND
 from scalp.core.prices import round_up, tick
 from scalp.exchange.orders import Order, OrderRequest
@@ -490,7 +491,7 @@ class Invariants:
         world = self._world
         if not world.is_started or world.fleet is None or not self._knows_time:
             return
-        said = world.fleet.leftovers()
+        said = leftovers(world.fleet.algos)
         for symbol in world.symbols:
             if not world.told.is_complete(symbol) or world.until_close < 10 or world.engine.is_halted(symbol):
                 continue

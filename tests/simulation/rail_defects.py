@@ -10,6 +10,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
 from scalp.core.messages import MINUTE, Action, Trade
 from scalp.core.rails import Rails
+from scalp.core.risk_watch import RiskWatch
 from tests.simulation.defects import defect
 
 
@@ -55,7 +56,7 @@ def _loss_only_stops_buys() -> Iterator[None]:
 @defect("a rail is asked only about buys that have left already")
 def _asked_too_late() -> Iterator[None]:
     with (
-        patch.object(Fleet, "_allowed", lambda self, algo, actions, rails: list(actions)),
+        patch.object(RiskWatch, "allowed", lambda self, algo, actions, rails: list(actions)),
         patch.object(Fleet, "no_buys", lambda self, symbol: self.algos[symbol].no_buys),
     ):
         yield

@@ -1,0 +1,86 @@
+"""The risk rails obeyed: buys that they forbid are refused, and what they call for is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from scalp.core.algo import ScalpAlgo
+from scalp.core.bus import EventBus
+from scalp.core.events import RiskRuleStruck
+from scalp.core.exits import Plan
+from scalp.core.messages import Action, SubmitOrder
+from scalp.core.rails import Rails
+from scalp.core.recording import Recording
+
+
+class RiskWatch:
+    """Over `algos`. `perform` carries out the actions of leaving a symbol, `trouble` is told where that failed."""
+
+    def __init__(
+        self,
+        algos: Mapping[str, ScalpAlgo],
+        bus: EventBus,
+        record: Recording,
+        perform: Callable[[ScalpAlgo, Sequence[Action]], None],
+        trouble: Callable[[ScalpAlgo], None],
+    ) -> None:
+        self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
+        self._algos = algos
+        self._bus = bus
+        self._now = bus.now
+        self._record = record
+        self._perform = perform
+        self._trouble = trouble
+        self._is_over = False  # the session's loss was too high, and that was said
+
+    def allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rails: Rails) -> list[Action]:
+        """`actions` without the buys that a rail forbids: those are refused, as the broker might have."""
+        allowed = []
+        for action in actions:
+            if isinstance(action, SubmitOrder) and action.side == "buy":
+                at = self._now()
+                rails.look(algo, at)
+                if why := rails.why_no_buy(algo, at):
+                    allowed += algo.on_submit_refused(action.client_order_id, why, at)
+                    self._record.refused(algo.symbol, action.client_order_id, why, at)
+                    continue
+            allowed.append(action)
+        return allowed
+
+    def watch(self, algo: ScalpAlgo, rails: Rails) -> None:
+        """Something happened to `algo`: leave its symbol if a rail says so, or all at once."""
+        at = self._now()
+        rails.look(algo, at)
+        if rails.is_over and not self._is_over:
+            self.obey(rails)
+        elif (why := rails.why_leave(algo, at)) and algo.exits.plan is Plan.OFFER:
+            self._leave(algo, why)
+
+    def obey(self, rails: Rails) -> None:
+        """Leave every symbol that a rail calls for."""
+        if rails.is_over and not self._is_over:
+            self._is_over = True
+            for algo in self._algos.values():
+                algo.forbid_buys("rails", rails.verdict)
+            self._bus.tell(RiskRuleStruck("", self._now(), rails.verdict))
+        for algo in self._algos.values():
+            if (why := rails.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
+                self._leave(algo, why)
+        self._bus.settle()
+
+    def why_no_buy(self, algo: ScalpAlgo) -> str:
+        """Why no buy may leave just now; "" if it may."""
+        return self.rails.why_no_buy(algo, self._now()) if self.rails is not None else ""
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether any symbol is being left."""
+        return self.rails is not None and any(algo.exits.plan is Plan.RISK_RULE for algo in self._algos.values())
+
+    def _leave(self, algo: ScalpAlgo, why: str) -> None:
+        try:
+            actions = algo.leave(Plan.RISK_RULE, why, self._now())
+        except Exception:
+            self._trouble(algo)
+            return
+        self._perform(algo, actions)
