@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import alpaca_trade_api
 import msgspec
@@ -30,6 +29,7 @@ from scalp.alpaca.decode import (
     time_or_none,
 )
 from scalp.cli.settings import Endpoints
+from scalp.core.clock import NEW_YORK
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
@@ -52,7 +52,6 @@ from scalp.net.transport import (
 
 __all__ = ["AlpacaREST", "Asset", "Clock", "Listing", "OrderPage", "RateLimited"]
 
-NEW_YORK = ZoneInfo("America/New_York")
 PAGE = 500  # orders in one listing, Alpaca's maximum
 HIGHEST_LIMIT = 10**7  # requests a minute; beyond it a header holds something else
 LONGEST_PATH = 150  # characters in a line of ours

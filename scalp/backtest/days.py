@@ -9,10 +9,11 @@ from msgspec import Struct
 
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
+from scalp.core.decimals import ZERO
 from scalp.core.fleet import Fleet
-from scalp.core.messages import Action, Bar
+from scalp.core.messages import MILLISECOND, Action, Bar
 from scalp.core.prices import SUB_DOLLAR_TICK
-from scalp.core.trades import ZERO, Fill
+from scalp.core.trades import Fill
 from scalp.results.symbol_day import SymbolDay, profit_path
 
 BASIS_POINT = Decimal("0.0001")
@@ -54,7 +55,7 @@ def open_fleet(
     send: Callable[[Action], None],
 ) -> Fleet:
     """A fleet at the start of a session, flat and seeing everything."""
-    run = str(session.open // 1_000_000)
+    run = str(session.open // MILLISECOND)
     fleet = Fleet([algo_class(symbol, lot, run) for symbol in symbols], now, send)
     fleet.begin_session(session)
     fleet.early_updates.take()

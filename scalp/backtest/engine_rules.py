@@ -18,18 +18,17 @@ from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.errors import Refused
 from scalp.core.leftovers import exits_under_way
-from scalp.core.limits import Limits
-from scalp.core.messages import MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.limits import NO_LIMITS, Limits
+from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
 from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
-from scalp.exchange.matching import MILLISECOND, Engine, Latency
+from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.exchange.path import FIRST_PRINT, trade_path
 from scalp.results.symbol_day import SymbolDay
 
 BAR_DELAY = 300 * MILLISECOND
-NO_LIMITS = Limits()
 
 MODELS = {
     "pessimistic": PESSIMISTIC,

@@ -13,8 +13,9 @@ from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
+from scalp.core.messages import MILLISECOND
 from scalp.core.trades import RoundTrip
-from scalp.exchange.matching import MILLISECOND, Latency
+from scalp.exchange.matching import Latency
 from scalp.net.printable import printable
 from scalp.results.numbers import Held, Numbers, Results
 

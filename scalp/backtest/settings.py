@@ -24,10 +24,9 @@ from scalp.cli.settings import (
 )
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
-from scalp.core.limits import Limits
+from scalp.core.limits import NO_LIMITS, Limits
 from scalp.core.messages import SECOND
 
-NO_LIMITS = Limits()
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
 EXAMPLE = ("TSLA", "FB", "AAPL")
 LONGEST_LATENCY = 60_000.0  # ms

@@ -19,7 +19,7 @@ from scalp.cli.limit_options import add_arguments, read_limits
 from scalp.cli.paths import default_path
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
-from scalp.core.limits import Limits
+from scalp.core.limits import NO_LIMITS, Limits
 from scalp.net.printable import Mask
 
 PAPER_URL = "https://paper-api.alpaca.markets"
@@ -31,7 +31,6 @@ POLYGON_STREAM_URL = "wss://socket.massive.com/stocks"
 
 HIGHEST_LOT = 10**9  # dollars
 ON_EXIT = ("keep", "cancel-buys", "flatten")
-NO_LIMITS = Limits()
 ADDRESS = re.compile(r"[\w+.-]+:/\S+")
 LONG_PART = 12  # characters: as long a part of the address of a service may be a token
 KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scalp.core.clock import NEW_YORK
 from scalp.core.messages import Bar
 from scalp.core.prices import micros
 
-NEW_YORK = "America/New_York"
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
 CLOSE = 3
 
@@ -115,7 +115,7 @@ class SessionBars:
             index = pd.DatetimeIndex(np.array(self._starts).view("M8[ns]"), name="start").tz_localize("UTC")
             self._frame = pd.DataFrame(
                 np.array(self._columns, dtype=np.float64).T,
-                index=index.tz_convert(NEW_YORK),
+                index=index.tz_convert(NEW_YORK.key),
                 columns=COLUMNS,
                 copy=False,
             )

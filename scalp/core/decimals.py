@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
+ZERO = Decimal(0)
+
 # Beyond these a number is no price and no quantity.
 HIGHEST, MOST_DIGITS, MOST_EXPONENT = Decimal(10) ** 12, 40, 20
 PLAIN_LENGTH = 12

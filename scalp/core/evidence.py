@@ -37,7 +37,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.core.ledger import ZERO, Ledger
+from scalp.core.decimals import ZERO
+from scalp.core.ledger import Ledger
 from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
 
 SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows

@@ -23,7 +23,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.core.ledger import ZERO, Ledger, Order
+from scalp.core.decimals import ZERO
+from scalp.core.ledger import Ledger, Order
 from scalp.core.messages import SECOND, AskOrder, CancelOrder, OrderType
 
 LIQUIDATION = "the session is about to end"

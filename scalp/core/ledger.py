@@ -19,9 +19,9 @@ from typing import TypeGuard
 
 from msgspec import Struct
 
+from scalp.core.decimals import ZERO
 from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, SubmitOrder
 
-ZERO = Decimal(0)
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
 IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it

@@ -47,3 +47,6 @@ class Limits:
     def watches_prints(self) -> bool:
         """Whether an exit may be called for as soon as a print comes, by its price or its time."""
         return not (self.stop_loss is None and self.max_loss is None and self.max_hold is None)
+
+
+NO_LIMITS = Limits()

@@ -15,8 +15,10 @@ from msgspec import Struct
 Side = Literal["buy", "sell"]
 OrderType = Literal["limit", "market"]
 
-SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+SECOND = 1000 * MILLISECOND
 MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 
 # Statuses after which the broker does nothing more with an order today. Anything else, unknown words included, is
 # treated as working.

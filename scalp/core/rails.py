@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
-from scalp.core.ledger import ZERO, Ledger
+from scalp.core.decimals import ZERO
+from scalp.core.ledger import Ledger
 from scalp.core.limits import Limits
 from scalp.core.messages import SECOND
 from scalp.core.prices import Written, exact

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-ZERO = Decimal(0)
+from scalp.core.decimals import ZERO
 
 
 class Fill(Struct, frozen=True):

@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import NoReturn
 
 from scalp.cli.settings import KEY, named_path, read_symbols
+from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
@@ -23,7 +24,7 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
-from scalp.exchange.simulation import NEW_YORK, new_york
+from scalp.exchange.simulation import new_york
 from scalp.net.loops import ScaledLoop
 
 Market = Mapping[str, Sequence[Bar]]

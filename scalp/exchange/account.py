@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.exchange.orders import ZERO
+from scalp.core.decimals import ZERO
 
 
 class Position(Struct):

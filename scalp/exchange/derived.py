@@ -15,10 +15,11 @@ from decimal import Decimal
 from msgspec import Struct, structs
 
 from scalp.core import prices
-from scalp.core.messages import MINUTE, SECOND, Bar
-from scalp.exchange.orders import ZERO
+from scalp.core.clock import NEW_YORK
+from scalp.core.decimals import ZERO
+from scalp.core.messages import HOUR, MINUTE, SECOND, Bar
 from scalp.exchange.path import Print, trade_path
-from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
+from scalp.exchange.simulation import Simulation, new_york
 
 _TIMEFRAME = re.compile(r"([0-9]{1,9})(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 _COUNTS = {
@@ -105,7 +106,7 @@ class Derived:
         if span == MINUTES:
             return minutes
         merged: list[Bar] = []
-        width = span.count * (MINUTE if span.unit == "minute" else 60 * MINUTE)
+        width = span.count * (MINUTE if span.unit == "minute" else HOUR)
         day, start = self._day(date.min + timedelta(1)), 0
         for bar in minutes:
             counts = True

@@ -36,11 +36,12 @@ from typing import Literal, Protocol
 import msgspec
 from msgspec import Struct
 
+from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
 from scalp.core.messages import SECOND, Bar
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Response, reply
-from scalp.exchange.simulation import NEW_YORK, Simulation, new_york
+from scalp.exchange.simulation import Simulation, new_york
 from scalp.exchange.streams import Session
 
 Kind = Literal["orders", "data", "polygon"]

@@ -17,14 +17,14 @@ from typing import Any
 from msgspec import Struct
 
 from scalp.core import prices
-from scalp.core.messages import SECOND, Bar
+from scalp.core.decimals import ZERO
+from scalp.core.messages import MILLISECOND, SECOND, Bar
 from scalp.exchange import rules
 from scalp.exchange.account import Account
 from scalp.exchange.fills import Book, FillModel, Offer
-from scalp.exchange.orders import ZERO, Asset, Execution, Order, OrderRequest, Update, make_asset, make_id
+from scalp.exchange.orders import Asset, Execution, Order, OrderRequest, Update, make_asset, make_id
 from scalp.exchange.path import Print, trade_path
 
-MILLISECOND = 1_000_000
 _LAST = 1 << 60  # sequence numbers of prints: behind all others
 _NINE_DECIMALS = Decimal("0.000000001")
 

@@ -10,10 +10,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from scalp.core.decimals import ZERO
 from scalp.core.errors import Refused
 from scalp.core.messages import FINAL_STATUSES
 
-ZERO = Decimal(0)
 _NAMESPACE = uuid.UUID("6d0f3a52-8f0e-5c55-9a35-1c1c0d9a7e11")
 
 _NAMES = {

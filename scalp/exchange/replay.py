@@ -15,13 +15,12 @@ from datetime import time as time_of_day
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
+from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.core.prices import HIGHEST_PRICE
 
-NEW_YORK = ZoneInfo("America/New_York")
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 FILE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)_\d{8}\.csv")
 EXAMPLE = "2014-06-05 09:30:00-04:00"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date
 from itertools import islice
 
-from scalp.core.messages import Bar
+from scalp.core.messages import MILLISECOND, Bar
 from scalp.exchange import wire
 from scalp.exchange.derived import DAYS, Derived, Span
 from scalp.exchange.orders import Refusal, make_id
@@ -21,7 +21,6 @@ from scalp.exchange.simulation import Simulation, new_york
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _SUNDAY = 6
-_MILLISECOND = 1_000_000
 
 
 class PolygonApi:
@@ -90,7 +89,7 @@ class PolygonApi:
         if bar is None:
             return None
         _, closes = self._derived.session(new_york(bar.start).date())
-        return {"T": bar.symbol} | _aggregate(bar) | {"t": closes // _MILLISECOND}
+        return {"T": bar.symbol} | _aggregate(bar) | {"t": closes // MILLISECOND}
 
     def _day_before(self, symbol: str) -> wire.Json | None:
         days = self._days_before(symbol)
@@ -175,7 +174,7 @@ def _not_found(told: wire.Json) -> Answer:
 def _aggregate(bar: Bar) -> wire.Json:
     told = wire.bar(bar)
     return {name: told[name] for name in ("v", "vw", "o", "c", "h", "l")} | {
-        "t": bar.start // _MILLISECOND,
+        "t": bar.start // MILLISECOND,
         "n": told["n"],
     }
 
@@ -210,5 +209,5 @@ def _date(value: str) -> date:
 
 def _time(value: str, end_of_day: bool) -> int:
     if _DIGITS.fullmatch(value.removeprefix("-")):
-        return int(value) * _MILLISECOND
+        return int(value) * MILLISECOND
     return wire.parse_time(value, end_of_day=end_of_day)

@@ -11,7 +11,8 @@ from decimal import Decimal
 from functools import lru_cache
 
 from scalp.core import prices
-from scalp.exchange.orders import ZERO, Asset, Order, OrderRequest, Refusal
+from scalp.core.decimals import ZERO
+from scalp.exchange.orders import Asset, Order, OrderRequest, Refusal
 
 PARAMETER = 40010001
 UNPROCESSABLE = 42210000

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
+from scalp.core.clock import NEW_YORK
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import SessionDay, trading_days
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
 from scalp.exchange.path import Print
 from scalp.exchange.tape import Tape, Tick
-
-NEW_YORK = ZoneInfo("America/New_York")
 
 
 class Listener:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from scalp.core.messages import Bar
+from scalp.core.messages import MILLISECOND, Bar
 from scalp.exchange import wire
 from scalp.exchange.path import Print
 from scalp.exchange.rest import Access
@@ -296,14 +296,14 @@ class PolygonSession(Session):
     def on_print(self, symbol: str, made: Print) -> None:
         if self.wants("T", symbol):
             event = {"ev": "T", "sym": symbol, "x": 11, "i": str(made.at // 1000), "z": 3, "p": made.price}
-            self._gathered.append(event | {"s": made.size, "c": [], "t": made.at // 1_000_000, "q": made.at // 1000})
+            self._gathered.append(event | {"s": made.size, "c": [], "t": made.at // MILLISECOND, "q": made.at // 1000})
 
     def on_status(self, symbol: str, at: int, halted: bool, last: float) -> None:
         """A volatility pause, or its end; the bands are 5 % around the last trade."""
         if self.wants("LULD", symbol):
             bands = {"h": round(last * 1.05, 2), "l": round(last * 0.95, 2)}
             event = {"ev": "LULD", "T": symbol, **bands, "i": [LULD_PAUSE if halted else LULD_OVER]}
-            self._gathered.append(event | {"z": 3, "t": at // 1_000_000, "q": at // 1000})
+            self._gathered.append(event | {"z": 3, "t": at // MILLISECOND, "q": at // 1000})
 
     def flush(self) -> None:
         if self._gathered:

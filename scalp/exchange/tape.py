@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Bar
 from scalp.exchange.path import Print, trade_path
-
-MILLISECOND = 1_000_000
 
 
 class Tick(Struct, frozen=True, gc=False):

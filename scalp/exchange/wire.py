@@ -16,13 +16,15 @@ from typing import Any
 import msgspec
 
 from scalp.core import prices
+from scalp.core.clock import NEW_YORK
+from scalp.core.decimals import ZERO
 from scalp.core.errors import ScalpError
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
-from scalp.exchange.orders import ZERO, Asset, Execution, Order, Update, make_id
+from scalp.exchange.orders import Asset, Execution, Order, Update, make_id
 from scalp.exchange.path import Print
 from scalp.exchange.rules import text
-from scalp.exchange.simulation import NEW_YORK, new_york
+from scalp.exchange.simulation import new_york
 
 Json = dict[str, Any]
 
@@ -248,7 +250,7 @@ def account(engine: Engine) -> Json:
 
 def activity(of: Execution, order_type: str) -> Json:
     """A FILL activity; `order_type` is not told there, `type` says fill or partial_fill."""
-    moment = new_york(of.at).strftime("%Y%m%d%H%M%S") + f"{of.at % SECOND // 1_000_000:03d}"
+    moment = new_york(of.at).strftime("%Y%m%d%H%M%S") + f"{of.at % SECOND // MILLISECOND:03d}"
     return {
         "activity_type": "FILL",
         "id": f"{moment}::{of.id}",
@@ -309,7 +311,7 @@ def quote(of: Print, when: Callable[[int], Any] = utc) -> Json:
 def polygon_bar(of: Bar, day_volume: float, day_open: float) -> Json:
     """An `AM` event; times in ms. `day_open` is 0 before the open, as at Polygon."""
     average = round((of.open + of.high + of.low + of.close) / 4, 6)
-    start = of.start // 1_000_000
+    start = of.start // MILLISECOND
     return {
         "ev": "AM",
         "sym": of.symbol,
@@ -324,7 +326,7 @@ def polygon_bar(of: Bar, day_volume: float, day_open: float) -> Json:
         "a": average,
         "z": 100,
         "s": start,
-        "e": start + MINUTE // 1_000_000,
+        "e": start + MINUTE // MILLISECOND,
     }
 
 

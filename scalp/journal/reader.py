@@ -15,11 +15,12 @@ from msgspec import Struct, convert, structs
 
 from scalp.cli.limit_options import limits_from
 from scalp.core.clock import Session, new_york
+from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, Bar, OrderReport, SubmitOrder
-from scalp.core.trades import ZERO, Fill
+from scalp.core.trades import Fill
 from scalp.journal.writer import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
 from scalp.results.symbol_day import SymbolDay, profit_path, regular
 

@@ -19,7 +19,7 @@ from typing import Any
 from scalp.core.clock import MarketClock
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable, UserError
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.messages import HOUR, MINUTE, SECOND, Bar
 from scalp.core.ports import Feed
 from scalp.net.backoff import Backoff
 
@@ -33,7 +33,6 @@ PACE = 2.0  # seconds between two rounds at least
 OVERLAP = 3 * MINUTE  # before the last bar that was heard
 TURN = 2 * SECOND  # a minute that ends so soon is one of the hole: its bar may be on its way already
 HALF_MINUTE = 30 * SECOND  # a bar comes at most so long after its minute
-HOUR = 60 * MINUTE
 NOT_HERE_YET = "today's bars are not here yet"
 LOUD_NAMES = 20  # up to as many symbols are listed in one line
 # Of a refusal that no other attempt would cure.

@@ -20,10 +20,11 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from scalp.core.clock import MarketClock
+from scalp.core.decimals import ZERO
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.evidence import Evidence, Verdict, executed, held_already
 from scalp.core.fleet import Fleet
-from scalp.core.ledger import ZERO, Ledger
+from scalp.core.ledger import Ledger
 from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
 from scalp.core.ports import Account, Broker
 from scalp.net.backoff import Backoff

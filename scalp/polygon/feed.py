@@ -12,7 +12,7 @@ import msgspec
 
 from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable
-from scalp.core.messages import MINUTE, Bar, Halt, Trade
+from scalp.core.messages import MILLISECOND, MINUTE, Bar, Halt, Trade
 from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.net.marketdata import MarketDataStream
@@ -31,7 +31,6 @@ LONGEST_PATH = 150  # characters in a line of ours
 PACE = 0.05  # seconds between two requests for history
 RETRIES = (2.0, 4.0, 8.0, 15.0)  # seconds before asking again
 MOST_NAMED = 20  # symbols in one line
-MILLISECOND = 1_000_000
 NANOSECONDS = 10**15  # a time beyond this is none in milliseconds
 
 HALTED, RESUMED = 17, 18  # indicators of the LULD channel, of issues listed at Nasdaq only

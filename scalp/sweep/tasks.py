@@ -16,7 +16,7 @@ from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.custom import load_algo
 from scalp.core.algo import ScalpAlgo
-from scalp.core.trades import ZERO
+from scalp.core.decimals import ZERO
 from scalp.results.numbers import Results
 from scalp.results.symbol_day import SymbolDay
 from scalp.sweep.parameters import LOT, Values, tuned

@@ -17,11 +17,12 @@ from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, Listing
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock, Session
+from scalp.core.decimals import ZERO
 from scalp.core.errors import Unreachable
 from scalp.core.evidence import Evidence, Verdict
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.fleet import Fleet
-from scalp.core.ledger import ZERO, Ledger, Order
+from scalp.core.ledger import Ledger, Order
 from scalp.core.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.tape import Tape

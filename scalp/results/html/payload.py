@@ -12,14 +12,12 @@ from itertools import groupby
 from typing import Any
 
 from scalp.core.clock import new_york
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.messages import HOUR, MILLISECOND, MINUTE, Bar
 from scalp.core.prices import micros
 from scalp.core.trades import RoundTrip
 from scalp.net.printable import printable
 from scalp.results.html.contents import Report
 
-MILLISECOND = SECOND // 1000
-HOUR = 60 * MINUTE
 DAY_MS = 24 * HOUR // MILLISECOND
 LONGEST_WORD = 80  # characters
 MOST_POINTS = 6000  # of the equity curve: more than a screen has columns, for each of three kinds of points
