@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from scalp.backtest.history import days
-from scalp.backtest.output import assumptions, hold_time
+from scalp.backtest.output import assumptions
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
@@ -16,6 +15,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
 from scalp.core.ledger import Order
 from scalp.core.messages import Bar
+from scalp.results.columns import SHOWN
 from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
 from scalp.results.numbers import Numbers, Results
 from scalp.results.symbol_day import SymbolDay, regular
@@ -82,7 +82,7 @@ def report_of(
             if order.has_ended and order.status != "filled"
         ],
         equity=results.equity(),
-        numbers=[(name, cell(total).text) for name, cell in COLUMNS],
+        numbers=[(column.title, column.text(total)) for column in SHOWN],
         tables=tables,
         notes=[
             f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
@@ -104,37 +104,12 @@ def _end_of(order: Order, day: SymbolDay) -> int:
 def _table(title: str, first: str, rows: Mapping[str, Numbers]) -> Table:
     return Table(
         title,
-        (first, *(name for name, _ in COLUMNS)),
-        [(name, *(cell(numbers) for _, cell in COLUMNS)) for name, numbers in rows.items()],
+        (first, *(column.title for column in SHOWN)),
+        [
+            (name, *(Cell(column.text(numbers), column.exact(numbers)) for column in SHOWN))
+            for name, numbers in rows.items()
+        ],
     )
-
-
-def _percent(share: float | None, digits: int) -> Cell:
-    return Cell("-") if share is None else Cell(f"{share:.{digits}%}", share)
-
-
-def _dollars(amount: Decimal | None, sign: str = "+") -> Cell:
-    return Cell("-") if amount is None else Cell(f"{amount:{sign}.2f}", float(amount))
-
-
-def _count(number: int) -> Cell:
-    return Cell(str(number), number)
-
-
-COLUMNS: tuple[tuple[str, Callable[[Numbers], Cell]], ...] = (
-    ("trades", lambda n: _count(n.trades)),
-    ("win rate", lambda n: _percent(n.win_rate, 0)),
-    ("P/L $", lambda n: _dollars(n.pnl)),
-    ("average $", lambda n: _dollars(n.average)),
-    ("worst $", lambda n: _dollars(n.worst)),
-    ("hold", lambda n: Cell("-") if n.hold_seconds is None else Cell(hold_time(n.hold_seconds), n.hold_seconds)),
-    ("exposed", lambda n: _percent(n.exposure, 1)),
-    ("drawdown $", lambda n: _dollars(n.drawdown, "")),
-    ("buys", lambda n: _count(n.buys)),
-    ("unfilled", lambda n: _count(n.unfilled_buys)),
-    ("liquidated", lambda n: _count(n.liquidations)),
-    ("held", lambda n: _count(n.held)),
-)
 
 
 def _counted(number: int, what: str) -> str:

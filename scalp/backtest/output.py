@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from scalp.backtest.engine_rules import MODELS
@@ -12,21 +12,15 @@ from scalp.backtest.history import source
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
-from scalp.core.clock import new_york
 from scalp.core.messages import MILLISECOND
 from scalp.core.trades import RoundTrip
 from scalp.exchange.matching import Latency
 from scalp.net.printable import printable
+from scalp.results.columns import SHOWN, TRADE_FIELDS, dollars, iso, plain
 from scalp.results.numbers import Held, Numbers, Results
-
-TRADE_FIELDS = ("symbol", "qty", "entry_time", "entry_price", "exit_time", "exit_price", "pnl", "reason")
 
 # What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-_ROW = "{:<12} {:>6} {:>6} {:>12} {:>10} {:>10} {:>9} {:>8} {:>10} {:>5} {:>8} {:>9} {:>5}"
-_HEAD = ("", "trades", "win", "P/L $", "average $", "worst $", "hold", "exposed", "drawdown $", "buys", "unfilled",
-         "liquidated", "held")  # fmt: skip
 
 # -- the assumptions --------------------------------------------------------------------------------------------------
 
@@ -120,9 +114,9 @@ def outcome(results: Results) -> dict[str, Any]:
         "trades": [trade_row(trade) for trade in results.trades],
         "held": [_held_row(held) for held in results.held],
         "summary": {
-            **_plain(results.total()),
-            "per_symbol": {symbol: _plain(numbers) for symbol, numbers in results.by_symbol().items()},
-            "per_day": {date: _plain(numbers) for date, numbers in results.by_day().items()},
+            **plain(results.total()),
+            "per_symbol": {symbol: plain(numbers) for symbol, numbers in results.by_symbol().items()},
+            "per_day": {date: plain(numbers) for date, numbers in results.by_day().items()},
         },
     }
 
@@ -144,16 +138,7 @@ def cell(value: Any) -> Any:
 
 def trade_row(trade: RoundTrip) -> dict[str, Any]:
     """One trade in plain types."""
-    return {
-        "symbol": trade.symbol,
-        "qty": int(trade.qty),
-        "entry_time": iso(trade.entry_time),
-        "entry_price": _price(trade.entry_price),
-        "exit_time": iso(trade.exit_time),
-        "exit_price": _price(trade.exit_price),
-        "pnl": _price(trade.pnl),
-        "reason": trade.reason,
-    }
+    return {name: field(trade) for name, field in TRADE_FIELDS.items()}
 
 
 def _held_row(held: Held) -> dict[str, Any]:
@@ -161,38 +146,10 @@ def _held_row(held: Held) -> dict[str, Any]:
         "symbol": held.day.symbol,
         "qty": int(held.holding.held),
         "entry_time": iso(held.holding.entry_time),
-        "entry_price": _price(held.holding.entry_price),
-        "last_price": None if held.day.last_price is None else _price(held.day.last_price),
-        "pnl": _price(held.pnl),
+        "entry_price": dollars(held.holding.entry_price),
+        "last_price": None if held.day.last_price is None else dollars(held.day.last_price),
+        "pnl": dollars(held.pnl),
     }
-
-
-def _plain(numbers: Numbers) -> dict[str, Any]:
-    return {
-        "trades": numbers.trades,
-        "win_rate": None if numbers.win_rate is None else round(numbers.win_rate, 6),
-        "pnl": _price(numbers.pnl),
-        "average_pnl": None if numbers.average is None else _price(numbers.average),
-        "worst_pnl": None if numbers.worst is None else _price(numbers.worst),
-        "average_hold_seconds": None if numbers.hold_seconds is None else round(numbers.hold_seconds, 3),
-        "exposure": round(numbers.exposure, 6),
-        "drawdown": _price(numbers.drawdown),
-        "buys": numbers.buys,
-        "unfilled_buys": numbers.unfilled_buys,
-        "liquidations": numbers.liquidations,
-        "held": numbers.held,
-        "bars": numbers.bars,
-    }
-
-
-def iso(at: int) -> str:
-    """`at` (ns) in New York, with its offset."""
-    return new_york(at).isoformat()
-
-
-def _price(dollars: Any) -> float:
-    # An average over partial fills has no end; a millionth of a dollar is finer than any price.
-    return round(float(dollars), 6) + 0.0  # no minus zero
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
@@ -212,44 +169,28 @@ def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAl
 def numbers_table(results: Results) -> Iterator[str]:
     """The numbers per symbol, per day and in all, and what is still held."""
     total = results.total()
-    yield _ROW.format(*_HEAD)
+    yield _line("", (column.head for column in SHOWN))
     by_symbol, by_day = results.by_symbol(), results.by_day()
     for symbol, numbers in by_symbol.items():
-        yield _line(symbol, numbers)
+        yield _numbers_line(symbol, numbers)
     if len(by_day) > 1:
         yield ""
         for date, numbers in by_day.items():
-            yield _line(date, numbers)
+            yield _numbers_line(date, numbers)
     yield ""
-    yield _line("total", total)
+    yield _numbers_line("total", total)
     if results.held:
         yield ""
     for held in results.held:
         yield (
             f"HELD at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, bought at "
-            f"{_price(held.holding.entry_price)}, last {_price(held.day.last_price)}, {held.pnl:+.2f} in the P/L"
+            f"{dollars(held.holding.entry_price)}, last {dollars(held.day.last_price)}, {held.pnl:+.2f} in the P/L"
         )
 
 
-def _line(name: str, numbers: Numbers) -> str:
-    return _ROW.format(
-        name,
-        numbers.trades,
-        "-" if numbers.win_rate is None else f"{numbers.win_rate:.0%}",
-        f"{numbers.pnl:+.2f}",
-        "-" if numbers.average is None else f"{numbers.average:+.2f}",
-        "-" if numbers.worst is None else f"{numbers.worst:+.2f}",
-        "-" if numbers.hold_seconds is None else hold_time(numbers.hold_seconds),
-        f"{numbers.exposure:.1%}",
-        f"{numbers.drawdown:.2f}",
-        numbers.buys,
-        numbers.unfilled_buys,
-        numbers.liquidations,
-        numbers.held,
-    )
+def _line(name: str, cells: Iterable[str]) -> str:
+    return f"{name:<12} " + " ".join(f"{cell:>{column.width}}" for column, cell in zip(SHOWN, cells, strict=True))
 
 
-def hold_time(seconds: float) -> str:
-    """Minutes and seconds."""
-    whole = round(seconds)
-    return f"{whole // 60}:{whole % 60:02}"
+def _numbers_line(name: str, numbers: Numbers) -> str:
+    return _line(name, (column.text(numbers) for column in SHOWN))

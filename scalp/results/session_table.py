@@ -10,7 +10,17 @@ from scalp.core.fleet import Fleet
 
 ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in which something happened
 
-_ROW = "{:<8} {:>6} {:>8} {:>12} {:>8} {:>15} {:>10} {:>10}"
+# Heads, and how their cells are set.
+_COLUMNS = (
+    ("symbol", "<8"),
+    ("trades", ">6"),
+    ("shares", ">8"),
+    ("gross P/L $", ">12"),
+    ("held", ">8"),
+    ("reaction median", ">15"),
+    ("p99", ">10"),
+    ("worst", ">10"),
+)
 
 
 class Total:
@@ -32,7 +42,7 @@ class Total:
 
 def summary(fleet: Fleet) -> Iterator[str]:
     """The lines of the table: per symbol round trips, shares sold, gross profit, shares held, fill -> sell reaction."""
-    yield _ROW.format("symbol", "trades", "shares", "gross P/L $", "held", "reaction median", "p99", "worst")
+    yield _line(*(head for head, _ in _COLUMNS))
     total = Total()
     total.add(fleet)
     for symbol, algo in fleet.algos.items():
@@ -46,14 +56,18 @@ def summary(fleet: Fleet) -> Iterator[str]:
 
 
 def _row(name: str, trades: int, shares: Decimal, profit: Decimal, held: Decimal, reactions: list[float]) -> str:
-    return _ROW.format(
+    return _line(
         name,
-        trades,
+        str(trades),
         f"{shares.normalize():f}",
         f"{profit:+.2f}",
         f"{held.normalize():f}",
         *times(reactions),
     )
+
+
+def _line(*cells: str) -> str:
+    return " ".join(f"{cell:{setting}}" for cell, (_, setting) in zip(cells, _COLUMNS, strict=True))
 
 
 def times(seconds: list[float]) -> tuple[str, str, str]:

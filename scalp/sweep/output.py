@@ -12,11 +12,13 @@ from scalp.backtest.output import assumptions, cell
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
+from scalp.results.columns import columns, plain
 from scalp.sweep.parameters import LOT, Values
 from scalp.sweep.results import SetResult, Step, SweepResults, Window, merit
 from scalp.sweep.tasks import Part
 
-NUMBERS = ("trades", "win_rate", "pnl", "drawdown", "buys", "held", "bars")
+NUMBERS = columns("trades", "win_rate", "pnl", "drawdown", "buys", "held", "bars")
+SHOWN = columns("trades", "win_rate", "pnl", "drawdown")
 ALL = "*"  # symbols; no symbol is written so
 
 
@@ -47,7 +49,7 @@ class Told:
 
     def lines(self) -> Iterator[str]:
         """For people: the sets, best first; the best of each symbol; walk-forward; the assumptions."""
-        head = (*self._names, "trades", "win", "P/L $", "drawdown $")
+        head = (*self._names, *(column.head for column in SHOWN))
         sound = [one for one in self._ranked if not one.problem]
         if sound:
             yield from _table(head, [(*map(_word, one.values), *_cells(one.whole)) for one in sound], len(self._names))
@@ -79,7 +81,7 @@ class Told:
 
     def _walk_forward(self) -> Iterator[str]:
         yield "walk-forward: the best set of the days in-sample (left), and the same set in the days after (right):"
-        cells = ("trades", "win", "P/L $", "drawdown $", "$ a day")
+        cells = (*(column.head for column in SHOWN), "$ a day")
         width = len(self._names)
         rows = []
         for step in self._steps:
@@ -102,7 +104,7 @@ class Told:
     def write_csv(self, out: TextIO) -> None:
         """A row per set, best first: for all symbols together (*), then for each symbol."""
         rows = csv.writer(out, lineterminator="\n")
-        rows.writerow((*map(cell, self._names), "symbol", *NUMBERS, "problem"))
+        rows.writerow((*map(cell, self._names), "symbol", *(column.name for column in NUMBERS), "problem"))
         for one in self._ranked:
             values = [cell(value) if isinstance(value, str) else _word(value) for value in one.values]
             for symbol, part in {ALL: one.whole, **one.by_symbol}.items():
@@ -166,8 +168,7 @@ def _sum(parts: Sequence[Part]) -> Part:
 
 
 def _cells(part: Part) -> tuple[str, ...]:
-    rate = "-" if part.win_rate is None else f"{part.win_rate:.0%}"
-    return str(part.trades), rate, f"{part.pnl:+.2f}", f"{part.drawdown:.2f}"
+    return tuple(column.text(part) for column in SHOWN)
 
 
 def _daily(part: Part, *windows: Window) -> str:
@@ -176,16 +177,7 @@ def _daily(part: Part, *windows: Window) -> str:
 
 
 def _plain(part: Part) -> dict[str, Any]:
-    """NUMBERS of `part`."""
-    return {
-        "trades": part.trades,
-        "win_rate": None if part.win_rate is None else round(part.win_rate, 6),
-        "pnl": round(float(part.pnl), 6) + 0.0,  # no minus zero
-        "drawdown": round(float(part.drawdown), 6),
-        "buys": part.buys,
-        "held": part.held,
-        "bars": part.bars,
-    }
+    return plain(part, NUMBERS)
 
 
 def _word(value: Any) -> str:

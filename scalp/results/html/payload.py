@@ -16,6 +16,7 @@ from scalp.core.messages import HOUR, MILLISECOND, MINUTE, Bar
 from scalp.core.prices import micros
 from scalp.core.trades import RoundTrip
 from scalp.net.printable import printable
+from scalp.results.columns import dollars
 from scalp.results.html.contents import Report
 
 DAY_MS = 24 * HOUR // MILLISECOND
@@ -52,19 +53,19 @@ def payload(report: Report) -> dict[str, Any]:
         ],
         "trades": [
             [place[trade.symbol], day_place[wall(trade.entry_time) // DAY_MS], float(trade.qty),
-             wall(trade.entry_time), _dollars(trade.entry_price), wall(trade.exit_time), _dollars(trade.exit_price),
-             _dollars(trade.pnl), printable(trade.reason, LONGEST_WORD)]
+             wall(trade.entry_time), dollars(trade.entry_price), wall(trade.exit_time), dollars(trade.exit_price),
+             dollars(trade.pnl), printable(trade.reason, LONGEST_WORD)]
             for trade in report.trades
         ],
         "held": [
             [place[held.symbol], day_place[wall(held.entry_time) // DAY_MS], float(held.held),
-             wall(held.entry_time), _dollars(held.entry_price)]
+             wall(held.entry_time), dollars(held.entry_price)]
             for held in report.held
         ],
         "orders": [
             [place[order.symbol], day_place[wall(order.at) // DAY_MS], printable(order.side, LONGEST_WORD),
              printable(order.status, LONGEST_WORD), wall(order.at),
-             None if order.price is None else _dollars(order.price)]
+             None if order.price is None else dollars(order.price)]
             for order in report.orders
         ],
         "equity": _curve(report.equity or _steps(report.trades)),
@@ -144,8 +145,3 @@ def _curve(points: Sequence[tuple[int, int]]) -> list[list[int]]:
             }
         rows = [rows[n] for n in sorted(kept)]
     return [[row[column] for row in rows] for column in range(3)]
-
-
-def _dollars(amount: Any) -> float:
-    # An average over partial fills has no end; a millionth of a dollar is finer than any price.
-    return round(float(amount), 6) + 0.0  # no minus zero
