@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.text import Text
 
 from scalp.cli.command import ready_output, say_error
-from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, LineParser, is_loopback, read_endpoints, read_symbols
+from scalp.cli.options import LineParser
+from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, is_loopback, read_endpoints, read_symbols
 from scalp.cli.venues import FEEDS, open_broker, open_feed
 from scalp.core.clock import new_york
 from scalp.core.decimals import decimal_or_none
@@ -431,7 +432,6 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         prog="python -m scalp.doctor",
         description="Looks whether everything is in place to trade, and says what to do where it isn't. It changes "
         "nothing.",
-        allow_abbrev=False,
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to look at")
     parser.add_argument("--live", action="store_true", help="a live account: real money")

@@ -18,7 +18,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from scalp.cli.command import ready_output, say_error
-from scalp.cli.settings import Endpoints, LineParser, read_endpoints, read_symbols
+from scalp.cli.options import LineParser
+from scalp.cli.settings import Endpoints, read_endpoints, read_symbols
 from scalp.cli.venues import open_broker
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
@@ -427,7 +428,6 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         prog="python -m scalp.flatten",
         description="Cancels every order and sells every whole share in the named symbols, when the bot is "
         "dead. No other symbol is touched.",
-        allow_abbrev=False,
     )
     parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="what to cancel and sell")
     parser.add_argument("--live", action="store_true", help="on a live account: real money")

@@ -12,16 +12,8 @@ from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
 from scalp.cli.limit_options import add_arguments, read_limits
-from scalp.cli.settings import (
-    Endpoints,
-    LineParser,
-    named,
-    named_path,
-    read_date,
-    read_endpoints,
-    read_lot,
-    read_symbols,
-)
+from scalp.cli.options import TRADING, LineParser, add_html, add_json, add_seed, named_path, read_date
+from scalp.cli.settings import Endpoints, read_endpoints, read_lot, read_symbols
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
 from scalp.core.limits import NO_LIMITS, Limits
@@ -61,16 +53,12 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         prog="python -m scalp.backtest",
         description="Trades history with the very algo that trades live: files of minute bars, or what Polygon or "
         "Alpaca has, with the keys in the environment; without either, the synthetic market.",
-        allow_abbrev=False,
+        parents=[TRADING],
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade; none: all in the files of bars")
-    parser.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
-    parser.add_argument(
-        "--algo", type=named, metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
-    )
     parser.add_argument("--bars", type=named_path, action="append", default=[], metavar="PATH",
                         help="recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
-    parser.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
+    add_seed(parser)
     parser.add_argument("--from", dest="first", type=read_date, metavar="DATE", help="first day, YYYY-MM-DD")
     parser.add_argument("--to", dest="last", type=read_date, metavar="DATE", help="last day, included")
     parser.add_argument("--feed", choices=tuple(FEEDS),
@@ -83,9 +71,9 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         help="how much worse every share trades: dollars (0.01) or basis points (5bps)")  # fmt: skip
     parser.add_argument("--latency", type=_latency, metavar="MS",
                         help="ms until an order or a cancel takes effect (default 5; 0 with optimistic)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    add_json(parser)
     parser.add_argument("--csv", type=named_path, metavar="PATH", help="write the trades to this file as well")
-    parser.add_argument("--html", type=named_path, metavar="PATH", help="write a page with charts to this file as well")
+    add_html(parser)
     add_arguments(parser)
     args = parser.parse_intermixed_args(argv)
     symbols: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """What a user says: arguments, environment, his own class, and where files go.
 
     settings        arguments, environment and keys
+    options         those that several commands have
     limit_options   the options of the risk rails
     custom          loading a user's own ScalpAlgo
     venues          the feeds and brokers that can be named, and what opens them

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from scalp.cli.limit_options import add_arguments, read_limits
+from scalp.cli.options import ADDRESS, TRADING, LineParser, add_seed, named, named_path, read_date
 from scalp.cli.paths import default_path
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
@@ -31,7 +31,6 @@ POLYGON_STREAM_URL = "wss://socket.massive.com/stocks"
 
 HIGHEST_LOT = 10**9  # dollars
 ON_EXIT = ("keep", "cancel-buys", "flatten")
-ADDRESS = re.compile(r"[\w+.-]+:/\S+")
 LONG_PART = 12  # characters: as long a part of the address of a service may be a token
 KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
 HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
@@ -102,27 +101,15 @@ class Settings:
         return Mask(self.secrets)
 
 
-class LineParser(argparse.ArgumentParser):
-    """Tells a mistake as a UserError: one line."""
-
-    def error(self, message: str) -> NoReturn:
-        # An option with a typing error in it must not show the token that came after it.
-        raise UserError(f"{ADDRESS.sub('...', message)} (see --help)")
-
-
 def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Arguments and environment of one run. Raises UserError with one clear line."""
     parser = LineParser(
         prog="main.py",
         description="Scalps US stocks through Alpaca. With no APCA_* variable set it trades against a built-in "
         "simulated exchange.",
-        allow_abbrev=False,  # a typing error must not become --live
+        parents=[TRADING],
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade, as many as you like")
-    parser.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
-    parser.add_argument(
-        "--algo", type=named, metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS"
-    )
     parser.add_argument("--feed", choices=tuple(FEEDS), help="where bars come from (default: polygon with "
                         "POLYGON_API_KEY, else iex)")  # fmt: skip
     parser.add_argument("--live", action="store_true", help="trade real money; needs the keys of a live account")
@@ -140,7 +127,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     add_arguments(parser)
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
     simulated.add_argument("--speed", type=_speed, help="market minutes that pass in a real one (default: all it can)")
-    simulated.add_argument("--seed", type=int, help="of the synthetic market (default 1)")
+    add_seed(simulated)
     simulated.add_argument("--session", type=read_date, metavar="DATE",
                            help="trading day to simulate, YYYY-MM-DD (default 2026-11-20)")  # fmt: skip
     simulated.add_argument("--replay", type=named_path, action="append", default=[], metavar="PATH",
@@ -228,18 +215,6 @@ def read_lot(text: str) -> Decimal:
     return lot
 
 
-def named(text: str) -> str:
-    """What an option names; a variable of the shell that is not set names nothing."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it names nothing: leave the option out, or say what is meant")
-    return text
-
-
-def named_path(text: str) -> Path:
-    """The same for a path: an empty one would be the current folder."""
-    return Path(named(text))
-
-
 def _speed(text: str) -> float:
     try:
         speed = float(text)
@@ -248,14 +223,6 @@ def _speed(text: str) -> float:
     if not 0 < speed < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is not a speed, for example 60")
     return speed
-
-
-def read_date(text: str) -> dt.date:
-    """A date as an option has it. Raises ArgumentTypeError."""
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date of the form YYYY-MM-DD") from None
 
 
 def read_endpoints(environ: Mapping[str, str], *, is_live: bool, feed: str | None = None) -> Endpoints | None:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NoReturn
 
-from scalp.cli.settings import KEY, named_path, read_symbols
+from scalp.cli.options import named_path
+from scalp.cli.settings import KEY, read_symbols
 from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
 from scalp.core.messages import MINUTE, SECOND, Bar

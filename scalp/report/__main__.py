@@ -16,8 +16,9 @@ from scalp.backtest.html import report_of
 from scalp.backtest.output import numbers_table, outcome
 from scalp.cli.command import exit_code, say
 from scalp.cli.custom import load_algo
+from scalp.cli.options import LineParser, add_html, add_json, named, named_path, read_date
 from scalp.cli.paths import default_path
-from scalp.cli.settings import LineParser, named, named_path, read_date, read_symbols
+from scalp.cli.settings import read_symbols
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
 from scalp.core.ledger import REFUSED
@@ -77,7 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = LineParser(
         prog="python -m scalp.report",
         description="Tells a session from the journal that main.py writes: the newest one, or that of a date.",
-        allow_abbrev=False,
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="only these; none: all of the session")
     parser.add_argument("--date", type=read_date, metavar="DATE", help="the session's day, YYYY-MM-DD (the newest)")
@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--diff", action="store_true", help="set the session beside its backtest over the same bars")
     parser.add_argument("--algo", type=named, metavar="MODULE:CLASS",
                         help="with --diff: the algo to play (the session's own)")  # fmt: skip
-    parser.add_argument("--html", type=named_path, metavar="PATH", help="write a page with charts to this file as well")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    add_html(parser)
+    add_json(parser)
     return parser
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.settings import read_settings as read_backtest
-from scalp.cli.settings import LineParser, named_path
+from scalp.cli.options import LineParser, add_json, named_path
 from scalp.core.errors import UserError
 from scalp.sweep.parameters import LOT
 
@@ -40,7 +40,6 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         epilog="Symbols and all other options are those of python -m scalp.backtest (see its --help): --algo, --lot, "
         "--bars, --from, --to, --fills, ... A parameter is a class attribute of the algo's class that holds a number, "
         "true or false, or text; what the class makes of it must be made when it is used, not in the class's body.",
-        allow_abbrev=False,
     )
     parser.add_argument("--set", action="append", required=True, metavar="NAME=V1,V2",
                         help="values of a class attribute, or of lot; may be repeated")  # fmt: skip
@@ -53,7 +52,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--walk-forward", type=_walk, metavar="train=20d,test=5d",
                         help="choose the best set in so many trading days, try it in the following ones, and "
                         "again from there")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
+    add_json(parser, instead_of="the tables")
     parser.add_argument("--csv", type=named_path, metavar="PATH",
                         help="write a row per set, for all symbols (*) and for each, to this file")  # fmt: skip
     args, others = parser.parse_known_args(argv)
