@@ -14,7 +14,7 @@ from scalp import ScalpAlgo
 from scalp.cli.settings import Endpoints, Settings
 from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 from scalp.exchange.calendar import session_day
-from scalp.exchange.faults import Faults
+from scalp.exchange.faults import Faults, Server
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Access, Response, reply
@@ -143,7 +143,7 @@ class Script(Faults):
         """Requests for `what` (for all below it, if it ends with /) end as `outcomes` say, the last `times` times."""
         self._rules.append((what, symbol, [*outcomes, *[outcomes[-1]] * (times - 1)]))
 
-    def begin(self, server: ExchangeServer) -> None:
+    def begin(self, server: Server) -> None:
         self._zero = asyncio.get_running_loop().time()
 
     def now(self) -> float:

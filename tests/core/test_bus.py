@@ -65,7 +65,8 @@ def test_without_a_loop_they_are_written_with_their_event(caplog: pytest.LogCapt
 
 
 def test_listeners_are_told_the_same_in_the_same_order_after_the_orders_are_out() -> None:
-    world, told = World("TSLA"), []
+    world = World("TSLA")
+    told: list[tuple[str, list[str]]] = []
 
     def listen(event: Event) -> None:
         told.append((type(event).__name__, [a.side for a in world.sent if isinstance(a, SubmitOrder)]))
@@ -82,7 +83,8 @@ def test_listeners_are_told_the_same_in_the_same_order_after_the_orders_are_out(
 
 
 def test_an_event_has_its_exchange_time_and_no_words(caplog: pytest.LogCaptureFixture) -> None:
-    world, told = World("TSLA"), []
+    world = World("TSLA")
+    told: list[Event] = []
     world.see_all()
     buy = world.buy("TSLA")
     world.fleet.bus.listen(told.append)
@@ -100,7 +102,8 @@ def test_a_listener_that_fails_harms_neither_the_others_nor_the_exit(caplog: pyt
         raise ValueError("a bug")
 
     caplog.set_level(logging.ERROR, "scalp")
-    world, told = World("TSLA"), []
+    world = World("TSLA")
+    told: list[Event] = []
     world.see_all()
     buy = world.buy("TSLA")
     world.fleet.bus.listen(fails)

@@ -30,7 +30,7 @@ def test_sources_that_agree_leave_no_doubt() -> None:
     evidence, book = Evidence(), ledger(5)
     assert weigh(evidence, book, 5, 0) == "agrees"
     assert weigh(evidence, book, 3, 1) == "doubt"
-    assert evidence.doubts == [("AAPL", 5, 3)]
+    assert evidence.doubts == [("AAPL", Decimal(5), Decimal(3))]
     assert weigh(evidence, book, 5, 2) == "agrees"
     assert evidence.doubts == []
 
@@ -86,7 +86,7 @@ def test_a_transfer_explains_a_difference_at_once() -> None:
 def test_a_claim_may_be_taken_back_by_a_claim() -> None:
     evidence, book = Evidence(), ledger(5)
     book.claim(Decimal(4), Decimal(90), NOW)
-    assert (book.position, book.entry_price) == (9, 100)
+    assert (book.position, book.entry_price) == (Decimal(9), Decimal(100))
     assert weigh(evidence, book, 5, 0) == "doubt"
     assert weigh(evidence, book, 5, 59) == "doubt"
     assert weigh(evidence, book, 5, 60) == Verdict.SURPLUS.value

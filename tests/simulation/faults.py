@@ -143,7 +143,7 @@ class Episode:
 
 def size(rng: random.Random, least: float, most: float) -> float:
     """Between the two, evenly in the logarithm."""
-    return least * (most / least) ** rng.random()
+    return least * float((most / least) ** rng.random())
 
 
 @dataclass

@@ -411,7 +411,8 @@ class Socket:
         self._deliver: Callable[[str | bytes], None] | None = None
         access = world.rest.access
         self.session: Session
-        self._sessions: list[Any] = world.order_sessions if kind == "orders" else world.data_sessions
+        sessions_of: dict[str, list[Any]] = {"orders": world.order_sessions}
+        self._sessions = sessions_of.get(kind, world.data_sessions)
         if kind == "orders":
             self.session = OrderSession(access, self._to_bot, self._break)
         elif kind == "polygon":

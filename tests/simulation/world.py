@@ -436,9 +436,8 @@ class World(Listener):
         while True:
             self._upset = self.loop.create_future()
             patience = max(self.until_close, 0.0) + LONGEST_END
-            await asyncio.wait(
-                [self.bot, self.invariants.violated, self._upset], timeout=patience, return_when=asyncio.FIRST_COMPLETED
-            )
+            ends: list[asyncio.Future[Any]] = [self.bot, self.invariants.violated, self._upset]
+            await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             self._raise()
             if self.bot.done():
                 return True
