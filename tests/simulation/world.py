@@ -78,7 +78,7 @@ class EagerAlgo(ScalpAlgo):
     warmup_bars = 5
 
     def _calculate_buy_signal(self) -> bool:
-        draw = zlib.crc32(f"{self.symbol}{self.minutes}".encode())
+        draw = zlib.crc32(f"{self.symbol}{len(self.session_bars)}".encode())
         if self.symbol == "EEE" and draw % 3 == 0:
             raise RuntimeError("a custom signal that fails")
         return draw % 3 == 0 or super()._calculate_buy_signal()

@@ -26,7 +26,7 @@ class Idler(Always):
     """Waits for its fourth minute."""
 
     def _calculate_buy_signal(self) -> bool:
-        return self.minutes >= 4
+        return len(self.session_bars) >= 4
 
 
 def halt(bot: Bot, symbol: str) -> None:
