@@ -91,7 +91,8 @@ async def test_polygon_knows_the_key_nowhere() -> None:
         async with Bot(alpaca, "AAPL", environment=alpaca.polygon | wrong) as bot:
             assert await bot.exits(within=15) == 2
             assert len(bot.errors) == 1 and "POLYGON_API_KEY" in bot.errors[0]
-            assert len([m for m in alpaca.logins if m["stream"] == "/stocks"]) == 1
+            # Once before it is known what is held, if that takes so long, and once after it.
+            assert len([m for m in alpaca.logins if m["stream"] == "/stocks"]) <= 2
 
 
 async def test_a_plan_without_minute_bars() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from scalp.net.loops import JumpingLoop, ScaledLoop, pace
 
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """For how long the loops asked the system to wait, each time that nothing came before."""
+    """For how long the loops of this thread asked the system to wait, each time that nothing came before."""
     waits: list[float] = []
+    here = threading.get_ident()  # other tests may have left a loop at work in a thread of a library
     select = selectors.DefaultSelector.select
 
     def noting(self: selectors.DefaultSelector, timeout: float | None = None) -> object:
         ready = select(self, timeout)
-        if timeout and not ready:
+        if timeout and not ready and threading.get_ident() == here:
             waits.append(timeout)
         return ready
 
