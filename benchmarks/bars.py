@@ -133,7 +133,7 @@ async def frames(count: int, minutes: int) -> tuple[list[float], list[float]]:
         started = time.perf_counter()
         for text in texts:
             feed._on_frame(text)
-        while last.minutes <= number:
+        while len(last.session_bars) <= number:
             await asyncio.sleep(0)  # the feed gives way to other sockets in between
         middle = time.perf_counter()
         for text in texts:
