@@ -106,7 +106,7 @@ class World:
         self.fleet.on_bar(bar(100.0, minute, symbol))
 
     def why(self, symbol: str = "AAPL") -> str:
-        return self.fleet.algos[symbol]._no_buys.get("history", "")
+        return self.fleet.algos[symbol].entry_blocks.get("history", "")
 
     def minutes(self, symbol: str = "AAPL") -> int:
         return len(self.fleet.algos[symbol].session_bars)

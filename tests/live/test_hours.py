@@ -221,7 +221,7 @@ def test_a_minute_that_began_before_the_clock_said_closed_only_lengthens_the_wai
             assert bot.session.fleet.shut
             bot.session.on_bar(bar(7))
             assert not bot.session.fleet.shut
-            assert "clock" not in bot.algo()._no_buys
+            assert "clock" not in bot.algo().entry_blocks
 
     run(story())
 
@@ -237,10 +237,10 @@ def test_an_execution_tells_of_an_open_market_too() -> None:
             bot.server.mute_streams("data")
             script.on(CLOCK, clock_says(is_open=False), times=999)
             await bot.until(415)
-            assert "clock" in bot.algo()._no_buys
+            assert "clock" in bot.algo().entry_blocks
             await bot.until(425)
             assert bot.held() == 0
-            assert "clock" not in bot.algo()._no_buys
+            assert "clock" not in bot.algo().entry_blocks
 
     run(story())
 

@@ -117,7 +117,7 @@ def test_trouble_that_lasts_holds_up_the_start_for_seconds_and_then_only_buys(ca
             assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
             assert bot.algo().no_buys
             await bot.until(900)
-            assert not bot.algo()._no_buys
+            assert not bot.algo().entry_blocks
 
     run(story())
 
