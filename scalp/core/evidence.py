@@ -106,6 +106,8 @@ class Evidence:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
             return self._settled(ledger, Verdict.EXPLAINED)
+        if surplus == -ledger.near and ledger.adopted >= ledger.near and stood >= SURPLUS_STANDS:
+            return self._settled(ledger, Verdict.EXPLAINED)  # after a minute no listing is behind them any more
         if 0 < surplus in ledger.alternatives and not ledger.positions_before and stood >= SURPLUS_STANDS:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus < 0:

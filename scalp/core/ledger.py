@@ -116,11 +116,13 @@ class Ledger:
         self.claimed = ZERO  # shares of the position that a listing alone claims, beyond what executions explain
         self.unoffered = ZERO  # those of them that wait for the end of the sell that works
         self.unproven = ZERO  # shares of the adopted position of which the broker has taken no sell yet
+        self._guessed = ZERO  # shares held since the adoption: how many these are is what listings say
         self.is_denied = False  # it refused one for lack of shares
         self.implied = ZERO  # shares adopted only because sells were listed that had them still to sell
         self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions were not told of yet
         self._claimed_at = 0  # as of when they were listed, exchange time, ns
         self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
+        self.near = ZERO  # shares bought elsewhere so soon after the adopted position was dated that it may hold them
         # So much more is held if the first listing held more or fewer of the newest executions than was thought.
         self.alternatives: set[Decimal] = set()
         self.positions_before: set[Decimal] = set()  # what was held at some time since the adoption: a listing may lag
@@ -214,10 +216,11 @@ class Ledger:
         is_news = bool(new_qty)
         new_qty -= self._explains_claim(order, report, new_qty)
         profit = self._book(order, new_qty, price) if new_qty else ZERO
-        # What was sent from here after that was not in it.
-        until = self.adopted_at if order.is_own else self.adopted_at + ANSWERED_WITHIN
-        if new_qty and report.at is not None and report.at < until:
+        if new_qty and report.at is not None and report.at < self.adopted_at:
             self.overlap += new_qty if order.side == "buy" else -new_qty
+        elif new_qty and report.at is not None and report.at < self.adopted_at + ANSWERED_WITHIN:
+            # What was sent from here after that was not in it.
+            self.near += new_qty if order.side == "buy" and not order.is_own else ZERO
         had_ended = order.has_ended
         moved |= is_news | _move_status(order, report) | self._put_price_right(order, report)
         self._prove_claims(order)
@@ -243,8 +246,9 @@ class Ledger:
         """
         self.position = self.adopted = qty
         self.entry_price = entry_price if qty and _is_price(entry_price) else None
-        self.claimed = self.unoffered = self.overlap = self.implied = self._unexplained = ZERO
-        self.unproven, self.is_denied = max(qty, ZERO), False
+        self.claimed = self.unoffered = self.overlap = self.near = self.implied = self._unexplained = ZERO
+        self.unproven = self._guessed = max(qty, ZERO)
+        self.is_denied = False
         self.positions_before.clear()
         self.alternatives.clear()
         self.adopted_at = at
@@ -258,13 +262,16 @@ class Ledger:
     def doubt_all(self) -> None:
         """What was adopted and executed since is a guess: a listing without it is believed where a sell is denied."""
         self.positions_before.clear()
-        self.unproven = max(self.position, ZERO)
+        self.unproven = self._guessed = max(self.position, ZERO)
 
     def deny(self, available: Decimal) -> None:
-        """The broker refused a sell for lack of shares: it has but so many beyond those that open sells hold."""
+        """The broker refused a sell for lack of shares: it has but so many beyond those that open sells hold.
+
+        What was bought since the adoption is known by its executions, whatever a refusal says.
+        """
         self.is_denied = True
         if not any(order.side == "sell" for order in self.open_orders):
-            self.unproven = max(self.unproven, self.position - available)
+            self.unproven = max(self.unproven, min(self.position - available, self._guessed))
 
     def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
         """Take in shares (or give up such ones: `qty` below zero) that a listing alone, of `at`, tells of."""
@@ -493,6 +500,7 @@ class Ledger:
         self.position = after
         self.claimed = max(min(self.claimed, after), ZERO)
         self.unoffered = min(self.unoffered, self.claimed)
+        self.unproven, self._guessed = max(min(self.unproven, after), ZERO), max(min(self._guessed, after), ZERO)
         self.realised += profit
         if order.side == "sell":
             self.shares_sold += qty

@@ -151,6 +151,14 @@ def test_what_was_counted_on_top_of_the_first_listing_may_have_been_in_it() -> N
     assert [weigh(evidence, book, 10, after) for after in (0, 59, 60)] == ["doubt", "doubt", "explained"]
 
 
+def test_a_buy_elsewhere_of_the_second_after_is_taken_back_after_a_minute() -> None:
+    evidence, book = Evidence(), Ledger("AAPL")
+    book.adopt_position(Decimal(10), Decimal(100), NOW)
+    book.merge(BrokerOrder("b1", submitted_at=NOW).report("fill", 10, 100, at=NOW + SECOND // 2))
+    assert book.position == 20
+    assert [weigh(evidence, book, 10, after) for after in (1, 6, 60, 61)] == ["doubt", "doubt", "doubt", "explained"]
+
+
 @pytest.mark.parametrize(("sold", "verdict"), [(3, "surplus"), (5, "doubt")])
 def test_a_surplus_goes_on_through_a_sell_that_does_not_explain_it(sold: int, verdict: str) -> None:
     """Five more are listed before and after the sell: a listing that lags would show as many as were sold."""

@@ -538,13 +538,38 @@ def test_an_order_submitted_well_after_the_adopted_position_is_not_in_it(after: 
     assert (ledger.position, bool(ledger.question)) == (held, True)
 
 
-@pytest.mark.parametrize(("own", "overlap"), [(True, 0), (False, -10)])
-def test_what_was_sent_from_here_after_the_adopted_position_was_not_in_it(own: bool, overlap: int) -> None:
-    """It fills half a second later; a listing that still shows the shares is behind."""
+@pytest.mark.parametrize(
+    ("side", "own", "near"), [("sell", True, 0), ("sell", False, 0), ("buy", True, 0), ("buy", False, 10)]
+)
+def test_only_what_was_bought_elsewhere_may_be_in_a_position_dated_just_before(side: str, own: bool, near: int) -> None:
+    """It fills half a second later; a listing that still shows the shares it sold is behind."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
-    sell = BrokerOrder("s1", "sell", Decimal(10), None, "scalp-AAPL-R-1", "market", submitted_at=clock("10:00"))
+    order = BrokerOrder("s1", side, Decimal(10), None, "scalp-AAPL-R-1", "market", submitted_at=clock("10:00"))
     if own:
-        ledger.expect(SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell", 10, "market", None), clock("10:00"))
-    ledger.merge(sell.report("fill", 10, 100, at=clock("10:00") + SECOND // 2))
-    assert (ledger.position, ledger.overlap) == (0, overlap)
+        ledger.expect(SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell" if side == "sell" else "buy", 10, "market", None), 0)
+    ledger.merge(order.report("fill", 10, 100, at=clock("10:00") + SECOND // 2))
+    assert (ledger.position, ledger.near, ledger.overlap) == (20 if side == "buy" else 0, near, 0)
+
+
+def test_no_refusal_takes_away_what_was_bought_since_the_adoption() -> None:
+    """Ten were adopted and sold; ten are bought then, and for a while the broker does not see them."""
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
+    ledger.merge(BrokerOrder("s1", "sell", submitted_at=clock("10:01")).report("fill", 10, 100, at=clock("10:01")))
+    ledger.merge(BrokerOrder("b1", "buy", submitted_at=clock("10:02")).report("fill", 10, 100, at=clock("10:02")))
+    ledger.deny(Decimal(0))
+    assert (ledger.position, ledger.refutable) == (10, 0)
+
+
+def test_a_refusal_and_a_listing_take_away_what_was_only_guessed() -> None:
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(2), Decimal(100), clock("10:00"))
+    ledger.merge(BrokerOrder("b1", "buy", submitted_at=clock("10:01")).report("fill", 10, 100, at=clock("10:01")))
+    ledger.doubt_all()
+    sell = BrokerOrder("s1", "sell", Decimal(12), Decimal(101), "scalp-AAPL-R-1", submitted_at=clock("10:02"))
+    ledger.merge(sell.report("new"))
+    assert ledger.refutable == 0  # the broker took a sell of all
+    ledger.merge(sell.report("canceled"))
+    ledger.deny(Decimal(2))
+    assert (ledger.position, ledger.refutable) == (12, 10)
