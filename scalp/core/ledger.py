@@ -218,6 +218,8 @@ class Ledger:
         profit = self._book(order, new_qty, price) if new_qty else ZERO
         if new_qty and report.at is not None and report.at < self.adopted_at:
             self.overlap += new_qty if order.side == "buy" else -new_qty
+            if order.side == "buy":  # it may have been sold before the adoption as well
+                self._guessed, self.unproven = self._guessed + new_qty, self.unproven + new_qty
         elif new_qty and report.at is not None and report.at < self.adopted_at + ANSWERED_WITHIN:
             # What was sent from here after that was not in it.
             self.near += new_qty if order.side == "buy" and not order.is_own else ZERO

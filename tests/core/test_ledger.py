@@ -573,3 +573,15 @@ def test_a_refusal_and_a_listing_take_away_what_was_only_guessed() -> None:
     ledger.merge(sell.report("canceled"))
     ledger.deny(Decimal(2))
     assert (ledger.position, ledger.refutable) == (12, 10)
+
+
+def test_what_was_bought_before_the_adoption_may_have_been_sold_before_it_too() -> None:
+    """The first listing of orders was behind: the buy was followed as open, though its shares had been sold."""
+    ledger = Ledger(AAPL)
+    buy = BrokerOrder("b1", qty=Decimal(5), submitted_at=clock("09:55"))
+    ledger.merge(buy.report("new"))
+    ledger.adopt_position(Decimal(0), None, clock("10:00"))
+    ledger.merge(buy.report("fill", 5, 100, at=clock("09:56")))
+    assert (ledger.position, ledger.refutable) == (5, 0)
+    ledger.deny(Decimal(0))
+    assert ledger.refutable == 5
