@@ -2,6 +2,7 @@
 
     orders, account, rules   what is traded, who owns what, which orders are refused
     fills, matching          the fill model, and the engine that applies it
+    stops, groups            stop and trailing orders; bracket, OCO and OTO
     market, replay, path     where the bars come from, and the prints inside a bar
     tape, simulation         the day as it passes, together with the engine
     wire, rest               Alpaca's and Polygon's words; requests and answers

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from scalp.core import prices
 from scalp.core.messages import MINUTE, Bar
+from scalp.exchange import stops
 from scalp.exchange.orders import Order
 
 Offer = tuple[Decimal, int]
@@ -18,9 +19,9 @@ class Book(Struct):
     """What the engine knows of one symbol: the last print, and the orders.
 
     `room` is how much is left to be had of the last print, None if that wasn't asked yet. `open` are all orders with
-    which something can still happen, by id; `live` those that have arrived, in this order. `bar` is a loaded minute
-    whose prints weren't needed yet, `before` the one before it, if that wasn't needed either. `filled_at` is when an
-    order was filled last.
+    which something can still happen, by id; `live` those that have arrived and may trade, in this order; `stops` those
+    that wait for their stop. `bar` is a loaded minute whose prints weren't needed yet, `before` the one before it, if
+    that wasn't needed either. `filled_at` is when an order was filled last.
     """
 
     symbol: str
@@ -31,6 +32,7 @@ class Book(Struct):
     halted: bool = False
     open: dict[str, Order] = {}
     live: list[Order] = []
+    stops: list[Order] = []
     bar: Bar | None = None
     before: Bar | None = None
     filled_at: int = 0
@@ -51,7 +53,7 @@ class FillModel(Struct, frozen=True):
       of a bar came first is a guess, and a buy and its sell in one bar would be made of nothing else.
     - What doesn't fit is left for the following prints: that is how partial fills come about.
     - Day and gtc orders fill from the open to the close, those marked extended_hours on every print. Nothing fills
-      in a halt. Stop orders are triggered by a print at or beyond their stop. There are no fees.
+      in a halt. A stop order that was elected is a market order, or a limit order, from then on. There are no fees.
     """
 
     share: float = 0.1
@@ -78,10 +80,13 @@ class FillModel(Struct, frozen=True):
             return True
         return now // MINUTE > book.filled_at // MINUTE
 
+    def elects(self, order: Order, book: Book) -> bool:
+        """Whether the print that was just made (`book.last`) elects a stop order that waits."""
+        return stops.is_reached(order, book.last)
+
     def on_arrival(self, order: Order, book: Book) -> Offer | None:
         """What an order gets when it reaches the market, if anything: a price and a number of shares."""
-        waits_for_its_stop = order.stop_price is not None and not order.triggered
-        if not book.last or waits_for_its_stop:
+        if not book.last:
             return None
         quote = self.quote(order.side, book.last)
         limit = order.limit_price
@@ -92,10 +97,6 @@ class FillModel(Struct, frozen=True):
     def on_print(self, order: Order, book: Book) -> Offer | None:
         """What a working order gets of the print that was just made (`book.last`), if anything."""
         price = book.last
-        if order.stop_price is not None and not order.triggered:
-            stop = float(order.stop_price)
-            order.triggered = price >= stop if order.side == "buy" else price <= stop
-            return self.on_arrival(order, book)
         limit = order.limit_price
         if limit is None:
             return self.on_arrival(order, book)

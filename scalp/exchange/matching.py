@@ -19,9 +19,10 @@ from msgspec import Struct
 from scalp.core import prices
 from scalp.core.decimals import ZERO
 from scalp.core.messages import MILLISECOND, SECOND, Bar
-from scalp.exchange import rules
+from scalp.exchange import groups, rules, stops
 from scalp.exchange.account import Account
 from scalp.exchange.fills import Book, FillModel, Offer
+from scalp.exchange.groups import Group
 from scalp.exchange.orders import Asset, Execution, Order, OrderRequest, Update, make_asset, make_id
 from scalp.exchange.path import Print, trade_path
 
@@ -130,6 +131,8 @@ class Engine:
             self.now = at
             if book.live:
                 self._match(book)
+            if book.stops:
+                self._watch_stops(book)
 
     def on_bars(self, bars: Iterable[Bar]) -> None:
         """Load one minute of the market, at its beginning: the quick way, for a backtest.
@@ -195,8 +198,13 @@ class Engine:
     # --- what a client can do ---
 
     def submit(self, request: OrderRequest) -> Order:
-        """Take a new order. The answer says pending_new, or accepted while the market is closed. Raises Refusal."""
+        """Take a new order. The answer says pending_new, or accepted while the market is closed. Raises Refusal.
+
+        Of a group the parent comes back; its legs are in its `group`.
+        """
         self.advance(self.now)  # what is due by now counts, even if nobody let it happen yet
+        if request.order_class in groups.CLASSES:
+            request = groups.checked(request)
         self._check(request)
         order = self._new_order(request)
         if order.status == "pending_new":
@@ -204,6 +212,8 @@ class Engine:
             self._at(self.now + self.latency.order, self._arrive, order)
         else:
             self._emit("accepted", order)
+        if request.order_class in groups.CLASSES:
+            self._make_group(order, request)
         return copy.copy(order)
 
     def order(self, order_id: str) -> Order:
@@ -246,12 +256,14 @@ class Engine:
         qty: Decimal | None = None,
         limit_price: Decimal | None = None,
         stop_price: Decimal | None = None,
+        trail: Decimal | None = None,
         time_in_force: str | None = None,
         client_order_id: str = "",
     ) -> Order:
         """Ask for a new order in place of an old one; the new one comes back, the old one may still fill first.
 
-        `qty` is what the new order still has to fill; None means what the old one leaves. Raises Refusal.
+        `qty` is what the new order still has to fill; None means what the old one leaves. `trail` is the new distance
+        of a trailing stop, in the unit of the old one. Raises Refusal.
         """
         old = self.order(order_id)
         if not old.open:
@@ -260,6 +272,10 @@ class Engine:
             raise rules.unprocessable(f"unable to replace order, order is {old.status}")
         if old.qty is None:
             raise rules.unprocessable("unable to replace order, notional orders cannot be replaced")
+        if trail is not None and old.type != "trailing_stop":
+            raise rules.parameter(f"{old.type} orders must not have trail")
+        if old.group is not None:
+            groups.check_change(old, qty, limit_price, stop_price, time_in_force, self.last_price(old.symbol))
         request = OrderRequest(
             symbol=old.symbol,
             side=old.side,
@@ -267,13 +283,20 @@ class Engine:
             time_in_force=time_in_force or old.time_in_force,
             qty=old.leaves if qty is None else qty,
             limit_price=limit_price if limit_price is not None else old.limit_price,
-            stop_price=stop_price if stop_price is not None else old.stop_price,
+            stop_price=stop_price if old.type == "trailing_stop" or stop_price is not None else old.stop_price,
             client_order_id=client_order_id,
             extended_hours=old.extended_hours,
+            trail_price=trail if trail is not None and old.trail_price is not None else old.trail_price,
+            trail_percent=trail if trail is not None and old.trail_percent is not None else old.trail_percent,
         )
         self._check(request, instead_of=old)
         new = self._new_order(request)
         new.replaces = old.id
+        new.elected = old.elected
+        if old.hwm is not None:
+            stops.follow(new, float(old.hwm))
+        if old.group is not None:
+            old.group.prepare(new, old.group_role)
         self._set(old, "pending_replace")
         self._emit("pending_replace", old)
         self._at(self.now + self.latency.order, self._do_replace, (old, new, old.filled_qty))
@@ -307,7 +330,8 @@ class Engine:
         """Dollars left for new orders."""
         reserved = ZERO
         for order in self.open_orders():
-            reserved += self._cost(order)
+            if order.group is None or order.group_role == groups.ENTRY:  # legs close what the entry opens
+                reserved += self._cost(order)
         return self.account.buying_power(reserved)
 
     def _cost(self, order: Order | OrderRequest) -> Decimal:
@@ -337,7 +361,15 @@ class Engine:
         others = [order for order in self.open_orders(request.symbol) if order is not instead_of]
         if self.heeds_intent:
             rules.check_intent(request, held)
-        rules.check_wash_trade(request, others)
+        if request.order_class in groups.CLASSES:
+            groups.check(request, held, self.last_price(request.symbol))
+        elif instead_of is not None and instead_of.group is not None:
+            if instead_of.group_role != groups.ENTRY:
+                return  # its shares are on offer already, and at any price
+        else:
+            if request.stop_price is not None and not (instead_of is not None and instead_of.elected):
+                stops.check(request, self.last_price(request.symbol))
+            rules.check_wash_trade(request, others)
         qty = request.qty
         if qty is None:
             assert request.notional is not None
@@ -350,7 +382,7 @@ class Engine:
         given_back = self._cost(instead_of) if instead_of else ZERO
         rules.check_buying_power(cost, self.buying_power() + given_back)
 
-    def _new_order(self, request: OrderRequest) -> Order:
+    def _new_order(self, request: OrderRequest, status: str = "") -> Order:
         number = len(self.orders) + 1
         tradable_now = self.is_open or (request.extended_hours and self.now < self.session_close)
         order = Order(
@@ -366,16 +398,30 @@ class Engine:
             stop_price=request.stop_price,
             extended_hours=request.extended_hours,
             position_intent=rules.position_intent(request.side, self.account.held(request.symbol)),
-            status="pending_new" if tradable_now else "accepted",
+            status=status or ("pending_new" if tradable_now else "accepted"),
             submitted_at=self.now,
             updated_at=self.now,
             expires_at=self.session_close if request.time_in_force != "gtc" else self.now + 90 * 86400 * SECOND,
             number=number,
+            trail_price=request.trail_price,
+            trail_percent=request.trail_percent,
         )
+        if order.type == "trailing_stop" and (last := self._book(order.symbol).last):
+            stops.follow(order, last)
         self.orders[order.id] = order
         self._by_client_id[order.client_order_id] = order
         self._book(order.symbol).open[order.id] = self._open[order.id] = order
         return order
+
+    def _make_group(self, parent: Order, request: OrderRequest) -> None:
+        """Add the legs to the parent of a group: they are held, and their ids are the exchange's own."""
+        group = Group(make_id(self._seed, "group", parent.number), request.order_class)
+        group.put(parent, groups.TAKE_PROFIT if request.order_class == "oco" else groups.ENTRY)
+        for role, wanted in groups.legs(request):
+            leg = self._new_order(wanted, "held")
+            leg.position_intent = f"{leg.side}_to_close"
+            group.put(leg, role)
+            self._emit("held", leg)
 
     # --- timed events ---
 
@@ -386,7 +432,7 @@ class Engine:
 
     def _close_session(self, _: None) -> None:
         for order in self.open_orders():
-            if order.time_in_force != "gtc":
+            if order.time_in_force != "gtc" and order.open:
                 order.expired_at = self.now
                 self._end(order, "expired")
 
@@ -395,21 +441,29 @@ class Engine:
         if order.status == "pending_cancel":
             # Cancelled on its way: it still gets there first, and the cancel follows.
             self._emit("new", order, make_id(self._seed, "new", order.number))
-        elif order.status in ("pending_new", "accepted"):
+        elif order.status in ("pending_new", "accepted", "held"):
             self._set(order, "new")
             self._emit("new", order, make_id(self._seed, "new", order.number))
         else:
             return
         book = self._books[order.symbol]
+        if order.type in stops.TYPES and not order.elected:
+            book.stops.append(order)
+        else:
+            if order.group is not None:
+                self._arm(order.group, order, book)
+            self._trade_on_arrival(order, book)
+        if order.time_in_force in ("ioc", "fok") and order.open:
+            order.canceled_at = self.now
+            self._end(order, "canceled")
+
+    def _trade_on_arrival(self, order: Order, book: Book) -> None:
         book.live.append(order)
         offer = None
         if self._may_fill(order, book) and (book.last_at >= self.session_open or order.extended_hours):
             offer = self.fills.on_arrival(order, book)
         if order.time_in_force != "fok" or (offer is not None and offer[1] >= order.leaves):
             self._fill(order, book, offer)
-        if order.time_in_force in ("ioc", "fok") and order.open:
-            order.canceled_at = self.now
-            self._end(order, "canceled")
 
     def _do_cancel(self, order: Order) -> None:
         if order.open:
@@ -423,9 +477,11 @@ class Engine:
         assert new.qty is not None
         # What the old order filled meanwhile is not to be filled again.
         still_wanted = new.qty - (old.filled_qty - filled_before)
-        if not old.open or still_wanted <= 0:
+        if old.group is not None:
+            still_wanted = old.leaves  # a stop loss may have been cut
+        if not old.open or still_wanted <= 0 or old.elected != new.elected:
             if old.open:
-                self._set(old, "partially_filled")
+                self._set(old, "partially_filled" if old.filled_qty else "new")
             self._emit("order_replace_rejected", old)
             new.failed_at = self.now
             self._end(new, "rejected")
@@ -433,8 +489,79 @@ class Engine:
         new.qty = still_wanted
         old.replaced_at = self.now
         old.replaced_by = new.id
+        is_watched = old in self._books[old.symbol].stops
+        if old.group is not None:
+            old.group.put(new, old.group_role)
         self._end(old, "replaced")
-        self._arrive(new)
+        if old.group is None or not old.group.holds(new):
+            self._arrive(new)
+            return
+        if new.status == "pending_new":
+            self._set(new, "held")
+        self._emit("held", new)
+        if is_watched:
+            self._books[new.symbol].stops.append(new)
+
+    # --- stops and groups ---
+
+    def _watch_stops(self, book: Book) -> None:
+        """Show a new print to the stops of its symbol."""
+        if book.halted or not self.is_open:
+            return
+        for order in list(book.stops):
+            if order.type == "trailing_stop":
+                stops.follow(order, book.last)
+            if order.open and self.fills.elects(order, book):
+                self.elect(order, book)
+
+    def elect(self, order: Order, book: Book) -> None:
+        """A stop was reached: the rest of its group is taken back, and the order goes to the market."""
+        book.stops.remove(order)
+        order.elected = True
+        stops.cap(order)
+        if order.group is not None:
+            self._end_others(order.group, order, "canceled")
+        if order.status == "held":
+            self._set(order, "new")
+            self._emit("new", order, make_id(self._seed, "new", order.number))
+        self._trade_on_arrival(order, book)
+
+    def _arm(self, group: Group, arrived: Order, book: Book) -> None:
+        """The take-profit of a group works: from now on its stop loss is watched."""
+        stop_loss = group.stop_loss
+        if arrived is group.take_profit and stop_loss is not None and stop_loss.open and stop_loss not in book.stops:
+            book.stops.append(stop_loss)
+
+    def _release(self, group: Group) -> None:
+        """The entry of a group was filled: its legs go live, and the stop loss stays held if there is a take-profit."""
+        leg = group.take_profit or group.stop_loss
+        if leg is not None and leg.status == "held":
+            self._arrive(leg)
+
+    def _settle_group(self, order: Order) -> None:
+        """An order of a group was filled or ended: what that means for the others."""
+        group = order.group
+        if group is None or order not in group:
+            return
+        if order.group_role == groups.ENTRY and order.status == "filled":
+            self._at(self.now + self.latency.order, self._release, group)
+        else:
+            self._end_others(group, order, "expired" if order.status == "expired" else "canceled")
+
+    def _end_others(self, group: Group, order: Order, status: str) -> None:
+        if group.is_over:
+            return
+        group.is_over = True
+        for leg in group.others(order):
+            self.end_leg(leg, status)
+
+    def end_leg(self, leg: Order, status: str) -> None:
+        """An order ends, canceled or expired, because another one of its group was filled, elected or ended."""
+        if status == "expired":
+            leg.expired_at = self.now
+        else:
+            leg.canceled_at = self.now
+        self._end(leg, status)
 
     # --- filling ---
 
@@ -489,6 +616,11 @@ class Engine:
         self.executions.append(execution)
         event = "fill" if done else "partial_fill"
         self._emit(event, order, execution.id, price=price, qty=qty, position_qty=position_qty)
+        if order.group is not None:
+            if done:
+                self._settle_group(order)
+            elif order is order.group.take_profit:
+                order.group.cut()
 
     # --- small things ---
 
@@ -500,6 +632,8 @@ class Engine:
         self._set(order, status)
         self._leave(order)
         self._emit(status, order)
+        if order.group is not None:
+            self._settle_group(order)
 
     def _leave(self, order: Order) -> None:
         book = self._books[order.symbol]
@@ -507,6 +641,8 @@ class Engine:
         self._open.pop(order.id, None)
         if order in book.live:
             book.live.remove(order)
+        elif order in book.stops:
+            book.stops.remove(order)
 
     def _emit(
         self,

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from scalp.core.decimals import ZERO
 from scalp.core.errors import Refused
 from scalp.core.messages import FINAL_STATUSES
+
+if TYPE_CHECKING:
+    from scalp.exchange.groups import Group
 
 _NAMESPACE = uuid.UUID("6d0f3a52-8f0e-5c55-9a35-1c1c0d9a7e11")
 
@@ -48,7 +52,11 @@ def make_asset(symbol: str) -> Asset:
 
 
 class OrderRequest(Struct, frozen=True):
-    """What a client asks for, words as on Alpaca's wire. An empty `client_order_id` makes the exchange choose one."""
+    """What a client asks for, words as on Alpaca's wire. An empty `client_order_id` makes the exchange choose one.
+
+    `take_profit` is take_profit.limit_price, `stop_loss` and `stop_loss_limit` are the stop and the limit price in
+    stop_loss, all three in dollars and for the classes bracket, oco and oto only.
+    """
 
     symbol: str
     side: str
@@ -62,10 +70,18 @@ class OrderRequest(Struct, frozen=True):
     extended_hours: bool = False
     order_class: str = ""
     position_intent: str = ""
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    stop_loss_limit: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
 
 
 class Order(Struct):
-    """An order and its state. `filled_value` is dollars: the sum of price times quantity over all executions."""
+    """An order and its state. `filled_value` is dollars: the sum of price times quantity over all executions.
+
+    `elected` is whether the stop of a stop order was reached; `hwm` the best print that a trailing stop has seen.
+    """
 
     id: str
     client_order_id: str
@@ -94,7 +110,13 @@ class Order(Struct):
     replaced_by: str | None = None
     replaces: str | None = None
     cancel_requested_at: int | None = None
-    triggered: bool = False
+    elected: bool = False
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    hwm: Decimal | None = None
+    order_class: str = ""
+    group: Group | None = None
+    group_role: str = ""
 
     @property
     def open(self) -> bool:

@@ -30,7 +30,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _TOO_MUCH = Decimal(10) ** 9
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
-_CHANGEABLE = ("qty", "limit_price", "stop_price", "time_in_force", "client_order_id")
+_CHANGEABLE = ("qty", "limit_price", "stop_price", "trail", "time_in_force", "client_order_id")
 _DATA = re.compile(r"/v2/stocks/")
 _POLYGON = re.compile(
     r"/v2/(aggs|last|snapshot|reference)/|/v1/(open-close|marketstatus|indicators)/|/v3/(?!clock|calendar)|/vX/"
@@ -305,12 +305,8 @@ class Rest:
         fields = _fields(body)
         symbol = _word(fields, "symbol")
         by_id = next((of.symbol for of in self._engine.assets.values() if of.id == symbol), symbol)
-        for name in ("trail_price", "trail_percent"):
-            if fields.get(name) is not None:
-                raise rules.parameter("trailing stops are not simulated")
-        for name in ("take_profit", "stop_loss", "legs"):
-            if fields.get(name) is not None:
-                raise rules.parameter(f"{name} belongs to complex orders, which are not simulated")
+        if fields.get("legs") is not None:
+            raise rules.parameter("legs belongs to order_class mleg, which is not simulated")
         request = OrderRequest(
             symbol=by_id,
             side=_word(fields, "side"),
@@ -324,8 +320,13 @@ class Rest:
             extended_hours=fields.get("extended_hours") is True,
             order_class=_word(fields, "order_class"),
             position_intent=_word(fields, "position_intent"),
+            take_profit=_leg_price(fields, "take_profit", "limit_price"),
+            stop_loss=_leg_price(fields, "stop_loss", "stop_price"),
+            stop_loss_limit=_leg_price(fields, "stop_loss", "limit_price"),
+            trail_price=_decimal(fields, "trail_price"),
+            trail_percent=_decimal(fields, "trail_percent"),
         )
-        return reply(self._told(self._engine.submit(request)))
+        return reply(self._told(self._engine.submit(request), nested=True))
 
     def _list_orders(self, query: Mapping[str, str]) -> Response:
         wanted = query.get("status", "open")
@@ -336,7 +337,10 @@ class Rest:
         until = wire.parse_time(query["until"]) if query.get("until") else None
         later = self._engine.order(query["after_order_id"]).number if query.get("after_order_id") else None
         earlier = self._engine.order(query["before_order_id"]).number if query.get("before_order_id") else None
+        nested = _flag(query, "nested")
         orders = self._engine.open_orders() if wanted == "open" else list(self._engine.orders.values())
+        if wanted == "open" and not nested:
+            orders = [of for of in orders if of.group is None or not of.group.holds(of)]
         found = [
             of
             for of in orders
@@ -348,23 +352,25 @@ class Rest:
             and (later is None or of.number > later)
             and (earlier is None or of.number < earlier)
         ]
+        if nested:  # a leg is told inside its parent
+            ids = {of.id for of in found}
+            found = [of for of in found if of.group is None or of not in of.group.legs or of.group.parent.id not in ids]
         if _direction(query) == "desc":
             found.reverse()
-        return reply([self._told(of) for of in found[: _integer(query, "limit", 50, 500)]])
+        return reply([self._told(of, nested) for of in found[: _integer(query, "limit", 50, 500)]])
 
     def _order(self, order_id: str, query: Mapping[str, str]) -> Response:
-        return reply(self._told(self._engine.order(_uuid(order_id))))
+        return reply(self._told(self._engine.order(_uuid(order_id)), _flag(query, "nested")))
 
     def _order_by_client_id(self, query: Mapping[str, str]) -> Response:
-        return reply(self._told(self._engine.order_by_client_id(query.get("client_order_id", ""))))
+        client_id = query.get("client_order_id", "")
+        return reply(self._told(self._engine.order_by_client_id(client_id), _flag(query, "nested")))
 
     def _replace(self, order_id: str, body: bytes) -> Response:
         fields = _fields(body)
         qty = _decimal(fields, "qty")
         if qty is not None and qty % 1 != 0:
             raise rules.unprocessable("qty must be a whole number")
-        if fields.get("trail") is not None:
-            raise rules.parameter("trailing stops are not simulated")
         if not any(fields.get(name) is not None for name in _CHANGEABLE):
             raise rules.unprocessable("order parameters are not changed")
         new = self._engine.replace(
@@ -372,6 +378,7 @@ class Rest:
             qty=qty,
             limit_price=_decimal(fields, "limit_price"),
             stop_price=_decimal(fields, "stop_price"),
+            trail=_decimal(fields, "trail"),
             time_in_force=_word(fields, "time_in_force") or None,
             client_order_id=_word(fields, "client_order_id"),
         )
@@ -382,7 +389,8 @@ class Rest:
         return Response(204, {}, b"")
 
     def _cancel_all(self, query: Mapping[str, str]) -> Response:
-        return reply([{"id": of.id, "status": self._try_cancel(of)} for of in self._engine.open_orders()], 207)
+        listed = [of for of in self._engine.open_orders() if of.group is None or not of.group.holds(of)]
+        return reply([{"id": of.id, "status": self._try_cancel(of)} for of in listed], 207)
 
     def _try_cancel(self, of: Order) -> int:
         try:
@@ -391,8 +399,10 @@ class Rest:
             return 500
         return 200
 
-    def _told(self, of: Order) -> wire.Json:
-        return wire.order(of, self._engine.assets)
+    def _told(self, of: Order, nested: bool = False) -> wire.Json:
+        """The order as it is told; a parent with its legs in it, if `nested`."""
+        legs = of.group.legs if nested and of.group is not None and of.id == of.group.parent.id else None
+        return wire.order(of, self._engine.assets, legs)
 
     # --- positions ---
 
@@ -418,7 +428,7 @@ class Rest:
         return reply(self._told(self._liquidate(symbol, held if qty is None else qty)))
 
     def _close_all(self, query: Mapping[str, str]) -> Response:
-        if query.get("cancel_orders", "").lower() == "true":
+        if _flag(query, "cancel_orders"):
             for of in self._engine.open_orders():
                 self._try_cancel(of)
             # As at Alpaca the shares are free once the cancels are through, which here takes no time.
@@ -464,6 +474,20 @@ def _fields(body: bytes) -> dict[str, Any]:
 def _word(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _leg_price(fields: Mapping[str, Any], leg: str, name: str) -> Decimal | None:
+    """A price inside take_profit or stop_loss, None where it isn't given."""
+    inside = fields.get(leg)
+    if inside is None:
+        return None
+    if not isinstance(inside, dict):
+        raise rules.parameter(f"{leg} must be an object with {name}")
+    return _decimal({f"{leg}.{name}": inside.get(name)}, f"{leg}.{name}")
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    return query.get(name, "").lower() == "true"
 
 
 def _decimal(fields: Mapping[str, Any], name: str) -> Decimal | None:

@@ -19,8 +19,8 @@ UNPROCESSABLE = 42210000
 FORBIDDEN = 40310000
 NOT_FOUND = 40410000
 
-_TYPES = {"market", "limit", "stop", "stop_limit"}
-_STOPS = {"stop", "stop_limit"}
+_TYPES = {"market", "limit", "stop", "stop_limit", "trailing_stop"}
+_STOPS = {"stop", "stop_limit", "trailing_stop"}
 _LIMITS = {"limit", "stop_limit"}
 _SHARE_STEP = Decimal("0.000000001")
 
@@ -53,17 +53,42 @@ def check_parameters(request: OrderRequest) -> None:
     if request.side not in ("buy", "sell"):
         raise parameter("invalid side")
     if request.type not in _TYPES:
-        raise parameter("invalid order type" if request.type != "trailing_stop" else "trailing stops are not simulated")
+        raise parameter("invalid order type")
     if request.time_in_force not in ("day", "gtc", "ioc", "fok"):
         raise parameter("invalid time_in_force")
-    if request.order_class not in ("", "simple"):
-        raise parameter(f"order_class {request.order_class} is not simulated")
+    _check_class(request)
     if request.qty is not None and request.notional is not None:
         raise parameter("only one of qty or notional is accepted")
     if request.qty is None and request.notional is None:
         raise parameter("qty or notional is required")
     if request.qty is not None and request.qty <= 0:
         raise parameter("qty must be > 0")
+    _check_prices(request)
+    if len(request.client_order_id) > 128:
+        raise parameter("client_order_id must be no more than 128 characters")
+    if request.extended_hours:
+        if request.type in _STOPS:
+            raise unprocessable("stop orders are not eligible for extended hours trading")
+        if request.type != "limit" or request.time_in_force not in ("day", "gtc"):
+            raise unprocessable("extended hours order must be DAY or GTC limit orders")
+    check_price("limit_price", request.limit_price)
+    check_price("stop_price", request.stop_price)
+
+
+def _check_class(request: OrderRequest) -> None:
+    """Whether the class is one that is simulated; what belongs to a class must not be lost in a simple order."""
+    if request.order_class in ("bracket", "oco", "oto"):
+        return
+    if request.order_class not in ("", "simple"):
+        raise parameter(f"order_class {request.order_class} is not simulated")
+    for name, price in (("take_profit", request.take_profit), ("stop_loss", request.stop_loss),
+                        ("stop_loss", request.stop_loss_limit)):  # fmt: skip
+        if price is not None:
+            raise parameter(f"{name} requires order_class bracket, oco or oto")
+
+
+def _check_prices(request: OrderRequest) -> None:
+    """Whether the type has the prices it needs, and no others."""
     if request.type == "market" and (request.limit_price is not None or request.stop_price is not None):
         raise parameter("market orders require no stop or limit price")
     if request.type == "limit" and request.limit_price is None:
@@ -76,15 +101,21 @@ def check_parameters(request: OrderRequest) -> None:
         raise parameter("stop orders require no limit price")
     if request.type == "stop_limit" and (request.stop_price is None or request.limit_price is None):
         raise parameter("stop limit orders require both stop and limit price")
-    if len(request.client_order_id) > 128:
-        raise parameter("client_order_id must be no more than 128 characters")
-    if request.extended_hours:
-        if request.type in _STOPS:
-            raise unprocessable("stop orders are not eligible for extended hours trading")
-        if request.type != "limit" or request.time_in_force not in ("day", "gtc"):
-            raise unprocessable("extended hours order must be DAY or GTC limit orders")
-    check_price("limit_price", request.limit_price)
-    check_price("stop_price", request.stop_price)
+    trails = {"trail_price": request.trail_price, "trail_percent": request.trail_percent}
+    given = {name: trail for name, trail in trails.items() if trail is not None}
+    if request.type != "trailing_stop":
+        for name in given:
+            raise parameter(f"{request.type} orders must not have {name}")
+        return
+    if len(given) != 1:
+        raise parameter("trailing stop orders must specify one of trail_price or trail_percent")
+    for name, trail in given.items():
+        if trail <= 0 or (name == "trail_percent" and trail >= 100):
+            raise parameter(f"{name} must be > 0" + (" and < 100" if name == "trail_percent" else ""))
+    if request.limit_price is not None or request.stop_price is not None:
+        raise parameter("trailing stop orders require no stop or limit price")
+    if request.time_in_force not in ("day", "gtc"):
+        raise unprocessable("trailing stop orders must be DAY or GTC orders")
 
 
 def check_price(name: str, price: Decimal | None) -> None:
@@ -115,6 +146,8 @@ def check_asset(request: OrderRequest, assets: Mapping[str, Asset]) -> None:
         raise forbidden(f'asset "{asset.symbol}" is not fractionable')
     if request.time_in_force != "day":
         raise unprocessable("fractional orders must be DAY orders")
+    if request.type == "trailing_stop":
+        raise unprocessable("trailing stop orders require whole shares")
     if request.qty is not None and request.qty % _SHARE_STEP != 0:
         raise parameter("qty must have no more than 9 decimals")
     if request.notional is not None:
@@ -141,9 +174,14 @@ def check_intent(request: OrderRequest, held: Decimal) -> None:
 
 
 def check_wash_trade(request: OrderRequest, open_orders: Iterable[Order]) -> None:
-    """Whether the order could trade with an open one of the same account on the other side."""
+    """Whether the order could trade with an open one of the same account on the other side.
+
+    Bracket, OCO, OTO and trailing orders are exempt, on either side.
+    """
+    if request.order_class not in ("", "simple") or request.type == "trailing_stop":
+        return
     for order in open_orders:
-        if order.side == request.side:
+        if order.side == request.side or order.group is not None or order.type == "trailing_stop":
             continue
         existing_at_any_price = order.type not in _LIMITS
         if not existing_at_any_price and request.type in _LIMITS:
@@ -157,6 +195,11 @@ def check_wash_trade(request: OrderRequest, open_orders: Iterable[Order]) -> Non
             existing_order_id=order.id,
             reject_reason=f"opposite side {kind} order exists",
         )
+
+
+def on_offer(open_orders: Iterable[Order], side: str) -> list[Order]:
+    """The orders of `side` that hold shares, those of a group once."""
+    return [order for order in open_orders if order.side == side and (order.group is None or order.group.offers(order))]
 
 
 def check_shares(
@@ -175,7 +218,7 @@ def check_shares(
         if qty % 1 != 0:
             raise forbidden("fractional orders cannot be sold short")
         return
-    holding = [order for order in open_orders if order.side == request.side]
+    holding = on_offer(open_orders, request.side)
     held_for_orders = sum((order.leaves for order in holding), ZERO)
     available = max(ZERO, abs(held) - held_for_orders)
     if qty > available:

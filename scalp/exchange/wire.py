@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -23,7 +23,7 @@ from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Bar
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Asset, Execution, Order, Update, make_id
 from scalp.exchange.path import Print
-from scalp.exchange.rules import text
+from scalp.exchange.rules import on_offer, text
 from scalp.exchange.simulation import new_york
 
 Json = dict[str, Any]
@@ -88,9 +88,12 @@ def _money(number: Decimal) -> str:
     return text(round(number, 2))
 
 
-def order(of: Order, assets: Mapping[str, Asset]) -> Json:
-    """The order object. A missing `cancel_requested_at` is left out: it is only seen on the stream."""
-    return {
+def order(of: Order, assets: Mapping[str, Asset], legs: Iterable[Order] | None = None) -> Json:
+    """The order object, with `legs` in it where they are asked for.
+
+    `cancel_requested_at` is left out: it is only seen on the stream. Only orders of a group have its id and their role.
+    """
+    body: Json = {
         "id": of.id,
         "client_order_id": of.client_order_id,
         "created_at": utc(of.submitted_at),
@@ -111,7 +114,7 @@ def order(of: Order, assets: Mapping[str, Asset]) -> Json:
         "qty": None if of.notional is not None else _number(of.qty),
         "filled_qty": text(of.filled_qty),
         "filled_avg_price": _average(of.filled_avg_price),
-        "order_class": "",
+        "order_class": of.order_class,
         "order_type": of.type,
         "type": of.type,
         "side": of.side,
@@ -121,13 +124,16 @@ def order(of: Order, assets: Mapping[str, Asset]) -> Json:
         "stop_price": _number(of.stop_price),
         "status": of.status,
         "extended_hours": of.extended_hours,
-        "legs": None,
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        "legs": None if legs is None else [order(leg, assets) for leg in legs],
+        "trail_percent": _number(of.trail_percent),
+        "trail_price": _number(of.trail_price),
+        "hwm": _number(of.hwm),
         "subtag": None,
         "source": None,
     }
+    if of.group is not None:
+        body |= {"group_id": of.group.id, "group_role": of.group_role}
+    return body
 
 
 def update(of: Update, sent_at: int, number: int, assets: Mapping[str, Asset]) -> Json:
@@ -179,7 +185,7 @@ def position(engine: Engine, symbol: str) -> Json:
     gain = value - held.cost
     share = gain / abs(held.cost) if held.cost else ZERO
     closing = "sell" if held.qty > 0 else "buy"
-    reserved = sum((order.leaves for order in engine.open_orders(symbol) if order.side == closing), ZERO)
+    reserved = sum((order.leaves for order in on_offer(engine.open_orders(symbol), closing)), ZERO)
     return {
         "asset_id": engine.assets[symbol].id,
         "symbol": symbol,

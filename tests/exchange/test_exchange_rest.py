@@ -162,7 +162,7 @@ def test_replacing() -> None:
     client.wait(1)
     for change, why in (
         ({"stop_price": "3"}, "limit orders require no stop price"),
-        ({"trail": "3"}, "trailing stops are not simulated"),
+        ({"trail": "3"}, "limit orders must not have trail"),
         ({}, "order parameters are not changed"),
         ({"bogus": 1}, "order parameters are not changed"),
     ):
@@ -186,10 +186,12 @@ def test_numbers_may_be_strings_or_numbers_and_are_read_exactly(price: object, s
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"take_profit": {"limit_price": "110"}}, "take_profit belongs to complex orders, which are not simulated"),
-        ({"stop_loss": {"stop_price": "90"}}, "stop_loss belongs to complex orders, which are not simulated"),
-        ({"order_class": "bracket"}, "order_class bracket is not simulated"),
-        ({"trail_percent": "1"}, "trailing stops are not simulated"),
+        ({"take_profit": {"limit_price": "110"}}, "take_profit requires order_class bracket, oco or oto"),
+        ({"stop_loss": {"stop_price": "90"}}, "stop_loss requires order_class bracket, oco or oto"),
+        ({"stop_loss": {"limit_price": "90"}}, "stop_loss requires order_class bracket, oco or oto"),
+        ({"order_class": "mleg"}, "order_class mleg is not simulated"),
+        ({"legs": []}, "legs belongs to order_class mleg, which is not simulated"),
+        ({"trail_percent": "1"}, "limit orders must not have trail_percent"),
         ({"stop_price": "90"}, "limit orders require no stop price"),
         ({"type": "stop", "stop_price": "90"}, "stop orders require no limit price"),
     ],
@@ -198,6 +200,109 @@ def test_what_is_not_simulated_is_refused_and_not_left_out(more: dict, why: str)
     order = {"symbol": "AAPL", "side": "buy", "qty": 1, "type": "limit", "time_in_force": "day", "limit_price": "100"}
     status, refusal = Client().ask("POST /v2/orders", order | more)
     assert (status, refusal["message"]) == (422, why)
+
+
+OCO = {
+    "symbol": "AAPL", "side": "sell", "qty": "10", "type": "limit", "time_in_force": "day", "order_class": "oco",
+    "take_profit": {"limit_price": "101"}, "stop_loss": {"stop_price": "99"},
+}  # fmt: skip
+
+
+def holding() -> Client:
+    client = Client()
+    client.order("buy", "10")
+    client.wait(1)
+    return client
+
+
+def test_an_oco_is_told_with_its_leg() -> None:
+    client = holding()
+    status, order = client.ask("POST /v2/orders", OCO | {"client_order_id": "exit"})
+    (leg,) = order["legs"]
+    told = ("type", "order_class", "status", "qty", "limit_price", "stop_price", "position_intent", "group_role")
+    assert (status, order["client_order_id"], [order[name] for name in told]) == (
+        200, "exit", ["limit", "oco", "pending_new", "10", "101", None, "sell_to_close", "take_profit"],
+    )  # fmt: skip
+    assert [leg[name] for name in told] == ["stop", "oco", "held", "10", None, "99", "sell_to_close", "stop_loss"]
+    assert (leg["legs"], leg["group_id"]) == (None, order["group_id"])
+    assert leg["client_order_id"] not in ("", "exit")
+    client.wait(1)
+    assert client.ask("GET /v2/positions/AAPL")[1]["qty_available"] == "0"
+    for order_id, role in ((order["id"], "take_profit"), (leg["id"], "stop_loss")):
+        alone = client.ask(f"GET /v2/orders/{order_id}")[1]
+        assert (alone["group_role"], alone["legs"]) == (role, None)
+    assert [of["id"] for of in client.ask(f"GET /v2/orders/{order['id']}", nested="true")[1]["legs"]] == [leg["id"]]
+    by_client_id = client.ask("GET /v2/orders:by_client_order_id", client_order_id="exit", nested="true")[1]
+    assert [of["id"] for of in by_client_id["legs"]] == [leg["id"]]
+
+
+def test_a_held_leg_is_listed_only_inside_its_parent() -> None:
+    client = holding()
+    _, order = client.ask("POST /v2/orders", OCO)
+    (leg,) = order["legs"]
+    client.wait(1)
+
+    def listed(**query: str) -> list[object]:
+        rows = client.ask("GET /v2/orders", **query)[1]
+        return [[of["id"], *(inner["id"] for inner in of["legs"] or [])] for of in rows if of["side"] == "sell"]
+
+    assert listed() == [[order["id"]]]
+    assert listed(nested="true") == [[order["id"], leg["id"]]]
+    assert listed(status="all") == [[leg["id"]], [order["id"]]]
+    assert listed(status="all", nested="true") == [[order["id"], leg["id"]]]
+    assert client.ask("DELETE /v2/orders") == (207, [{"id": order["id"], "status": 200}])
+    client.wait(1)
+    assert listed(nested="true") == []
+    assert listed(status="closed", nested="true") == [[order["id"], leg["id"]]]
+
+
+def test_a_leg_is_changed_by_its_id() -> None:
+    client = holding()
+    _, order = client.ask("POST /v2/orders", OCO)
+    client.wait(1)
+    old = order["legs"][0]["id"]
+    status, new = client.ask(f"PATCH /v2/orders/{old}", {"stop_price": "99.50"})
+    assert (status, new["replaces"], new["stop_price"], new["group_role"]) == (200, old, "99.5", "stop_loss")
+    client.wait(1)
+    nested = client.ask("GET /v2/orders", nested="true")[1]
+    assert [(leg["id"], leg["status"], leg["stop_price"]) for leg in nested[0]["legs"]] == [(new["id"], "held", "99.5")]
+    assert client.ask(f"GET /v2/orders/{old}")[1]["replaced_by"] == new["id"]
+    assert client.ask(f"PATCH /v2/orders/{new['id']}", {"stop_price": "100.50"}) == (
+        422, {"code": 42210000, "message": "stop_loss.stop_price must be <= base_price - 0.01", "base_price": "100"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"take_profit": "101"}, "take_profit must be an object with limit_price"),
+        ({"take_profit": [{"limit_price": "101"}]}, "take_profit must be an object with limit_price"),
+        ({"take_profit": {}}, "oco orders require take_profit.limit_price"),
+        ({"take_profit": {"limit_price": {}}}, "take_profit.limit_price is not a number, or no possible one"),
+        ({"stop_loss": 99}, "stop_loss must be an object with stop_price"),
+        ({"stop_loss": {"limit_price": "98"}}, "oco orders require stop_loss.stop_price"),
+        ({"stop_loss": {"stop_price": "nan"}}, "stop_loss.stop_price is not a number, or no possible one"),
+        ({"stop_loss": {"stop_price": "2000000000"}}, "stop_loss.stop_price is out of range"),
+        ({"stop_loss": {"stop_price": "99", "limit_price": True}},
+         "stop_loss.limit_price is not a number, or no possible one"),
+        ({"order_class": "OCO"}, "order_class OCO is not simulated"),
+    ],
+)  # fmt: skip
+def test_legs_that_are_none(more: dict, why: str) -> None:
+    status, refusal = holding().ask("POST /v2/orders", OCO | more)
+    assert (status, refusal["message"]) == (422, why)
+
+
+def test_a_trailing_stop_tells_its_distance_and_its_best_print() -> None:
+    client = holding()
+    body = {"symbol": "AAPL", "side": "sell", "qty": "10", "type": "trailing_stop", "time_in_force": "gtc"}
+    _, order = client.ask("POST /v2/orders", body | {"trail_percent": "1.5"})
+    told = ("trail_percent", "trail_price", "hwm", "stop_price", "order_class")
+    assert [order[name] for name in told] == ["1.5", None, "100", "98.5", ""]
+    assert "group_id" not in order
+    client.wait(1)
+    _, new = client.ask(f"PATCH /v2/orders/{order['id']}", {"trail": "2"})
+    assert [new[name] for name in told] == ["2", None, "100", "98", ""]
 
 
 def test_a_body_that_is_no_order() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scalp.cli.settings import read_settings
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE
+from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.rest import Access, Rest
@@ -32,6 +32,13 @@ ORDER = {
     "extended_hours": False,
     "order_class": "simple",
 }
+EXIT = ORDER | {"type": "limit", "limit_price": None, "client_order_id": "", "side": "sell"}
+OCO = EXIT | {"order_class": "oco", "take_profit": {"limit_price": "101"}, "stop_loss": {"stop_price": "99"}}
+BRACKET = ORDER | {
+    "order_class": "bracket", "client_order_id": "", "take_profit": {"limit_price": "101"},
+    "stop_loss": {"stop_price": "99", "limit_price": "98"},
+}  # fmt: skip
+TRAILING = EXIT | {"type": "trailing_stop", "trail_percent": "0.5", "order_class": ""}
 PATHS = {
     "/v2/account": (),
     "/v2/account/portfolio/history": (
@@ -52,9 +59,10 @@ PATHS = {
         "side",
         "after_order_id",
         "before_order_id",
+        "nested",
     ),
-    "/v2/orders:by_client_order_id": ("client_order_id",),
-    "/v2/orders/{}": (),
+    "/v2/orders:by_client_order_id": ("client_order_id", "nested"),
+    "/v2/orders/{}": ("nested",),
     "/v2/positions": ("cancel_orders",),
     "/v2/positions/TSLA": ("qty", "percentage"),
     "/v2/stocks/bars": ("symbols", "start", "end", "timeframe", "limit", "feed", "page_token", "sort"),
@@ -137,18 +145,22 @@ def test_any_order(data: st.DataObject) -> None:
     sim = simulation()
     rest = unlimited(sim)
     ids = []
-    for _ in range(3):
-        answer = rest.handle("POST", "/v2/orders", {}, KEYS, data.draw(bodies(ORDER, ORDER | {"type": "market"})))
+    orders = bodies(ORDER, ORDER | {"type": "market"}, OCO, BRACKET, TRAILING)
+    for seconds in range(1, 5):
+        answer = rest.handle("POST", "/v2/orders", {}, KEYS, data.draw(orders))
         assert answer.status in (200, 400, 403, 422)
+        sim.advance(OPEN + MINUTE + seconds * SECOND)
         if answer.status == 200:
             ids.append(msgspec.json.decode(answer.body)["id"])
         else:
             assert msgspec.json.decode(answer.body)["message"]
     for order_id in ids:
-        assert rest.handle("PATCH", f"/v2/orders/{order_id}", {}, KEYS, data.draw(bodies(ORDER))).status < 500
+        change = bodies(ORDER, {"stop_price": "99.50"}, {"limit_price": "101.50"}, {"trail": "1"})
+        assert rest.handle("PATCH", f"/v2/orders/{order_id}", {}, KEYS, data.draw(change)).status < 500
     sim.advance(OPEN + 3 * MINUTE)
     assert_sound(sim)
-    assert rest.handle("GET", "/v2/orders", {"status": "all"}, KEYS).status == 200
+    for nested in ("true", "false"):
+        assert rest.handle("GET", "/v2/orders", {"status": "all", "nested": nested}, KEYS).status == 200
 
 
 ABSURD = (*TEXTS, "1e1000000", "1e-1000000", "-1e1000000", "0e1000000", "1E+999999999999999999", "9" * 5000, "\ud800",
@@ -175,6 +187,31 @@ def test_one_absurd_value_anywhere_in_an_order() -> None:
                 assert len(answer.body) < 5_000
                 msgspec.json.decode(answer.body)
     assert_sound(sim)
+
+
+def test_one_absurd_value_anywhere_in_a_leg() -> None:
+    """A take-profit or a stop loss, or a price in it: refused in a few words, and no order is left over."""
+    sim = simulation()
+    rest = unlimited(sim)
+    rest.handle("POST", "/v2/orders", {}, KEYS, written(ORDER | {"type": "market", "limit_price": None}))
+    sim.advance(OPEN + 2 * MINUTE)
+    for value in (*map(written, ABSURD), *RAW):
+        for leg, name in (("take_profit", "limit_price"), ("stop_loss", "stop_price"), ("stop_loss", "limit_price")):
+            inner = OCO[leg] | {name: None}
+            inside = written(inner)[:-1] + b', "' + name.encode() + b'": ' + value + b"}"
+            for absurd in (value, inside):
+                body = written({key: told for key, told in OCO.items() if key != leg})[:-1]
+                body += b', "' + leg.encode() + b'": ' + absurd + b"}"
+                answer = rest.handle("POST", "/v2/orders", {}, KEYS, body)
+                if answer.status != 200:  # an empty limit price makes a plain stop
+                    assert answer.status in (400, 422), (leg, name, value[:50])
+                    assert len(answer.body) < 5_000
+                    assert msgspec.json.decode(answer.body)["message"]
+                    continue
+                sim.engine.cancel(msgspec.json.decode(answer.body)["id"])
+                sim.engine.settle_cancels()
+    assert_sound(sim)
+    assert sim.engine.open_orders() == []
 
 
 def test_one_absurd_value_anywhere_in_a_question() -> None:
