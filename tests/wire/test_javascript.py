@@ -65,6 +65,7 @@ def test_a_whole_trade(folder: Path, story: str) -> None:
     assert seen["trade"]["symbol"] == "AAPL"
     assert seen["bought"] == {"id": seen["buy"], "filled": "5", "position": "5"}
     assert seen["positions"] == [["AAPL", "5"]]
+    assert seen["oco"][1:] == ["held", True, "canceled"]
     assert seen["open"] == [seen["sell"]]
     assert seen["canceled"] == seen["sell"]
     assert seen["refusal"] == {"status": 422, "message": 'asset "NOPE" not found'}

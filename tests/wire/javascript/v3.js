@@ -41,6 +41,14 @@ async function story() {
   });
   const bought = await updates.next((update) => update.event === "fill");
   const positions = await alpaca.getPositions();
+  const oco = await alpaca.createOrder({
+    symbol: "AAPL", qty: 5, side: "sell", type: "limit", time_in_force: "day", order_class: "oco",
+    take_profit: { limit_price: (last * 1.5).toFixed(2) }, stop_loss: { stop_price: (last * 0.5).toFixed(2) },
+  });
+  await updates.next((update) => update.event === "new" && update.order.id === oco.id);
+  const [group] = await alpaca.getOrders({ status: "open", nested: true });
+  await alpaca.cancelOrder(oco.id);
+  const ended = await updates.next((update) => update.event === "canceled" && update.order.id === oco.legs[0].id);
   const sell = await alpaca.createOrder({
     symbol: "AAPL", qty: 5, side: "sell", type: "limit", time_in_force: "day", limit_price: (last * 1.5).toFixed(2),
   });
@@ -64,6 +72,7 @@ async function story() {
     trade: { symbol: trade.Symbol, price: trade.Price },
     bought: { id: bought.order.id, filled: bought.order.filled_qty, position: bought.position_qty },
     positions: positions.map((row) => [row.symbol, row.qty]), open: open.map((order) => order.id),
+    oco: [oco.id, oco.legs[0].status, group.legs[0].id === oco.legs[0].id, ended.order.status],
     canceled: canceled.order.id, refusal, sold: { position: sold.position_qty }, left: left.length,
   });
 }

@@ -42,6 +42,14 @@ async function story() {
   const buy = await alpaca.trading.orders.limit({ ...day, side: "buy", limitPrice: (last * 1.02).toFixed(2) });
   const bought = await updates.next((update) => update.event === "fill");
   const positions = await alpaca.trading.positions.getAllOpenPositions();
+  const oco = await alpaca.trading.orders.oco({
+    ...day, side: "sell", takeProfit: { limitPrice: (last * 1.5).toFixed(2) },
+    stopLoss: { stopPrice: (last * 0.5).toFixed(2) },
+  });
+  await updates.next((update) => update.event === "new" && update.order.id === oco.id);
+  const [group] = await alpaca.trading.orders.getAllOrders({ status: "open", nested: true });
+  await alpaca.trading.orders.deleteOrderByOrderID({ orderId: oco.id });
+  const ended = await updates.next((update) => update.event === "canceled" && update.order.id === oco.legs[0].id);
   const sell = await alpaca.trading.orders.limit({ ...day, side: "sell", limitPrice: (last * 1.5).toFixed(2) });
   await updates.next((update) => update.event === "new" && update.order.id === sell.id);
   const open = await alpaca.trading.orders.getAllOrders({ status: "open" });
@@ -62,6 +70,7 @@ async function story() {
     trade: { symbol: trade.symbol, price: trade.price },
     bought: { id: bought.order.id, filled: bought.order.filledQty, position: bought.positionQty },
     positions: positions.map((row) => [row.symbol, row.qty]), open: open.map((order) => order.id),
+    oco: [oco.id, oco.legs[0].status, group.legs[0].id === oco.legs[0].id, ended.order.status],
     canceled: canceled.order.id, refusal, sold: { position: sold.positionQty }, left: left.length,
   });
 }
