@@ -4,7 +4,9 @@ Per bar, in this order: the orders sent at an earlier bar's close meet it; a buy
 cancelled; then the signal is asked, also on the bar in which a sell filled or a buy was cancelled.
 
 A buy with limit L is filled whole at the open if open <= L, else at L if low <= L; a sell at the open if open >= L,
-else at L if high >= L; a market order at the open. Orders are sent at a bar's close, which is then the last trade.
+else at L if high >= L; a market order at the open. An OCO that sells fills at the open if that lies beyond its limit
+or its stop S, else at S if low <= S, else at L if high >= L: where a bar has both, it was the stop. One that buys is
+the mirror image. Orders are sent at a bar's close, which is then the last trade.
 There is no latency, no spread, no share of the volume and no limit to the money.
 
 Which order is sent, when and at which price is the algo's affair alone: this is only the broker, and the choice of
@@ -45,10 +47,23 @@ class _Working:
     def __init__(self, action: SubmitOrder) -> None:
         self.action = action
         self.edge = float(action.limit_price) if action.limit_price is not None else 0.0
+        self.stop = float(action.stop_price) if action.stop_price is not None else None
         self.bars_met = 0
 
+    def stopped_in(self, bar: Bar) -> Decimal | None:
+        """What its stop loss fills at in `bar`, None if there is none or its stop is not reached."""
+        if self.stop is None:
+            return None
+        sells = self.action.side == "sell"
+        if bar.open <= self.stop if sells else bar.open >= self.stop:
+            return exact(bar.open)
+        takes_profit_first = bar.open >= self.edge if sells else bar.open <= self.edge
+        if takes_profit_first or (bar.low > self.stop if sells else bar.high < self.stop):
+            return None
+        return self.action.stop_price
+
     def price_in(self, bar: Bar) -> Decimal | None:
-        """What it fills at in `bar`, None if it does not."""
+        """What it fills at in `bar`, None if it does not; of an OCO the limit."""
         action = self.action
         if action.limit_price is None:
             return exact(bar.open)
@@ -104,8 +119,9 @@ class _Day:
         """Show `bar` to the orders sent before it."""
         is_checkup_due = False
         for order in list(self._working.values()):
-            price = order.price_in(bar)
-            if price is not None:
+            if (price := order.stopped_in(bar)) is not None:
+                self._fill_stop(order, price, bar)
+            elif (price := order.price_in(bar)) is not None:
                 self._fill(order, price, bar)
             else:
                 order.bars_met += 1
@@ -116,37 +132,55 @@ class _Day:
 
     def _fill(self, order: _Working, price: Decimal, bar: Bar) -> None:
         action = order.action
+        price = self._book(order, price, action.type, action.limit_price, bar)
+        self._tell(action, "filled", bar.start, price)
+
+    def _fill_stop(self, order: _Working, price: Decimal, bar: Bar) -> None:
+        """As the exchange tells it: the limit is taken back, and an order with an id of its own is filled."""
+        price = self._book(order, price, "stop", None, bar)
+        self._report(order.action, "canceled", bar.start)
+        self._report(order.action, "filled", bar.start, price, leg="stop")
+        self._perform()
+
+    def _book(self, order: _Working, price: Decimal, kind: str, limit: Decimal | None, bar: Bar) -> Decimal:
+        """An order has filled at `price`, before slippage; the price after it."""
+        action = order.action
         del self._working[action.client_order_id]
-        price = self._slippage.worse(action.side, price, action.limit_price)
-        self._fills.append(Fill(action.symbol, action.side, Decimal(action.qty), price, bar.start, action.type))
+        price = self._slippage.worse(action.side, price, limit)
+        self._fills.append(Fill(action.symbol, action.side, Decimal(action.qty), price, bar.start, kind))
         # It is told at the bar's close, which has become the last trade: an exit is priced by that.
         self._now = bar.start + MINUTE
         self._fleet.on_trade(Trade(bar.symbol, self._now - 1, bar.close))
-        self._tell(action, "filled", bar.start, price)
+        return price
 
     def _tell(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None) -> None:
         """Report the end of an order; with a price: of its whole quantity."""
+        self._report(action, status, at, price)
+        self._perform()
+
+    def _report(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None, leg: str = "") -> None:
+        """As `_tell`, without looking at what comes of it; `leg` is the type of a leg that the report is of."""
+        order_id = f"{action.client_order_id}.{leg}" if leg else action.client_order_id
         qty = Decimal(action.qty)
         filled = qty if price is not None else Decimal(0)
         self._fleet.on_order_update(
             OrderReport(
                 symbol=action.symbol,
-                id=action.client_order_id,
-                client_order_id=action.client_order_id,
+                id=order_id,
+                client_order_id=order_id,
                 side=action.side,
-                type=action.type,
+                type=leg or action.type,
                 status=status,
                 qty=qty,
                 filled_qty=filled,
                 filled_avg_price=price,
-                limit_price=action.limit_price,
+                limit_price=None if leg else action.limit_price,
                 event="fill" if price is not None else status,
                 price=price,
                 execution_qty=filled,
                 at=at,
             )
         )
-        self._perform()
 
     def _perform(self) -> None:
         while self._actions:

@@ -217,6 +217,9 @@ class _Day:
             qty=Decimal(action.qty),
             limit_price=action.limit_price,
             client_order_id=action.client_order_id,
+            order_class="" if action.stop_price is None else "oco",
+            take_profit=None if action.stop_price is None else action.limit_price,
+            stop_loss=action.stop_price,
         )
         try:
             order = self._engine.submit(request)

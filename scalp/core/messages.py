@@ -113,7 +113,11 @@ class PositionReport(Struct, frozen=True):
 
 
 class SubmitOrder(Struct, frozen=True):
-    """Send this day order. `limit_price` is None for a market order."""
+    """Send this day order. `limit_price` is None for a market order.
+
+    With a `stop_price` it is an OCO: the limit takes the profit, and a stop loss for the same shares, a market order
+    once its stop is reached, rests beside it.
+    """
 
     symbol: str
     client_order_id: str
@@ -121,6 +125,7 @@ class SubmitOrder(Struct, frozen=True):
     qty: int
     type: OrderType
     limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
 
 
 class CancelOrder(Struct, frozen=True):
