@@ -47,7 +47,8 @@ class Slipped(FillModel, frozen=True):
         return self._slip(order, super().on_arrival(order, book))
 
     def on_print(self, order: Order, book: Book) -> Offer | None:
-        return self._slip(order, super().on_print(order, book))
+        offer = super().on_print(order, book)
+        return offer if order.limit_price is None else self._slip(order, offer)  # a market order came by `on_arrival`
 
     def _slip(self, order: Order, offer: Offer | None) -> Offer | None:
         if offer is None:

@@ -12,7 +12,9 @@ from scalp.backtest import engine_rules
 from scalp.backtest.days import NO_SLIPPAGE, Slippage
 from scalp.core.messages import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
+from scalp.exchange.fills import Book
 from scalp.exchange.matching import Latency
+from scalp.exchange.orders import Order
 from scalp.results.symbol_day import SymbolDay
 from tests.backtest.recorded import session
 
@@ -84,6 +86,13 @@ def test_a_market_exit_pays_the_spread_and_the_slippage(slippage: Slippage, pric
     buy, *exits = fallen("touch", slippage)
     assert buy == ("buy", 10, D(100), 140)
     assert exits == [("sell", 10, D(price), 385 * 60)]
+
+
+def test_what_a_market_order_gets_of_later_prints_slips_once() -> None:
+    book = Book("AAPL", last=100.0, size=1000.0)
+    model = engine_rules.fill_model("touch", Slippage(dollars=D("0.05")))
+    order = Order("1", "1", "AAPL", "sell", "market", "day", D(5), None, None, None, False, "", "new", 0, 0, 0, 1)
+    assert model.on_print(order, book) == model.on_arrival(order, book) == (D("99.94"), 100)
 
 
 def test_slippage_never_takes_a_limit_order_beyond_its_limit() -> None:
