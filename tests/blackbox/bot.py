@@ -15,9 +15,9 @@ from typing import Any
 
 from tests.blackbox import shared_time
 from tests.blackbox.alpaca import KEY, NEW_YORK, POLYGON_KEY, SECRET, Alpaca
+from tests.blackbox.forked import ForkedBot
 
 ROOT = Path(__file__).resolve().parents[2]
-IN_THE_BOT = Path(__file__).with_name("in_the_bot")
 BOT = (str(ROOT / "main.py"),)
 FLATTEN = ("-m", "scalp.flatten")
 ALWAYS = "return True"  # a signal
@@ -78,35 +78,34 @@ class Bot:
 
     async def __aenter__(self) -> Bot:
         # The machine is in Tokyo, and knows nothing of accounts.
-        base = {
-            name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_START") if name in os.environ
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
+            "TZ": "Asia/Tokyo",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(ROOT),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            **self.environment,
         }
-        shares_time = self._program == BOT and self.environment["SCALP_SPEED"]
-        seat, shared = self.alpaca.time.seat() if shares_time else (0, {})
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-W",
-            "default::ResourceWarning",
-            *self._program,
-            *self.arguments,
-            cwd=self.folder,
-            env={
-                **base,
-                "TZ": "Asia/Tokyo",
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONPATH": os.pathsep.join((str(IN_THE_BOT), str(ROOT))),
-                "XDG_STATE_HOME": str(self.folder / "state"),
-                **shared,
-                **self.environment,
-            },
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            preexec_fn=_in_a_terminal,
-        )
-        if seat:
+        self.process: ForkedBot | asyncio.subprocess.Process
+        if self._program == BOT and self.environment["SCALP_SPEED"]:
+            seat, time_file = self.alpaca.time.seat()
+            self.process = await ForkedBot.start(self.arguments, self.folder, environment, time_file, seat)
             self.alpaca.time.watch(seat, self.process)
+        else:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-W",
+                "default::ResourceWarning",
+                *self._program,
+                *self.arguments,
+                cwd=self.folder,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                preexec_fn=_in_a_terminal,
+            )
         self._reader = asyncio.create_task(self._read())
         return self
 

@@ -13,6 +13,15 @@ import tempfile
 import threading
 import time
 from contextvars import ContextVar
+from typing import Protocol
+
+
+class Process(Protocol):
+    """What may sit in a seat."""
+
+    @property
+    def returncode(self) -> int | None: ...
+
 
 STARTING, IDLE, WORKING = 0, 1, 2  # what the process in a seat does
 TICK = 0.003  # seconds
@@ -39,7 +48,7 @@ class SharedTime:
         self._memory = memoryview(mmap.mmap(self._file.fileno(), 0))
         self._seconds = self._memory[:_FIRST_SEAT].cast("d")
         self._seconds[0] = 1000.0
-        self._processes: dict[int, asyncio.subprocess.Process | None] = {}  # by seat
+        self._processes: dict[int, Process | None] = {}  # by seat
         self._is_over = threading.Event()
 
     @property
@@ -56,13 +65,13 @@ class SharedTime:
         self._is_over.set()
         self._file.close()
 
-    def seat(self) -> tuple[int, dict[str, str]]:
-        """A place for one more process, and what to put into its environment."""
+    def seat(self) -> tuple[int, str]:
+        """A place for one more process, and the file that it is in."""
         seat = _FIRST_SEAT + len(self._processes)
         self._processes[seat] = None
-        return seat, {"BLACKBOX_TIME": self._file.name, "BLACKBOX_SEAT": str(seat)}
+        return seat, self._file.name
 
-    def watch(self, seat: int, process: asyncio.subprocess.Process) -> None:
+    def watch(self, seat: int, process: Process) -> None:
         self._processes[seat] = process
 
     async def sleep(self, seconds: float) -> None:
