@@ -34,12 +34,14 @@ ENTRY, TAKE_PROFIT, STOP_LOSS = "entry", "take_profit", "stop_loss"
 class Group:
     """The orders that belong together, each under its role; one that was replaced has left its place to the new one.
 
-    `is_over` is set once the rest of the group was taken back: what happens to one order then is its own affair.
+    `is_released` is set when the legs go live because the entry was filled, `is_over` once the rest of the group was
+    taken back: what happens to one order then is its own affair.
     """
 
     def __init__(self, group_id: str, order_class: str) -> None:
         self.id = group_id
         self.order_class = order_class
+        self.is_released = False
         self.is_over = False
         self._members: dict[str, Order] = {}
 
@@ -86,8 +88,8 @@ class Group:
         """Whether `order` waits for another one of the group."""
         if order.elected or order.group_role == ENTRY:
             return False
-        entry, take_profit = self._members.get(ENTRY), self.take_profit
-        if entry is not None and entry.status != "filled":
+        take_profit = self.take_profit
+        if ENTRY in self._members and not self.is_released:
             return True
         return order.group_role == STOP_LOSS and take_profit is not None and take_profit.open
 

@@ -534,6 +534,7 @@ class Engine:
 
     def _release(self, group: Group) -> None:
         """The entry of a group was filled: its legs go live, and the stop loss stays held if there is a take-profit."""
+        group.is_released = True
         leg = group.take_profit or group.stop_loss
         if leg is not None and leg.status == "held":
             self._arrive(leg)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
+from random import Random
 
 import pytest
 
 from scalp.core.messages import SECOND
 from scalp.exchange.fills import FillModel
 from scalp.exchange.matching import Latency
-from scalp.exchange.orders import Order, Update
+from scalp.exchange.orders import Order, Refusal, Update
+from scalp.exchange.rules import on_offer
 from tests.exchange.desk import OPEN, Desk
 
 
@@ -464,6 +467,70 @@ def test_a_bracket_opens_a_position_and_adds_to_none() -> None:
     with pytest.raises(Exception) as refusal:
         desk.bracket()
     assert refusal.value.message == "bracket orders must be entry orders"
+
+
+# --- what always holds ---
+
+
+def play_at_random(desk: Table, seed: int) -> Iterator[None]:
+    """Six hundred prints, and whatever somebody may send meanwhile; a stop after each."""
+    chance, price = Random(seed), 100.0
+    for step in range(600):
+        price = round(max(50.0, price + chance.choice((-0.6, -0.3, 0, 0.3, 0.6))), 2)
+        desk.trade(step, price, chance.choice((5, 60, 900)))
+        at, qty = Decimal(str(price)), str(chance.randint(1, 40))
+        over, under = at + Decimal(chance.choice(("0.3", "0.9"))), at - Decimal(chance.choice(("0.3", "0.9")))
+        orders = list(desk.engine.orders)[-12:]
+        try:
+            match chance.randrange(10):
+                case 0 | 1:
+                    desk.oco(qty, str(over), str(under), stop_loss_limit=chance.choice((None, under)))
+                case 2 | 3:
+                    desk.bracket(qty, chance.choice((str(price), None)), take_profit=over, stop_loss=under)
+                case 4:
+                    desk.send("buy", qty)
+                case 5:
+                    desk.send("sell", qty, type="trailing_stop", trail_price=Decimal("0.5"))
+                case 6 if orders:
+                    desk.engine.cancel(chance.choice(orders))
+                case 7 | 8 if orders:
+                    desk.engine.replace(chance.choice(orders), stop_price=under)
+                case 9 if orders:
+                    desk.engine.replace(chance.choice(orders), limit_price=over)
+        except Refusal:
+            pass
+        yield
+
+
+@pytest.mark.parametrize("latency", [0, SECOND // 100, 3 * SECOND // 2])
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_always_agree_with_the_books(seed: int, latency: int) -> None:
+    desk = Table(latency=Latency(order=latency, update=0), cash=30_000)
+    engine = desk.engine
+    for _ in play_at_random(desk, seed):
+        held = engine.account.held("AAPL")
+        working = engine.open_orders("AAPL")
+        assert held >= 0
+        selling = [order for order in on_offer(working, "sell") if order.status != "pending_replace"]
+        has_entry = any(order.group_role == "entry" for order in working)
+        assert has_entry or sum(order.leaves for order in selling) <= held
+        for order in working:
+            if order.group is None or order not in order.group:
+                continue
+            profit, stop = order.group.take_profit, order.group.stop_loss
+            if profit is not None and stop is not None and profit.open and stop.open:
+                assert profit.leaves == stop.leaves > 0
+                assert not stop.elected
+            if order.status == "held":
+                assert not order.filled_qty and order.group.holds(order)
+    desk.until(1001)
+    assert engine.open_orders() == []
+    book = engine._books["AAPL"]
+    assert (book.live, book.stops) == ([], [])
+    paid = sum(fill.price * fill.qty * (1 if fill.side == "buy" else -1) for fill in engine.executions)
+    assert engine.account.cash == 30_000 - paid
+    ended = {order.type for order in engine.orders.values() if order.side == "sell" and order.status == "filled"}
+    assert ended == {"limit", "stop", "stop_limit", "trailing_stop"}
 
 
 # --- where a fault can be put in ---
