@@ -32,6 +32,7 @@ ORDER = {
     "extended_hours": False,
     "order_class": "simple",
 }
+MARKET = ORDER | {"type": "market", "limit_price": None, "client_order_id": ""}
 EXIT = ORDER | {"type": "limit", "limit_price": None, "client_order_id": "", "side": "sell"}
 OCO = EXIT | {"order_class": "oco", "take_profit": {"limit_price": "101"}, "stop_loss": {"stop_price": "99"}}
 BRACKET = ORDER | {
@@ -146,16 +147,19 @@ def test_any_order(data: st.DataObject) -> None:
     rest = unlimited(sim)
     ids = []
     orders = bodies(ORDER, ORDER | {"type": "market"}, OCO, BRACKET, TRAILING)
-    for seconds in range(1, 5):
-        answer = rest.handle("POST", "/v2/orders", {}, KEYS, data.draw(orders))
+    good = [] if data.draw(st.booleans()) else [written(MARKET), written(data.draw(st.sampled_from((OCO, TRAILING))))]
+    for seconds, body in enumerate([*good, *(data.draw(orders) for _ in range(3))], start=1):
+        answer = rest.handle("POST", "/v2/orders", {}, KEYS, body)
         assert answer.status in (200, 400, 403, 422)
         sim.advance(OPEN + MINUTE + seconds * SECOND)
         if answer.status == 200:
-            ids.append(msgspec.json.decode(answer.body)["id"])
+            order = msgspec.json.decode(answer.body)
+            ids += [order["id"], *(leg["id"] for leg in order["legs"] or ())]
         else:
             assert msgspec.json.decode(answer.body)["message"]
     for order_id in ids:
-        change = bodies(ORDER, {"stop_price": "99.50"}, {"limit_price": "101.50"}, {"trail": "1"})
+        changes = ({"stop_price": "99.50"}, {"limit_price": "101.50"}, {"trail": "1"})
+        change = bodies(ORDER, *changes) | st.sampled_from([written(good) for good in changes])
         assert rest.handle("PATCH", f"/v2/orders/{order_id}", {}, KEYS, data.draw(change)).status < 500
     sim.advance(OPEN + 3 * MINUTE)
     assert_sound(sim)
@@ -193,7 +197,7 @@ def test_one_absurd_value_anywhere_in_a_leg() -> None:
     """A take-profit or a stop loss, or a price in it: refused in a few words, and no order is left over."""
     sim = simulation()
     rest = unlimited(sim)
-    rest.handle("POST", "/v2/orders", {}, KEYS, written(ORDER | {"type": "market", "limit_price": None}))
+    rest.handle("POST", "/v2/orders", {}, KEYS, written(MARKET))
     sim.advance(OPEN + 2 * MINUTE)
     for value in (*map(written, ABSURD), *RAW):
         for leg, name in (("take_profit", "limit_price"), ("stop_loss", "stop_price"), ("stop_loss", "limit_price")):
