@@ -207,13 +207,14 @@ class Engine:
             request = groups.checked(request)
         self._check(request)
         order = self._new_order(request)
+        legs = self._make_group(order, request) if request.order_class in groups.CLASSES else ()
         if order.status == "pending_new":
             self._emit("pending_new", order)
             self._at(self.now + self.latency.order, self._arrive, order)
         else:
             self._emit("accepted", order)
-        if request.order_class in groups.CLASSES:
-            self._make_group(order, request)
+        for leg in legs:
+            self._emit("held", leg)
         return copy.copy(order)
 
     def order(self, order_id: str) -> Order:
@@ -413,15 +414,15 @@ class Engine:
         self._book(order.symbol).open[order.id] = self._open[order.id] = order
         return order
 
-    def _make_group(self, parent: Order, request: OrderRequest) -> None:
-        """Add the legs to the parent of a group: they are held, and their ids are the exchange's own."""
+    def _make_group(self, parent: Order, request: OrderRequest) -> list[Order]:
+        """Add its legs to the parent of a group: they are held, and their ids are the exchange's own."""
         group = Group(make_id(self._seed, "group", parent.number), request.order_class)
         group.put(parent, groups.TAKE_PROFIT if request.order_class == "oco" else groups.ENTRY)
         for role, wanted in groups.legs(request):
             leg = self._new_order(wanted, "held")
             leg.position_intent = f"{leg.side}_to_close"
             group.put(leg, role)
-            self._emit("held", leg)
+        return group.legs
 
     # --- timed events ---
 

@@ -42,7 +42,7 @@ async def ask(socket: WebSocketClientProtocol, message: object):
     return await hear(socket)
 
 
-async def post_order(server: ExchangeServer, **order: str) -> dict:
+async def post_order(server: ExchangeServer, **order: object) -> dict:
     body = {"symbol": "AAPL", "side": "buy", "qty": "10", "type": "market", "time_in_force": "day"} | order
     async with aiohttp.ClientSession(server.url, headers=KEYS) as http, http.post("/v2/orders", json=body) as answer:
         return await answer.json()
@@ -76,6 +76,34 @@ def test_both_logins_and_binary_frames(path: str, login: dict) -> None:
             assert fill["order"]["id"] == order["id"] and fill["order"]["status"] == "filled"
             assert set(order) <= set(fill["order"])  # the whole order in each update
             assert fill["execution_id"] != updates[1]["data"]["execution_id"]
+
+    on_the_wire(test)
+
+
+def test_both_legs_of_an_oco_are_told_without_their_family() -> None:
+    async def test(server: ExchangeServer) -> None:
+        async with stream(server, "/stream") as socket:
+            await ask(socket, LOGIN)
+            await ask(socket, {"action": "listen", "data": {"streams": ["trade_updates"]}})
+            await post_order(server)
+            for _ in range(3):
+                await hear(socket)
+            legs = {"take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "99.99"}}
+            parent = await post_order(server, side="sell", type="limit", order_class="oco", **legs)
+            told = [(await hear(socket))["data"] for _ in range(6)]
+            assert [(data["event"], data["order"]["type"], data["order"]["status"]) for data in told] == [
+                ("pending_new", "limit", "pending_new"),
+                ("held", "stop", "held"),
+                ("new", "limit", "new"),
+                ("canceled", "limit", "canceled"),
+                ("new", "stop", "new"),
+                ("fill", "stop", "filled"),
+            ]
+            orders = [data["order"] for data in told]
+            assert {order["id"] for order in orders} == {parent["id"], parent["legs"][0]["id"]}
+            assert {(order["legs"], order["order_class"], order["group_id"]) for order in orders} == {
+                (None, "oco", parent["group_id"])
+            }
 
     on_the_wire(test)
 
