@@ -1,43 +1,32 @@
 """The matching engine: orders in, order updates out, fills by the prints of the market.
 
 It is a plain deterministic object. It has no clock, no sockets and no random numbers: its time moves only when a print
-arrives or `advance` is called, and everything timed waits in one heap ordered by (time, sequence number). It runs
-behind the wire server, inside a backtest and inside a fault simulation. All times are exchange time, ns since the
-epoch, UTC.
+arrives or `advance` is called. It runs behind the wire server, inside a backtest and inside a fault simulation. All
+times are exchange time, ns since the epoch, UTC.
+
+Here is what a client can do, and what is refused; `floor` has the orders that have arrived, `venue` time and prints.
 """
 
 from __future__ import annotations
 
 import copy
-import heapq
 from collections.abc import Callable, Iterable
-from decimal import ROUND_FLOOR, Decimal
-from typing import Any
-
-from msgspec import Struct
+from decimal import Decimal
 
 from scalp.core import prices
 from scalp.core.decimals import ZERO
-from scalp.core.messages import MILLISECOND, SECOND, Bar
+from scalp.core.messages import SECOND
 from scalp.exchange import groups, rules, stops
 from scalp.exchange.account import Account
-from scalp.exchange.fills import Book, FillModel, Offer
+from scalp.exchange.fills import FillModel
+from scalp.exchange.floor import Floor, Latency
 from scalp.exchange.groups import Group
-from scalp.exchange.orders import Asset, Execution, Order, OrderRequest, Update, make_asset, make_id
-from scalp.exchange.path import Print, trade_path
+from scalp.exchange.orders import Asset, Order, OrderRequest, Update, make_asset, make_id
 
-_LAST = 1 << 60  # sequence numbers of prints: behind all others
-_NINE_DECIMALS = Decimal("0.000000001")
+__all__ = ["Engine", "Latency"]
 
 
-class Latency(Struct, frozen=True):
-    """How long things take, in ns of exchange time."""
-
-    order: int = 5 * MILLISECOND  # from POST, DELETE or PATCH to the venue
-    update: int = 20 * MILLISECOND  # from an event to its order update
-
-
-class Engine:
+class Engine(Floor):
     """One account trading `assets` (symbols or Asset objects) against the prints it is shown.
 
     `on_update` is called with each order update, in the order of their delivery; it may submit and cancel.
@@ -62,24 +51,22 @@ class Engine:
     ) -> None:
         known = [make_asset(asset) if isinstance(asset, str) else asset for asset in assets]
         self.assets: dict[str, Asset] = {asset.symbol: asset for asset in known}
-        self.account = Account(Decimal(cash), multiplier)
-        self.orders: dict[str, Order] = {}  # every order ever, oldest first
-        self.executions: list[Execution] = []
-        self.fills = fills or FillModel()
-        self.latency = latency or Latency()
+        super().__init__(
+            self.assets,
+            session_open,
+            session_close,
+            session_open if now is None else now,
+            Account(Decimal(cash), multiplier),
+            fills or FillModel(),
+            latency or Latency(),
+            on_update or (lambda update: None),
+            seed,
+        )
         self.shorting = shorting
         self.heeds_intent = heeds_intent
-        self.on_update: Callable[[Update], None] = on_update or (lambda update: None)
-        self.now = session_open if now is None else now
-        self._seed = seed
-        self._books = {symbol: Book(symbol) for symbol in self.assets}
-        self._open: dict[str, Order] = {}  # those of all books, oldest first
+        self.orders: dict[str, Order] = {}  # every order ever, oldest first
         self._by_client_id: dict[str, Order] = {}
-        self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
-        self._sequence = 0
         self.begin_session(session_open, session_close)
-
-    # --- time ---
 
     def begin_session(self, session_open: int, session_close: int) -> None:
         """The next trading day: parked orders start at its open, day orders expire at its close."""
@@ -88,112 +75,6 @@ class Engine:
         self.account.last_equity = self.equity()
         self._at(max(session_open, self.now), self._open_session, None)
         self._at(max(session_close, self.now), self._close_session, None)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the regular session is on now."""
-        return self.session_open <= self.now < self.session_close
-
-    def next_time(self) -> int | None:
-        """When the next timed event is due, None when there is none."""
-        return self._heap[0][0] if self._heap else None
-
-    def advance(self, to: int) -> None:
-        """Let time pass until `to`: everything due happens, in order."""
-        heap = self._heap
-        while heap and heap[0][0] <= to:
-            at, _, action, argument = heapq.heappop(heap)
-            self.now = max(self.now, at)
-            action(argument)
-        self.now = max(self.now, to)
-
-    def _at(self, time: int, action: Callable[[Any], None], argument: Any) -> None:
-        self._sequence += 1
-        heapq.heappush(self._heap, (time, self._sequence, action, argument))
-
-    # --- the market ---
-
-    def on_trade(self, symbol: str, at: int, price: float, size: float) -> None:
-        """A print: `size` shares of `symbol` at `price` dollars. What was due until `at` happens before it.
-
-        A print older than the engine's present is the last trade from now on, but fills nothing.
-        """
-        if self._heap and self._heap[0][0] <= at:
-            self.advance(at)
-        self._see(self._books[symbol], at, price, size)
-
-    def _see(self, book: Book, at: int, price: float, size: float) -> None:
-        book.last = price
-        book.last_at = at
-        book.size = size
-        book.room = None
-        if at >= self.now:
-            self.now = at
-            if book.live:
-                self._match(book)
-            if book.stops:
-                self._watch_stops(book)
-
-    def on_bars(self, bars: Iterable[Bar]) -> None:
-        """Load one minute of the market, at its beginning: the quick way, for a backtest.
-
-        The prints of the bars' trade paths happen as time advances, exactly as if each had been given to `on_trade`.
-        Nothing is told of them before; symbols without an open order cost next to nothing.
-        """
-        books = self._books
-        for bar in bars:
-            book = books[bar.symbol]
-            if book.bar is not None:
-                book.before = book.bar
-            book.bar = bar
-            if book.open:
-                self._unroll(book)
-
-    def _unroll(self, book: Book) -> None:
-        """Turn the loaded minute of a symbol into prints: those of the past are seen, the others wait their turn."""
-        loaded = [bar for bar in (book.before, book.bar) if bar is not None]
-        book.before = book.bar = None
-        for made in (made for bar in loaded for made in trade_path(bar)):
-            if made.at < self.now:
-                self._see(book, made.at, made.price, made.size)
-            else:
-                self._sequence += 1
-                # Behind everything else that is due in the same instant: an order that arrives just then is in time.
-                heapq.heappush(self._heap, (made.at, _LAST + self._sequence, self._print, (book, made)))
-
-    def _print(self, what: tuple[Book, Print]) -> None:
-        book, made = what
-        if not book.halted:
-            self._see(book, made.at, made.price, made.size)
-
-    def _book(self, symbol: str) -> Book:
-        """The book of a symbol, up to date."""
-        book = self._books[symbol]
-        if book.bar is not None:
-            self._unroll(book)
-        return book
-
-    def halt(self, symbol: str) -> None:
-        """Trading stops in `symbol`: orders are taken and wait."""
-        self._books[symbol].halted = True
-
-    def resume(self, symbol: str) -> None:
-        """Trading goes on in `symbol`, with its next print."""
-        self._books[symbol].halted = False
-
-    def is_halted(self, symbol: str) -> bool:
-        """Whether trading in `symbol` is stopped."""
-        return self._books[symbol].halted
-
-    def last_trade(self, symbol: str) -> Print | None:
-        """The last print, None before the first."""
-        book = self._book(symbol) if symbol in self._books else None
-        return Print(book.last_at, book.last, book.size) if book is not None and book.last else None
-
-    def last_price(self, symbol: str) -> Decimal | None:
-        """The last print in dollars, None before the first."""
-        last = self._book(symbol).last if symbol in self._books else 0.0
-        return prices.exact(last) if last else None
 
     # --- what a client can do ---
 
@@ -277,19 +158,7 @@ class Engine:
             raise rules.parameter(f"{old.type} orders must not have trail")
         if old.group is not None:
             groups.check_change(old, qty, limit_price, stop_price, time_in_force, self.last_price(old.symbol))
-        request = OrderRequest(
-            symbol=old.symbol,
-            side=old.side,
-            type=old.type,
-            time_in_force=time_in_force or old.time_in_force,
-            qty=old.leaves if qty is None else qty,
-            limit_price=limit_price if limit_price is not None else old.limit_price,
-            stop_price=stop_price if old.type == "trailing_stop" or stop_price is not None else old.stop_price,
-            client_order_id=client_order_id,
-            extended_hours=old.extended_hours,
-            trail_price=trail if trail is not None and old.trail_price is not None else old.trail_price,
-            trail_percent=trail if trail is not None and old.trail_percent is not None else old.trail_percent,
-        )
+        request = _changed(old, qty, limit_price, stop_price, trail, time_in_force, client_order_id)
         self._check(request, instead_of=old)
         new = self._new_order(request)
         new.replaces = old.id
@@ -437,35 +306,6 @@ class Engine:
                 order.expired_at = self.now
                 self._end(order, "expired")
 
-    def _arrive(self, order: Order) -> None:
-        """The order reaches the venue: it is `new`, and may trade at once."""
-        if order.status == "pending_cancel":
-            # Cancelled on its way: it still gets there first, and the cancel follows.
-            self._emit("new", order, make_id(self._seed, "new", order.number))
-        elif order.status in ("pending_new", "accepted", "held"):
-            self._set(order, "new")
-            self._emit("new", order, make_id(self._seed, "new", order.number))
-        else:
-            return
-        book = self._books[order.symbol]
-        if order.type in stops.TYPES and not order.elected:
-            book.stops.append(order)
-        else:
-            if order.group is not None:
-                self._arm(order.group, order, book)
-            self._trade_on_arrival(order, book)
-        if order.time_in_force in ("ioc", "fok") and order.open:
-            order.canceled_at = self.now
-            self._end(order, "canceled")
-
-    def _trade_on_arrival(self, order: Order, book: Book) -> None:
-        book.live.append(order)
-        offer = None
-        if self._may_fill(order, book) and (book.last_at >= self.session_open or order.extended_hours):
-            offer = self.fills.on_arrival(order, book)
-        if order.time_in_force != "fok" or (offer is not None and offer[1] >= order.leaves):
-            self._fill(order, book, offer)
-
     def _do_cancel(self, order: Order) -> None:
         if order.open:
             order.canceled_at = self.now
@@ -503,161 +343,27 @@ class Engine:
         if is_watched:
             self._books[new.symbol].stops.append(new)
 
-    # --- stops and groups ---
 
-    def _watch_stops(self, book: Book) -> None:
-        """Show a new print to the stops of its symbol."""
-        if book.halted or not self.is_open:
-            return
-        for order in list(book.stops):
-            if order.type == "trailing_stop":
-                stops.follow(order, book.last)
-            if order.open and self.fills.elects(order, book):
-                self.elect(order, book)
-
-    def elect(self, order: Order, book: Book) -> None:
-        """A stop was reached: the rest of its group is taken back, and the order goes to the market."""
-        book.stops.remove(order)
-        order.elected = True
-        stops.cap(order)
-        if order.group is not None:
-            self._end_others(order.group, order, "canceled")
-        if order.status == "held":
-            self._set(order, "new")
-            self._emit("new", order, make_id(self._seed, "new", order.number))
-        self._trade_on_arrival(order, book)
-
-    def _arm(self, group: Group, arrived: Order, book: Book) -> None:
-        """The take-profit of a group works: from now on its stop loss is watched."""
-        stop_loss = group.stop_loss
-        if arrived is group.take_profit and stop_loss is not None and stop_loss.open and stop_loss not in book.stops:
-            book.stops.append(stop_loss)
-
-    def _release(self, group: Group) -> None:
-        """The entry of a group was filled: its legs go live, and the stop loss stays held if there is a take-profit."""
-        group.is_released = True
-        leg = group.take_profit or group.stop_loss
-        if leg is not None and leg.status == "held":
-            self._arrive(leg)
-
-    def _settle_group(self, order: Order) -> None:
-        """An order of a group was filled or ended: what that means for the others."""
-        group = order.group
-        if group is None or order not in group:
-            return
-        if order.group_role == groups.ENTRY and order.status == "filled":
-            self._at(self.now + self.latency.order, self._release, group)
-        else:
-            self._end_others(group, order, "expired" if order.status == "expired" else "canceled")
-
-    def _end_others(self, group: Group, order: Order, status: str) -> None:
-        if group.is_over:
-            return
-        group.is_over = True
-        for leg in group.others(order):
-            self.end_leg(leg, status)
-
-    def end_leg(self, leg: Order, status: str) -> None:
-        """An order ends, canceled or expired, because another one of its group was filled, elected or ended."""
-        if status == "expired":
-            leg.expired_at = self.now
-        else:
-            leg.canceled_at = self.now
-        self._end(leg, status)
-
-    # --- filling ---
-
-    def _match(self, book: Book) -> None:
-        """Show a new print to the orders of its symbol, in the order they arrived."""
-        for order in list(book.live):
-            if self._may_fill(order, book):
-                self._fill(order, book, self.fills.on_print(order, book))
-
-    def _may_fill(self, order: Order, book: Book) -> bool:
-        is_time = self.is_open or order.extended_hours
-        return order.open and not book.halted and is_time and self.fills.may_trade(order, book, self.now)
-
-    def _fill(self, order: Order, book: Book, offer: Offer | None) -> None:
-        """Trade what is offered; orders in dollars and remainders below a share are filled whole."""
-        if offer is None:
-            return
-        price, room = offer
-        if order.qty is None:
-            assert order.notional is not None
-            qty = order.qty = (order.notional / price).quantize(_NINE_DECIMALS, ROUND_FLOOR)
-        else:
-            qty = min(order.leaves, Decimal(room))
-        if qty <= 0:
-            return
-        book.room = max(0, self.fills.room(book) - int(qty))
-        book.filled_at = self.now
-        position_qty = self.account.apply(order.symbol, order.side, qty, price)
-        order.filled_qty += qty
-        order.filled_value += qty * price
-        done = order.leaves == 0
-        if done:
-            order.filled_at = self.now
-            self._set(order, "filled")
-            self._leave(order)
-        elif order.status == "new":
-            self._set(order, "partially_filled")
-        else:
-            order.updated_at = self.now
-        execution = Execution(
-            id=make_id(self._seed, "execution", len(self.executions) + 1),
-            order_id=order.id,
-            symbol=order.symbol,
-            side=order.side,
-            price=price,
-            qty=qty,
-            cum_qty=order.filled_qty,
-            leaves_qty=order.leaves,
-            order_status=order.status if done else "partially_filled",
-            at=self.now,
-        )
-        self.executions.append(execution)
-        event = "fill" if done else "partial_fill"
-        self._emit(event, order, execution.id, price=price, qty=qty, position_qty=position_qty)
-        if order.group is not None:
-            if done:
-                self._settle_group(order)
-            elif order is order.group.take_profit:
-                order.group.cut()
-
-    # --- small things ---
-
-    def _set(self, order: Order, status: str) -> None:
-        order.status = status
-        order.updated_at = self.now
-
-    def _end(self, order: Order, status: str) -> None:
-        self._set(order, status)
-        self._leave(order)
-        self._emit(status, order)
-        if order.group is not None:
-            self._settle_group(order)
-
-    def _leave(self, order: Order) -> None:
-        book = self._books[order.symbol]
-        book.open.pop(order.id, None)
-        self._open.pop(order.id, None)
-        if order in book.live:
-            book.live.remove(order)
-        elif order in book.stops:
-            book.stops.remove(order)
-
-    def _emit(
-        self,
-        event: str,
-        order: Order,
-        execution_id: str | None = None,
-        *,
-        price: Decimal | None = None,
-        qty: Decimal | None = None,
-        position_qty: Decimal | None = None,
-    ) -> None:
-        update = Update(event, self.now, copy.copy(order), execution_id, price, qty, position_qty)
-        self._at(self.now + self.latency.update, self._deliver, update)
-
-    def _deliver(self, update: Update) -> None:
-        self.on_update(update)
+def _changed(
+    old: Order,
+    qty: Decimal | None,
+    limit_price: Decimal | None,
+    stop_price: Decimal | None,
+    trail: Decimal | None,
+    time_in_force: str | None,
+    client_order_id: str,
+) -> OrderRequest:
+    """What `old` leaves to be done, with some of it changed."""
+    return OrderRequest(
+        symbol=old.symbol,
+        side=old.side,
+        type=old.type,
+        time_in_force=time_in_force or old.time_in_force,
+        qty=old.leaves if qty is None else qty,
+        limit_price=limit_price if limit_price is not None else old.limit_price,
+        stop_price=stop_price if old.type == "trailing_stop" or stop_price is not None else old.stop_price,
+        client_order_id=client_order_id,
+        extended_hours=old.extended_hours,
+        trail_price=trail if trail is not None and old.trail_price is not None else old.trail_price,
+        trail_percent=trail if trail is not None and old.trail_percent is not None else old.trail_percent,
+    )

@@ -131,9 +131,7 @@ def order(of: Order, assets: Mapping[str, Asset], legs: Iterable[Order] | None =
         "subtag": None,
         "source": None,
     }
-    if of.group is not None:
-        body |= {"group_id": of.group.id, "group_role": of.group_role}
-    return body
+    return body if of.group is None else body | {"group_id": of.group.id, "group_role": of.group_role}
 
 
 def update(of: Update, sent_at: int, number: int, assets: Mapping[str, Asset]) -> Json:
