@@ -161,6 +161,16 @@ def test_shares_of_a_group_are_on_offer_once() -> None:
     assert desk.refused("sell", "1", "110")[2] == "insufficient qty available for order (requested: 1, available: 0)"
 
 
+@pytest.mark.parametrize("leg", [0, 1])
+def test_shares_are_on_offer_once_while_a_leg_is_moved(leg: int) -> None:
+    desk = Table().holding()
+    order = desk.oco("6")
+    desk.until(3)
+    moved = (order, desk.legs(order)[0])[leg]
+    desk.engine.replace(moved.id, **[{"limit_price": Decimal(102)}, {"stop_price": Decimal(98)}][leg])
+    desk.send("sell", "4", "110")
+
+
 def test_a_rejected_profit_takes_its_stop_along() -> None:
     desk = Table().holding()
     order = desk.oco()
@@ -401,6 +411,28 @@ def test_a_bracket_leg_is_moved_before_its_entry_is_filled() -> None:
     desk.trade(5, 98.50)
     desk.until(6)
     assert desk.story[-1] == "5 fill sell stop 10 at 98.49, filled 10, position 0"
+
+
+def test_a_moved_stop_still_waits_for_the_whole_entry() -> None:
+    desk = Table()
+    desk.trade(1, 100)
+    order = desk.bracket("100")
+    desk.until(2)
+    desk.engine.replace(desk.legs(order)[1].id, stop_price=Decimal("98.50"))
+    desk.until(3)
+    desk.trade(4, 97, 600)
+    desk.until(5)
+    assert desk.story[-2:] == ["2.005 held sell stop", "4 partial_fill buy limit 60 at 99, filled 60, position 60"]
+
+
+def test_a_bracket_profit_is_moved_when_it_works() -> None:
+    desk = Table()
+    desk.trade(1, 100)
+    order = desk.bracket(limit=None, stop_loss=Decimal(95))
+    desk.until(2)
+    desk.engine.replace(desk.legs(order)[0].id, limit_price=Decimal(101))
+    desk.until(3)
+    assert desk.story[-2:] == ["2.005 replaced sell limit", "2.005 new sell limit"]
 
 
 def test_a_bracket_goes_short_too() -> None:

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from scalp.core.messages import SECOND
 from scalp.exchange.orders import Order
-from tests.exchange.desk import Desk
+from tests.exchange.desk import OPEN, Desk
 
 
 def stop(desk: Desk, side: str, kind: str = "stop", qty: str = "10", limit: str | None = None, **prices) -> Order:
@@ -46,8 +47,12 @@ def test_only_prints_of_the_session_elect_a_stop() -> None:
     desk = Desk().holding()
     stop(desk, "sell", stop_price="95", time_in_force="gtc")
     desk.trade(1001, 90)
-    desk.until(1002)
+    desk.engine.begin_session(OPEN + 1100 * SECOND, OPEN + 2100 * SECOND)
+    desk.trade(1101, 96)
     assert desk.story == ["2 pending_new sell", "2.005 new sell"]
+    desk.trade(1102, 95)
+    desk.until(1103)
+    assert desk.story[2:] == ["1102 fill sell 10 at 94.99, filled 10, position 0"]
 
 
 @pytest.mark.parametrize(
