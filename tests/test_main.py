@@ -96,7 +96,7 @@ def test_recorded_days_are_traded_one_after_the_other(folder: Path) -> None:
     assert sum("the market has closed" in line for line in lines) == 2
     totals = [line.split() for line in lines if " total " in line]
     trades, shares = (sum(int(words[column]) for words in totals) for column in (5, 6))
-    assert f"2 days: {trades} trades, {shares} shares, gross P/L $ " in lines[-1]
+    assert f"2 days: {trades} trades, {shares} shares, gross $ " in lines[-1]
     assert trades > 0
 
 

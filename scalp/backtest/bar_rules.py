@@ -21,6 +21,7 @@ from decimal import Decimal
 from scalp.backtest.days import Slippage, open_fleet, symbol_day
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
+from scalp.core.fees import FREE, Rates
 from scalp.core.messages import MINUTE, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
 from scalp.core.prices import exact
 from scalp.core.trades import Fill
@@ -36,9 +37,13 @@ def play(
     session: Session,
     bars: Sequence[Bar],
     slippage: Slippage,
+    rates: Rates = FREE,
+    net_exit: bool = False,
 ) -> SymbolDay:
     """One day of one symbol; `bars` are those of its regular session. Symbols have nothing to do with each other."""
-    return _Day(algo_class, symbol, lot, session, slippage).play(bars)
+    day = _Day(algo_class, symbol, lot, session, slippage)
+    day._fleet.charge(rates, net_exit)
+    return day.play(bars)
 
 
 class _Working:

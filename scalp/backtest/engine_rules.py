@@ -17,6 +17,7 @@ from scalp.backtest.days import NO_SLIPPAGE, Slippage, open_fleet, symbol_day
 from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.errors import Refused
+from scalp.core.fees import FREE, Rates
 from scalp.core.leftovers import exits_under_way
 from scalp.core.limits import NO_LIMITS, Limits
 from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
@@ -73,9 +74,13 @@ def play(
     fills: FillModel,
     latency: Latency,
     limits: Limits = NO_LIMITS,
+    rates: Rates = FREE,
+    net_exit: bool = False,
 ) -> list[SymbolDay]:
     """One day of all symbols, which share an account; `market` holds bars of the regular session only."""
-    return _Day(algo_class, lot, session, market, fills, latency, limits).play()
+    day = _Day(algo_class, lot, session, market, fills, latency, limits)
+    day._fleet.charge(rates, net_exit)
+    return day.play()
 
 
 class _Day:
@@ -100,7 +105,7 @@ class _Day:
         self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
         self._algos = self._fleet.algos
         if limits:
-            self._fleet.risk.rails = Rails(limits)
+            self._fleet.risk.rails = Rails(limits, takings=self._fleet.takings)
         self._watches_prints = limits.watches_prints
         self._minutes: dict[int, list[Bar]] = {}
         for bars in market.values():

@@ -33,14 +33,14 @@ def backtest_with_bars(settings: BacktestSettings, algo_class: type[ScalpAlgo]) 
                 bars_of.setdefault(symbol, []).extend(regular(bars, session))
             yield from play(settings, algo_class, session, market)
 
-    return Results(played()), bars_of
+    return Results(played(), settings.fees), bars_of
 
 
 def write_report(
     results: Results, bars_of: BarsOf, settings: BacktestSettings, algo_class: type[ScalpAlgo], path: Path
 ) -> None:
     """The page of a backtest, in the file `path`. Raises UserError where that cannot be written."""
-    told = assumptions(settings, algo_class)
+    told = assumptions(settings, algo_class, results.charges)
     dates = sorted({day.session.date for day in results.days})
     title = f"Backtest of {algo_class.__qualname__}"
     span = " to ".join(str(date) for date in dict.fromkeys((*dates[:1], *dates[-1:])))
@@ -86,7 +86,7 @@ def report_of(
         tables=tables,
         notes=[
             f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
-            f"{held.pnl:+.2f} $ in the profit."
+            f"{held.net:+.2f} $ in the profit after fees."
             for held in results.held
         ],
         assumptions=assumptions,

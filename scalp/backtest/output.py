@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from scalp.backtest.engine_rules import MODELS
@@ -16,7 +17,7 @@ from scalp.core.messages import MILLISECOND
 from scalp.core.trades import RoundTrip
 from scalp.exchange.matching import Latency
 from scalp.net.printable import printable
-from scalp.results.columns import SHOWN, TRADE_FIELDS, dollars, iso, plain
+from scalp.results.columns import MANNER, MONEY, TRADE_FIELDS, Column, dollars, iso, plain
 from scalp.results.numbers import Held, Numbers, Results
 
 # What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
@@ -51,8 +52,10 @@ def latency(settings: BacktestSettings) -> Latency:
     return Latency(order=0) if settings.fills == "optimistic" else Latency()
 
 
-def assumptions(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> dict[str, Any]:
-    """Everything the numbers rest on."""
+def assumptions(
+    settings: BacktestSettings, algo_class: type[ScalpAlgo], dates: Iterable[dt.date] = ()
+) -> dict[str, Any]:
+    """Everything the numbers rest on; `dates` are the days that were played."""
     if settings.fills == "bar":
         rules: tuple[str, ...] = _BAR_RULES
         waits = "none"
@@ -91,8 +94,10 @@ def assumptions(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> dict
         "slippage": str(settings.slippage),
         "rules": [
             *rules,
+            *(("an exit is offered no lower than the entry and the fees of both sides",) if settings.net_exit else ()),
             "slippage makes every share that much worse, a limit order's never beyond its limit",
-            "each day starts flat; only bars of the regular session count; no fees; P/L is gross",
+            "each day starts flat; only bars of the regular session count",
+            f"{settings.fees.told(dates)}; drawdown, wins, average and worst are after fees",
             "liquidation begins 5 minutes before the close; shares that then meet no bar stay held, at the last close",
         ],
     }
@@ -103,7 +108,8 @@ def assumptions(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> dict
 
 def write_json(results: Results, settings: BacktestSettings, algo_class: type[ScalpAlgo], out: TextIO) -> None:
     """One object. Times are ISO 8601 with New York's offset, prices dollars, rates parts of 1."""
-    answer = {**outcome(results), "assumptions": assumptions(settings, algo_class), "versions": versions()}
+    told = assumptions(settings, algo_class, results.charges)
+    answer = {**outcome(results), "assumptions": told, "versions": versions()}
     json.dump(answer, out, indent=1)
     out.write("\n")
 
@@ -149,6 +155,8 @@ def _held_row(held: Held) -> dict[str, Any]:
         "entry_price": dollars(held.holding.entry_price),
         "last_price": None if held.day.last_price is None else dollars(held.day.last_price),
         "pnl": dollars(held.pnl),
+        "fees": dollars(held.holding.fees),
+        "net": dollars(held.net),
     }
 
 
@@ -159,7 +167,7 @@ def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAl
     """The lines of the result, and what it assumes."""
     yield from numbers_table(results)
     yield ""
-    told = assumptions(settings, algo_class)
+    told = assumptions(settings, algo_class, results.charges)
     yield f"assumptions: --fills {told['fills']}, slippage {told['slippage']}, latency {told['latency']}"
     yield f"  algo {told['algo']}, lot ${settings.lot:f}; {told['data']}; {results.total().bars} bars"
     for rule in told["rules"]:
@@ -168,29 +176,39 @@ def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAl
 
 def numbers_table(results: Results) -> Iterator[str]:
     """The numbers per symbol, per day and in all, and what is still held."""
-    total = results.total()
-    yield _line("", (column.head for column in SHOWN))
-    by_symbol, by_day = results.by_symbol(), results.by_day()
-    for symbol, numbers in by_symbol.items():
-        yield _numbers_line(symbol, numbers)
-    if len(by_day) > 1:
-        yield ""
-        for date, numbers in by_day.items():
-            yield _numbers_line(date, numbers)
+    yield from _rows(results, MONEY)
     yield ""
-    yield _numbers_line("total", total)
+    yield from _rows(results, MANNER)
     if results.held:
         yield ""
     for held in results.held:
         yield (
             f"HELD at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, bought at "
-            f"{dollars(held.holding.entry_price)}, last {dollars(held.day.last_price)}, {held.pnl:+.2f} in the P/L"
+            f"{dollars(held.holding.entry_price)}, last {dollars(held.day.last_price)}, {held.pnl:+.2f} gross in it"
         )
 
 
-def _line(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<12} " + " ".join(f"{cell:>{column.width}}" for column, cell in zip(SHOWN, cells, strict=True))
+def _rows(results: Results, of: Sequence[Column]) -> Iterator[str]:
+    """A table with these columns."""
+    total, by_symbol, by_day = results.total(), results.by_symbol(), results.by_day()
+    yield _line("", (column.head for column in of), of)
+    for symbol, numbers in by_symbol.items():
+        yield _numbers_line(symbol, numbers, of)
+    if total.rounding and of is MONEY:
+        cells = {"fees": f"{total.rounding:.4f}", "net": f"{-total.rounding:+.4f}"}
+        yield _line("rounding", (cells.get(column.name, "") for column in of), of)
+    if len(by_day) > 1:
+        yield ""
+        for date, numbers in by_day.items():
+            yield _numbers_line(date, numbers, of)
+    yield ""
+    yield _numbers_line("total", total, of)
 
 
-def _numbers_line(name: str, numbers: Numbers) -> str:
-    return _line(name, (column.text(numbers) for column in SHOWN))
+def _line(name: str, cells: Iterable[str], of: Sequence[Column]) -> str:
+    told = " ".join(f"{cell:>{column.width}}" for column, cell in zip(of, cells, strict=True))
+    return f"{name:<10} {told}".rstrip()
+
+
+def _numbers_line(name: str, numbers: Numbers, of: Sequence[Column]) -> str:
+    return _line(name, (column.text(numbers) for column in of), of)

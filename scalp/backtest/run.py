@@ -16,7 +16,8 @@ from scalp.results.symbol_day import SymbolDay, regular
 
 def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Results:
     """The whole backtest. Raises UserError for files or dates that cannot be played."""
-    return Results(day for session, market in days(settings) for day in play(settings, algo_class, session, market))
+    played = (day for session, market in days(settings) for day in play(settings, algo_class, session, market))
+    return Results(played, settings.fees)
 
 
 def play(
@@ -24,9 +25,12 @@ def play(
 ) -> Iterator[SymbolDay]:
     """One day; `market` is by symbol, oldest bar first, other hours than the session's are left out here."""
     inside = {symbol: regular(bars, session) for symbol, bars in market.items()}
+    rates, net_exit = settings.fees.on(session.date), settings.net_exit
     if settings.fills == "bar":
         for symbol, bars in inside.items():
-            yield bar_rules.play(algo_class, symbol, settings.lot, session, bars, settings.slippage)
+            yield bar_rules.play(algo_class, symbol, settings.lot, session, bars, settings.slippage, rates, net_exit)
         return
     model = engine_rules.fill_model(settings.fills, settings.slippage)
-    yield from engine_rules.play(algo_class, settings.lot, session, inside, model, latency(settings), settings.rails)
+    yield from engine_rules.play(
+        algo_class, settings.lot, session, inside, model, latency(settings), settings.rails, rates, net_exit
+    )

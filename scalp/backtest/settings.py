@@ -11,11 +11,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
+from scalp.cli.fee_options import add_fees, read_fees
 from scalp.cli.limit_options import add_arguments, read_limits
 from scalp.cli.options import TRADING, LineParser, add_html, add_json, add_seed, named_path, read_date
 from scalp.cli.settings import Endpoints, read_endpoints, read_lot, read_symbols
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
+from scalp.core.fees import ALPACA, FeeSchedule
 from scalp.core.limits import NO_LIMITS, Limits
 from scalp.core.messages import SECOND
 
@@ -45,6 +47,8 @@ class BacktestSettings:
     endpoints: Endpoints | None = None  # where to ask for history; None: files, or the synthetic market
     requests: int | None = None  # a minute, at most, while asking for history
     rails: Limits = NO_LIMITS
+    fees: FeeSchedule = ALPACA
+    net_exit: bool = False
 
 
 def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> BacktestSettings:
@@ -56,6 +60,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         parents=[TRADING],
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade; none: all in the files of bars")
+    add_fees(parser)
     parser.add_argument("--bars", type=named_path, action="append", default=[], metavar="PATH",
                         help="recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
     add_seed(parser)
@@ -114,6 +119,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         endpoints=endpoints,
         requests=args.requests,
         rails=rails,
+        fees=read_fees(args.fees),
+        net_exit=args.net_exit,
     )
 
 

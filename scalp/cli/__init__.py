@@ -3,6 +3,7 @@
     settings        arguments, environment and keys
     options         those that several commands have
     limit_options   the options of the risk rails
+    fee_options     which fees are reckoned with
     custom          loading a user's own ScalpAlgo
     venues          the feeds and brokers that can be named, and what opens them
     command         what all commands do: output files, exit codes

@@ -14,11 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from scalp.cli.fee_options import add_fees, read_fees
 from scalp.cli.limit_options import add_arguments, read_limits
 from scalp.cli.options import ADDRESS, TRADING, LineParser, add_seed, named, named_path, read_date
 from scalp.cli.paths import default_path
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
+from scalp.core.fees import ALPACA, FeeSchedule
 from scalp.core.limits import NO_LIMITS, Limits
 from scalp.net.printable import Mask
 
@@ -88,6 +90,8 @@ class Settings:
     replay: tuple[Path, ...] = ()
     journal: Path | None = None  # None: no journal
     rails: Limits = NO_LIMITS
+    fees: FeeSchedule = ALPACA
+    net_exit: bool = False  # offer no lower than the entry and the fees of both sides
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -110,6 +114,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         parents=[TRADING],
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade, as many as you like")
+    add_fees(parser)
     parser.add_argument("--feed", choices=tuple(FEEDS), help="where bars come from (default: polygon with "
                         "POLYGON_API_KEY, else iex)")  # fmt: skip
     parser.add_argument("--live", action="store_true", help="trade real money; needs the keys of a live account")
@@ -162,6 +167,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         replay=tuple(args.replay),
         journal=read_journal(args.journal or ""),
         rails=read_limits(args),
+        fees=read_fees(args.fees),
+        net_exit=args.net_exit,
     )
 
 

@@ -25,6 +25,7 @@ another room.
     risk_watch      the rails obeyed
     clock           exchange time and the session
     prices, trades  ticks and exact prices; fills and round trips
+    fees, takings   what executions cost beside the price; what the day brought after that
     events          what is told beside the actions: one struct for each kind
     bus             on its way to the listeners: events wait until the actions are out
     recording       what is told of orders and positions, to be written down

@@ -28,6 +28,7 @@ from scalp.core.errors import IllegalMove
 from scalp.core.events import Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
+from scalp.core.fees import Rates
 from scalp.core.following import order_to_follow, successor
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
 from scalp.core.messages import (
@@ -323,6 +324,11 @@ class ScalpAlgo:
         self.session = session
         self._liquidate_at, self._quiet_at = session.liquidate_at, session.quiet_at
         self.session_bars.limit_to(session.open, session.close)
+
+    def charge(self, rates: Rates, net_exit: bool) -> None:
+        """Today's fees; with `net_exit` an exit is offered no lower than what pays for those of both sides."""
+        self.telling.rates = rates
+        self._builder.break_even = rates.break_even() if net_exit else None
 
     def forbid_buys(self, kind: str, why: str) -> None:
         """Buy nothing until `allow_buys(kind)`; exits go on."""

@@ -12,6 +12,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.clock import Session
+from scalp.core.fees import FREE, Rates
 from scalp.core.messages import Action, Bar, OrderReport, SubmitOrder
 
 # -- one symbol's trading ---------------------------------------------------------------------------------------------
@@ -39,7 +40,10 @@ class OrderFound(Struct, frozen=True, gc=False):
 
 
 class Fill(Struct, frozen=True, gc=False):
-    """Shares changed hands, at `price` on average; `profit` is what a sell realised, gross."""
+    """Shares changed hands, at `price` on average; `profit` is what a sell realised, gross.
+
+    `rates` are those of the day: nothing is reckoned by them before somebody asks.
+    """
 
     symbol: str
     at: int
@@ -47,6 +51,12 @@ class Fill(Struct, frozen=True, gc=False):
     qty: Decimal
     price: Decimal
     profit: Decimal
+    rates: Rates = FREE
+
+    @property
+    def net(self) -> Decimal:
+        """`profit` after the fees of both sides, for a sell."""
+        return self.profit - self.rates.of_trip(self.qty, self.price)
 
 
 class OrderEnded(Struct, frozen=True, gc=False):

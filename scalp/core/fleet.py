@@ -24,6 +24,7 @@ from scalp.core.events import (
 )
 from scalp.core.exit_times import ExitTimes
 from scalp.core.exits import DRIVE_EVERY, Plan
+from scalp.core.fees import Rates
 from scalp.core.ledger import Order
 from scalp.core.log import LogListener
 from scalp.core.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
@@ -31,6 +32,7 @@ from scalp.core.readiness import FEED, RECONCILED, UPDATES, Readiness
 from scalp.core.recording import Recording
 from scalp.core.reservation import Reservation
 from scalp.core.risk_watch import RiskWatch
+from scalp.core.takings import Takings
 
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
 
@@ -57,6 +59,7 @@ class Fleet:
         self.bus = EventBus(now, *([LogListener(self._bar_level)] if listeners is None else listeners))
         self._record = Recording(self.bus)
         self.risk = RiskWatch(self.algos, self.bus, self._record, self._carry_out, self._trouble)
+        self.takings = Takings()
         self._notes = Notes("fleet", self.bus.tell, now)
         for algo in self.algos.values():
             algo.telling.to(self.bus)
@@ -189,6 +192,7 @@ class Fleet:
             if isinstance(action, SubmitOrder) and report.side == "buy":
                 self._filled_at[action.client_order_id] = arrived
         self._perform(algo, actions)
+        self.takings.look(algo.ledger)
         self._record.reported(algo.ledger, report, before, at)
         if report.replaced_by:
             self._reconcile(f"an order of {report.symbol} was replaced")
@@ -314,6 +318,12 @@ class Fleet:
                 algo.begin_session(session)
             self.bus.tell(SessionSet(self._now(), session))
             self.bus.settle()
+
+    def charge(self, rates: Rates, net_exit: bool = False) -> None:
+        """The fees of the day; see `ScalpAlgo.charge`."""
+        self.takings.rates = rates
+        for algo in self.algos.values():
+            algo.charge(rates, net_exit)
 
     def forbid_buys(self, kind: str, why: str) -> None:
         for algo in self.algos.values():

@@ -100,7 +100,8 @@ class Ledger:
         self.position = ZERO  # shares, negative when short
         self.entry_price: Decimal | None = None  # average price of the shares held; None when flat
         self.realised = ZERO  # gross profit and loss of all closed shares, dollars
-        self.shares_sold = ZERO
+        self.shares_sold = self.shares_bought = ZERO
+        self.sold_for = ZERO  # dollars, all that was sold
         self.round_trips = 0  # times a position was closed by fills
         self.question = ""  # what only asking the broker can answer; whoever has asked clears it
         self.version = 0  # counts every change of an order or of the position
@@ -467,6 +468,7 @@ class Ledger:
         order.filled_avg_price, order.is_priced = average, True
         if order.side == "sell":
             self.realised += off * order.filled_qty
+            self.sold_for += off * order.filled_qty
             return True
         held = min(max(self.position, ZERO), order.filled_qty)
         if held and self.entry_price is not None:
@@ -506,6 +508,9 @@ class Ledger:
         self.realised += profit
         if order.side == "sell":
             self.shares_sold += qty
+            self.sold_for += qty * price
+        else:
+            self.shares_bought += qty
         return profit
 
 

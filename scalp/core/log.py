@@ -102,8 +102,10 @@ def _order_found(event: OrderFound) -> Line:
 
 
 def _fill(event: Fill) -> Line:
-    verb, profit = ("bought", "") if event.side == "buy" else ("sold", f", profit {event.profit:+.2f}")
-    return Line(INFO, event.symbol, "%s %s at %s%s", (verb, event.qty, Written(event.price), profit))
+    if event.side == "buy":
+        return Line(INFO, event.symbol, "bought %s at %s", (event.qty, Written(event.price)))
+    args = (event.qty, Written(event.price), f"{event.profit:+.2f}", f"{event.net:+.2f}")
+    return Line(INFO, event.symbol, "sold %s at %s, profit %s, net %s", args)
 
 
 def _order_ended(event: OrderEnded) -> Line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from scalp.core.fees import BreakEven
 from scalp.core.ledger import Ledger
 from scalp.core.messages import OrderType, SubmitOrder
 from scalp.core.prices import exact, round_down, round_up
@@ -17,6 +18,7 @@ class OrderBuilder:
         self._ledger = ledger
         self._tape = tape
         self._run = run
+        self.break_even: BreakEven | None = None  # None: an exit need not pay for its fees
         self.count = 0  # ids given so far
 
     def buy_price(self) -> Decimal | None:
@@ -25,8 +27,10 @@ class OrderBuilder:
         return None if last is None else round_down(exact(last))
 
     def sell_price(self) -> Decimal:
-        """The last trade or the entry, whichever is higher."""
+        """The last trade or the entry, whichever is higher; with `break_even` what pays for the fees as well."""
         price = self._ledger.entry_price or Decimal(0)
+        if self.break_even is not None and price:
+            price = exact(self.break_even.of(float(price)))
         if (last := self._tape.last_price) is not None:
             price = max(price, exact(last))
         return round_up(price)

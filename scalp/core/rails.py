@@ -17,9 +17,9 @@ from scalp.core.ledger import Ledger
 from scalp.core.limits import Limits
 from scalp.core.messages import SECOND
 from scalp.core.prices import Written, exact
+from scalp.core.takings import A_LOSS, Takings
 from scalp.core.trades import Fill
 
-A_LOSS = Decimal("-0.005")  # dollars; anything smaller is the rounding of an average price
 SHARP = SECOND // 10  # a fill is learned of some ms late, and a look on time must not miss it for that
 
 
@@ -31,25 +31,26 @@ class _Book:
     used: Decimal = ZERO  # dollars held, and those that working buys may still spend
     is_taken: bool = False  # anything held or being bought
     held_since: int = 0  # exchange time, ns; 0: nothing is held
-    base: Decimal = ZERO  # of the ledger's realised profit: what was there before the position held now
+    base: Decimal = ZERO  # of the profit realised after fees: what was there before the position held now
     last_base: Decimal = ZERO  # the same of the position before: a price of it may be put right later
     lost_at: int = 0  # when a position was last closed at a loss
-    result: Decimal = ZERO  # dollars since the process began, realised and open
+    result: Decimal = ZERO  # dollars since the process began, realised and open, after fees
     stop_at: Decimal = ZERO  # a last trade at or under this price is a stop loss
 
 
 class Rails:
-    """`limits` over one session of a fleet.
+    """`limits` over one session of a fleet, whose `takings` know the fees: losses are reckoned after them.
 
     With `knows_today` False nothing is bought, and no loss of the session is judged, until `recall` has told what was
     traded before the process began. Where that cannot be had, `judge_by_own` lets this process's own losses count.
     """
 
-    def __init__(self, limits: Limits, knows_today: bool = True) -> None:
+    def __init__(self, limits: Limits, knows_today: bool = True, takings: Takings | None = None) -> None:
         self.limits = limits
+        self._takings = Takings() if takings is None else takings
         self.used = ZERO  # dollars held and being bought for, over the fleet
         self.taken = 0  # symbols held or being bought
-        self.result = ZERO  # dollars of the session, realised and open
+        self.result = ZERO  # dollars of the session, realised and open, after fees
         self.is_over = False  # max_loss was reached: for good
         self._knows_today = self._may_judge = knows_today
         self._books: dict[str, _Book] = {}
@@ -64,7 +65,7 @@ class Rails:
             book.version = ledger.version
             self._count(book, ledger, at, last)
         if self.limits.max_loss is not None:
-            result = ledger.realised
+            result = self._net(ledger)
             if ledger.position and ledger.entry_price is not None and last is not None:
                 result += ledger.position * (exact(last) - ledger.entry_price)
             self.result += result - book.result
@@ -119,18 +120,19 @@ class Rails:
 
     def recall(self, fills: Iterable[Fill]) -> None:
         """What was executed in watched symbols today before the positions were listed, in time order."""
-        days: dict[str, _Past] = {}
-        for fill in fills:
-            days.setdefault(fill.symbol, _Past()).add(fill)
-        for symbol, past in days.items():
+        for symbol, past in self._takings.recall(fills).items():
             book = self._books.setdefault(symbol, _Book())
             book.lost_at = max(book.lost_at, past.lost_at)
             if book.held_since and past.held:
                 book.held_since = min(book.held_since, past.held_since)
-                book.base -= past.realised - past.base
-            self.result += past.realised
+                book.base -= past.net - past.base
+            self.result += past.net
         self._knows_today = self._may_judge = True
         self._judge()
+
+    def _net(self, ledger: Ledger) -> Decimal:
+        """What this process has realised there, after fees."""
+        return ledger.realised - self._takings.look(ledger).total
 
     def _count(self, book: _Book, ledger: Ledger, at: int, last: float | None) -> None:
         used = abs(ledger.position) * (ledger.entry_price or ZERO)
@@ -144,13 +146,14 @@ class Rails:
         self.taken += is_taken - book.is_taken
         book.used, book.is_taken = used, is_taken
         if not is_held and book.held_since:
-            if ledger.realised - book.base < A_LOSS:
+            net = self._net(ledger)
+            if net - book.base < A_LOSS:
                 book.lost_at = at
-            book.held_since, book.last_base, book.base = 0, book.base, ledger.realised
-        elif not is_held and ledger.realised != book.base:
-            if ledger.realised - book.last_base < A_LOSS:
+            book.held_since, book.last_base, book.base = 0, book.base, net
+        elif not is_held and (net := self._net(ledger)) != book.base:
+            if net - book.last_base < A_LOSS:
                 book.lost_at = at
-            book.base = ledger.realised
+            book.base = net
         elif is_held and not book.held_since:
             book.held_since = at
         if self.limits.stop_loss is not None:
@@ -160,32 +163,3 @@ class Rails:
         limit = self.limits.max_loss
         if limit is not None and self._may_judge and self.result <= -limit:
             self.is_over = True
-
-
-@dataclass(slots=True)
-class _Past:
-    """One symbol's fills of today so far. Shares held since before today count for nothing when they are sold."""
-
-    held: Decimal = ZERO
-    cost: Decimal = ZERO
-    held_since: int = 0
-    realised: Decimal = ZERO
-    base: Decimal = ZERO  # of `realised`: what was there before the position held now
-    lost_at: int = 0
-
-    def add(self, fill: Fill) -> None:
-        if fill.side == "buy":
-            if not self.held:
-                self.held_since, self.base = fill.at, self.realised
-            self.held += fill.qty
-            self.cost += fill.qty * fill.price
-            return
-        closed = min(fill.qty, self.held)
-        if not closed:
-            return
-        cost = self.cost * closed / self.held
-        self.realised += closed * fill.price - cost
-        self.held -= closed
-        self.cost -= cost
-        if not self.held and self.realised - self.base < A_LOSS:
-            self.lost_at = fill.at

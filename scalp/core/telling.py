@@ -6,6 +6,7 @@ import logging
 
 from scalp.core.bus import EventBus, Notes
 from scalp.core.events import Fill, Liquidating, Listener, OrderEnded, OrderFound
+from scalp.core.fees import FREE
 from scalp.core.ledger import Change, Ledger
 from scalp.core.log import log_event
 from scalp.core.messages import CancelOrder, OrderReport, PositionReport
@@ -17,6 +18,7 @@ class Telling(Notes):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger.symbol, log_event)
         self.tell: Listener = log_event
+        self.rates = FREE  # the fees of the day
         self._ledger = ledger
         self._said: set[str] = set()  # what is said only once
 
@@ -45,7 +47,7 @@ class Telling(Notes):
         if change.is_new:
             self.tell(OrderFound(symbol, at, order.side, order.qty, order.type, order.limit_price))
         if change.new_qty:
-            self.tell(Fill(symbol, at, order.side, change.new_qty, change.price, change.profit))
+            self.tell(Fill(symbol, at, order.side, change.new_qty, change.price, change.profit, self.rates))
         if change.ended and order.status != "filled":
             self.tell(OrderEnded(symbol, at, order.side, order.status, order.filled_qty, order.qty))
         elif not change.new_qty:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.decimals import ZERO
+from scalp.core.fees import FREE, NO_CHARGES, Rates
 
 
 class Fill(Struct, frozen=True):
@@ -28,8 +29,9 @@ class Fill(Struct, frozen=True):
 class RoundTrip(Struct, frozen=True):
     """One closed position. Prices are averages over its executions; `qty` is negative for a short one.
 
-    `entry_time` is the first execution, `exit_time` the last (ns UTC); `pnl` is gross, in dollars. `reason` tells how
-    its last share left: "sell" by a limit order, "liquidation" by a market order.
+    `entry_time` is the first execution, `exit_time` the last (ns UTC); `pnl` is gross, in dollars, and `fees` what its
+    executions cost, not rounded. `reason` tells how its last share left: "sell" by a limit order, "liquidation" by a
+    market order.
     """
 
     symbol: str
@@ -40,6 +42,12 @@ class RoundTrip(Struct, frozen=True):
     exit_price: Decimal
     pnl: Decimal
     reason: str
+    fees: Decimal = ZERO
+
+    @property
+    def net(self) -> Decimal:
+        """Profit after fees, in dollars; a day's rounding of them belongs to no trade."""
+        return self.pnl - self.fees
 
 
 class Holding(Struct):
@@ -51,6 +59,7 @@ class Holding(Struct):
     held: Decimal = ZERO
     cost: Decimal = ZERO  # of all that entered
     proceeds: Decimal = ZERO  # of what has left
+    fees: Decimal = ZERO  # of its executions so far, dollars
 
     @property
     def entry_price(self) -> Decimal:
@@ -63,9 +72,14 @@ class Holding(Struct):
 
 
 class RoundTrips:
-    """Fills in, in time order for each symbol; `trades` out, in the order they closed, and what is still `held`."""
+    """Fills in, in time order for each symbol; `trades` out, in the order they closed, and what is still `held`.
 
-    def __init__(self) -> None:
+    `charges` are the fees of all fills, by `rates`.
+    """
+
+    def __init__(self, rates: Rates = FREE) -> None:
+        self.charges = NO_CHARGES
+        self._rates = rates
         self.trades: list[RoundTrip] = []
         self.held: dict[str, Holding] = {}
 
@@ -83,10 +97,17 @@ class RoundTrips:
         holding.qty += qty
         holding.held += qty
         holding.cost += abs(qty) * fill.price
+        self._charge(holding, abs(qty), fill)
+
+    def _charge(self, holding: Holding, qty: Decimal, fill: Fill) -> None:
+        charged = self._rates.of(fill.side, qty, fill.price)
+        self.charges += charged
+        holding.fees += charged.total
 
     def _leave(self, holding: Holding, qty: Decimal, fill: Fill) -> None:
         holding.proceeds += qty * fill.price
         holding.held += qty if holding.held < 0 else -qty
+        self._charge(holding, qty, fill)
         if holding.held:
             return
         del self.held[holding.symbol]
@@ -100,13 +121,14 @@ class RoundTrips:
                 exit_price=holding.proceeds / abs(holding.qty),
                 pnl=holding.profit_at(fill.price),
                 reason="liquidation" if fill.order_type == "market" else "sell",
+                fees=holding.fees,
             )
         )
 
 
-def round_trips(fills: Iterable[Fill]) -> RoundTrips:
+def round_trips(fills: Iterable[Fill], rates: Rates = FREE) -> RoundTrips:
     """All of `fills` at once."""
-    trips = RoundTrips()
+    trips = RoundTrips(rates)
     for fill in fills:
         trips.add(fill)
     return trips

@@ -17,6 +17,7 @@ from scalp.cli.limit_options import limits_from
 from scalp.core.clock import Session, new_york
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
+from scalp.core.fees import ALPACA, FeeSchedule, Rates
 from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, Bar, OrderReport, SubmitOrder
@@ -51,6 +52,14 @@ class Run(Struct, frozen=True):
     @property
     def rails(self) -> Limits:
         return limits_from(str(self.options.get("rails") or ""))
+
+    @property
+    def fees(self) -> FeeSchedule:
+        """What net is reckoned by; a run of before there were fees has Alpaca's."""
+        told = dict(self.options.get("fees") or {})
+        if not (name := str(told.pop("name", ""))):
+            return ALPACA
+        return FeeSchedule(name, ((self.date, Rates(**{kind: Decimal(text) for kind, text in told.items()})),))
 
 
 class SeenBar(Struct, frozen=True):
@@ -121,6 +130,11 @@ class JournaledDay:
     def facts(self) -> Run:
         """The newest run, which stands for the others."""
         return self.runs[-1]
+
+    @property
+    def fees(self) -> FeeSchedule:
+        """Of the newest run."""
+        return self.facts.fees
 
     def bars(self, symbol: str) -> list[Bar]:
         """The regular session's bars, as they were first seen, oldest first; those fetched fill the gaps."""

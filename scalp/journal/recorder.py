@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from scalp.cli.settings import Endpoints, Settings, is_loopback
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
@@ -25,6 +27,7 @@ from scalp.core.events import (
     PositionTaken,
     SessionSet,
 )
+from scalp.core.fees import Rates
 from scalp.core.fleet import Fleet
 from scalp.journal.writer import Journal, JournalError, JournalHandler
 
@@ -65,6 +68,8 @@ class Journaling:
                 "wait": settings.wait,
                 "speed": settings.speed,
                 "rails": str(settings.rails) if settings.rails else "",
+                "fees": {"name": settings.fees.name, **_plain(settings.fees.on(session.date))},
+                "net_exit": settings.net_exit,
             },
             "versions": versions(),
         }
@@ -111,6 +116,11 @@ def record(journal: Journal, event: Event) -> None:
             journal.rejection(symbol, key, kind, why, at)
         case SessionSet(session=session):
             journal.session(session)
+
+
+def _plain(rates: Rates) -> dict[str, str]:
+    """The fees of the day, exact, as `Run.fees` reads them."""
+    return {name: f"{value:f}" for name, value in structs.asdict(rates).items()}
 
 
 def _algo_name(spec: str, algo_class: type[ScalpAlgo]) -> str:

@@ -27,6 +27,7 @@ from scalp.cli.settings import is_loopback, without_secrets
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.messages import SECOND
+from scalp.core.takings import Taken
 from scalp.live import screen
 from scalp.live.console import ConsoleLog
 from scalp.live.screen import Frame, Row, Stream
@@ -128,7 +129,9 @@ class Dashboard:
         try:
             algos = self._session.fleet.algos.values()
             at = self._session.clock.now()
-            self._rows += [_row(algo, at) for algo in islice(algos, len(self._rows), len(self._rows) + SLICE)]
+            takings, done = self._session.fleet.takings, len(self._rows)
+            some = islice(algos, done, done + SLICE)
+            self._rows += [_row(algo, at, takings.of(algo.ledger)) for algo in some]
             if len(self._rows) < len(algos):
                 self._loop.call_soon(self._look_on)
             else:
@@ -196,7 +199,7 @@ def _phase(session: TradingSession, at: int) -> str:
     return f"{word} in {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
 
 
-def _row(algo: ScalpAlgo, at: int) -> Row:
+def _row(algo: ScalpAlgo, at: int, taken: Taken) -> Row:
     ledger, order, last = algo.ledger, algo.order, algo.last_price
     row = Row(
         symbol=algo.symbol,
@@ -206,8 +209,9 @@ def _row(algo: ScalpAlgo, at: int) -> Row:
         minutes=len(algo.session_bars),
         warmup=algo.warmup_bars,
         held=float(ledger.position),
-        realised=float(ledger.realised),
-        trades=ledger.round_trips,
+        realised=float(taken.profit),
+        fees=float(taken.charges.total),
+        trades=taken.trades,
         no_buys=printable(algo.no_buys, LONGEST_WORDS),
     )
     if ledger.position and ledger.entry_price is not None:

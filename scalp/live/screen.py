@@ -44,10 +44,11 @@ class Row(msgspec.Struct):
     limit: float | None = None  # None: at market
     age: float = 0.0  # of that order
     more_orders: int = 0
-    realised: float = 0.0
+    realised: float = 0.0  # today, gross
     unrealised: float = 0.0
     trades: int = 0
     no_buys: str = ""  # why nothing is bought just now
+    fees: float = 0.0  # of what was realised, dollars
 
     @property
     def distance(self) -> float | None:
@@ -113,7 +114,8 @@ class Screen:
     def _title(self, frame: Frame, width: int) -> Text:
         realised = sum(row.realised for row in frame.rows)
         unrealised = sum(row.unrealised for row in frame.rows)
-        right = f"P/L {realised:+.2f}  open {unrealised:+.2f} "
+        net = realised - sum(row.fees for row in frame.rows)
+        right = f"gross {realised:+.2f}  net {net:+.2f}  open {unrealised:+.2f} "
         left = f" {frame.venue}  {frame.clock} New York  {frame.phase}"
         if len(left) + len(right) + 2 > width:
             left = f" {frame.venue}  {frame.clock.partition(' ')[2]}  {frame.phase}"
@@ -178,13 +180,13 @@ class _Columns:
         more = f"{'entry':>8} {'trades':>6} " if self._is_wide else ""
         return Text(
             f"{'symbol':<{self._symbol}} {'state':<14} {'last':>8} {'average':>8} {'dist %':>6} {'held':>5} {more}"
-            f"{'order':<{self._order}} {'age':>4} {'P/L $':>8}",
+            f"{'order':<{self._order}} {'age':>4} {'net $':>8}",
             "bold",
         )
 
     def row(self, row: Row, is_told: bool) -> Text:
         """`is_told`: why nothing is bought is said above."""
-        distance, profit = row.distance, row.realised + row.unrealised
+        distance, profit = row.distance, row.realised - row.fees + row.unrealised
         text = Text()
         text.append(f"{row.symbol:<{self._symbol}.{self._symbol}} ", "bold" if row.is_active else "")
         text.append(f"{row.state:<14} ", _state_style(row))

@@ -15,6 +15,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.events import Listener
+from scalp.core.fees import ALPACA
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import leftovers
 from scalp.core.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
@@ -101,7 +102,12 @@ class TradingSession:
     async def begin(self, start: Start, journaling: Journaling) -> None:
         """Say what is traded, ask what may be, and set the background going. Raises UserError for an unknown symbol."""
         session = self.hours.begin()
+        fees = self.settings.fees
+        self.fleet.charge(fees.on(session.date), self.settings.net_exit)
         journaling.begin(self.fleet, self._algo_class, self._run, session)
+        if fees != ALPACA or fees.is_before(session.date) or self.settings.net_exit:
+            exits = ", exits pay for them" if self.settings.net_exit else ""
+            log.info("%s%s", fees.told([session.date]), exits)
         marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
         log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
         permits = Permits(self.rest, self.fleet, self.settings)
@@ -127,7 +133,8 @@ class TradingSession:
         limits, session = self.settings.rails, self.fleet.session
         if not limits or session is None:
             return
-        self.fleet.risk.rails = rails = Rails(limits, knows_today=not limits.needs_todays_fills)
+        knows_today = not limits.needs_todays_fills
+        self.fleet.risk.rails = rails = Rails(limits, knows_today, self.fleet.takings)
         log.info("risk rails: %s", limits)
         if limits.needs_todays_fills:
             past = PastFills(self.fleet, self.rest, self.broker, self.reconciler)

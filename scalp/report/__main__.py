@@ -47,7 +47,7 @@ def run(argv: Sequence[str] | None) -> None:
     with contextlib.closing(open_journal(path)) as connection:
         with _damage_told(path):
             day = read_day(connection, args.date, symbols, args.venue)
-            results = Results(day.days())
+            results = Results(day.days(), day.fees)
         if args.html is not None:
             _write_page(day, results, args.html)
         if args.diff:
@@ -114,7 +114,7 @@ def _diff(
     except UserError as error:
         raise UserError(f"the session's algo is not to be had ({error}): name it with --algo MODULE:CLASS") from None
     played = {one.symbol: one for one in replayed(whole, algo_class)}
-    backtest = Results(played[symbol] for symbol in day.symbols)
+    backtest = Results((played[symbol] for symbol in day.symbols), day.fees)
     found = differences(day, backtest.days)
     sums = {"session": _sums(results), "backtest": _sums(backtest)}
 
@@ -127,7 +127,8 @@ def _diff(
             yield f"         why: {one.why or 'not known'}"
         yield f"{len(found)} differences, {sum(not one.why for one in found)} of them unexplained"
         for name, of in sums.items():
-            yield f"{name}: {of['orders']} orders, {of['trades']} trades, P/L $ {of['pnl']:+.2f}"
+            money = f"gross $ {of['pnl']:+.2f}, net $ {of['net']:+.2f}"
+            yield f"{name}: {of['orders']} orders, {of['trades']} trades, {money}"
         for note in day.notes:
             yield f"note: {note}"
 
@@ -154,7 +155,8 @@ def _write_page(day: JournaledDay, results: Results, path: Path) -> None:
 
 def _sums(results: Results) -> dict[str, Any]:
     orders = sum(order.status != REFUSED for day in results.days for order in day.orders)
-    return {"orders": orders, "trades": len(results.trades), "pnl": float(results.total().pnl)}
+    return {"orders": orders, "trades": len(results.trades), "pnl": float(results.total().pnl),
+            "net": float(results.total().net)}  # fmt: skip
 
 
 def _title(day: JournaledDay) -> str:

@@ -89,7 +89,9 @@ def replayed(day: JournaledDay, algo_class: type[ScalpAlgo]) -> list[SymbolDay]:
         def _may_enter(self, at: int) -> bool:
             return day.was_running(at) and super()._may_enter(at)
 
-    settings = BacktestSettings(symbols=day.symbols, lot=day.facts.lot, rails=day.facts.rails)
+    facts = day.facts
+    settings = BacktestSettings(symbols=day.symbols, lot=facts.lot, rails=facts.rails, fees=facts.fees,
+                                net_exit=bool(facts.options.get("net_exit")))  # fmt: skip
     market = {symbol: day.bars(symbol) for symbol in day.symbols}
     return list(play(settings, WhileRunning, day.session, market))
 

@@ -69,6 +69,8 @@ def _part(value: float) -> float:
 
 COUNT = Kind(str, int)
 GAIN = Kind("{:+.2f}".format, dollars)
+FINE_GAIN = Kind("{:+.4f}".format, dollars)
+FINE_AMOUNT = Kind("{:.4f}".format, dollars)
 AMOUNT = Kind("{:.2f}".format, dollars)
 RATE = Kind("{:.0%}".format, _part)
 FINE_RATE = Kind("{:.1%}".format, _part)
@@ -76,16 +78,19 @@ TIME = Kind(_minutes, lambda seconds: round(seconds, 3))
 
 COLUMNS = (
     Column("trades", "trades", COUNT, "trades", 6, "trades"),
-    Column("win_rate", "win_rate", RATE, "win", 6, "win rate"),
-    Column("pnl", "pnl", GAIN, "P/L $", 12, "P/L $"),
-    Column("average_pnl", "average", GAIN, "average $", 10, "average $"),
-    Column("worst_pnl", "worst", GAIN, "worst $", 10, "worst $"),
+    Column("win_rate", "win_rate", RATE, "win", 4, "win rate"),
+    Column("pnl", "pnl", GAIN, "gross $", 9, "gross $"),
+    Column("fees", "fees", FINE_AMOUNT, "fees $", 8, "fees $"),
+    Column("rounding", "rounding", FINE_AMOUNT),
+    Column("net", "net", FINE_GAIN, "net $", 10, "net $"),
+    Column("average_net", "average", GAIN, "average $", 9, "average $"),
+    Column("worst_net", "worst", GAIN, "worst $", 8, "worst $"),
     Column("average_hold_seconds", "hold_seconds", TIME, "hold", 9, "hold"),
     Column("exposure", "exposure", FINE_RATE, "exposed", 8, "exposed"),
-    Column("drawdown", "drawdown", AMOUNT, "drawdown $", 10, "drawdown $"),
+    Column("drawdown", "drawdown", AMOUNT, "drawdown", 8, "drawdown $"),
     Column("buys", "buys", COUNT, "buys", 5, "buys"),
     Column("unfilled_buys", "unfilled_buys", COUNT, "unfilled", 8, "unfilled"),
-    Column("liquidations", "liquidations", COUNT, "liquidated", 9, "liquidated"),
+    Column("liquidations", "liquidations", COUNT, "liquidated", 10, "liquidated"),
     Column("held", "held", COUNT, "held", 5, "held"),
     Column("bars", "bars", COUNT),
 )
@@ -102,6 +107,8 @@ TRADE_FIELDS: dict[str, Callable[[RoundTrip], Any]] = {
     "exit_price": lambda trade: dollars(trade.exit_price),
     "pnl": lambda trade: dollars(trade.pnl),
     "reason": lambda trade: trade.reason,
+    "fees": lambda trade: dollars(trade.fees),
+    "net": lambda trade: dollars(trade.net),
 }
 
 
@@ -109,6 +116,11 @@ def columns(*names: str) -> tuple[Column, ...]:
     """Those of these names, in this order."""
     by_name = {column.name: column for column in COLUMNS}
     return tuple(by_name[name] for name in names)
+
+
+# Two tables of text, each fits a terminal: what it came to, and how.
+MONEY = columns("trades", "win_rate", "pnl", "fees", "net", "average_net", "worst_net", "drawdown")
+MANNER = columns("average_hold_seconds", "exposure", "buys", "unfilled_buys", "liquidations", "held")
 
 
 def plain(numbers: Any, of: tuple[Column, ...] = COLUMNS) -> dict[str, int | float | None]:

@@ -6,63 +6,81 @@ import statistics
 from collections.abc import Iterator
 from decimal import Decimal
 
+from scalp.core.decimals import ZERO
 from scalp.core.fleet import Fleet
+from scalp.core.takings import Taken
 
 ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in which something happened
 
-# Heads, and how their cells are set.
+# Heads, and how their cells are set: 80 columns at most.
 _COLUMNS = (
     ("symbol", "<8"),
     ("trades", ">6"),
-    ("shares", ">8"),
-    ("gross P/L $", ">12"),
-    ("held", ">8"),
-    ("reaction median", ">15"),
-    ("p99", ">10"),
-    ("worst", ">10"),
+    ("shares", ">6"),
+    ("gross $", ">9"),
+    ("fees $", ">7"),
+    ("net $", ">10"),
+    ("held", ">5"),
+    ("exit ms", ">7"),
+    ("p99", ">6"),
+    ("worst", ">6"),
 )
 
 
 class Total:
-    """Round trips, shares sold, gross profit (dollars) and shares held, of all symbols of one or more sessions."""
+    """What all symbols of one or more sessions brought, restarts included; `rounding` is that of the fees of a day."""
 
     def __init__(self) -> None:
-        self.trades, self.shares, self.profit, self.held = 0, Decimal(0), Decimal(0), Decimal(0)
+        self.taken, self.rounding = Taken(), ZERO
 
     def add(self, fleet: Fleet) -> None:
+        of_session = Taken()
         for algo in fleet.algos.values():
-            self.trades += algo.ledger.round_trips
-            self.shares += algo.ledger.shares_sold
-            self.profit += algo.ledger.realised
-            self.held += algo.ledger.position
+            of_session += fleet.takings.of(algo.ledger)
+        self.taken += of_session
+        self.rounding += of_session.charges.rounding
+
+    @property
+    def fees(self) -> Decimal:
+        """As they are charged."""
+        return self.taken.charges.total + self.rounding
+
+    @property
+    def net(self) -> Decimal:
+        return self.taken.profit - self.fees
 
     def __str__(self) -> str:
-        return f"{self.trades} trades, {self.shares.normalize():f} shares, gross P/L $ {self.profit:+.2f}"
+        taken = self.taken
+        money = f"gross $ {taken.profit:+.2f}, fees $ {self.fees:.2f}, net $ {self.net:+.2f}"
+        return f"{taken.trades} trades, {taken.shares.normalize():f} shares, {money}"
 
 
 def summary(fleet: Fleet) -> Iterator[str]:
-    """The lines of the table: per symbol round trips, shares sold, gross profit, shares held, fill -> sell reaction."""
+    """The lines of the table: per symbol what it brought today, and the fill -> sell reactions of this process."""
     yield _line(*(head for head, _ in _COLUMNS))
     total = Total()
     total.add(fleet)
     for symbol, algo in fleet.algos.items():
-        ledger = algo.ledger
-        if len(fleet.algos) > ALL_ROWS and not (ledger.position or ledger.shares_sold):
+        taken = fleet.takings.of(algo.ledger)
+        if len(fleet.algos) > ALL_ROWS and not (taken.held or taken.shares):
             continue
-        yield _row(symbol, ledger.round_trips, ledger.shares_sold, ledger.realised, ledger.position,
-                   fleet.reactions.get(symbol, []))  # fmt: skip
+        yield _row(symbol, taken, taken.charges.total, taken.net, fleet.reactions.get(symbol, []))
+    if total.rounding:
+        yield _line("rounding", "", "", "", f"{total.rounding:.4f}", f"{-total.rounding:+.4f}", "", "", "", "").rstrip()
     everything = [seconds for reactions in fleet.reactions.values() for seconds in reactions]
-    yield _row("total", total.trades, total.shares, total.profit, total.held, everything)
+    yield _row("total", total.taken, total.fees, total.net, everything)
 
 
-def _row(name: str, trades: int, shares: Decimal, profit: Decimal, held: Decimal, reactions: list[float]) -> str:
+def _row(name: str, taken: Taken, fees: Decimal, net: Decimal, reactions: list[float]) -> str:
     return _line(
         name,
-        str(trades),
-        f"{shares.normalize():f}",
-        f"{profit:+.2f}",
-        f"{held.normalize():f}",
-        *times(reactions),
+        str(taken.trades),
+        f"{taken.shares.normalize():f}",
+        f"{taken.profit:+.2f}",
+        f"{fees:.4f}",
+        f"{net:+.4f}",
+        f"{taken.held.normalize():f}",
+        *(text.removesuffix(" ms") for text in times(reactions)),
     )
 
 

@@ -17,8 +17,8 @@ from scalp.sweep.parameters import LOT, Values
 from scalp.sweep.results import SetResult, Step, SweepResults, Window, merit
 from scalp.sweep.tasks import Part
 
-NUMBERS = columns("trades", "win_rate", "pnl", "drawdown", "buys", "held", "bars")
-SHOWN = columns("trades", "win_rate", "pnl", "drawdown")
+NUMBERS = columns("trades", "win_rate", "pnl", "fees", "net", "drawdown", "buys", "held", "bars")
+SHOWN = columns("trades", "win_rate", "pnl", "net", "drawdown")
 ALL = "*"  # symbols; no symbol is written so
 
 
@@ -37,7 +37,7 @@ class Told:
         self._days = results.days
         self._ranked = results.ranked()
         self._steps = steps
-        told = assumptions(settings, algo_class)
+        told = assumptions(settings, algo_class, [day.session.date for day in results.days])
         if LOT in names:
             told["lot"] = "swept"
         self._assumptions = told
@@ -81,7 +81,7 @@ class Told:
 
     def _walk_forward(self) -> Iterator[str]:
         yield "walk-forward: the best set of the days in-sample (left), and the same set in the days after (right):"
-        cells = (*(column.head for column in SHOWN), "$ a day")
+        cells = (*(column.head for column in SHOWN), "net a day")
         width = len(self._names)
         rows = []
         for step in self._steps:
@@ -173,7 +173,7 @@ def _cells(part: Part) -> tuple[str, ...]:
 
 def _daily(part: Part, *windows: Window) -> str:
     days = sum(window.last - window.first + 1 for window in windows)
-    return f"{part.pnl / days:+.2f}"
+    return f"{part.net / days:+.2f}"
 
 
 def _plain(part: Part) -> dict[str, Any]:

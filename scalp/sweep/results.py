@@ -101,5 +101,5 @@ class SweepResults:
 
 
 def merit(part: Part) -> tuple[Decimal, int, int]:
-    """Less is better: the most profit, then the smallest drawdown, then the fewest trades."""
-    return (-part.pnl, part.fall, part.trades)
+    """Less is better: the most profit after fees, then the smallest drawdown, then the fewest trades."""
+    return (-part.net, part.fall, part.trades)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
@@ -18,7 +16,6 @@ from scalp.cli.custom import load_algo
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.results.numbers import Results
-from scalp.results.symbol_day import SymbolDay
 from scalp.sweep.parameters import LOT, Values, tuned
 from scalp.sweep.source import DaySpec, bars_of
 
@@ -26,14 +23,15 @@ from scalp.sweep.source import DaySpec, bars_of
 class Part(Struct, frozen=True):
     """What some days come to; `a + b` is what `a` and then `b` come to.
 
-    `pnl` is gross, in dollars, what is held at the end of a day at its last close. `total`, `high`, `low` and `fall`
-    tell how the profit moved, in millionths of a dollar: where it ended, its highest and lowest point (from 0) and its
-    deepest fall.
+    `pnl` is gross, in dollars, what is held at the end of a day at its last close, and `fees` comes off it. `total`,
+    `high`, `low` and `fall` tell how the profit after fees moved, in millionths of a dollar: where it ended, its
+    highest and lowest point (from 0) and its deepest fall.
     """
 
     trades: int = 0
     wins: int = 0
     pnl: Decimal = ZERO
+    fees: Decimal = ZERO
     buys: int = 0
     held: int = 0
     bars: int = 0
@@ -47,6 +45,7 @@ class Part(Struct, frozen=True):
             trades=self.trades + later.trades,
             wins=self.wins + later.wins,
             pnl=self.pnl + later.pnl,
+            fees=self.fees + later.fees,
             buys=self.buys + later.buys,
             held=self.held + later.held,
             bars=self.bars + later.bars,
@@ -57,8 +56,12 @@ class Part(Struct, frozen=True):
         )
 
     @property
+    def net(self) -> Decimal:
+        return self.pnl - self.fees
+
+    @property
     def win_rate(self) -> float | None:
-        """The part of the trades that gained; None without trades."""
+        """The part of the trades that gained after fees; None without trades."""
         return self.wins / self.trades if self.trades else None
 
     @property
@@ -121,20 +124,20 @@ def _play(job: Job, algo_class: type[ScalpAlgo], batch: Batch, number: int, valu
             played = list(play(settings, tuned(algo_class, attributes), day.session, bars_of(day)))
         except Exception as error:  # a user's class may do anything; the other sets go on
             return Outcome(batch.place, number, problem=_told(error))
-    alone = [(one.symbol, part_of([one])) for one in played]
-    whole = alone[0][1] if len(alone) == 1 else part_of(played)
+    alone = [(one.symbol, part_of(Results([one], settings.fees), one.symbol)) for one in played]
+    whole = part_of(Results(played, settings.fees))
     return Outcome(batch.place, number, whole, tuple(alone), complaints.first)
 
 
-def part_of(days: Iterable[SymbolDay]) -> Part:
-    """The numbers of one day's symbols together."""
-    results = Results(days)
-    numbers = results.total()
+def part_of(results: Results, symbol: str = "") -> Part:
+    """The numbers of one day's symbols together, or of the one symbol that it has, before the day's rounding."""
+    numbers = results.by_symbol()[symbol] if symbol else results.total()
     points = [total for _, total in results.equity()]
     return Part(
         trades=numbers.trades,
-        wins=Counter(trade.pnl > 0 for trade in results.trades)[True],
+        wins=sum(trade.net > 0 for trade in results.trades),
         pnl=numbers.pnl,
+        fees=numbers.fees,
         buys=numbers.buys,
         held=numbers.held,
         bars=numbers.bars,

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,14 @@ def test_the_table_says_what_happened_and_what_is_assumed(capsys: pytest.Capture
     code, out, err = run(capsys, "--lot=2000", "TSLA", "AAPL")
     assert code == 0 and not err
     lines = out.splitlines()
-    assert lines[0].split()[:3] == ["trades", "win", "P/L"]
-    assert [line.split()[0] for line in lines[1:3]] == ["TSLA", "AAPL"]
+    assert lines[0].split()[:7] == ["trades", "win", "gross", "$", "fees", "$", "net"]
+    assert [line.split()[0] for line in (*lines[1:4], lines[5])] == ["TSLA", "AAPL", "rounding", "total"]
+    rows = [[Decimal(cell) for cell in line.split()[-n:]] for line, n in ((lines[3], 2), (lines[5], 6))]
+    symbols = [[Decimal(cell) for cell in line.split()[-6:]] for line in lines[1:3]]
+    fees = sum(row[1] for row in symbols) + rows[0][0]
+    assert fees == rows[1][1] == fees.quantize(Decimal("0.01")), "the rows add up to whole cents"
+    assert max(map(len, lines[: lines.index("assumptions: --fills pessimistic, slippage none, latency 5 ms for orders "
+                                            "and cancels, 20 ms for updates")])) <= 80  # fmt: skip
     assert "assumptions: --fills pessimistic, slippage none, latency 5 ms" in out
     # A rail's market exit may: see README.
     assert "a limit sell never fills in the bar that filled its buy" in out
@@ -57,7 +64,8 @@ def test_json_is_one_object_with_the_trades(capsys: pytest.CaptureFixture[str]) 
     result = answer(capsys, "--fills", "bar", "--from", "2026-11-20", "--to", "2026-11-24", "AAPL", "F")
     assert set(result) == {"trades", "held", "summary", "assumptions", "versions"}
     trade = result["trades"][0]
-    assert list(trade) == ["symbol", "qty", "entry_time", "entry_price", "exit_time", "exit_price", "pnl", "reason"]
+    names = ["symbol", "qty", "entry_time", "entry_price", "exit_time", "exit_price", "pnl", "reason", "fees", "net"]
+    assert list(trade) == names
     assert isinstance(trade["qty"], int) and trade["entry_time"].endswith("-05:00")
     assert dt.datetime.fromisoformat(trade["entry_time"]) < dt.datetime.fromisoformat(trade["exit_time"])
     summary = result["summary"]
@@ -99,6 +107,8 @@ def test_a_story_by_the_bar_rules(capsys: pytest.CaptureFixture[str], tmp_path: 
             "exit_price": 11.4,
             "pnl": 72.4,
             "reason": "sell",
+            "fees": 0.088495,  # $2,063.40 sold at 27.80 a million, 181 shares at 166 and twice 3 millionths
+            "net": 72.311505,
         }
     ]
     worse = answer(capsys, "--bars", str(path), "--fills", "bar", "--slippage", "0.05")
@@ -118,7 +128,7 @@ def test_the_trades_as_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     path = tmp_path / "trades.csv"
     result = answer(capsys, "--fills", "bar", "--csv", str(path), "AAPL")
     header, *rows = path.read_text().splitlines()
-    assert header == "symbol,qty,entry_time,entry_price,exit_time,exit_price,pnl,reason"
+    assert header == "symbol,qty,entry_time,entry_price,exit_time,exit_price,pnl,reason,fees,net"
     assert len(rows) == len(result["trades"])
 
 

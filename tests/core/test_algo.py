@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Sequence
 from decimal import Decimal
@@ -12,7 +13,8 @@ from decimal import Decimal
 import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, State
-from scalp.core.messages import MINUTE, PositionReport, SubmitOrder
+from scalp.core.fees import ALPACA
+from scalp.core.messages import MINUTE, PositionReport, SubmitOrder, Trade
 from tests.helpers import (
     AAPL,
     BOUGHT,
@@ -738,3 +740,12 @@ def test_a_market_sell_of_somebody_elses_that_is_cancelled_is_no_refusal() -> No
     desk.tells("mine", "new")
     assert desk.tells("mine", "canceled") == []
     assert desk.later(1).bar(99.0) == ["sell 19 @ 101.00 #3"]
+
+
+def test_a_net_exit_pays_for_the_fees_of_both_sides() -> None:
+    """The seed's rule unless asked for: the entry, or the last trade where that is higher."""
+    for net_exit, price in ((False, "101.00"), (True, "101.01")):
+        desk = IN_STATE[BUY_SUBMITTED]()
+        desk.algo.charge(ALPACA.on(dt.date(2026, 11, 20)), net_exit)
+        desk.algo.on_trade(Trade("AAPL", desk.now, 100.0))
+        assert desk.tells(1, "fill") == [f"sell 19 @ {price} #2"]

@@ -20,9 +20,11 @@ from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, Scal
 from scalp.core.clock import Session as ClockSession
 from scalp.core.errors import UserError
 from scalp.core.exits import Plan
+from scalp.core.fees import ALPACA, FREE, Charges, Rates
 from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, SECOND, CancelOrder, OrderType, PositionReport, SubmitOrder, Trade
 from scalp.core.rails import Rails
+from scalp.core.takings import Taken
 from scalp.core.trades import Fill
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
@@ -33,6 +35,8 @@ from tests.core.test_fleet import World
 from tests.helpers import IN_STATE, Desk
 from tests.trading import AT_100, OPEN, BuysOnce, Idle, Script, exchange, minutes, run, settings
 from tests.trading import Bot as RunningBot
+
+RATES = ALPACA.on(dt.date(2026, 11, 20))
 
 # -- leaving a symbol, in every state ---------------------------------------------------------------------------------
 
@@ -88,10 +92,11 @@ def test_a_buy_that_fills_while_it_is_cancelled_is_sold_at_market() -> None:
 # -- each rail --------------------------------------------------------------------------------------------------------
 
 
-def world(*symbols: str, **limits: Any) -> World:
+def world(*symbols: str, rates: Rates = FREE, **limits: Any) -> World:
     """A fleet that buys $1000 of each symbol at every bar, with these rails."""
     made = World(*symbols)
-    made.fleet.risk.rails = Rails(Limits(**limits))
+    made.fleet.charge(rates)
+    made.fleet.risk.rails = Rails(Limits(**limits), takings=made.fleet.takings)
     made.see_all()
     return made
 
@@ -200,6 +205,38 @@ def test_cooldown_after_a_loss_in_that_symbol_alone() -> None:
     assert buys(at) == ["TSLA", "TSLA", "FB"]
 
 
+def test_a_trade_at_its_entry_price_is_a_loss_by_its_fees() -> None:
+    """$1,000 sold at 20.60 a million are 2 cents."""
+    at = world("TSLA", rates=RATES, cooldown=10 * MINUTE)
+    sell = hold(at, "TSLA")
+    at.report(sell, "filled", 10)
+    at.bar("TSLA")
+    assert buys(at) == ["TSLA"]
+
+
+def test_max_loss_counts_the_fees() -> None:
+    """Nine dollars of loss and two and a half cents of fees."""
+    for limit, is_over in (("9.03", False), ("9.02", True)):
+        at = world("TSLA", rates=RATES, max_loss=Decimal(limit))
+        sell = hold(at, "TSLA")
+        at.report(SubmitOrder("TSLA", sell.client_order_id, "sell", 10, "limit", Decimal("99.1")), "filled", 10)
+        rails = at.fleet.risk.rails
+        assert rails is not None
+        fees = Decimal("0.0204146") + 10 * Decimal("0.000195") + 20 * Decimal("0.000003")
+        assert (rails.result, rails.is_over) == (-9 - fees, is_over)
+
+
+def test_the_fees_of_before_a_restart_count_as_well() -> None:
+    at = restarted(rates=RATES, max_loss=Decimal("20.03"))
+    recall(at, bought("FB", 100, 1), sold("FB", 98, 2))  # -20 and 2.2 cents
+    rails = at.fleet.risk.rails
+    assert rails is not None
+    assert rails.result == Decimal(-20) - Decimal("0.020188") - Decimal("0.00195") - Decimal("0.00006")
+    assert at.fleet.takings.of(at.fleet.algos["FB"].ledger) == Taken(
+        1, Decimal(10), Decimal(-20), Charges(Decimal("0.020188"), Decimal("0.00195"), Decimal("0.00006"))
+    )
+
+
 def test_no_cooldown_after_a_trade_that_broke_even() -> None:
     at = world("TSLA", cooldown=10 * MINUTE)
     sell = hold(at, "TSLA")
@@ -258,11 +295,12 @@ def sold(symbol: str, price: int, at: int, qty: int = 10) -> Fill:
     return Fill(symbol, "sell", Decimal(qty), Decimal(price), at)
 
 
-def restarted(**limits: Any) -> World:
+def restarted(rates: Rates = FREE, **limits: Any) -> World:
     """TSLA is held at 100; what was traded before is not known yet."""
     at = World("TSLA", "FB")
     at.now = OPEN + 60 * MINUTE
-    at.fleet.risk.rails = Rails(Limits(**limits), knows_today=False)
+    at.fleet.charge(rates)
+    at.fleet.risk.rails = Rails(Limits(**limits), knows_today=False, takings=at.fleet.takings)
     at.see_all()
     at.fleet.on_snapshot("TSLA", [], PositionReport("TSLA", Decimal(10), Decimal(100)), at.now)
     return at

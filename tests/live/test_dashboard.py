@@ -61,7 +61,8 @@ def frame(*rows: Row, venue: str = "SIMULATED", requests_left: int = 187) -> Fra
 
 TSLA = Row("TSLA", "SELL_SUBMITTED", 401.25, 402.01, 44, 21, 4, 401.62, "sell", 4, 401.62, 12.3, 0, 1.5, -1.48, 2)
 FB = Row("FB", "TO_BUY", 39.77, None, 12, 21)
-AAPL = Row("AAPL", "TO_BUY", 241.24, 240.62, 44, 21, realised=-3.25, trades=1, no_buys="trading is halted (LUDP)")
+AAPL = Row("AAPL", "TO_BUY", 241.24, 240.62, 44, 21, realised=-3.25, trades=1, no_buys="trading is halted (LUDP)",
+           fees=0.04)  # fmt: skip
 
 
 def drawn(picture: Frame, width: int, height: int, on: Screen | None = None) -> list[str]:
@@ -79,12 +80,12 @@ def drawn(picture: Frame, width: int, height: int, on: Screen | None = None) -> 
 
 def test_three_symbols_at_80_by_24() -> None:
     assert drawn(frame(TSLA, FB, AAPL), 80, 24) == [
-        " SIMULATED  10:14:03  closes in 5:45:57                   P/L -1.75  open -1.48",
+        " SIMULATED  10:14:03  closes in 5:45:57     gross -1.75  net -1.79  open -1.48",
         " bars up 3s ago  orders DOWN quiet  requests 187/200  exits 0.21 ms, worst 0.60",
-        "symbol state              last  average dist %  held order          age    P/L $",
+        "symbol state              last  average dist %  held order          age    net $",
         "TSLA   SELL_SUBMITTED   401.25   402.01  -0.19     4 4@401.62       12s    +0.02",
         "FB     TO_BUY            39.77        -              bars 12/21                -",
-        "AAPL   TO_BUY           241.24   240.62  +0.26       trading is h…         -3.25",
+        "AAPL   TO_BUY           241.24   240.62  +0.26       trading is h…         -3.29",
         "───────────────────────────────────── log ──────────────────────────────────────",
         "10:13:58 TSLA    bought 4 at 401.62",
         "10:14:00 main    a  [2J warning",
@@ -94,12 +95,12 @@ def test_three_symbols_at_80_by_24() -> None:
 
 def test_a_wide_terminal_shows_more_of_each_symbol() -> None:
     assert drawn(frame(TSLA, FB, AAPL), 105, 10) == [
-        " SIMULATED  2026-11-20 10:14:03 New York  closes in 5:45:57" + " " * 24 + "P/L -1.75  open -1.48",
+        " SIMULATED  2026-11-20 10:14:03 New York  closes in 5:45:57" + " " * 10 + "gross -1.75  net -1.79  open -1.48",
         " bars up 3s ago  orders DOWN quiet  requests 187/200  exits 0.21 ms, worst 0.60",
-        "symbol state              last  average dist %  held    entry trades order                   age    P/L $",
+        "symbol state              last  average dist %  held    entry trades order                   age    net $",
         "TSLA   SELL_SUBMITTED   401.25   402.01  -0.19     4   401.62      2 sell 4 @ 401.62         12s    +0.02",
         "FB     TO_BUY            39.77        -                              bars 12/21                         -",
-        "AAPL   TO_BUY           241.24   240.62  +0.26                     1 trading is halted (LU…         -3.25",
+        "AAPL   TO_BUY           241.24   240.62  +0.26                     1 trading is halted (LU…         -3.29",
         f"{' log ':─^105}",
         "10:13:58 TSLA    bought 4 at 401.62",
         "10:14:00 main    a  [2J warning",

@@ -225,7 +225,7 @@ def test_what_belongs_together_is_one_message() -> None:
         notifier(FILL)
         notifier(Fill("TSLA", AT, "sell", Decimal(4), Decimal("401.70"), Decimal("0.32")))
     assert hook.messages == [
-        ("scalp, test", ["09:31:30 TSLA bought 4 at 401.62", "09:31:30 TSLA sold 4 at 401.70, profit +0.32"])
+        ("scalp, test", ["09:31:30 TSLA bought 4 at 401.62", "09:31:30 TSLA sold 4 at 401.70, profit +0.32, net +0.32"])
     ]
 
 

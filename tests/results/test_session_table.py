@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 
 from scalp import ScalpAlgo
+from scalp.core.fees import ALPACA
 from scalp.core.fleet import Fleet
-from scalp.results.session_table import summary
+from scalp.results.session_table import Total, summary
 
 
 def fleet_of(count: int) -> Fleet:
@@ -22,11 +24,31 @@ def test_each_symbol_has_a_row_and_all_together_too() -> None:
     fleet.algos["S1"].ledger.position = Decimal("7")
     fleet.reactions["S0"] = [0.001, 0.003, 0.002]
     assert list(summary(fleet)) == [
-        "symbol   trades   shares  gross P/L $     held reaction median        p99      worst",
-        "S0            3      100       -12.34        0         2.00 ms    3.00 ms    3.00 ms",
-        "S1            0        0        +0.00        7               -          -          -",
-        "total         3      100       -12.34        7         2.00 ms    3.00 ms    3.00 ms",
+        "symbol   trades shares   gross $  fees $      net $  held exit ms    p99  worst",
+        "S0            3    100    -12.34  0.0000   -12.3450     0    2.00   3.00   3.00",
+        "S1            0      0     +0.00  0.0000    +0.0000     7       -      -      -",
+        "total         3    100    -12.34  0.0000   -12.3450     7    2.00   3.00   3.00",
     ]
+
+
+def test_fees_come_off_each_symbol_and_what_the_day_is_rounded_up_by_is_a_row_of_its_own() -> None:
+    fleet = fleet_of(2)
+    fleet.charge(ALPACA.on(dt.date(2026, 11, 20)))
+    for symbol, shares, price in (("S0", "100", "50"), ("S1", "8", "401.62")):
+        ledger = fleet.algos[symbol].ledger
+        ledger.round_trips, ledger.shares_bought, ledger.shares_sold = 1, Decimal(shares), Decimal(shares)
+        ledger.sold_for, ledger.realised = Decimal(shares) * Decimal(price), Decimal(1)
+    assert list(summary(fleet)) == [
+        "symbol   trades shares   gross $  fees $      net $  held exit ms    p99  worst",
+        "S0            1    100     +1.00  0.1231    +0.8769     0       -      -      -",
+        "S1            1      8     +1.00  0.0678    +0.9322     0       -      -      -",
+        "rounding                          0.0191    -0.0191",
+        "total         2    108     +2.00  0.2100    +1.7900     0       -      -      -",
+    ]
+    assert max(map(len, summary(fleet))) <= 80
+    total = Total()
+    total.add(fleet)
+    assert str(total) == "2 trades, 108 shares, gross $ +2.00, fees $ 0.21, net $ +1.79"
 
 
 def test_of_very_many_symbols_only_those_that_traded_or_are_held_have_a_row() -> None:

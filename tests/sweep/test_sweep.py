@@ -97,7 +97,7 @@ def test_a_set_comes_to_what_a_backtest_of_it_does(capsys: pytest.CaptureFixture
     swept = answer(capsys, "--jobs", "1", "--set", "window=20,10", "--set", "lot=2000,1000", *MARKET)["sets"]
     assert len(swept) == 4
     found = next(one for one in swept if one["parameters"] == {"window": 10, "lot": 1000.0})
-    for name in ("trades", "win_rate", "pnl", "drawdown", "buys", "held", "bars"):
+    for name in ("trades", "win_rate", "pnl", "fees", "net", "drawdown", "buys", "held", "bars"):
         assert found[name] == alone[name], name
         for symbol in ("F", "AAPL"):
             assert found["per_symbol"][symbol][name] == alone["per_symbol"][symbol][name]
@@ -108,8 +108,8 @@ def test_the_table_is_sorted_best_first_and_tells_its_assumptions(capsys: pytest
     code, out, err = run(capsys, "--jobs", "1", "--set", "window=5,10,20", *MARKET)
     assert code == 0 and not err
     lines = out.splitlines()
-    assert lines[0].split() == ["window", "trades", "win", "P/L", "$", "drawdown", "$"]
-    profits = [float(line.split()[3]) for line in lines[1:4]]
+    assert lines[0].split() == ["window", "trades", "win", "gross", "$", "net", "$", "drawdown"]
+    profits = [float(line.split()[4]) for line in lines[1:4]]
     assert profits == sorted(profits, reverse=True)
     assert "best for each symbol:" in out and "assumptions: --fills bar" in out
 

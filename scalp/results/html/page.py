@@ -56,7 +56,7 @@ _PAGE = """\
 </section>
 <section>
 <h2>Profit and drawdown</h2>
-<p class="quiet">All symbols together, in dollars, gross.</p>
+<p class="quiet">All symbols together, in dollars, after fees.</p>
 <div id="equity" class="chart"></div>
 </section>
 <section>

@@ -54,7 +54,7 @@ def payload(report: Report) -> dict[str, Any]:
         "trades": [
             [place[trade.symbol], day_place[wall(trade.entry_time) // DAY_MS], float(trade.qty),
              wall(trade.entry_time), dollars(trade.entry_price), wall(trade.exit_time), dollars(trade.exit_price),
-             dollars(trade.pnl), printable(trade.reason, LONGEST_WORD)]
+             dollars(trade.pnl), printable(trade.reason, LONGEST_WORD), dollars(trade.net)]
             for trade in report.trades
         ],
         "held": [
@@ -117,10 +117,10 @@ def _all_fit(rows: Iterable[Sequence[int]], step: int) -> bool:
 
 
 def _steps(trades: Iterable[RoundTrip]) -> list[tuple[int, int]]:
-    """The profit after each trade."""
+    """The profit after each trade, net."""
     total, points = 0, []
     for trade in sorted(trades, key=lambda trade: trade.exit_time):
-        total += micros(float(trade.pnl))
+        total += micros(float(trade.net))
         points.append((trade.exit_time, total))
     return points
 

@@ -3,7 +3,7 @@
 // The data, as payload.py beside this packs it. Times are New York's wall clock in ms since 1970, "as if UTC"; symbols
 // and days are places in `symbols` and `days`.
 //   bars    [symbol, day, unit, minutes, opens, closes, highs, lows]    differences, in 1/unit dollars
-//   trades  [symbol, day, qty, entry time, entry price, exit time, exit price, profit, reason]
+//   trades  [symbol, day, qty, entry time, entry price, exit time, exit price, gross, reason, net]
 //   held    [symbol, day, qty, entry time, entry price]
 //   orders  [symbol, day, side, status, time, limit price or null]      those that ended without filling whole
 //   equity  [times, profits, drawdowns]                                 in millionths of a dollar
@@ -24,7 +24,8 @@ const COLUMNS = [ // of the table of trades: heading, what is sorted by, what is
   ["Exit $", (t) => t.exitPrice, (t) => price(t.exitPrice), true],
   ["Shares", (t) => t.qty, (t) => String(t.qty), true],
   ["Hold", (t) => t.hold, (t) => span(t.hold), true],
-  ["P/L $", (t) => t.profit, (t) => signed(t.profit), true],
+  ["Gross $", (t) => t.gross, (t) => signed(t.gross), true],
+  ["Net $", (t) => t.profit, (t) => signed(t.profit), true],
   ["By", (t) => t.reason, (t) => t.reason, false],
 ];
 
@@ -69,8 +70,8 @@ async function unpacked(id) {
 
 function take(read) {
   data = read;
-  data.trades = data.trades.map(([symbol, day, qty, entryTime, entryPrice, exitTime, exitPrice, profit, reason]) => ({
-    symbol: data.symbols[symbol], place: symbol, day, qty, entryTime, entryPrice, exitTime, exitPrice, profit, reason,
+  data.trades = data.trades.map(([symbol, day, qty, entryTime, entryPrice, exitTime, exitPrice, gross, reason, profit]) => ({
+    symbol: data.symbols[symbol], place: symbol, day, qty, entryTime, entryPrice, exitTime, exitPrice, gross, profit, reason,
     hold: (exitTime - entryTime) / 1000,
   }));
   barsOf = new Map(data.bars.map((row) => [`${row[0]}/${row[1]}`, row]));
@@ -149,7 +150,7 @@ function drawCandles() {
     ...held.map((h) => [h[3], h[4], `${timeOf(h[3])} in, and still held: ${h[2]}, entry ${price(h[4])}`]),
   ];
   const out = (t) => [t.exitTime, t.exitPrice,
-    `${timeOf(t.exitTime)} out: ${t.qty} at ${price(t.exitPrice)}<br>${signed(t.profit)} $ in ${span(t.hold)}`];
+    `${timeOf(t.exitTime)} out: ${t.qty} at ${price(t.exitPrice)}<br>${signed(t.profit)} $ net in ${span(t.hold)}`];
   const cancels = ended.map(([, , side, status, when, limit]) => {
     // A market order has no price: it is marked where the market was.
     const row = time.findLastIndex((start) => start <= when);
@@ -181,7 +182,7 @@ function drawCandles() {
   const profit = trades.reduce((sum, trade) => sum + trade.profit, 0);
   const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
   at("chosen").textContent = `${data.symbols[symbol]}, ${data.days[day]}: ${counted(time.length, "bar")}, `
-    + `${counted(trades.length, "trade")}, ${signed(profit)} $`
+    + `${counted(trades.length, "trade")}, ${signed(profit)} $ net`
     + (held.length ? ", still held at the end." : ".");
   at("before").disabled = step(-1) === null;
   at("after").disabled = step(1) === null;
@@ -339,7 +340,7 @@ function showTrades() {
       const cell = row.insertCell();
       cell.textContent = text(trade);
       if (isNumber) cell.classList.add("number");
-      if (head === "P/L $" && trade.profit) cell.classList.add(trade.profit > 0 ? "win" : "loss");
+      if (head === "Net $" && trade.profit) cell.classList.add(trade.profit > 0 ? "win" : "loss");
     });
     row.addEventListener("click", () => {
       chooseSymbol(trade.place, trade.day);

@@ -1,0 +1,134 @@
+"""What the fleet took today, after fees: by symbol, restarts included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+from scalp.core.decimals import ZERO
+from scalp.core.fees import FREE, NO_CHARGES, Charges, Rates
+from scalp.core.ledger import Ledger
+from scalp.core.trades import Fill
+
+A_LOSS = Decimal("-0.005")  # dollars; anything smaller is the rounding of an average price
+
+
+class Taken(Struct, frozen=True):
+    """Round trips, shares sold, gross profit in dollars, fees (exact), and shares held. `a + b` is both."""
+
+    trades: int = 0
+    shares: Decimal = ZERO
+    profit: Decimal = ZERO
+    charges: Charges = NO_CHARGES
+    held: Decimal = ZERO
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(
+            self.trades + other.trades,
+            self.shares + other.shares,
+            self.profit + other.profit,
+            self.charges + other.charges,
+            self.held + other.held,
+        )
+
+    @property
+    def net(self) -> Decimal:
+        """Dollars after fees, not rounded."""
+        return self.profit - self.charges.total
+
+
+class Past(Struct):
+    """One symbol's fills of today from before the process. Shares held since before today count for nothing when sold.
+
+    `realised` is gross, in dollars; `base` is what of `net` was there before the position held at the end.
+    """
+
+    held: Decimal = ZERO
+    cost: Decimal = ZERO
+    held_since: int = 0
+    realised: Decimal = ZERO
+    base: Decimal = ZERO
+    lost_at: int = 0  # when a position was last closed at a loss, after fees
+    trades: int = 0
+    shares: Decimal = ZERO
+    charges: Charges = NO_CHARGES
+
+    @property
+    def net(self) -> Decimal:
+        return self.realised - self.charges.total
+
+    @property
+    def taken(self) -> Taken:
+        return Taken(self.trades, self.shares, self.realised, self.charges)
+
+    def add(self, fill: Fill, rates: Rates) -> None:
+        """`fill` came next."""
+        if fill.side == "buy":
+            if not self.held:
+                self.held_since, self.base = fill.at, self.net
+            self.charges += rates.of("buy", fill.qty, fill.price)
+            self.held += fill.qty
+            self.cost += fill.qty * fill.price
+            return
+        self.charges += rates.of("sell", fill.qty, fill.price)
+        self.shares += fill.qty
+        closed = min(fill.qty, self.held)
+        if not closed:
+            return
+        cost = self.cost * closed / self.held
+        self.realised += closed * fill.price - cost
+        self.held -= closed
+        self.cost -= cost
+        if not self.held:
+            self.trades += 1
+            if self.net - self.base < A_LOSS:
+                self.lost_at = fill.at
+
+
+class _Seen(Struct):
+    """How much of a ledger was looked at: shares and dollars."""
+
+    bought: Decimal = ZERO
+    sold: Decimal = ZERO
+    sold_for: Decimal = ZERO
+    charges: Charges = NO_CHARGES
+
+
+class Takings:
+    """`rates` are today's fees. Nothing here is asked between a fill and its exit."""
+
+    def __init__(self, rates: Rates = FREE) -> None:
+        self.rates = rates
+        self.past: dict[str, Past] = {}  # by symbol: what was traded today before this process
+        self._seen: dict[str, _Seen] = {}
+
+    def look(self, ledger: Ledger) -> Charges:
+        """Take in what was executed since the last look; the fees of this process so far.
+
+        As many looks as there are executions: what FINRA takes at most is for each of them.
+        """
+        seen = self._seen.get(ledger.symbol)
+        if seen is None:
+            seen = self._seen[ledger.symbol] = _Seen()
+        bought, sold, sold_for = ledger.shares_bought, ledger.shares_sold, ledger.sold_for
+        if bought != seen.bought:
+            seen.charges += self.rates.of("buy", bought - seen.bought, ZERO)
+        if sold != seen.sold or sold_for != seen.sold_for:
+            seen.charges += self.rates.of_sold(sold - seen.sold, sold_for - seen.sold_for)
+        seen.bought, seen.sold, seen.sold_for = bought, sold, sold_for
+        return seen.charges
+
+    def of(self, ledger: Ledger) -> Taken:
+        """The day so far in one symbol, this process and those before it."""
+        past = self.past.get(ledger.symbol)
+        own = Taken(ledger.round_trips, ledger.shares_sold, ledger.realised, self.look(ledger), ledger.position)
+        return own if past is None else past.taken + own
+
+    def recall(self, fills: Iterable[Fill]) -> Mapping[str, Past]:
+        """What was executed in watched symbols today before the positions were listed, in time order; by symbol."""
+        self.past.clear()
+        for fill in fills:
+            self.past.setdefault(fill.symbol, Past()).add(fill, self.rates)
+        return self.past
