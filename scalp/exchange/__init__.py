@@ -1,6 +1,7 @@
 """The built-in exchange: a deterministic simulation of Alpaca and Polygon, behind a wire server or called directly.
 
     orders, account, rules   what is traded, who owns what, which orders are refused
+    charges                  the fees of a day
     fills, matching          the fill model, and the engine that applies it: what a client can do
     floor, venue             below it the orders that have arrived; time, prints and halts
     stops, groups            stop and trailing orders; bracket, OCO and OTO

@@ -17,6 +17,7 @@ from scalp.cli.options import named_path
 from scalp.cli.settings import KEY, read_symbols
 from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
+from scalp.core.fees import ALPACA
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.faults import Faults, ScriptedFaults
@@ -146,7 +147,7 @@ def _start(day: SessionDay, text: str | None) -> int:
 async def _serve(options: argparse.Namespace, day: SessionDay, market: Market, start: int, faults: Faults) -> int:
     keys = dict([options.key]) if options.key else None
     access = Access(keys, options.polygon_key)
-    engine = Engine(day.open, day.close, market, now=start, seed=options.seed)
+    engine = Engine(day.open, day.close, market, now=start, seed=options.seed, rates=ALPACA.on(day.date))
     try:
         server = await ExchangeServer.start(market, engine, port=options.port, access=access, faults=faults)
     except (OSError, OverflowError):

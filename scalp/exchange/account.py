@@ -1,4 +1,4 @@
-"""The account: cash and positions, changed by executions alone."""
+"""The account: cash and positions, changed by executions, and at the close of a day by its fees."""
 
 from __future__ import annotations
 

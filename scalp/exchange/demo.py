@@ -47,7 +47,8 @@ def days(settings: Settings) -> Iterator[tuple[SessionDay, Market]]:
 @asynccontextmanager
 async def serve(settings: Settings, day: SessionDay, market: Market) -> AsyncIterator[Endpoints]:
     """Play `day` from its open on a free port of this machine, in the running loop's time."""
-    engine = Engine(day.open, day.close, market, fills=PESSIMISTIC, now=day.open, seed=settings.seed)
+    engine = Engine(day.open, day.close, market, fills=PESSIMISTIC, now=day.open, seed=settings.seed,
+                    rates=settings.fees.on(day.date))  # fmt: skip
     server = await ExchangeServer.start(market, engine)
     try:
         env = server.environment()

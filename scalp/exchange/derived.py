@@ -147,7 +147,9 @@ class Derived:
         """What the account was worth at each of `times` (ns, ascending), by the last bar finished until then."""
         engine = self._simulation.engine
         executions = engine.executions
+        fees = engine.charger.fees
         cash = engine.account.cash + sum((_cost(of.side, of.qty, of.price) for of in executions), ZERO)
+        cash += sum((fee.amount for fee in fees), ZERO)
         held: dict[str, Decimal] = {}
         paid: dict[str, Decimal] = {}
         done, worth = 0, []
@@ -161,7 +163,7 @@ class Derived:
             if at >= self._simulation.now:
                 worth.append(engine.equity())
                 continue
-            value = cash
+            value = cash - sum((fee.amount for fee in fees if fee.at <= at), ZERO)
             for symbol, qty in held.items():
                 minutes = self.minutes(symbol)
                 past = bisect_left(minutes, at - MINUTE + 1, key=_start)

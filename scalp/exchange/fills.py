@@ -53,7 +53,7 @@ class FillModel(Struct, frozen=True):
       of a bar came first is a guess, and a buy and its sell in one bar would be made of nothing else.
     - What doesn't fit is left for the following prints: that is how partial fills come about.
     - Day and gtc orders fill from the open to the close, those marked extended_hours on every print. Nothing fills
-      in a halt. A stop order that was elected is a market order, or a limit order, from then on. There are no fees.
+      in a halt. A stop order that was elected is a market order, or a limit order, from then on.
     """
 
     share: float = 0.1

@@ -15,9 +15,11 @@ from decimal import Decimal
 
 from scalp.core import prices
 from scalp.core.decimals import ZERO
+from scalp.core.fees import FREE, Rates
 from scalp.core.messages import SECOND
 from scalp.exchange import groups, rules, stops
 from scalp.exchange.account import Account
+from scalp.exchange.charges import Charger
 from scalp.exchange.fills import FillModel
 from scalp.exchange.floor import Floor, Latency
 from scalp.exchange.groups import Group
@@ -30,6 +32,7 @@ class Engine(Floor):
     """One account trading `assets` (symbols or Asset objects) against the prints it is shown.
 
     `on_update` is called with each order update, in the order of their delivery; it may submit and cancel.
+    At a session's close its fees are charged, by `rates`.
     `heeds_intent` False is a fault: what an order says of its intent is ignored, and shares not held are sold short.
     """
 
@@ -48,6 +51,7 @@ class Engine(Floor):
         now: int | None = None,
         on_update: Callable[[Update], None] | None = None,
         seed: int = 0,
+        rates: Rates = FREE,
     ) -> None:
         known = [make_asset(asset) if isinstance(asset, str) else asset for asset in assets]
         self.assets: dict[str, Asset] = {asset.symbol: asset for asset in known}
@@ -66,6 +70,7 @@ class Engine(Floor):
         self.heeds_intent = heeds_intent
         self.orders: dict[str, Order] = {}  # every order ever, oldest first
         self._by_client_id: dict[str, Order] = {}
+        self.charger = Charger(rates, seed)
         self.begin_session(session_open, session_close)
 
     def begin_session(self, session_open: int, session_close: int) -> None:
@@ -305,6 +310,7 @@ class Engine(Floor):
             if order.time_in_force != "gtc" and order.open:
                 order.expired_at = self.now
                 self._end(order, "expired")
+        self.account.cash -= self.charger.charge(self.executions, self.session_open, self.now)
 
     def _do_cancel(self, order: Order) -> None:
         if order.open:

@@ -236,10 +236,10 @@ class Rest:
         return self._activities_of("", query)
 
     def _activities_of(self, kind: str, query: Mapping[str, str]) -> Response:
-        """Executions, as rows of kind FILL; nothing else happens to this account."""
+        """Executions, as rows of kind FILL, and the fees of a day, of kind FEE, which come after its close."""
         if kind and query.get("activity_types"):
             raise rules.unprocessable("activity_types is for /v2/account/activities alone")
-        kinds = (kind or query.get("activity_types") or "FILL").split(",")
+        kinds = (kind or query.get("activity_types") or "FILL,FEE").split(",")
         size = _integer(query, "page_size", 100, 100)
         after = wire.parse_time(query["after"]) if query.get("after") else None
         until = wire.parse_time(query["until"]) if query.get("until") else None
@@ -249,6 +249,10 @@ class Rest:
             is_wanted = query.get("order_id", fill.order_id) == fill.order_id
             if is_wanted and (after is None or at > after) and (until is None or at <= until):
                 rows.append(wire.activity(fill, "partial_fill" if fill.leaves_qty else "fill"))
+        for fee in self._engine.charger.fees if "FEE" in kinds and "order_id" not in query else []:
+            if (after is None or fee.at > after) and (until is None or fee.at <= until):
+                rows.append(wire.fee(fee))
+        rows.sort(key=lambda row: str(row["id"]).partition("::")[0])  # in an instant they keep their order
         if _direction(query) == "desc":
             rows.reverse()
         if token := query.get("page_token"):

@@ -20,6 +20,7 @@ from scalp.core.clock import NEW_YORK
 from scalp.core.decimals import ZERO
 from scalp.core.errors import ScalpError
 from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Bar
+from scalp.exchange.charges import Fee
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Asset, Execution, Order, Update, make_id
 from scalp.exchange.path import Print
@@ -254,10 +255,9 @@ def account(engine: Engine) -> Json:
 
 def activity(of: Execution, order_type: str) -> Json:
     """A FILL activity; `order_type` is not told there, `type` says fill or partial_fill."""
-    moment = new_york(of.at).strftime("%Y%m%d%H%M%S") + f"{of.at % SECOND // MILLISECOND:03d}"
     return {
         "activity_type": "FILL",
-        "id": f"{moment}::{of.id}",
+        "id": f"{_moment(of.at)}::{of.id}",
         "order_id": of.order_id,
         "order_status": of.order_status,
         "side": of.side,
@@ -269,6 +269,25 @@ def activity(of: Execution, order_type: str) -> Json:
         "transaction_time": utc(of.at // 1000 * 1000),
         "type": order_type,
     }
+
+
+def fee(of: Fee) -> Json:
+    """A FEE activity; its day is told without a time."""
+    return {
+        "activity_type": "FEE",
+        "activity_sub_type": of.kind,
+        "id": f"{_moment(of.at)}::{of.id}",
+        "date": of.date,
+        "net_amount": text(-of.amount),
+        "description": f"{of.kind} fee for the trades of {of.date}",
+        "status": "executed",
+        "currency": "USD",
+    }
+
+
+def _moment(at: int) -> str:
+    """The New York time with which the id of an activity begins, to the millisecond."""
+    return new_york(at).strftime("%Y%m%d%H%M%S") + f"{at % SECOND // MILLISECOND:03d}"
 
 
 def bar(of: Bar, when: Callable[[int], Any] = utc) -> Json:

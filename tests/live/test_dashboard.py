@@ -80,7 +80,7 @@ def drawn(picture: Frame, width: int, height: int, on: Screen | None = None) -> 
 
 def test_three_symbols_at_80_by_24() -> None:
     assert drawn(frame(TSLA, FB, AAPL), 80, 24) == [
-        " SIMULATED  10:14:03  closes in 5:45:57     gross -1.75  net -1.79  open -1.48",
+        " SIMULATED  10:14:03  closes in 5:45:57      gross -1.75  net -1.79  open -1.48",
         " bars up 3s ago  orders DOWN quiet  requests 187/200  exits 0.21 ms, worst 0.60",
         "symbol state              last  average dist %  held order          age    net $",
         "TSLA   SELL_SUBMITTED   401.25   402.01  -0.19     4 4@401.62       12s    +0.02",
@@ -95,7 +95,7 @@ def test_three_symbols_at_80_by_24() -> None:
 
 def test_a_wide_terminal_shows_more_of_each_symbol() -> None:
     assert drawn(frame(TSLA, FB, AAPL), 105, 10) == [
-        " SIMULATED  2026-11-20 10:14:03 New York  closes in 5:45:57" + " " * 10 + "gross -1.75  net -1.79  open -1.48",
+        " SIMULATED  2026-11-20 10:14:03 New York  closes in 5:45:57" + " " * 11 + "gross -1.75  net -1.79  open -1.48",
         " bars up 3s ago  orders DOWN quiet  requests 187/200  exits 0.21 ms, worst 0.60",
         "symbol state              last  average dist %  held    entry trades order                   age    net $",
         "TSLA   SELL_SUBMITTED   401.25   402.01  -0.19     4   401.62      2 sell 4 @ 401.62         12s    +0.02",
@@ -216,7 +216,8 @@ def test_what_others_say_is_a_text_in_a_cell() -> None:
         async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, Script(), Idle) as bot:
             await bot.until(90)
             bot.algo().forbid_buys("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
-            row = dashboard._row(bot.algo(), bot.session.clock.now())
+            taken = bot.session.fleet.takings.of(bot.algo().ledger)
+            row = dashboard._row(bot.algo(), bot.session.clock.now(), taken)
             assert row.no_buys.startswith(r"halted\x1b[2J\n\u202e\ud800xxx")
             assert len(row.no_buys) == dashboard.LONGEST_WORDS
 
@@ -467,7 +468,7 @@ def test_a_session_to_its_end_leaves_the_log_of_a_run_without_it(
     def written() -> list[str]:
         text = (tmp_path / "console.log").read_text()
         (tmp_path / "console.log").unlink()
-        return [re.sub(r"\s+[\d.]+ ms", " - ms", line) for line in text.splitlines()]
+        return [re.sub(r"\s+[\d.]+ ms|(\s+[\d.]+){3}$", " - ms", line) for line in text.splitlines()]
 
     with running(tmp_path, "--session=2026-11-27") as bot:
         after = bot.rest()

@@ -90,7 +90,8 @@ def test_the_table_is_the_backtests(demo: Path, capsys: pytest.CaptureFixture[st
     text = told(capsys, demo)
     assert text.startswith("SIMULATED session of 2026-11-20 at 127.0.0.1:")
     assert "ran from 09:30:00 to 16:00:00" in text
-    assert [line.split()[0] for line in text.splitlines() if line.strip()][1:5] == ["trades", "TSLA", "FB", "total"]
+    rows = [line.split()[0] for line in text.splitlines() if line.strip()]
+    assert rows[1:6] == ["trades", "TSLA", "FB", "rounding", "total"]
     only = told(capsys, demo, "FB", "--date", "2026-11-20", "--venue", "simulated")
     assert "TSLA" not in only and "FB" in only
 
