@@ -167,7 +167,8 @@ class ExitPlan:
             return self.retry_at
         cancelled = [order.cancel_sent_at for order in self._ledger.open_orders if order.cancel_sent_at]
         if cancelled:
-            return max(min(cancelled) + CANCEL_AGAIN, at + 1)
+            again = min(cancelled) + CANCEL_AGAIN
+            return again if again > at else at + DRIVE_EVERY  # what is not cancelled again is looked at all the same
         if self.plan in (Plan.RISK_RULE, Plan.FLATTEN):
             marks = [mark for order in self._ledger.open_orders for mark in self._marks(order)]
             return min((mark for mark in marks if mark > at), default=at + DRIVE_EVERY)

@@ -259,7 +259,14 @@ def test_of_several_cancels_the_first_one_is_asked_for_again() -> None:
         story.order(name)
         story.cancelled_at(name, at)
     assert story.due(5) == 7
-    assert story.due(8) == pytest.approx(8, abs=1e-6)  # overdue: at once
+
+
+def test_a_cancel_that_is_not_wanted_any_more_is_looked_at_each_second() -> None:
+    story = Exit()
+    story.order("a")
+    story.cancelled_at("a", 2)  # it did not offer all; by now it does
+    assert story.steps(8, followed="a") == []
+    assert story.due(8) == 9
 
 
 def test_a_plan_that_rests_or_is_done_wants_nothing() -> None:
