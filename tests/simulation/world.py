@@ -195,6 +195,7 @@ class World(Listener):
         self._kept_back: list[Bar] = []  # since the bars stopped, while trades went on
         self._updates = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._moves_at: int | None = None  # when the market moves next, exchange time
         self._day: dict[str, float] = {}  # volume by symbol, for Polygon's bars
         self.limits = rails.draw(seed, start, self.minutes)
         self.hindrances = Hindrances(self)
@@ -260,9 +261,12 @@ class World(Listener):
         self.simulation.advance(max(self.now(), due))
         for session in self.data_sessions:
             session.flush()
+        upcoming = self.simulation.next_time()
+        if upcoming == self._moves_at and not due:
+            return
+        self._moves_at = upcoming
         if self._timer is not None:
             self._timer.cancel()
-        upcoming = self.simulation.next_time()
         if upcoming is not None:
             self._timer = self.loop.call_at(self.zero + (upcoming - self.start) / SECOND, self.pump, upcoming)
 
@@ -534,6 +538,7 @@ class World(Listener):
         assert self.bot is not None
         try:
             code = self.bot.result()
+            self.invariants.check_login(code)
         except UserError as error:
             log.info("PROCESS could not start: %s", error)
             code = 2
