@@ -78,7 +78,10 @@ def _resend_unknown() -> Iterator[None]:
 
 @defect("a buy of unknown outcome is sent again")
 def _buy_again() -> Iterator[None]:
-    with patch.object(AlpacaBroker, "_settle_buy", AlpacaBroker._settle_sell):
+    async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
+        await self._submit(action, None)
+
+    with patch.object(AlpacaBroker, "_settle_buy", settle):
         yield
 
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from scalp.core.ledger import LOST
 from scalp.core.leftovers import leftovers
 from scalp.core.messages import SECOND
 from scalp.core.prices import round_up, tick
@@ -93,6 +94,7 @@ class Invariants:
         for symbol in self._world.symbols:
             self._check_books(symbol)
             self._check_belief(symbol)
+            self._check_dropped(symbol)
             if self._looks % 6 == 0:
                 self._check_resumed(symbol)
         self._looks += 1
@@ -452,6 +454,17 @@ class Invariants:
         if believed - real:
             self._fail(3, f"{symbol}: orders {sorted(believed - real)} believed open, {sorted(real)} are")
 
+    def _check_dropped(self, symbol: str) -> None:
+        """A buy of unknown outcome is dropped when somebody said that there is none, or where it is in the way."""
+        algo = self._world.fleet.algos.get(symbol) if self._world.fleet else None
+        if algo is None:
+            return
+        for key, (of, is_buy, _) in self._world.told.unknown.items():
+            order = algo.ledger.find(key) if of == symbol and is_buy else None
+            is_dropped = order is not None and order.status == LOST and not order.cancel_sent_at
+            if is_dropped and key not in self._world.told.denied:
+                self._fail(3, f"{symbol}: the buy {key} is dropped, and nobody has said that it is not there")
+
     def _check_resumed(self, symbol: str) -> None:
         """Long after all trouble nothing stands against buying any more."""
         world = self._world
@@ -470,6 +483,14 @@ class Invariants:
             self._fail(3, f"{symbol}: nothing is bought, long after all trouble: {why}")
 
     # -- the end ------------------------------------------------------------------------------------------------------
+
+    def check_login(self, code: int) -> None:
+        """5: a session that began is ended by a refused login only where REST refuses the same keys."""
+        struck = self._world.plan.struck
+        is_refused = struck["clock down"] and struck["account down"]
+        is_refused |= self._world.polygon and struck["history down"]
+        if code == 2 and not is_refused:
+            self._fail(5, "a refused login is the end, and REST takes the same keys")
 
     def check_exit(self, code: int) -> None:
         """The process has ended by itself."""

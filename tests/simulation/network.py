@@ -188,7 +188,7 @@ class Transport:
             if answer.done():
                 return
             if self._process == world.process:
-                world.told.on_answer(call.method, call.endpoint, told.status, told.body, call.asked_at, is_true)
+                world.told.on_answer(call, told.status, told.body, is_true)
                 world.hindrances.on_answer(call, told.status, told.body, is_injected=bool(kind))
                 if told.status == 429:
                     world.invariants.on_limited(call.client_id)

@@ -18,6 +18,7 @@ from scalp.core.prices import exact
 from scalp.exchange.orders import Order
 
 if TYPE_CHECKING:
+    from tests.simulation.network import Call
     from tests.simulation.world import World
 
 IN_FORCE = 0.001  # seconds for which a former last trade may still price an order: what is told in one instant
@@ -115,6 +116,7 @@ class Told:
         self.odd_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # an odd price was told
         # By client order id, of orders of unknown outcome: the symbol, whether it is a buy, since when.
         self.unknown: dict[str, tuple[str, bool, float]] = {}
+        self.denied: set[str] = set()  # of those, which an answer said there are not
 
     def is_complete(self, symbol: str) -> bool:
         """Whether facts have told all that became of the symbol's orders, on top of true listings."""
@@ -189,14 +191,16 @@ class Told:
         else:
             self.halted_at.pop(symbol, None)
 
-    def on_answer(self, method: str, what: str, status: int, body: bytes, asked_at: float, is_true: bool) -> None:
-        """An answer of 200 to a request; `what`: its endpoint."""
+    def on_answer(self, call: Call, status: int, body: bytes, is_true: bool) -> None:
+        """An answer to a request."""
+        what, asked_at, now = call.endpoint, call.asked_at, self._world.elapsed
+        if status == 404 and what == "by client id":
+            self.denied.add(call.query.get("client_order_id", ""))
         if status != 200:
             return
-        now = self._world.elapsed
         if what == "history":
             self._history(now, msgspec.json.decode(body))
-        elif method == "POST" or what in ("order", "by client id"):
+        elif call.method == "POST" or what in ("order", "by client id"):
             value = msgspec.json.decode(body)
             if isinstance(value, dict):
                 self.on_order(value)
@@ -205,12 +209,21 @@ class Told:
             if is_true:
                 self.truly_claimed_at = asked_at
             self._on_listing(what, asked_at, is_true)
-        elif what == "orders":
+        elif what == "orders" and call.query.get("status", "open") == "open":
             self._on_listing(what, asked_at, is_true)
+        elif what == "orders":
+            self._deny(call.query, body)
         elif what == "calendar":
             self.knows_calendar = True
         elif what == "clock" and is_true and asked_at >= self._world.close_moved_at:
             self.close_told_at = min(self.close_told_at, now)
+
+    def _deny(self, query: Mapping[str, str], body: bytes) -> None:
+        """A listing of all orders lacks those of unknown outcome that it should have."""
+        if self.unknown and query.get("status") == "all":
+            symbols, rows = query.get("symbols", "").split(","), msgspec.json.decode(body)
+            listed = {row.get("client_order_id") for row in rows if isinstance(row, dict)}
+            self.denied |= {key for key, (of, *_) in self.unknown.items() if of in symbols} - listed
 
     def _positions(self, now: float, rows: Any, asked_at: float) -> None:
         listed: dict[str, Decimal | None] = {}
