@@ -354,6 +354,7 @@ class Reconciler:
             if ledger.question or told.get(report.id) != (report, ledger.version):
                 self._fleet.on_order_update(report)
             self._told_rows[report.id] = (report, ledger.version)
+        self._doubt_what_differs(listed, {symbol: version for symbol, (_, version) in known.items()})
         is_settled = True
         questions: list[str] = []
         for symbol, algo in self._fleet.algos.items():
@@ -386,6 +387,13 @@ class Reconciler:
         if questions:
             is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
+
+    def _doubt_what_differs(self, listed: Listings, versions: Mapping[str, int]) -> None:
+        """Before anything is asked, which takes its time: no buy goes out meanwhile."""
+        for symbol, algo in self._fleet.algos.items():
+            is_as_it_was = algo.ledger.version == versions[symbol] and symbol not in listed.unreadable
+            if is_as_it_was and listed.position(symbol).qty != algo.ledger.position:
+                self._doubt(symbol, "the listed position differs")
 
     async def _go_by_the_rest(self) -> None:
         """A listing cannot be had: orders that work are asked for by id, and positions are weighed alone."""

@@ -112,6 +112,18 @@ def bought(broker: Broker) -> SubmitOrder:
     return buy
 
 
+def test_a_difference_stops_buys_before_anything_is_asked_about_it() -> None:
+    broker = Broker()
+    buy = broker.world.buy("TSLA")
+    broker.world.fleet.on_sent(buy)
+    broker.world.report(buy, "new")
+    broker.listed = 4
+    told: list[str] = []
+    broker.meanwhile["by id"] = lambda: told.append(broker.world.fleet.no_buys("TSLA"))
+    assert broker.reconcile() is False
+    assert told == ["the listed position differs"]
+
+
 def test_what_happens_while_the_listings_are_asked_for_leaves_no_doubt() -> None:
     broker = Broker()
     buy = broker.world.buy("TSLA")
