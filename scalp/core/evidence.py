@@ -18,7 +18,8 @@ the shares held. This module weighs the claims about positions and orders:
       told of, for a minute               believed, unless the broker has taken a sell of it
     more is listed, just as it was before
       the bot's own executions            not believed: the listing is behind (where the day's executions can be read;
-                                          else there is nothing but listings to go by)
+                                          else there is nothing but listings to go by; nor where the ledger is below
+                                          zero, as more was sold than it knew of)
     less is listed                        not believed, however long it lasts
     an order is absent by id and in the
       listings, look after look           given up: its exit is sent under the same id, which is a fact again
@@ -115,7 +116,8 @@ class Evidence:
             is_taken_back = -surplus <= ledger.refutable and stood >= SURPLUS_STANDS
             self.surplus = surplus
             return self._settled(ledger, Verdict.SURPLUS) if is_taken_back else Verdict.DOUBT
-        is_behind = knows_executions and listed.qty in ledger.positions_before
+        # Nobody here sells what is not held: below zero it is the ledger that lacks something.
+        is_behind = knows_executions and listed.qty in ledger.positions_before and ledger.position >= 0
         if stood < SURPLUS_STANDS or is_behind:
             return Verdict.DOUBT
         # What was listed at every look of the last minute, and at the one before that, has stood.

@@ -77,6 +77,14 @@ def test_a_listing_of_before_an_execution_of_ours_is_behind() -> None:
         assert weigh(evidence, book, 5, 600, knows=knows) == verdict
 
 
+def test_where_the_ledger_is_below_zero_the_listing_is_not_the_one_behind() -> None:
+    """Shares that no listing had told of were sold by hand."""
+    evidence, book = Evidence(), ledger(0)
+    book.merge(BrokerOrder("s1", "sell", Decimal(5), submitted_at=NOW).report("fill", 5, 100, at=NOW))
+    assert [weigh(evidence, book, 0, after) for after in (1, 59, 61)] == ["doubt", "doubt", "surplus"]
+    assert evidence.surplus == 5
+
+
 def test_a_transfer_explains_a_difference_at_once() -> None:
     evidence, book = Evidence(), ledger(5)
     assert weigh(evidence, book, 3, 0, transferred=-2) == "explained"
