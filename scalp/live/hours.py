@@ -31,7 +31,7 @@ SECOND_LOOK = 2.0  # seconds
 CLOCK_PATIENCE = 3.0  # seconds a checkup waits for the clock: long enough for the second look
 LOOK_EVERY = 1.0  # seconds, while something is in doubt
 ASK_EVERY = 10.0  # the clock, then
-CALENDAR_EVERY = 60.0  # seconds
+CALENDAR_EVERY, CALENDAR_AGAIN = 60.0, 10.0  # seconds; the latter after a question without an answer
 SILENCE = 2 * MINUTE  # without bars or prints: a clock that says closed may be right
 CLOSE_MOVES_BY = MINUTE  # by the clock alone
 BARS_FLOW = 210 * SECOND  # since the start of the newest minute
@@ -64,17 +64,19 @@ class Calendar:
         self._rest = rest
         self._loop = asyncio.get_running_loop()
         self._asked_at = float("-inf")  # loop time
+        self._every = CALENDAR_EVERY
         self._read_for: dt.date | None = None
         self.day: Session | None = None  # None where it has no session on that day
 
     async def read(self, at: int) -> Session | None:
         """The session of the day of `at`. Raises what a request raises."""
-        self._asked_at = self._loop.time()
+        self._asked_at, self._every = self._loop.time(), CALENDAR_AGAIN
         today = new_york(at).date()
         rows = {day: (opens, closes) for day, opens, closes in await self._rest.calendar(today, today)}
         opens, closes = rows.get(today, (0, 1))
         if opens >= closes:
             raise Unreachable("GET /calendar: the answer is not understood")
+        self._every = CALENDAR_EVERY
         self.day, self._read_for = Session(today, opens, closes) if opens else None, today
         return self.day
 
@@ -85,7 +87,7 @@ class Calendar:
     @property
     def is_due(self) -> bool:
         """Whether it may be asked anew."""
-        return self._loop.time() - self._asked_at >= CALENDAR_EVERY
+        return self._loop.time() - self._asked_at >= self._every
 
     def covers(self, at: int) -> bool:
         """Whether it has a session then."""

@@ -318,6 +318,20 @@ def test_a_close_that_the_calendar_confirms_is_followed(
     assert "the session closes at" in caplog.text
 
 
+def test_a_calendar_that_fails_is_asked_again_soon() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(BUY_FILLS, script) as bot:
+            await bot.until(180)
+            script.on(CLOCK, clock_says(closes=600), times=999)
+            script.on(CALENDAR, page(502), times=3)
+            script.on(CALENDAR, calendar_says(closes="09:40"), times=999)
+            await bot.until(245)
+            assert session_of(bot)[1] == "09:40:00"
+
+    run(story())
+
+
 def test_a_close_half_a_minute_away_is_believed_of_the_clock() -> None:
     async def story() -> None:
         script = Script()
@@ -400,7 +414,7 @@ def test_without_a_calendar_another_close_has_to_be_told_twice() -> None:
 def test_without_a_calendar_it_goes_by_the_clock_and_buys_once_the_calendar_has_answered() -> None:
     async def story() -> None:
         script = Script()
-        script.on(CALENDAR, page(502), times=5)  # at 0, 1, 3, 7 s, and once in the background
+        script.on(CALENDAR, page(502), times=12)  # at 0, 1, 3, 7 s, and every 10 s in the background
         async with trading(QUIET, script, Idle, before=holds_10) as bot:
             assert 5 < script.now() < 31
             assert session_of(bot) == ("00:00:00", "09:50:00")
