@@ -175,16 +175,13 @@ def _adoption_forgets() -> Iterator[None]:
 
 @defect("an execution that is told late is no news")
 def _late_is_old() -> Iterator[None]:
-    whole = Ledger.merge
+    whole = Fleet.on_order_update
 
-    def merge(self: Ledger, report: OrderReport) -> Any:
-        order = self.find(report.id)
-        if order is not None and report.at is not None and self._newest_told - report.at > 5 * SECOND:
-            order.filled_qty = max(order.filled_qty, report.filled_qty or ZERO)
-        self._newest_told = max(self._newest_told, report.at or 0)
-        return whole(self, report)
+    def on_order_update(self: Fleet, report: OrderReport) -> None:
+        if report.at is None or self._now() - report.at < 10 * SECOND:
+            whole(self, report)
 
-    with patch.object(Ledger, "merge", merge), patch.object(Ledger, "_newest_told", 0, create=True):
+    with patch.object(Fleet, "on_order_update", on_order_update):
         yield
 
 
@@ -342,7 +339,10 @@ def _no_intent() -> Iterator[None]:
 
 @defect("a fraction of a share is rounded to a whole one")
 def _fractions_are_whole() -> Iterator[None]:
-    with patch.object(Ledger, "whole_shares", property(lambda self: max(math.ceil(self.position), 0))):
+    with (
+        patch.object(Ledger, "whole_shares", property(lambda self: max(math.ceil(self.position), 0))),
+        patch.object(ExitPlan, "quantity", property(lambda self: max(math.ceil(self._to_offer), 0))),
+    ):
         yield
 
 

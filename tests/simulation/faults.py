@@ -107,6 +107,7 @@ SHORT, LONG = 2.0, 600.0  # seconds an episode lasts, unless it lasts until the 
 UNTIL_THE_END = 0.15
 AT_THE_END, LAST_MINUTES = 0.3, 7.0  # so many strike in the last minutes
 LAST_SECONDS = 5.0
+AT_THE_START = 0.2  # of the lies: whoever begins then has heard nothing else
 STOPS = {"asked to stop", "close moved"}  # at most once in a session
 # What shows only together with something else: one of these comes along, mostly.
 COMPANIONS = {
@@ -122,6 +123,7 @@ COMPANIONS = {
     "calendar down": ("close moved", "restarted at once", "clock says another close"),
     "clock down": ("close moved", "restarted at once"),
     "account down": ("restarted at once", "process killed"),
+    "restarted at once": ("listing lags", "listings of two instants", "activities lag"),
     "market orders stuck": ("hand buys", "asked to stop"),
     "position intent ignored": ("update lost", "listing lags", "answer lost", "request late", "update doubled"),
     "odd price by id": ("update lost", "update late"),
@@ -197,6 +199,8 @@ class Plan:
             episodes.append(Episode(start, min(start + size(rng, 30, LONG), self.length), rng.random()))
         for _ in range(rng.choice((1, 1, 2, 4))):
             start = max(0.0, self._draw_time(rng) - 0.1 * self.ends_at)  # some from before the bot's start
+            if kind in LIES and rng.random() < AT_THE_START:
+                start = 0.0
             is_lasting = self.ends_at == self.length and rng.random() < UNTIL_THE_END
             end = self.length + 600 if is_lasting else min(start + size(rng, SHORT, LONG), self.ends_at)
             episodes.append(Episode(start, end, rng.random()))

@@ -66,7 +66,7 @@ class Happenings:
                 world.loop.call_later(max(episode.start, 0.01), self._drop, name)
         for kind in ("process killed", "restarted at once", "asked to stop"):
             for at in plan.moments.get(kind, ()):
-                when = plan.rng(kind).choice(("any", "any", "", "POST", "DELETE"))
+                when = plan.rng(kind).choice(("any", "", "POST", "DELETE", "DELETE"))
                 if when == "any":
                     world.loop.call_later(at, world.upset, kind)
                 else:

@@ -41,14 +41,16 @@ ODD_FELT = 60.0  # seconds after a price that is none was told
 TRADES_WITHIN = 60.0  # seconds: a symbol without a print for so long may be halted, for all the bot can see
 STUCK_SEEN = 10.0
 STUCK_FOR = 75.0  # seconds a market order may stand unfilled while its symbol trades
-DOUBT_AFTER = 0.5  # seconds after a listing that differs was told
+DOUBT_AFTER = 0.02  # seconds after a listing that differs was told
 BLIND_AFTER = 1.0
 HELD_REASON = 90.0  # seconds for which a reason to cancel an exit counts
 # Without market data nothing speaks against a clock that repeats a wrong time.
-SILENT_DATA = ("data stream mute", "data stream dropped", "data logins refused", "handshakes refused", "bars stop")
+SILENT_DATA = (
+    "data stream mute", "data stream dropped", "data logins refused", "handshakes refused", "bars stop", "halt",
+)  # fmt: skip
 # A process that was shown untrue listings when it began has no facts of its own to hold against them.
 UNTRUE_LISTINGS = (
-    "positions empty", "a position missing", "one position only", "own row unreadable",
+    "positions empty", "a position missing", "one position only",
     "orders empty", "an order missing", "one order only", "listing lags", "activities lag",
 )  # fmt: skip
 LISTINGS_LAG = 60.0  # seconds
@@ -180,9 +182,11 @@ class Invariants:
 
     @property
     def _was_deceived(self) -> bool:
-        """Whether the first listings that the process was shown were not true."""
-        told = self._world.told
-        return told.base_at is not None and told.base_at > told.first_claimed_at + 1.0
+        """Whether the first listings that the process was shown were not true; that a row is unreadable, it can see."""
+        told, struck = self._world.told, self._world.plan.struck
+        is_late = told.base_at is not None and told.base_at > told.first_claimed_at + 1.0
+        is_own_row_alone = struck["own row unreadable"] and not any(struck[kind] for kind in UNTRUE_LISTINGS)
+        return is_late and not is_own_row_alone
 
     @property
     def _may_be_over(self) -> bool:
@@ -288,10 +292,13 @@ class Invariants:
         has_told = self._knows_close and not world.hindrances.has_clock_lied and not may_doubt
         if world.until_close <= QUIET - 0.05 and has_told:
             self._fail(4, f"{call.symbol}: an order is sent {world.until_close:.2f} s before the close")
+        if int(fields["qty"]) < 1:
+            self._fail(1, f"{call.symbol}: an order of {fields['qty']} shares")
         if side == "sell":
             if fields.get("position_intent") != "sell_to_close":
                 self._fail(1, f"{call.symbol}: a sell without its intent")
             if not is_again:
+                self._check_quantity(call.symbol, int(fields["qty"]))
                 self._check_sell(call.symbol, fields)
         elif side == "buy":
             self._check_buy(call.symbol, key, is_again and key not in self._may_repeat)
@@ -300,6 +307,18 @@ class Invariants:
     def on_limited(self, key: str) -> None:
         """The broker did nothing about this order: it may be sent again."""
         self._may_repeat.add(key)
+
+    def _check_quantity(self, symbol: str, qty: int) -> None:
+        """1: no more is offered than is held, where facts have told how much that is."""
+        world, told, now = self._world, self._world.told, self._world.elapsed
+        touched_at = world.touched.get(symbol, 0.0)
+        if told.base_at is None or not told.is_complete(symbol) or self._is_deceived(symbol) or not self._knows_time:
+            return
+        if now < told.base_at + LEARN or (touched_at and now < touched_at + EXPLAIN) or told.stirred_at[symbol] > 0:
+            return
+        held = world.engine.account.held(symbol)
+        if qty > held:
+            self._fail(1, f"{symbol}: a sell of {qty}, with {held} held")
 
     def _check_sell(self, symbol: str, fields: Any) -> None:
         """Neither below what the last trade and the entry call for, nor above."""
@@ -387,7 +406,24 @@ class Invariants:
             return False
         if base_at and world.elapsed > max(base_at, world.hindrances.until("claims")) + EXPLAIN:
             return False
-        return any(world.plan.struck[kind] for kind in UNTRUE_LISTINGS)
+        kinds = set(UNTRUE_LISTINGS)
+        if self._can_reckon(symbol):
+            kinds.discard("listing lags")
+        return any(world.plan.struck[kind] for kind in kinds)
+
+    def _can_reckon(self, symbol: str) -> bool:
+        """Whether the process could read the executions that its first listing may lack, and nothing was held before.
+
+        A listing that lags leaves no two ways then: less than nothing is never held.
+        """
+        world, since = self._world, self._world.bot_since
+        if symbol in world.touched or world.plan.stands("activities forbidden"):
+            return False
+        if world.hindrances.until("ask", "activities") > since:
+            return False
+        before = [done for done in world.engine.executions if done.symbol == symbol and
+                  (done.at - world.start) / SECOND < since - LISTINGS_LAG]  # fmt: skip
+        return not sum((done.qty if done.side == "buy" else -done.qty for done in before), Decimal(0))
 
     def _check_bars(self, symbol: str) -> None:
         """The bars that a signal looks at are those that were published, as far as the bot can know."""
@@ -519,7 +555,8 @@ class Invariants:
             orders = world.engine.open_orders(symbol)
             held = world.engine.account.held(symbol)
             buys = [o for o in orders if o.side == "buy" and o.status != "pending_cancel"]
-            offered = sum((o.leaves for o in orders if o.side == "sell" and o.status != "pending_cancel"), Decimal(0))
+            sells = [o for o in orders if o.side == "sell" and o.status != "pending_cancel"]
+            offered = sum((o.leaves for o in sells if o.id not in self.cancelled), Decimal(0))
             is_hindered = world.hindrances.sending(symbol) > (world.stopped_at or 0.0) - 5.0
             wrong = ""
             if world.on_exit == "flatten":

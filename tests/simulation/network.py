@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LATEST_ARRIVAL = 6.0  # seconds after which nothing that was sent before still arrives
 LONGEST_LAG = 58.0  # seconds by which a listing may be behind
+STANDS_STILL = 0.3  # of the listings of positions that lag: so do those that follow, for a while
 FOREVER = 1e6
 PAGE = b"<html><body>trouble</body></html>"
 ABSURD = "9" * 45
@@ -226,6 +227,7 @@ class Liar:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._stands_still = (0.0, 0.0)  # as of when positions are listed, and until when: seconds after the start
 
     def handle(self, call: Call, headers: Mapping[str, str]) -> tuple[Response, bool]:
         """The answer, and whether it is true."""
@@ -298,8 +300,13 @@ class Liar:
         body = answer.body
         rows: list[Any] | None = None
         when = None
-        if plan.strikes("listing lags", now):
-            when = now - size(plan.rng("listing lags"), 0.2, LONGEST_LAG)
+        if not is_orders and now < self._stands_still[1]:
+            when = max(self._stands_still[0], now - LONGEST_LAG)
+        elif plan.strikes("listing lags", now):
+            rng = plan.rng("listing lags")
+            when = now - size(rng, 0.2, LONGEST_LAG)
+            if not is_orders and rng.random() < STANDS_STILL:
+                self._stands_still = (when, min(now + size(rng, 5.0, 600.0), plan.ends_at))
         elif plan.strikes("listings of two instants", now):
             when = now - plan.rng("listings of two instants").uniform(0.0, 1.5)
         if when is not None:
