@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -81,6 +82,9 @@ def transcript(seed: int, without: frozenset[str] = frozenset(), only: frozenset
     return lines
 
 
+_REACTION_TIMES = re.compile(r"(?: +\d+\.\d\d){3}$")  # the last columns of the day's table
+
+
 class _Recorder(logging.Handler):
     def __init__(self, lines: list[str]) -> None:
         super().__init__()
@@ -88,8 +92,8 @@ class _Recorder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if "ms" in message and "symbol" not in message and "worst" not in message and record.name == "scalp.main":
-            message = message.split(" ms")[0].rsplit(None, 1)[0]  # reaction times are the machine's, not the seed's
+        if record.name == "scalp.main":
+            message = _REACTION_TIMES.sub("", message)  # they are the machine's, not the seed's
         if record.exc_info and record.exc_info[1] is not None:
             message += f" [{record.exc_info[1]!r}]"
         at = Transport.world.elapsed
