@@ -16,12 +16,12 @@ from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.errors import Refused, Unreachable
 from scalp.core.messages import SECOND
-from scalp.core.ports import Counted, Execution
+from scalp.core.ports import Counted, Execution, FeeCharged
 
 PAGE = 100  # activities in one answer, Alpaca's maximum
 MOST_PAGES = 400  # a server that never ends its pages is no witness
 LATE_BY = 60 * SECOND  # rows may enter the listing so long after rows of a later time
-EXECUTIONS, ALL = "/account/activities/FILL", "/account/activities"
+EXECUTIONS, FEES, ALL = "/account/activities/FILL", "/account/activities/FEE", "/account/activities"
 # What moves shares without an order: transfers, journals, splits, mergers, spin-offs, symbol changes, corrections.
 TRANSFERS = frozenset({"TRANS", "ACATS", "ACATC", "JNLS", "SPLIT", "SSP", "SPIN", "MA", "SC", "NC", "REORG", "MISC"})
 
@@ -53,6 +53,10 @@ class Activities:
             for row in moved
         ]
 
+    async def fees(self) -> list[FeeCharged]:
+        """What was charged since the beginning. Raises Unreachable, Refused."""
+        return [fee for row in await self._rows(FEES, self._since) if (fee := _fee(row)) is not None]
+
     async def _rows(self, path: str, after: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
@@ -64,8 +68,9 @@ class Activities:
             try:
                 page = await self._counted(self._rest.get(path, query))
             except Refused as refusal:
-                if refusal.status == 404 and path == EXECUTIONS:
-                    self._path = ALL  # one path for all kinds, the executions among them
+                if refusal.status == 404 and path in (EXECUTIONS, FEES):
+                    # One path for all kinds, those asked for among them.
+                    self._path = ALL if path == EXECUTIONS else self._path
                     return await self._rows(ALL, after)
                 raise
             if not isinstance(page, list):
@@ -118,6 +123,15 @@ class Activities:
             order_status=text_of(row.get("order_status")) or "partially_filled",
             average=dollars / shares if is_whole and price is not None else None,
         )
+
+
+def _fee(row: dict[str, Any]) -> FeeCharged | None:
+    """None for a row that is no fee, or cannot be read."""
+    amount, name = decimal_or_none(row.get("net_amount")), text_of(row.get("id"))
+    date = text_of(row.get("date"))[:10]
+    if text_of(row.get("activity_type")) != "FEE" or amount is None or not name or len(date) < len("2026-11-20"):
+        return None
+    return FeeCharged(name, text_of(row.get("activity_sub_type")) or "FEE", -amount, date)
 
 
 def _entered_at(activity_id: object) -> int:

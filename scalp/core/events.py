@@ -6,7 +6,7 @@ and nobody reads what another one made of them. `at` is exchange time in ns. Pri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -14,6 +14,9 @@ from msgspec import Struct
 from scalp.core.clock import Session
 from scalp.core.fees import FREE, Rates
 from scalp.core.messages import Action, Bar, OrderReport, SubmitOrder
+from scalp.core.ports import Execution, FeeCharged
+
+MARKOUTS = (1, 5, 30, 60)  # seconds after an entry and an exit at which the price is looked at
 
 # -- one symbol's trading ---------------------------------------------------------------------------------------------
 
@@ -191,6 +194,44 @@ class PositionTaken(Struct, frozen=True, gc=False):
     entry_price: Decimal | None
 
 
+class DayRecalled(Struct, frozen=True, gc=False):
+    """What the broker tells of today: executions in watched symbols, and the orders that they are of."""
+
+    at: int
+    executions: Sequence[Execution]
+    orders: Sequence[OrderReport]
+
+
+class FeesCharged(Struct, frozen=True, gc=False):
+    """What the broker took, for whatever day."""
+
+    at: int
+    fees: Sequence[FeeCharged]
+
+
+class TripSeen(Struct, frozen=True, gc=False):
+    """What was seen of a round trip beside its fills; prices are those of the last trade, None where none was seen.
+
+    `entered_at` is when its first fill was learned of. `entry` and `exit` are by seconds after these: see MARKOUTS.
+    """
+
+    symbol: str
+    at: int
+    entered_at: int
+    reason: str = ""
+    signal_price: float | None = None
+    signal_at: int | None = None  # when the buy was sent
+    received_price: float | None = None  # as the last fill of the buy was learned of
+    sent_at: int | None = None  # the first sell
+    sent_price: float | None = None
+    acknowledged_at: int | None = None
+    acknowledged_price: float | None = None
+    low: float | None = None  # while it was held
+    high: float | None = None
+    entry: Mapping[int, float] = {}
+    exit: Mapping[int, float] = {}
+
+
 class OrderFailed(Struct, frozen=True, gc=False):
     """An order came to nothing: `kind` is "refused", "rail", "lost" or "gone", `key` one of its ids."""
 
@@ -274,6 +315,9 @@ Event = (
     | OrdersListed
     | OrderMoved
     | PositionTaken
+    | DayRecalled
+    | TripSeen
+    | FeesCharged
     | OrderFailed
     | StreamDown
     | StreamUp

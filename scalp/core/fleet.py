@@ -73,6 +73,7 @@ class Fleet:
         self.early_updates = EarlyUpdates()
         self._filled_at: dict[str, float] = {}  # client order id of a sell -> when the fill that caused it arrived
         self.on_gap: Callable[[str], None] = lambda symbol: None  # told when a bar had to be refused
+        self.on_held_print: Callable[[Trade], None] = lambda trade: None  # a print in a symbol that is held
         self._reconcile: Callable[[str], None] = lambda why: None
         self._reconnect_updates: Callable[[str], None] = lambda why: None
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
@@ -133,9 +134,10 @@ class Fleet:
             # A print from the future would be the last trade for ever: it counts as made when it came.
             trade = Trade(trade.symbol, now, trade.price, trade.size, trade.id)
         algo.on_trade(trade)
-        rails = self.risk.rails
-        if rails is not None and algo.ledger.position:
-            self.risk.watch(algo, rails)
+        if algo.ledger.position:
+            self.on_held_print(trade)
+            if (rails := self.risk.rails) is not None:
+                self.risk.watch(algo, rails)
 
     def on_trade_gone(self, gone: TradeGone) -> None:
         if algo := self.algos.get(gone.symbol):

@@ -101,7 +101,7 @@ class Ledger:
         self.entry_price: Decimal | None = None  # average price of the shares held; None when flat
         self.realised = ZERO  # gross profit and loss of all closed shares, dollars
         self.shares_sold = self.shares_bought = ZERO
-        self.sold_for = ZERO  # dollars, all that was sold
+        self.sold_for = self.bought_for = ZERO  # dollars
         self.round_trips = 0  # times a position was closed by fills
         self.question = ""  # what only asking the broker can answer; whoever has asked clears it
         self.version = 0  # counts every change of an order or of the position
@@ -470,6 +470,7 @@ class Ledger:
             self.realised += off * order.filled_qty
             self.sold_for += off * order.filled_qty
             return True
+        self.bought_for += off * order.filled_qty
         held = min(max(self.position, ZERO), order.filled_qty)
         if held and self.entry_price is not None:
             self.entry_price += off * held / self.position
@@ -511,6 +512,7 @@ class Ledger:
             self.sold_for += qty * price
         else:
             self.shares_bought += qty
+            self.bought_for += qty * price
         return profit
 
 

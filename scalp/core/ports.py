@@ -301,6 +301,18 @@ class Broker(Protocol):
         return None
 
 
+class FeeCharged(Struct, frozen=True):
+    """`amount` dollars (below 0: given back) that the account was charged for the trades of the New York day `date`.
+
+    `kind` is the broker's word: REG, TAF or CAT, perhaps others.
+    """
+
+    id: str
+    kind: str
+    amount: Decimal
+    date: str  # YYYY-MM-DD
+
+
 class Activities(Protocol):
     """What the account executed since a moment, read again and again."""
 
@@ -311,6 +323,9 @@ class Activities(Protocol):
 
     async def transfers(self, since: int) -> list[tuple[str, Decimal, int]]:
         """Shares that came (or went) after `since` by no order: (symbol, shares, when)."""
+
+    async def fees(self) -> list[FeeCharged]:
+        """What was charged since then."""
 
 
 class NoActivities(Activities):
@@ -324,6 +339,9 @@ class NoActivities(Activities):
 
     async def transfers(self, since: int) -> list[tuple[str, Decimal, int]]:
         raise Refused(404, 0, "the account tells no transfers")
+
+    async def fees(self) -> list[FeeCharged]:
+        raise Refused(404, 0, "the account tells no fees")
 
 
 class Account(Protocol):

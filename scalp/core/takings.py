@@ -54,6 +54,7 @@ class Past(Struct):
     trades: int = 0
     shares: Decimal = ZERO
     charges: Charges = NO_CHARGES
+    cash: Decimal = ZERO  # dollars received, less those spent
 
     @property
     def net(self) -> Decimal:
@@ -69,11 +70,13 @@ class Past(Struct):
             if not self.held:
                 self.held_since, self.base = fill.at, self.net
             self.charges += rates.of("buy", fill.qty, fill.price)
+            self.cash -= fill.qty * fill.price
             self.held += fill.qty
             self.cost += fill.qty * fill.price
             return
         self.charges += rates.of("sell", fill.qty, fill.price)
         self.shares += fill.qty
+        self.cash += fill.qty * fill.price
         closed = min(fill.qty, self.held)
         if not closed:
             return
@@ -125,6 +128,11 @@ class Takings:
         past = self.past.get(ledger.symbol)
         own = Taken(ledger.round_trips, ledger.shares_sold, ledger.realised, self.look(ledger), ledger.position)
         return own if past is None else past.taken + own
+
+    def cash(self, ledger: Ledger) -> Decimal:
+        """Dollars received today for shares of one symbol, less those spent, by this process and those before it."""
+        past = self.past.get(ledger.symbol)
+        return ledger.sold_for - ledger.bought_for + (ZERO if past is None else past.cash)
 
     def recall(self, fills: Iterable[Fill]) -> Mapping[str, Past]:
         """What was executed in watched symbols today before the positions were listed, in time order; by symbol."""

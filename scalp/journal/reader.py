@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +22,7 @@ from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, Bar, OrderReport, SubmitOrder
 from scalp.core.trades import Fill
-from scalp.journal.writer import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS
+from scalp.journal.schema import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS, MigrationFailed, prepare
 from scalp.results.symbol_day import SymbolDay, profit_path, regular
 
 _EXACT = {"qty", "filled_qty", "filled_avg_price", "limit_price", "price", "execution_qty"}
@@ -163,6 +163,19 @@ class JournaledDay:
                 last_price=Decimal(repr(bars[-1].close)) if bars else None,
             )
 
+    def charged(self) -> dict[str, Decimal]:
+        """Dollars that the broker took for this day, by kind, as far as any run was told of them."""
+        facts = self.facts
+        rows = self._connection.execute(
+            "SELECT DISTINCT f.id, f.kind, f.amount FROM fees f JOIN runs r ON r.id = f.run "
+            "WHERE f.date = ? AND r.venue = ? AND r.host = ? ORDER BY f.rowid",
+            (facts.date.isoformat(), facts.venue, facts.host),
+        )
+        found: dict[str, Decimal] = {}
+        for _, kind, amount in rows:
+            found[kind] = found.get(kind, ZERO) + Decimal(amount)
+        return found
+
     def was_running(self, at: int) -> bool:
         """Whether some run was under way; one that was killed, until its last word."""
         return any(started_at <= at <= ended_at for started_at, ended_at in self._spans)
@@ -172,13 +185,18 @@ class JournaledDay:
             return run.ended_at
         (last,) = self._connection.execute("SELECT max(at) FROM decisions WHERE run = ?", (run.id,)).fetchone()
         (bar,) = self._connection.execute("SELECT max(at) FROM bars WHERE run = ?", (run.id,)).fetchone()
-        return max(last or 0, bar or 0, run.started_at)
+        # What it was killed too soon to write down itself the next run has read.
+        (order,) = self._connection.execute(
+            f"SELECT max(submitted_at) FROM updates WHERE run IN ({self._ids}) AND client_order_id LIKE ?",
+            (f"scalp-%-{run.run}-%",),
+        ).fetchone()
+        return max(last or 0, bar or 0, order or 0, run.started_at)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _rows(self, select: str) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, select: str, where: str = "1") -> Iterator[tuple[Any, ...]]:
         """In the order in which it was written, all runs."""
-        return self._connection.execute(f"{select} WHERE run IN ({self._ids}) ORDER BY run, rowid")
+        return self._connection.execute(f"{select} WHERE run IN ({self._ids}) AND {where} ORDER BY run, rowid")
 
     def _read_bars(self) -> dict[str, list[SeenBar]]:
         seen: dict[str, list[SeenBar]] = {symbol: [] for symbol in self.symbols}
@@ -229,10 +247,15 @@ class JournaledDay:
         fills: dict[str, list[Fill]] = {symbol: [] for symbol in self.symbols}
         booked: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)  # order id -> shares taken down as its fills
         held: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
-        columns = "run, at, symbol, side, qty, price, type, id, position, happened_at"
+        columns = "run, at, symbol, side, qty, price, type, id, position, happened_at, source"
         rows = [(run, at, symbol, Decimal(position), (side, Decimal(qty), Decimal(price), kind, key, happened_at or at))
-                for run, at, symbol, side, qty, price, kind, key, position, happened_at
+                for run, at, symbol, side, qty, price, kind, key, position, happened_at, _
                 in self._rows(f"SELECT {columns} FROM fills")]  # fmt: skip
+        lacking = Counter(symbol for (symbol,) in self._rows("SELECT symbol FROM fills", "source != ''"))
+        for symbol, count in lacking.items():
+            if symbol in fills:
+                told = f"{count} fills that the bot did not write down are from the broker's activities"
+                self.notes.append(f"{symbol}: {told}")
         marks = [(run, at, symbol, Decimal(qty), None if price is None else Decimal(price))
                  for run, at, symbol, qty, price
                  in self._rows("SELECT run, at, symbol, qty, entry_price FROM positions")]  # fmt: skip
@@ -272,8 +295,14 @@ def open_journal(path: Path) -> sqlite3.Connection:
         if not path.is_file():
             raise UserError(f"there is no journal at {path}: main.py writes one, --journal PATH names another")
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=10)
+        connection.isolation_level = None
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if 0 < version < SCHEMA_VERSION:
+            prepare(connection, path)
+            version = SCHEMA_VERSION
         connection.execute("PRAGMA query_only = ON")
+    except MigrationFailed as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): check its name and permissions") from None
     except sqlite3.Error as error:

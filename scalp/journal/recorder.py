@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import structs
@@ -16,7 +17,9 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.events import (
     BarHeard,
+    DayRecalled,
     Event,
+    FeesCharged,
     HistoryHeard,
     OrderDecided,
     OrderFailed,
@@ -26,10 +29,12 @@ from scalp.core.events import (
     OrdersListed,
     PositionTaken,
     SessionSet,
+    TripSeen,
 )
 from scalp.core.fees import Rates
 from scalp.core.fleet import Fleet
-from scalp.journal.writer import Journal, JournalError, JournalHandler
+from scalp.journal.schema import SCHEMA_VERSION
+from scalp.journal.writer import Journal, JournalError, JournalHandler, OtherVersion
 
 log = logging.getLogger("scalp.journal")
 
@@ -73,15 +78,27 @@ class Journaling:
             },
             "versions": versions(),
         }
-        try:
-            secrets = (*self._endpoints.secrets, *settings.secrets)
-            self._journal = Journal(settings.journal, facts, secrets)
-        except JournalError as error:
-            log.warning("no journal: %s: %s", settings.journal, error)
+        if (journal := self._opened(settings.journal, facts)) is None:
             return
-        fleet.bus.listen(partial(record, self._journal))
-        self._handler = JournalHandler(self._journal, self._now)
+        self._journal = journal
+        journal.rates = settings.fees.on(session.date)
+        fleet.bus.listen(partial(record, journal))
+        self._handler = JournalHandler(journal, self._now)
         logging.getLogger("scalp").addHandler(self._handler)
+
+    def _opened(self, path: Path, facts: dict[str, Any]) -> Journal | None:
+        """The journal at `path`, or a new one beside it where that one is of a form that cannot be written."""
+        secrets = (*self._endpoints.secrets, *self._settings.secrets)
+        try:
+            try:
+                return Journal(path, facts, secrets)
+            except OtherVersion as error:
+                beside = path.with_name(f"{path.stem}-v{SCHEMA_VERSION}{path.suffix}")
+                log.warning("journal: %s: %s; a new one is begun, %s", path, error, beside)
+                return Journal(beside, facts, secrets)
+        except JournalError as error:
+            log.warning("no journal: %s: %s", path, error)
+            return None
 
     def end(self) -> None:
         """Everything is on disk after this, or said to be not."""
@@ -110,6 +127,17 @@ def record(journal: Journal, event: Event) -> None:
         case OrdersListed(at, reports):
             for report in reports:
                 journal.snapshot(report, at)
+        case DayRecalled(at, executions, orders):
+            by_id = {order.id: order for order in orders}
+            for order in orders:
+                journal.update(order, at)
+            for execution in executions:
+                journal.recall(execution, by_id.get(execution.order_id))
+        case FeesCharged(at, fees):
+            for fee in fees:
+                journal.fee(fee, at)
+        case TripSeen():
+            journal.trip(event)
         case PositionTaken(symbol, at, qty, entry_price):
             journal.position(symbol, qty, entry_price, at)
         case OrderFailed(symbol, at, key, kind, why):

@@ -23,14 +23,16 @@ from typing import Any
 
 from scalp.cli.private import make_private
 from scalp.core.clock import Session
-from scalp.core.events import BarHeard, OrderMoved
+from scalp.core.events import MARKOUTS, BarHeard, OrderMoved, TripSeen
+from scalp.core.fees import FREE
 from scalp.core.log import event_of
 from scalp.core.messages import Action, Bar, CancelOrder, OrderReport, SubmitOrder
+from scalp.core.ports import Execution, FeeCharged
+from scalp.journal.schema import UPDATE_FIELDS, MigrationFailed, prepare
 from scalp.net.printable import Mask
 
 log = logging.getLogger("scalp.journal")
 
-SCHEMA_VERSION = 1
 MOST_WAITING = 250_000  # rows; more are dropped rather than kept in memory
 BATCH = 2_000  # rows a transaction
 LONGEST_TEXT = 10_000  # characters
@@ -38,65 +40,6 @@ LINGER = 0.1  # seconds that rows may wait for others: what a killed process los
 CLOSE_PATIENCE = 5.0  # seconds for the last rows at the end
 OPEN_PATIENCE = 2.0  # seconds for another process's transaction while opening: the session waits for that
 LOCK_PATIENCE = 60.0  # the same while writing: only the thread waits
-
-# What the broker says of a sell's intent is of use at the start only.
-UPDATE_FIELDS = tuple(name for name in OrderReport.__struct_fields__ if name not in ("closes", "canceled_at"))
-# "at" is the journal's own word for when the bot learned of it.
-UPDATE_COLUMNS = tuple("happened_at" if name == "at" else name for name in UPDATE_FIELDS)
-
-SCHEMA = f"""
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY,
-    run TEXT NOT NULL,          -- in the client order ids of this run
-    venue TEXT NOT NULL,        -- simulated, paper or live
-    host TEXT NOT NULL,
-    date TEXT NOT NULL,         -- of the session, in New York
-    open INTEGER NOT NULL,
-    close INTEGER NOT NULL,
-    started_at INTEGER NOT NULL,
-    ended_at INTEGER,           -- NULL: it runs, or was killed
-    symbols TEXT NOT NULL,      -- JSON
-    lot TEXT NOT NULL,
-    algo TEXT NOT NULL,
-    feed TEXT NOT NULL,
-    options TEXT NOT NULL,      -- JSON
-    versions TEXT NOT NULL,     -- JSON
-    lost INTEGER NOT NULL DEFAULT 0  -- rows that found no room
-);
-CREATE TABLE bars (
-    run INTEGER NOT NULL, at INTEGER NOT NULL, is_history INTEGER NOT NULL, symbol TEXT NOT NULL,
-    start INTEGER NOT NULL, open REAL, high REAL, low REAL, close REAL, volume REAL
-);
-CREATE TABLE decisions (
-    run INTEGER NOT NULL, at INTEGER, who TEXT NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL
-);
-CREATE TABLE orders (
-    run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, action TEXT NOT NULL,  -- submit, sent, cancel
-    client_order_id TEXT NOT NULL, id TEXT, side TEXT, qty TEXT, type TEXT, limit_price TEXT
-);
-CREATE TABLE updates (
-    run INTEGER NOT NULL, at INTEGER NOT NULL, {", ".join(UPDATE_COLUMNS)}
-);
-CREATE TABLE fills (
-    run INTEGER NOT NULL, at INTEGER NOT NULL, happened_at INTEGER, symbol TEXT NOT NULL, side TEXT NOT NULL,
-    qty TEXT NOT NULL, price TEXT NOT NULL, type TEXT NOT NULL, id TEXT, client_order_id TEXT,
-    position TEXT NOT NULL      -- after it
-);
-CREATE TABLE positions (
-    run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, qty TEXT NOT NULL, entry_price TEXT
-);
-CREATE TABLE rejections (
-    run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, why TEXT
-);
-CREATE INDEX bars_run ON bars (run);
-CREATE INDEX decisions_run ON decisions (run);
-CREATE INDEX orders_run ON orders (run);
-CREATE INDEX updates_run ON updates (run);
-CREATE INDEX fills_run ON fills (run);
-CREATE INDEX positions_run ON positions (run);
-CREATE INDEX rejections_run ON rejections (run);
-"""
-
 
 def _insert(table: str, count: int) -> str:
     return f"INSERT INTO {table} VALUES ({', '.join('?' * count)})"
@@ -106,7 +49,18 @@ _BAR = _insert("bars", 10)
 _DECISION = _insert("decisions", 5)
 _ORDER = _insert("orders", 10)
 _UPDATE = _insert("updates", 2 + len(UPDATE_FIELDS))
-_FILL = _insert("fills", 11)
+_FILL = _insert("fills", 13)
+# Unless the fills of its order hold it: `?11` is what the order had filled with it.
+_RECALL = """
+INSERT INTO fills (run, at, happened_at, symbol, side, qty, price, type, id, client_order_id, position, fees, source)
+SELECT coalesce((SELECT max(id) FROM runs WHERE id IN ({runs}) AND started_at <= ?2), ?1), ?2, ?2, ?3, ?4, ?5, ?6,
+    coalesce((SELECT type FROM updates WHERE id = ?8 AND run IN ({runs}) LIMIT 1), ?7), ?8,
+    coalesce((SELECT client_order_id FROM updates WHERE id = ?8 AND run IN ({runs}) LIMIT 1), ?9), '0', ?10,
+    'activities'
+WHERE (SELECT coalesce(sum(CAST(qty AS REAL)), 0) FROM fills WHERE id = ?8 AND run IN ({runs})) < ?11 - 1e-9
+"""
+_TRIP = _insert("trips", 21)
+_FEE = _insert("fees", 6).replace("INSERT", "INSERT OR IGNORE")
 _POSITION = _insert("positions", 5)
 _REJECTION = _insert("rejections", 6)
 
@@ -116,6 +70,10 @@ Row = tuple[str, Sequence[Any]]  # a statement and its values
 
 class JournalError(Exception):
     """The file cannot be a journal; the text says why."""
+
+
+class OtherVersion(JournalError):
+    """It is one, of another form: a new file beside it can be."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -129,19 +87,13 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
+        prepare(connection, path)
+    except MigrationFailed as error:
+        connection.close()
+        raise OtherVersion(str(error)) from None
     except sqlite3.Error as error:
         connection.close()
         raise JournalError(str(error)) from None
-    if version not in (0, SCHEMA_VERSION):
-        connection.close()
-        raise JournalError(f"it has the form of another version of this program ({version})")
     return connection
 
 
@@ -162,6 +114,8 @@ class Journal:
         assert cursor.lastrowid is not None
         self._connection.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE * 1000:.0f}")
         self._run = cursor.lastrowid
+        self.rates = FREE  # the fees of the day
+        self._recall = _RECALL.format(runs=", ".join(str(run) for run in self._runs_so_far(facts)))
         self._filled: dict[str, tuple[Decimal, Decimal | None]] = {}  # order id -> its totals so far
         self._rows: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._lost = 0
@@ -169,6 +123,19 @@ class Journal:
         self._is_broken = False
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
+
+    def _runs_so_far(self, facts: Mapping[str, Any]) -> list[int]:
+        """This run and those of the same session before it: see `scalp.journal.reader.sessions`."""
+        place = [facts[name] for name in ("venue", "host", "date")]
+        rows = self._connection.execute(
+            "SELECT id, started_at FROM runs WHERE venue = ? AND host = ? AND date = ? ORDER BY id DESC", place
+        ).fetchall()
+        runs = rows[:1]
+        for run in rows[1:]:
+            if run[1] >= runs[-1][1]:
+                break
+            runs.append(run)
+        return [run for run, _ in runs]
 
     # -- what is told -------------------------------------------------------------------------------------------------
 
@@ -221,7 +188,31 @@ class Journal:
             price = spent / qty if order.filled_qty - old_qty == qty else order.filled_avg_price
         price = price or order.limit_price or Decimal(0)
         self._put(_FILL, (self._run, order.at, report.at, order.symbol, order.side, qty, price, order.type, order.id,
-                          order.client_order_id, order.position))  # fmt: skip
+                          order.client_order_id, order.position, self._fees(order.side, qty, price), ""))  # fmt: skip
+
+    def _fees(self, side: str, qty: Decimal, price: Decimal) -> Decimal:
+        return self.rates.of(side, qty, price).total
+
+    def recall(self, execution: Execution, order: OrderReport | None) -> None:
+        """An execution of today, which no run may have taken down: if so, it is, in the run in which it happened."""
+        if execution.price is None:
+            return
+        kind, client_id = ("limit", "") if order is None else (order.type, order.client_order_id)
+        fees = self._fees(execution.side, execution.qty, execution.price)
+        self._put(self._recall, (self._run, execution.at, execution.symbol, execution.side, execution.qty,
+                                 execution.price, kind, execution.order_id, client_id, fees,
+                                 float(execution.cumulative)))  # fmt: skip
+
+    def fee(self, fee: FeeCharged, at: int) -> None:
+        """The broker took it."""
+        self._put(_FEE, (self._run, at, fee.id, fee.kind, fee.amount, fee.date))
+
+    def trip(self, trip: TripSeen) -> None:
+        """What was seen of a round trip beside its fills."""
+        entries, exits = ([after.get(seconds) for seconds in MARKOUTS] for after in (trip.entry, trip.exit))
+        self._put(_TRIP, (self._run, trip.symbol, trip.entered_at, trip.reason, trip.signal_price, trip.signal_at,
+                          trip.received_price, trip.sent_at, trip.sent_price, trip.acknowledged_at,
+                          trip.acknowledged_price, trip.low, trip.high, *entries, *exits))  # fmt: skip
 
     def position(self, symbol: str, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
         """The position, after something else than a fill moved it."""

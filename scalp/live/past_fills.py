@@ -1,4 +1,4 @@
-"""What was traded today before the process began: some risk rails have to know it."""
+"""What was traded today before the process began: the day's figures and some risk rails have to know it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from scalp.core.clock import Session
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.events import DayRecalled
 from scalp.core.fleet import Fleet
-from scalp.core.messages import SECOND
+from scalp.core.messages import SECOND, OrderReport
 from scalp.core.ports import Account, Broker, Execution
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
@@ -19,61 +20,105 @@ from scalp.net.backoff import Backoff
 log = logging.getLogger("scalp.main")
 
 HISTORY_RETRY = (5.0, 60.0)  # seconds: the first, doubling up to the longest
+SOON, LATER = 0.05, 1.0  # seconds between looks whether the first listings are here
+CALM, CALM_LOOKS = 5.0, 24  # seconds between looks whether there are requests to spare; for so many looks
 EARLIEST_FILL = 6 * 3600 * SECOND  # before the open: nothing of the day before is so late
 
 
 class PastFills:
-    """Tells the rails of `fleet` what was traded before the positions that the bot started with were listed."""
+    """Tells `fleet` and its `rails` what was traded before the positions that the bot started with were listed."""
 
-    def __init__(self, fleet: Fleet, account: Account, broker: Broker, reconciler: Reconciler) -> None:
+    def __init__(
+        self, fleet: Fleet, account: Account, broker: Broker, reconciler: Reconciler, rails: Rails | None
+    ) -> None:
         self._fleet = fleet
         self._account = account
         self._broker = broker
         self._reconciler = reconciler
+        self._rails = rails
+        self._is_needed = rails is not None and rails.limits.needs_todays_fills
+        self._is_said = False
 
-    async def recall(self, rails: Rails, session: Session) -> None:
+    async def recall(self, session: Session) -> None:
         """Ask until there is an answer; until then this process's own losses have to do."""
         backoff = Backoff(*HISTORY_RETRY)
         while not self._reconciler.is_started:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SOON if self._is_needed else LATER)
+        for _ in range(0 if self._is_needed else CALM_LOOKS):
+            if not self._fleet.readiness.is_blind and self._broker.has_plenty:
+                break
+            await asyncio.sleep(CALM)  # the start's requests are for exits
         activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
+        executions: list[Execution] = []
         while True:
             try:
-                past = fills(e for e in await activities.read() if e.id not in self._reconciler.news_at_start)
+                told = await activities.read()
+                executions = [e for e in told if self._is_past(e.symbol, e.at) and not self._is_news(e)]
+                past = fills(executions)
                 break
             except (Unreachable, OutcomeUnknown) as error:
-                log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", error,
-                            backoff.pause)  # fmt: skip
+                self._say(str(error), backoff.pause)
             except Refused as refusal:
                 # The account has no activities to show: its orders tell nearly as much.
                 try:
-                    past = await self._fills_by_orders(session)
+                    told_by_orders = await self._fills_by_orders(session)
+                    past = [fill for fill in told_by_orders if self._is_past(fill.symbol, fill.at)]
                     break
                 except TROUBLES as error:
-                    log.warning("no buys: today's fills, which the rails need: %s, %s; again in %.0f s",
-                                refusal, error, backoff.pause)  # fmt: skip
-            rails.judge_by_own()
-            self._fleet.risk.obey(rails)
+                    self._say(f"{refusal}, {error}", backoff.pause)
+            if self._rails is not None:
+                self._rails.judge_by_own()
+                self._fleet.risk.obey(self._rails)
             await backoff.wait()
-        fleet = self._fleet
-        rails.recall([fill for fill in past if fill.symbol in fleet.algos and fill.at <= fleet.listed_at])
-        fleet.risk.obey(rails)
+        if self._rails is None:
+            self._fleet.takings.recall(past)
+        else:
+            self._rails.recall(past)
+            self._fleet.risk.obey(self._rails)
+        if executions:
+            await self._tell(executions, session)
+
+    async def _tell(self, executions: list[Execution], session: Session) -> None:
+        """What an earlier run was about to write down when it was killed is written down by this one."""
+        try:
+            orders = await self._orders(session)
+        except TROUBLES:
+            orders = []  # whose they are may be known otherwise
+        self._fleet.tell(DayRecalled(self._fleet.bus.now(), executions, orders))
+
+    def _is_past(self, symbol: str, at: int) -> bool:
+        return symbol in self._fleet.algos and at <= self._fleet.listed_at
+
+    def _is_news(self, execution: Execution) -> bool:
+        return execution.id in self._reconciler.news_at_start
+
+    def _say(self, why: str, pause: float) -> None:
+        if self._is_needed:
+            log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", why, pause)
+        elif not self._is_said:
+            self._is_said = True
+            log.info("what was traded earlier today is not in the figures yet: %s", why)
 
     async def _fills_by_orders(self, session: Session) -> list[Fill]:
         """Today's fills by the orders of the day, one an order, where the account's activities cannot be had."""
-        found: dict[str, Fill] = {}
+        found = []
+        for report in await self._orders(session):
+            at = report.at or report.submitted_at  # one that was cancelled in part does not tell when it filled
+            if report.filled_qty and report.filled_avg_price and at is not None:
+                found.append(Fill(report.symbol, report.side, report.filled_qty, report.filled_avg_price, at))
+        return sorted(found, key=lambda fill: fill.at)
+
+    async def _orders(self, session: Session) -> list[OrderReport]:
+        """All of the day in watched symbols."""
+        found: dict[str, OrderReport] = {}
         since: int = session.open - EARLIEST_FILL
         while True:
             page = await self._broker.counted(self._account.orders("all", list(self._fleet.algos), since))
             before = len(found)
-            for report in page.rows:
-                at = report.at or report.submitted_at  # one that was cancelled in part does not tell when it filled
-                if report.filled_qty and report.filled_avg_price and at is not None:
-                    price = report.filled_avg_price
-                    found[report.id] = Fill(report.symbol, report.side, report.filled_qty, price, at)
+            found.update((report.id, report) for report in page.rows)
             last = page.rows[-1].submitted_at if page.rows else None
             if page.length < page.most or last is None or (last <= since and len(found) == before):
-                return sorted(found.values(), key=lambda fill: fill.at)
+                return list(found.values())
             since = max(last - 1, since + 1)
 
 

@@ -23,6 +23,7 @@ from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
 from scalp.core.rails import Rails
 from scalp.journal.recorder import Journaling
 from scalp.live.checkups import Checkups
+from scalp.live.closing_books import ClosingBooks
 from scalp.live.early_bars import EarlyBars
 from scalp.live.heartbeat import SignsOfLife
 from scalp.live.history import History
@@ -32,6 +33,7 @@ from scalp.live.opening import Permits, Start
 from scalp.live.past_fills import PastFills
 from scalp.live.reconcile import Reconciler
 from scalp.live.rehearsal import keep_warm
+from scalp.live.trip_watch import TripWatch
 from scalp.live.winding_up import WindingUp
 from scalp.net.loops import is_real_time
 from scalp.net.stream import LoginRefused
@@ -72,6 +74,7 @@ class TradingSession:
         self._loop = asyncio.get_running_loop()
         self._jobs = Jobs()
         self._is_over = False
+        self._trips: TripWatch | None = None
         algos = [algo_class(symbol, settings.lot, self._run) for symbol in settings.symbols]
         self.fleet = fleet = Fleet(algos, clock.now, self._perform)
         for listener in listeners:
@@ -93,6 +96,7 @@ class TradingSession:
         self.history = History(fleet, self.feed, clock, self._jobs.start, self.hours.refresh)
         heartbeat = SignsOfLife(fleet, (self.feed, self.updates), self.budget, self._loop.time)
         self._checkups = Checkups(fleet, clock, self.hours, self.reconciler, heartbeat)
+        self._closing_books = ClosingBooks(fleet, account, self.broker)
         self._winding_up = WindingUp(fleet, self.reconciler, clock, settings.on_exit)
         fleet.connect(self.reconciler.request, self.updates.reconnect, early_bars.on_early_bar)
         fleet.on_gap = self.history.on_gap
@@ -105,6 +109,10 @@ class TradingSession:
         fees = self.settings.fees
         self.fleet.charge(fees.on(session.date), self.settings.net_exit)
         journaling.begin(self.fleet, self._algo_class, self._run, session)
+        if self.settings.journal is not None:
+            self._trips = trips = TripWatch(self.fleet, self._loop.call_later)
+            self.fleet.bus.listen(trips)
+            self.fleet.on_held_print = trips.see
         if fees != ALPACA or fees.is_before(session.date) or self.settings.net_exit:
             exits = ", exits pay for them" if self.settings.net_exit else ""
             log.info("%s%s", fees.told([session.date]), exits)
@@ -130,15 +138,17 @@ class TradingSession:
         self._checkups.begin()
 
     def _begin_rails(self) -> None:
-        limits, session = self.settings.rails, self.fleet.session
-        if not limits or session is None:
-            return
-        knows_today = not limits.needs_todays_fills
-        self.fleet.risk.rails = rails = Rails(limits, knows_today, self.fleet.takings)
-        log.info("risk rails: %s", limits)
-        if limits.needs_todays_fills:
-            past = PastFills(self.fleet, self.rest, self.broker, self.reconciler)
-            self._jobs.start(past.recall(rails, session))
+        limits, rails = self.settings.rails, None
+        if limits:
+            self.fleet.risk.rails = rails = Rails(limits, not limits.needs_todays_fills, self.fleet.takings)
+            log.info("risk rails: %s", limits)
+        past = PastFills(self.fleet, self.rest, self.broker, self.reconciler, rails)
+        self._jobs.start(self._recall(past))
+
+    async def _recall(self, past: PastFills) -> None:
+        if (session := self.fleet.session) is not None:
+            await past.recall(session)
+            await self._closing_books.ask_old_fees(session)
 
     def _perform(self, action: Action) -> None:
         self.broker.perform(action)
@@ -254,7 +264,10 @@ class TradingSession:
 
     async def finish(self) -> bool:
         """After the close: False if the broker has not confirmed what the ledgers say, however often it was asked."""
-        return await self._winding_up.finish()
+        is_settled = await self._winding_up.finish()
+        if (session := self.fleet.session) is not None:
+            await self._closing_books.compare(session)
+        return is_settled
 
     def tell_leftovers(self) -> bool:
         """Say what is held or working, and what is in doubt; True if anything is held or working."""
@@ -263,6 +276,8 @@ class TradingSession:
     def over(self) -> None:
         """From here on the streams go down because they are told to, and nothing that is told waits."""
         self._is_over = True
+        if self._trips is not None:
+            self._trips.close()
         self.fleet.bus.call_later = None
         self.fleet.bus.deliver()
 

@@ -20,9 +20,11 @@ from scalp.cli.options import LineParser, add_html, add_json, named, named_path,
 from scalp.cli.paths import default_path
 from scalp.cli.settings import read_symbols
 from scalp.core.clock import new_york
+from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import REFUSED
 from scalp.journal.reader import JournaledDay, Run, open_journal, read_day
+from scalp.report import speed
 from scalp.report.diff import differences, plain, replayed
 from scalp.results.html import write_html
 from scalp.results.numbers import Results
@@ -55,7 +57,10 @@ def run(argv: Sequence[str] | None) -> None:
                 whole = read_day(connection, args.date, venue=args.venue) if day.facts.rails else day
             lines, answer = _diff(day, whole, results, args.algo or "")
         else:
-            lines, answer = _report(day, results), {**_facts(day), **outcome(results), "notes": day.notes}
+            seen = speed.links(connection, [run.id for run in day.runs], day.symbols)
+            lines = _report(day, results, seen)
+            answer = {**_facts(day), **outcome(results), **_charges(day, results),
+                      "speed": [speed.plain(link) for link in seen], "notes": day.notes}  # fmt: skip
         if args.json:
             json.dump(answer, sys.stdout, indent=1)
             print()
@@ -91,17 +96,43 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report(day: JournaledDay, results: Results) -> Iterator[str]:
+def _report(day: JournaledDay, results: Results, seen: Sequence[speed.Link]) -> Iterator[str]:
     yield _title(day)
     yield ""
     yield from numbers_table(results)
     yield ""
+    yield from speed.table(seen)
+    yield from ("" for _ in seen[:1])
+    yield from _fees(day, results)
     yield from _runs(day)
     for rejection in day.rejections:
         what = f"{rejection.symbol}: order {rejection.key} ({rejection.kind}): {rejection.why}"
         yield f"{new_york(rejection.at):%H:%M:%S} {what}"
     for note in day.notes:
         yield f"note: {note}"
+
+
+def _fees(day: JournaledDay, results: Results) -> Iterator[str]:
+    """Those that were charged beside those reckoned, kind by kind."""
+    ours, theirs = results.charges[day.session.date].billed, day.charged()
+    told = ", ".join(f"{kind} {amount:.2f}" for kind, amount in theirs.items())
+    yield f"fees reckoned: REG {ours.reg:.2f}, TAF {ours.taf:.2f}, CAT {ours.cat:.2f}: {ours.total:.2f}"
+    if theirs:
+        total = sum(theirs.values(), ZERO)
+        differs = f", {total - ours.total:+.2f} beside ours" if total != ours.total else ""
+        yield f"fees charged:  {told}: {total:.2f}{differs}"
+    else:
+        yield "fees charged:  none are listed by now (a paper account pays none, a live one in the night after)"
+
+
+def _charges(day: JournaledDay, results: Results) -> dict[str, Any]:
+    ours = results.charges[day.session.date].billed
+    return {
+        "fees": {
+            "reckoned": {"REG": float(ours.reg), "TAF": float(ours.taf), "CAT": float(ours.cat)},
+            "charged": {kind: float(amount) for kind, amount in day.charged().items()},
+        }
+    }
 
 
 def _diff(

@@ -79,7 +79,7 @@ def compare(wire: Demo, *arguments: str) -> None:
     times = sorted((o.symbol, o.submitted_at) for day in results.days for o in day.orders)
     for (symbol, at), (wire_symbol, wire_at) in zip(times, sorted((s[0], s[7]) for s in wire.orders()), strict=True):
         assert symbol == wire_symbol and abs(at - wire_at) <= Latency().update
-    assert results.total().pnl == wire.profit()
+    assert results.total().net == wire.profit(), "to the cent, fees included"
     assert len(fills) > 20
 
 

@@ -80,7 +80,7 @@ def test_the_start_takes_at_most_12_requests_and_one_of_history(count: int) -> N
             assert not bot.session.fleet.readiness.is_blind
             history = script.sent("GET /v2/stocks/bars")
             assert len(history) == 1
-            assert len(script.requests) - len(history) == {1: 7, 3: 9, 5: 7, 100: 7}[count]
+            assert len(script.requests) - len(history) == {1: 8, 3: 10, 5: 8, 100: 8}[count]
 
     run(story())
 

@@ -1,0 +1,82 @@
+"""The broker's own figures: the fees it charged, and at the end of a session the cash of its executions beside ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from decimal import Decimal
+
+from scalp.core.clock import Session
+from scalp.core.decimals import ZERO
+from scalp.core.events import DayRecalled, FeesCharged
+from scalp.core.fleet import Fleet
+from scalp.core.messages import HOUR
+from scalp.core.ports import Account, Broker, Execution
+from scalp.core.prices import CENT
+from scalp.live.past_fills import EARLIEST_FILL
+from scalp.live.reconcile import TROUBLES
+
+log = logging.getLogger("scalp.main")
+
+FEES_SINCE = 7 * 24 * HOUR  # before the open: Alpaca lists the fees of a day in the night after it, or later
+AFTER_START = 60.0  # seconds
+LOOKS, LOOK_EVERY, PATIENCE = 4, 2.0, 10.0  # at the end, seconds: rows of executions may be late
+
+
+class ClosingBooks:
+    """Of one session of `fleet`."""
+
+    def __init__(self, fleet: Fleet, account: Account, broker: Broker) -> None:
+        self._fleet = fleet
+        self._account = account
+        self._broker = broker
+
+    async def ask_old_fees(self, session: Session) -> None:
+        """Those of the days before, some time after the start: nothing waits for them."""
+        await asyncio.sleep(AFTER_START)
+        await self.ask_fees(session)
+
+    async def ask_fees(self, session: Session) -> None:
+        """Tell of the fees that were charged lately. Where they cannot be had, the report has ours alone."""
+        activities = self._account.activities(session.open - FEES_SINCE, self._broker.counted)
+        try:
+            fees = await activities.fees()
+        except TROUBLES as error:
+            log.debug("the broker's fees: %s", error)
+            return
+        if fees:
+            self._fleet.tell(FeesCharged(self._fleet.bus.now(), fees))
+
+    async def compare(self, session: Session) -> None:
+        """After the close: say where our cash of the day differs from that of the account's executions."""
+        activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.ask_fees(session)
+                for look in range(LOOKS):
+                    if look:
+                        await asyncio.sleep(LOOK_EVERY)
+                    executions = [e for e in await activities.read() if e.symbol in self._fleet.algos]
+                    if not (differences := self._differences(executions)):
+                        break
+        except (*TROUBLES, TimeoutError) as error:
+            log.info("our books are not compared with the account's: %s", str(error) or "no answer in time")
+            return
+        self._fleet.tell(DayRecalled(self._fleet.bus.now(), executions, ()))
+        for symbol, (ours, theirs) in differences.items():
+            log.warning("%s: cash of the day is %+.2f by our books, %+.2f by the account's executions: the report goes "
+                        "by these", symbol, ours, theirs)  # fmt: skip
+        if not differences:
+            total = sum((self._cash(symbol) for symbol in self._fleet.algos), ZERO)
+            log.info("books: cash %+.2f, as the account's %d executions have it", total, len(executions))
+
+    def _cash(self, symbol: str) -> Decimal:
+        return self._fleet.takings.cash(self._fleet.algos[symbol].ledger)
+
+    def _differences(self, executions: list[Execution]) -> dict[str, tuple[Decimal, Decimal]]:
+        """Symbols in which the books differ by a cent or more: ours and the account's dollars."""
+        theirs = dict.fromkeys(self._fleet.algos, ZERO)
+        for one in executions:
+            theirs[one.symbol] -= one.signed * (one.price or ZERO)
+        both = {symbol: (self._cash(symbol), cash) for symbol, cash in theirs.items()}
+        return {symbol: pair for symbol, pair in both.items() if abs(pair[0] - pair[1]) >= CENT}

@@ -1,0 +1,157 @@
+"""What is seen of each round trip beside its fills: where the price went meanwhile and afterwards, and how it ended.
+
+A listener: it hears of everything once the actions are out, and nothing waits for it. What it saw of a round trip
+becomes one event, a minute after the exit or at the end of the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+
+from scalp.core.algo import ScalpAlgo
+from scalp.core.events import MARKOUTS, BarHeard, Event, OrderMoved, OrderReported, OrderSent, TripSeen
+from scalp.core.exits import Plan
+from scalp.core.fleet import Fleet
+from scalp.core.messages import Trade
+
+# Why a risk rule said so, by how its words begin.
+RULES = (("stop loss", "stop"), ("held for", "max hold"), ("the session's loss", "max loss"), ("trail", "trail"))
+
+
+class _Trip(Struct):
+    entered_at: int
+    signal_price: float | None = None
+    signal_at: int | None = None
+    received_price: float | None = None
+    sell: str = ""  # client order id of the first one
+    sent_at: int | None = None
+    sent_price: float | None = None
+    acknowledged_at: int | None = None
+    acknowledged_price: float | None = None
+    reason: str = ""
+    left_at: int = 0
+    low: float | None = None
+    high: float | None = None
+    entry: dict[int, float] = {}
+    exit: dict[int, float] = {}
+
+
+class TripWatch:
+    """Of the symbols of `fleet`, which it tells. `call_later` is the loop's."""
+
+    def __init__(self, fleet: Fleet, call_later: Callable[..., asyncio.TimerHandle]) -> None:
+        self._fleet = fleet
+        self._call_later = call_later
+        self._held: dict[str, _Trip] = {}
+        self._left: list[tuple[str, _Trip]] = []  # whose last looks are still to come
+        self._buys: dict[str, tuple[float | None, int]] = {}  # the last trade, and when, by symbol
+        self._sells: dict[str, tuple[str, int, float | None]] = {}  # client order id, time and last trade, by symbol
+        self._why: dict[str, dict[str, str]] = {}  # what each sell is for, by symbol and client order id
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case OrderSent(at, action) if action.side == "buy":
+                price = None if action.limit_price is None else float(action.limit_price)
+                self._buys[action.symbol] = price, at
+            case OrderSent(at, action):
+                self._on_sell(action.symbol, action.client_order_id, at)
+            case OrderMoved():
+                self._on_moved(event)
+            case OrderReported(at, report) if (trip := self._held.get(report.symbol)) is not None:
+                if report.client_order_id == trip.sell and trip.sell and trip.acknowledged_at is None:
+                    trip.acknowledged_at, trip.acknowledged_price = at, self._price(report.symbol)
+            case BarHeard(_, bar) if (trip := self._held.get(bar.symbol)) is not None:
+                self._see(trip, bar.close)
+
+    def see(self, trade: Trade) -> None:
+        """A print in a symbol that is held."""
+        if (trip := self._held.get(trade.symbol)) is not None and trade.at >= trip.entered_at:
+            self._see(trip, trade.price)
+
+    def close(self) -> None:
+        """The session is over: what was not looked at yet stays open."""
+        for symbol, trip in list(self._left):
+            self._tell(symbol, trip)
+
+    def _on_moved(self, order: OrderMoved) -> None:
+        symbol, before = order.symbol, order.position - order.moved
+        trip = self._held.get(symbol)
+        if trip is None:
+            if not before and order.position > 0:
+                price, at = self._buys.pop(symbol, (None, None)) if order.side == "buy" else (None, None)
+                trip = self._held[symbol] = _Trip(order.at, price, at, entry={}, exit={})
+                self._look_later(symbol, trip.entry)
+            else:
+                return
+        if order.side == "buy":
+            trip.received_price = self._price(symbol)
+            self._take_sell(symbol, trip)
+        if (price := self._price(symbol)) is not None:
+            self._see(trip, price)
+        if order.position <= 0:
+            del self._held[symbol]
+            trip.reason = self._reason(order)
+            trip.left_at = order.at
+            self._left.append((symbol, trip))
+            self._look_later(symbol, trip.exit)
+            self._call_later(MARKOUTS[-1] + 0.001, self._tell, symbol, trip)
+
+    def _on_sell(self, symbol: str, key: str, at: int) -> None:
+        algo = self._fleet.algos[symbol]
+        self._why.setdefault(symbol, {})[key] = _why(algo)
+        self._sells[symbol] = key, at, algo.last_price
+        if (trip := self._held.get(symbol)) is not None:
+            self._take_sell(symbol, trip)
+
+    def _take_sell(self, symbol: str, trip: _Trip) -> None:
+        """The first sell of a position; it is told of before the fill that it follows."""
+        if not trip.sell and (sell := self._sells.get(symbol)) is not None and sell[1] >= trip.entered_at:
+            trip.sell, trip.sent_at, trip.sent_price = sell
+
+    def _reason(self, order: OrderMoved) -> str:
+        why = self._why.pop(order.symbol, {})
+        return "stop at broker" if order.type not in ("limit", "market") else why.get(order.client_order_id, "by hand")
+
+    def _look_later(self, symbol: str, at: dict[int, float]) -> None:
+        for seconds in MARKOUTS:
+            self._call_later(seconds, partial(self._look, symbol, at, seconds))
+
+    def _look(self, symbol: str, at: dict[int, float], seconds: int) -> None:
+        if (price := self._price(symbol)) is not None:
+            at[seconds] = price
+
+    def _price(self, symbol: str) -> float | None:
+        return self._fleet.algos[symbol].last_price
+
+    @staticmethod
+    def _see(trip: _Trip, price: float) -> None:
+        if trip.low is None or price < trip.low:
+            trip.low = price
+        if trip.high is None or price > trip.high:
+            trip.high = price
+
+    def _tell(self, symbol: str, trip: _Trip) -> None:
+        if (symbol, trip) not in self._left:
+            return  # told at the end already
+        self._left.remove((symbol, trip))
+        self._fleet.tell(TripSeen(symbol, self._fleet.bus.now(), trip.entered_at, trip.reason, trip.signal_price,
+                                  trip.signal_at, trip.received_price, trip.sent_at, trip.sent_price,
+                                  trip.acknowledged_at, trip.acknowledged_price, trip.low, trip.high,
+                                  dict(trip.entry), dict(trip.exit)))  # fmt: skip
+
+
+def _why(algo: ScalpAlgo) -> str:
+    """What the exit that was sent just now is for."""
+    exits = algo.exits
+    match exits.plan:
+        case Plan.OFFER:
+            return "limit"
+        case Plan.LIQUIDATION:
+            return "liquidation"
+        case Plan.FLATTEN:
+            return "flatten"
+    return next((word for begin, word in RULES if exits.why.startswith(begin)), exits.why or "risk rule")
