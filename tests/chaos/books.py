@@ -7,14 +7,19 @@ there are given `noise` more here; what does not depend on time is as strict.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, defaultdict
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from scalp.core.messages import SECOND
+from scalp.core.trades import Fill
 from scalp.exchange.orders import Order, OrderRequest, Update
+from scalp.journal.reader import open_journal, read_day
+from scalp.results.numbers import Results
 
 if TYPE_CHECKING:
     from tests.chaos.session import ChaosSession
@@ -165,6 +170,24 @@ class Books:
                 if not self._was_offered(symbol) and not engine.is_halted(symbol):
                     self._fail(4, f"{symbol}: {held} held after the close")
 
+    def check_journal(self, path: Path, exit_code: int | None) -> None:
+        """After an orderly end: what the runs wrote down comes to the exchange's cash, to the cent, fees included."""
+        engine = self._engine
+        if exit_code != 0 or engine.account.positions:
+            return
+        with contextlib.closing(open_journal(path)) as connection:
+            day = read_day(connection)
+        found = {symbol: sum(map(_cash, day.fills[symbol]), Decimal(0)) for symbol in day.symbols}
+        cash = dict.fromkeys(self._session.symbols, Decimal(0))
+        for one in engine.executions:
+            cash[one.symbol] += one.qty * one.price * (1 if one.side == "sell" else -1)
+        # Averages that the broker tells have 9 decimals.
+        if any(round(found[symbol], 4) != cash[symbol] for symbol in cash):
+            self._fail(5, f"the journal's cash is {found}, the exchange's {cash}; {day.notes}")
+        net, gained = Results(day.days(), day.fees).total().net, engine.account.cash - 100_000
+        if round(net, 4) != gained:
+            self._fail(5, f"net of {net} by the journal, the account gained {gained}; {day.notes}")
+
     def _was_offered(self, symbol: str) -> bool:
         """Whether a market sell worked until the end, and the market just did not take all of it."""
         last = [order for order in self._engine.orders.values() if order.symbol == symbol][-1]
@@ -176,6 +199,10 @@ class Books:
             self.violation = f"invariant {number}: {text} (at {self._session.elapsed:.1f} s)"
             self._session.write("FAILED", self.violation)
             self.violated.set()
+
+
+def _cash(fill: Fill) -> Decimal:
+    return fill.qty * fill.price * (1 if fill.side == "sell" else -1)
 
 
 def is_own(order: Order) -> bool:

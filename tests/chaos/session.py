@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from scalp.core.clock import new_york
+from scalp.core.fees import ALPACA
 from scalp.core.messages import MINUTE, Bar
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
@@ -83,7 +84,8 @@ class ChaosSession:
         self._market = {
             symbol: _restless(symbol, range(day.open, start + minutes * MINUTE, MINUTE), rng) for symbol in self.symbols
         }
-        self.engine = Engine(day.open, start + minutes * MINUTE, self.symbols, shorting=True, now=start, seed=seed)
+        self.engine = Engine(day.open, start + minutes * MINUTE, self.symbols, shorting=True, now=start, seed=seed,
+                             rates=ALPACA.on(day.date))  # fmt: skip
         self._start = start
         self._zero = 0.0
         self._lines: list[str] = []
@@ -311,6 +313,7 @@ class ChaosSession:
             await asyncio.wait([trading, violated, watch], return_when=asyncio.FIRST_COMPLETED)
             if trading.done():
                 self.books.check_end(trading.result())
+                self.books.check_journal(self._folder / "scalp" / "journal.sqlite", trading.result())
             if watch.done():
                 watch.result()
         finally:
