@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
+from scalp.core import events
 from scalp.core.fees import ALPACA, NO_FEES, Charges
+from scalp.core.log import line_of
 from scalp.core.trades import Fill, RoundTrip, round_trips
 
 D = Decimal
@@ -74,3 +76,11 @@ def test_a_trade_carries_the_fees_of_all_its_executions() -> None:
     assert trade.net == D("-0.033897488")
     assert trips.held["TSLA"].fees == D("0.000006")
     assert trips.charges.total == trade.fees + D("0.000006")
+
+
+def test_the_log_and_whoever_reads_it_tell_the_net_of_a_sell() -> None:
+    for rates, told in ((RATES, "sold 4 at 401.62, profit +0.00, net -0.03"),
+                        (NO_FEES.on(DAY), "sold 4 at 401.62, profit +0.00, net +0.00")):  # fmt: skip
+        sold = events.Fill("TSLA", 1, "sell", D(4), D("401.62"), D(0), rates)
+        assert str(line_of(sold)) == told
+    assert str(line_of(events.Fill("TSLA", 1, "buy", D(4), D("401.62"), D(0), RATES))) == "bought 4 at 401.62"

@@ -24,7 +24,7 @@ from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep.__main__ import batches, main
 from scalp.sweep.parameters import read_grid
-from scalp.sweep.results import SweepResults
+from scalp.sweep.results import SweepResults, merit
 from scalp.sweep.settings import read_settings
 from scalp.sweep.source import DaySpec, bars_of, specify
 from scalp.sweep.tasks import Job, Outcome, Part
@@ -225,6 +225,11 @@ def test_a_bad_set_is_reported_and_ends_nothing(capsys: pytest.CaptureFixture[st
 
 def spec(date: dt.date) -> DaySpec:
     return DaySpec(Session(date, 0, 1), ("A",))
+
+
+def test_what_is_left_after_fees_ranks() -> None:
+    spent = [Part(pnl=Decimal(10), fees=Decimal(9)), Part(pnl=Decimal(5), fees=Decimal(1))]
+    assert sorted(spent, key=merit) == [spent[1], spent[0]]
 
 
 def results_of(*profits: tuple[int, ...]) -> SweepResults:
