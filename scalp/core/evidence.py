@@ -83,7 +83,7 @@ class Evidence:
     def weigh(
         self, ledger: Ledger, listed: PositionReport, at: int, transferred: Decimal, knows_executions: bool
     ) -> Verdict:
-        """What a listing is worth at `at` (ns of a time that never jumps).
+        """What a listing is worth that was asked for at `at` (ns of a time that never jumps).
 
         `transferred` shares came or went by no order; `knows_executions`: the day's activities could be read.
         """

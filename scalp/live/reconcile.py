@@ -50,12 +50,14 @@ EXECUTIONS_PATIENCE = 1.0  # seconds the first sells wait for those
 class Listings(NamedTuple):
     """Open orders and positions by watched symbol, as of when these are, and whose rows are unreadable.
 
+    `asked_at` is when positions were asked for, in ns of a time that never jumps: to explain one takes its time.
     `heard` is the number of updates that had come before they were asked for: at the start these are kept.
     """
 
     orders: Mapping[str, Sequence[OrderReport]]
     positions: Mapping[str, PositionReport]
     as_of: int
+    asked_at: int
     unreadable: frozenset[str]
     heard: int = 0
 
@@ -171,12 +173,12 @@ class Reconciler:
         listed = await self._broker.counted(self._rest.open_orders(symbols))
         for report in listed.rows:
             orders[report.symbol].append(report)
-        asked_at = self._clock.now()
+        now, asked_at = self._clock.now(), self._elapsed()
         held = await self._broker.counted(self._rest.positions())
-        as_of = max(asked_at, self._clock.now() - LATEST)
+        as_of = max(now, self._clock.now() - LATEST)
         positions = {p.symbol: p for p in held.rows if p.symbol in self._fleet.algos}
         self._unreadable = (listed.unreadable | held.unreadable) & self._fleet.algos.keys()
-        return Listings(orders, positions, as_of, self._unreadable, heard)
+        return Listings(orders, positions, as_of, asked_at, self._unreadable, heard)
 
     async def _list_in_peace(self) -> Listings:
         """Listings during which the stream told of nothing, if that can be had in a few tries."""
@@ -279,7 +281,7 @@ class Reconciler:
         if symbol in listed.unreadable:
             self._doubt(symbol, "its row in a listing could not be read")
             return False
-        return self._weigh(self._ledger(symbol), listed.position(symbol), listed.as_of, ZERO)
+        return self._weigh(self._ledger(symbol), listed, ZERO)
 
     async def _recent_executions(self) -> dict[str, list[OrderReport]]:
         """Executions of the last minutes by symbol, oldest first; where activities cannot be had, by ended orders."""
@@ -383,7 +385,7 @@ class Reconciler:
                     self._doubt(symbol, "the listed position differs")
                 is_settled = False
             else:
-                self._weigh(ledger, listed.position(symbol), listed.as_of, ZERO)
+                self._weigh(ledger, listed, ZERO)
         if questions:
             is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
@@ -402,17 +404,17 @@ class Reconciler:
             await self._broker.room()
             await self._broker.ask(symbol, order_id)
         versions = {symbol: algo.ledger.version for symbol, algo in self._fleet.algos.items()}
-        as_of = self._clock.now()
+        as_of, asked_at = self._clock.now(), self._elapsed()
         with contextlib.suppress(*TROUBLES):
             held = await self._broker.counted(self._rest.positions())
-            listed = Listings({}, {p.symbol: p for p in held.rows}, as_of, held.unreadable)
+            listed = Listings({}, {p.symbol: p for p in held.rows}, as_of, asked_at, held.unreadable)
             for symbol, algo in self._fleet.algos.items():
-                position, ledger = listed.position(symbol), algo.ledger
+                listed_qty, ledger = listed.position(symbol).qty, algo.ledger
                 if symbol in listed.unreadable or ledger.version != versions[symbol]:
                     continue
-                if position.qty > ledger.position:
-                    self._weigh(ledger, position, as_of, ZERO)
-                elif position.qty < ledger.position:
+                if listed_qty > ledger.position:
+                    self._weigh(ledger, listed, ZERO)
+                elif listed_qty < ledger.position:
                     self._doubt(symbol, "the listed position differs")
 
     async def _look_for(self, symbol: str, order_id: str) -> None:
@@ -463,7 +465,7 @@ class Reconciler:
             transferred = sum(
                 (qty for name, qty, at in transfers if name == symbol and at > ledger.adopted_at), ZERO
             )
-            is_settled &= self._weigh(ledger, listed.position(symbol), listed.as_of, transferred)
+            is_settled &= self._weigh(ledger, listed, transferred)
             is_settled &= not ledger.question
         return is_settled
 
@@ -495,11 +497,12 @@ class Reconciler:
                 if report.filled_qty:
                     self._fleet.on_order_update(report)
 
-    def _weigh(self, ledger: Ledger, position: PositionReport, as_of: int, transferred: Decimal) -> bool:
+    def _weigh(self, ledger: Ledger, listed: Listings, transferred: Decimal) -> bool:
         """Do what the evidence says of a listed position; True if nothing is in doubt."""
         symbol, held = ledger.symbol, ledger.position
+        position, as_of = listed.position(symbol), listed.as_of
         was_in_doubt = self._evidence.is_in_doubt(symbol)
-        verdict = self._evidence.weigh(ledger, position, self._elapsed(), transferred, self._knows_executions)
+        verdict = self._evidence.weigh(ledger, position, listed.asked_at, transferred, self._knows_executions)
         if verdict is Verdict.DOUBT:
             if not was_in_doubt:
                 log.info("%s: %s held by the ledger, %s listed: looking again", symbol, held, position.qty)

@@ -256,6 +256,22 @@ def test_a_surplus_that_nothing_explains_is_believed_after_a_minute(lasts: bool)
     run(story())
 
 
+def test_a_surplus_has_stood_for_as_long_as_between_two_questions_whatever_the_answers_took() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading(QUIET, script, Idle) as bot:
+            await bot.until(29)
+            script.on(POSITIONS, says([{"symbol": "TSLA", "qty": "4", "avg_entry_price": "101.5"}]), times=99)
+            await bot.until(46)
+            script.on("GET /v2/account/activities/FILL", hangs(60), times=99)  # explaining takes 10 s from here on
+            await bot.until(100)  # the answer of 85 s was weighed at 95 s
+            assert bot.algo().ledger.position == 0
+            await bot.until(125)
+            assert bot.algo().ledger.position == 4
+
+    run(story())
+
+
 @pytest.mark.parametrize("listed", [[], [{"symbol": "TSLA", "qty": "3", "side": "long", "avg_entry_price": "100"}]])
 def test_less_listed_than_executions_tell_is_never_believed(listed: object) -> None:
     """A listing that is behind, or for ever empty: the exit works on, and nothing is bought beside it."""

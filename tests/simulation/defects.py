@@ -21,7 +21,7 @@ from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import REFUSED, Change, Ledger, Order
 from scalp.core.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
-from scalp.live.reconcile import Reconciler
+from scalp.live.reconcile import Listings, Reconciler
 
 DEFECTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}
 
@@ -180,9 +180,10 @@ def _failure_means_flat() -> Iterator[None]:
         except (Unreachable, Refused):
             return Listing([], frozenset())
 
-    def weigh(self: Reconciler, ledger: Ledger, position: PositionReport, as_of: int, transferred: Decimal) -> bool:
+    def weigh(self: Reconciler, ledger: Ledger, listed: Listings, transferred: Decimal) -> bool:
+        position = listed.position(ledger.symbol)
         if position.qty != ledger.position:
-            self._fleet.on_position(position, as_of)
+            self._fleet.on_position(position, listed.as_of)
         return True
 
     with patch.object(AlpacaREST, "positions", positions), patch.object(Reconciler, "_weigh", weigh):
