@@ -255,7 +255,7 @@ class Happenings:
         with suppress(Refusal):
             order = self._world.engine.submit(request)
             if request.symbol in self._world.symbols:
-                self._world.touched[request.symbol] = self._world.elapsed
+                self._world.touch(request.symbol)
             return order
         return None
 
@@ -283,7 +283,7 @@ class Happenings:
         assert order.limit_price is not None
         with suppress(Refusal):
             world.engine.replace(order.id, limit_price=order.limit_price + Decimal("0.01"))
-            world.touched[order.symbol] = world.elapsed
+            world.touch(order.symbol)
             return True
         return False
 

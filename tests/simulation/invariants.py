@@ -54,6 +54,7 @@ UNTRUE_LISTINGS = (
     "orders empty", "an order missing", "one order only", "listing lags", "activities lag",
 )  # fmt: skip
 LISTINGS_LAG = 60.0  # seconds
+AT_THE_TURN = 10.0  # seconds: what was executed so near to the first listings they may hold, or not
 CALM = 260.0  # seconds after all trouble in which buying must be on again
 
 
@@ -163,6 +164,10 @@ class Invariants:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
+            at_the_turn = [at for at in world.touches[symbol] if abs(at - told.first_claimed_at) < AT_THE_TURN]
+            if at_the_turn and self._are_untold(symbol):
+                # Bought so near to the first listings, only activities tell whether these hold it.
+                until = max(until, world.touched[symbol] + EXPLAIN, hindrances.until("ask", "claims") + EXPLAIN)
             if self._was_deceived:
                 # What the true ones add has to be explained, or to stand.
                 ways = max(told.base_at, hindrances.until("ask", "claims"))
@@ -187,6 +192,15 @@ class Invariants:
         is_late = told.base_at is not None and told.base_at > told.first_claimed_at + 1.0
         is_own_row_alone = struck["own row unreadable"] and not any(struck[kind] for kind in UNTRUE_LISTINGS)
         return is_late and not is_own_row_alone
+
+    def _are_untold(self, symbol: str) -> bool:
+        """Whether somebody else traded in this symbol, and no activity may have told of it: a listing alone does."""
+        world = self._world
+        if symbol not in world.touched:
+            return False
+        is_hindered = world.hindrances.until("activities") > min(world.touched[symbol], world.bot_since)
+        is_lied_to = any(world.plan.struck[kind] for kind in UNTRUE_LISTINGS)
+        return world.plan.stands("activities forbidden") or is_hindered or is_lied_to
 
     @property
     def _may_be_over(self) -> bool:
@@ -233,8 +247,7 @@ class Invariants:
         is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close) or self._seems_closed
         is_kept = world.stopped_at is not None and world.on_exit == "keep" and any(o.side == "buy" for o in orders)
         # Shares of which listings alone tell wait for the exit that works.
-        is_guess = symbol in world.touched and world.plan.stands("activities forbidden") and offered > 0
-        is_guess &= not is_liquidation
+        is_guess = offered > 0 and not is_liquidation and self._are_untold(symbol)
         is_covered = (offered >= int(held) and not is_in_the_way) or self._is_deceived(symbol) or is_guess
         if is_covered or world.bot is None or is_over or is_kept:
             self._bare_since.pop(symbol, None)
