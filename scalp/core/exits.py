@@ -284,9 +284,10 @@ class ExitPlan:
         if abs(over) < 1:
             self._covered_version = ledger.version
             return []
-        strangers = [order for order in self._sells if order is not sell and not order.is_own and order.id]
+        strangers = [o for o in self._sells if not o.is_own and o.id and (o is not sell or o.is_bots)]
         if over > 0 and strangers:
-            # The broker holds shares for each of them: what is told of an order of an earlier run, or by hand, is old.
+            # The broker holds shares for each of them: what is told of an order of an earlier run, or by hand, is old,
+            # or else what is told of the position.
             return self._ask(strangers, at)
         return self._cancel([sell], at)
 

@@ -164,6 +164,7 @@ def test_a_buy_that_could_meet_the_sell_is_cancelled_first(side: str, price: str
 @pytest.mark.parametrize(("held", "over"), [(10, False), (9, True), (11, True)])
 def test_the_sell_that_works_covers_what_is_held_and_not_one_share_more(held: int, over: bool) -> None:
     story = Exit(held)
+    story.ledger.expect(SubmitOrder(AAPL, "scalp-AAPL-R-a", "sell", 10, "limit", Decimal(101)), START)
     story.order("a")
     assert story.steps(1, followed="a") == (["cancel a"] if over else [])
 
@@ -259,6 +260,14 @@ def test_of_several_cancels_the_first_one_is_asked_for_again() -> None:
         story.order(name)
         story.cancelled_at(name, at)
     assert story.due(5) == 7
+
+
+def test_an_exit_of_an_earlier_run_stands_for_shares_whatever_was_listed() -> None:
+    """The broker holds them for it: it is asked for, not cancelled."""
+    story = Exit(held=0)
+    story.order("a")
+    assert story.steps(1, followed="a") == ["ask a"]
+    assert story.steps(2, followed="a") == []
 
 
 def test_a_cancel_that_is_not_wanted_any_more_is_looked_at_each_second() -> None:
