@@ -349,13 +349,7 @@ class Reconciler:
         except TROUBLES:
             await self._go_by_the_rest()
             raise
-        told, self._told_rows = self._told_rows, {}
-        for report in chain.from_iterable(listed.orders.values()):
-            ledger = self._ledger(report.symbol)
-            # A row that is as it was, to a ledger that is as it was, has nothing to tell: of many orders most are.
-            if ledger.question or told.get(report.id) != (report, ledger.version):
-                self._fleet.on_order_update(report)
-            self._told_rows[report.id] = (report, ledger.version)
+        self._tell_of_rows(listed)
         self._doubt_what_differs(listed, {symbol: version for symbol, (_, version) in known.items()})
         is_settled = True
         questions: list[str] = []
@@ -364,7 +358,7 @@ class Reconciler:
             ledger = algo.ledger
             listed_ids = {report.id for report in listed.orders.get(symbol, ())}
             for order_id in open_before:
-                if order_id not in listed_ids and not self._has_ended(ledger, order_id):
+                if order_id not in listed_ids and not _has_ended(ledger, order_id):
                     await self._look_for(symbol, order_id)
             # What is still believed open without being listed could not be asked for, or was only just heard of.
             is_settled &= all(order.id in listed_ids for order in ledger.open_orders if order.id)
@@ -389,6 +383,15 @@ class Reconciler:
         if questions:
             is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
+
+    def _tell_of_rows(self, listed: Listings) -> None:
+        told, self._told_rows = self._told_rows, {}
+        for report in chain.from_iterable(listed.orders.values()):
+            ledger = self._ledger(report.symbol)
+            # A row that is as it was, to a ledger that is as it was, has nothing to tell: of many orders most are.
+            if ledger.question or told.get(report.id) != (report, ledger.version):
+                self._fleet.on_order_update(report)
+            self._told_rows[report.id] = (report, ledger.version)
 
     def _doubt_what_differs(self, listed: Listings, versions: Mapping[str, int]) -> None:
         """Before anything is asked, which takes its time: no buy goes out meanwhile."""
@@ -530,10 +533,10 @@ class Reconciler:
     def _ledger(self, symbol: str) -> Ledger:
         return self._fleet.algos[symbol].ledger
 
-    @staticmethod
-    def _has_ended(ledger: Ledger, order_id: str) -> bool:
-        order = ledger.find(order_id)
-        return order is None or order.has_ended
+
+def _has_ended(ledger: Ledger, order_id: str) -> bool:
+    order = ledger.find(order_id)
+    return order is None or order.has_ended
 
 
 def _closes(report: OrderReport) -> bool:
