@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from scalp.core.algo import ScalpAlgo, State
@@ -19,6 +19,7 @@ from scalp.core.messages import (
     Action,
     Bar,
     CancelOrder,
+    MoveStop,
     OrderReport,
     PositionReport,
     SubmitOrder,
@@ -77,6 +78,9 @@ class BrokerOrder:
     filled: Decimal = Decimal(0)
     cost: Decimal = Decimal(0)
     executions: int = 0
+    stop_price: Decimal | None = None
+    parent_id: str = ""  # of a leg; the stream does not tell it
+    replaces: str | None = None
 
     def report(
         self,
@@ -116,6 +120,9 @@ class BrokerOrder:
             price=paid if count else None,
             execution_qty=count if count else None,
             at=at,
+            stop_price=self.stop_price,
+            parent_id="" if event else self.parent_id,
+            replaces=self.replaces,
         )
 
 
@@ -198,6 +205,18 @@ class Desk:
             shares = str(order.qty - order.filled)
         return self.hears(order.report(event, shares, price, at=self.now))
 
+    def answers(self, number: int) -> list[str]:
+        """The broker's answer to the POST of this order, with its leg if it has one."""
+        leg = self.orders.get(f"{number}s")
+        report = self.orders[number].report()
+        words = self.hears(leg.report()) if leg else []  # as the fleet does: the legs first
+        return words + self.hears(report)
+
+    def prints(self, price: float) -> list[str]:
+        """A print is made now."""
+        self.algo.on_trade(trade(price, self.now))
+        return self.words(self.algo.move_stop(self.now))
+
     def refuses(self, number: int, why: str = "403 insufficient buying power") -> list[str]:
         return self.words(self.algo.on_submit_refused(self.orders[number].client_order_id, why, self.now))
 
@@ -223,12 +242,20 @@ class Desk:
                     action.type, submitted_at=self.now,
                 )  # fmt: skip
             terms = "market" if action.limit_price is None else f"@ {action.limit_price}"
-            return f"{action.side} {action.qty} {terms} #{number}"
+            if action.stop_price is not None:
+                terms += f" stop {action.stop_price}"
+                self.orders[f"{number}s"] = replace(
+                    self.orders[number], id=f"id{number}s", client_order_id="the broker's", type="stop", status="held",
+                    limit_price=None, stop_price=action.stop_price, parent_id=f"id{number}",
+                )  # fmt: skip
+            return f"{action.side} {action.qty} {terms} #{number}{' to close' if action.covers else ''}"
         if isinstance(action, CancelOrder):
             for name, order in self.orders.items():
                 if action.client_order_id == order.client_order_id or (action.id and action.id == order.id):
                     return f"cancel #{name}"
             return f"cancel {action.id or action.client_order_id}"
+        if isinstance(action, MoveStop):
+            return f"move {action.id} to {action.stop_price}"
         return "ask"
 
 

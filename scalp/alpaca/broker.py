@@ -21,7 +21,17 @@ from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.ledger import Order
-from scalp.core.messages import SECOND, Action, AskLastTrade, AskOrder, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.messages import (
+    SECOND,
+    Action,
+    AskLastTrade,
+    AskOrder,
+    CancelOrder,
+    MoveStop,
+    OrderReport,
+    SubmitOrder,
+    Trade,
+)
 from scalp.core.ports import Desk
 from scalp.net.backoff import Backoff
 
@@ -42,6 +52,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-Aft
 EXIT_PAUSE = 2.0  # seconds an exit or a cancel waits at most after a 429, whatever it says
 # Seconds after a cancel that was refused or broke off, while the order works.
 CANCEL_TRIES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
+ASK_MOVE_AFTER = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds after a stop was to be moved, one after the other
 MUTE_AGAIN = 120.0  # seconds between two reconnections of a stream for being mute
 ROOM_EVERY = 0.25  # seconds between looks whether the budget has room
 LONGEST_ROOM_WAIT = 60  # seconds a question waits for that: by then the minute is another
@@ -94,6 +105,8 @@ class AlpacaBroker:
             self._start(self._cancel(action))
         elif isinstance(action, AskOrder):
             self._start(self._ask(action))
+        elif isinstance(action, MoveStop):
+            self._start(self._move_stop(action))
         else:
             self._start(self._ask_last_trade(action))
 
@@ -149,10 +162,11 @@ class AlpacaBroker:
         """See an order through; `sent` is the answer to come if it is on the wire already."""
         deadline = asyncio.get_running_loop().time() + ENTRY_PATIENCE
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
+        is_entry = action.side == "buy" and not action.covers
         found: OrderReport | None
         while True:
             if sent is None:
-                why = await self._entry_forbidden(action, deadline) if action.side == "buy" else self._desk.no_orders()
+                why = await self._entry_forbidden(action, deadline) if is_entry else self._desk.no_orders()
                 if why:
                     self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
                     return
@@ -169,7 +183,7 @@ class AlpacaBroker:
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
                 left = max(deadline - asyncio.get_running_loop().time(), 0.0)
-                pause = self._pause(limited, backoff.next(), EXIT_PAUSE if action.side == "sell" else left)
+                pause = self._pause(limited, backoff.next(), left if is_entry else EXIT_PAUSE)
                 log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
                 await asyncio.sleep(pause)
                 continue
@@ -184,7 +198,7 @@ class AlpacaBroker:
             if found is None:
                 return
             self._desk.on_order_update(found)
-            if action.side == "buy":
+            if action.side == "buy" and not action.covers:
                 await self._ask_early(action.symbol, found.id)
             return
 
@@ -416,6 +430,37 @@ class AlpacaBroker:
             trade = None
         self._desk.on_last_trade(action.symbol, trade)
 
+    # -- moving stops -------------------------------------------------------------------------------------------------
+
+    async def _move_stop(self, action: MoveStop) -> None:
+        """Change a stop's price, as long as requests are plenty; an outcome that is not known is asked for."""
+        symbol, order_id = action.symbol, action.id
+        if not self._budget.has_plenty or self._desk.no_orders():
+            self._desk.on_stop_fixed(symbol, order_id, "")
+            return
+        try:
+            report = await self.counted(self._rest.move_stop(order_id, action.stop_price))
+        except RateLimited:
+            self._desk.on_stop_fixed(symbol, order_id, "")
+            return
+        except Refused as refusal:
+            await self.ask(symbol, order_id)
+            order = self._desk.find_order(symbol, order_id)
+            works = order is not None and not order.has_ended
+            self._desk.on_stop_fixed(symbol, order_id, refusal.message if works else "")
+            return
+        except (OutcomeUnknown, Unreachable) as error:
+            log.warning("%s: moving the stop: %s; asking what became of it", symbol, error)
+            for pause in ASK_MOVE_AFTER:
+                await asyncio.sleep(pause)
+                order = self._desk.find_order(symbol, order_id)
+                if order is None or order.has_ended:
+                    return
+                await self.ask(symbol, order_id)
+            self._desk.on_stop_fixed(symbol, order_id, "")
+            return
+        self._desk.on_order_update(report)
+
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
     async def _cancel(self, action: CancelOrder) -> None:
@@ -431,7 +476,7 @@ class AlpacaBroker:
             return
         for pause in ASK_CANCEL_AFTER:
             await asyncio.sleep(pause)
-            if order.has_ended:
+            if all(other.has_ended for other in order.group):
                 return
             if self._budget.allows_question:
                 await self.ask(action.symbol, order.id)

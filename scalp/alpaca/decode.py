@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
@@ -17,6 +18,7 @@ from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
 # 1900 and 2200: a year that no calendar has would be told nowhere.
 EARLIEST, LATEST = -2_208_988_800 * SECOND, 7_258_118_400 * SECOND
 LONGEST_TEXT = 200  # characters: longer ones are no id and no symbol
+MOST_LEGS = 10  # of one order
 LONGEST_WORD = 40  # of a side, a kind, a status
 
 
@@ -102,6 +104,8 @@ class OrderFields(Struct, gc=False):
     replaces: Any = None
     time_in_force: Any = None
     position_intent: Any = None
+    stop_price: Any = None
+    legs: Any = None
 
 
 class UpdateFields(Struct, gc=False):
@@ -157,7 +161,24 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         at=at,
         closes=order.position_intent == "sell_to_close",
         canceled_at=time_or_none(order.canceled_at),
+        stop_price=amount_or_none(order.stop_price),
+        legs=_legs(order) if order.legs else (),
     )
+
+
+def _legs(parent: OrderFields) -> tuple[OrderReport, ...]:
+    """The legs that are told of inside an order; one that can't be told from others is none."""
+    rows = parent.legs if isinstance(parent.legs, list) else []
+    reports = [order_report({**row, "legs": None}) for row in rows[:MOST_LEGS] if isinstance(row, dict)]
+    ids = {"parent_id": text_of(parent.id), "parent_client_id": text_of(parent.client_order_id)}
+    symbol = text_of(parent.symbol)
+    return tuple(replace(leg, **ids) for leg in reports if leg.id and leg.symbol == symbol and symbol)
+
+
+def order_rows(row: Mapping[str, Any]) -> tuple[OrderReport, ...]:
+    """A row of a nested listing as rows of its own: the order, then its legs."""
+    report = order_report(row)
+    return (replace(report, legs=()), *report.legs)
 
 
 def position_report(position: Mapping[str, Any]) -> PositionReport | None:

@@ -14,6 +14,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ import msgspec
 from scalp.alpaca.decode import (
     format_time_ns,
     order_report,
+    order_rows,
     parse_time_ns,
     position_report,
     text_of,
@@ -57,6 +59,8 @@ HIGHEST_LIMIT = 10**7  # requests a minute; beyond it a header holds something e
 LONGEST_PATH = 150  # characters in a line of ours
 LONGEST_NAME = 100  # characters of an asset's
 LONGEST_LIST = 4000  # characters of symbols in one URL, commas counted as the three they are written with
+
+NESTED = {"nested": "true"}  # the legs of an order come with it
 
 RateLimitObserver = Callable[[int, int, float], None]
 
@@ -254,9 +258,18 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         """Ask for a cancel: the order is gone only when an update or a listing says so."""
         await self.delete(f"/orders/{_in_path(order_id)}")
 
+    async def move_stop(self, order_id: str, stop_price: Decimal) -> OrderReport:
+        """Change the stop price of a working order: the answer is the order that replaces it, if the broker does so."""
+        body = {"stop_price": format(stop_price, "f")}
+        answer = await self.patch(f"/orders/{_in_path(order_id)}", body)
+        report = order_report(answer) if isinstance(answer, dict) else None
+        if report is None or not report.id or not report.symbol:
+            raise OutcomeUnknown("PATCH /orders: the answer holds no order")
+        return report if report.replaces else msgspec.structs.replace(report, replaces=order_id)
+
     async def order(self, order_id: str) -> OrderReport:
-        """Raises Refused with status 404 for an unknown order."""
-        return _order(_mapping(await self.get_order(_in_path(order_id)), "orders"))
+        """An order with its legs. Raises Refused with status 404 for an unknown order."""
+        return _order(_mapping(await self.get(f"/orders/{_in_path(order_id)}", NESTED), "orders"))
 
     async def order_by_client_id(self, client_order_id: str) -> OrderReport:
         """Raises Refused with status 404 for an unknown order."""
@@ -289,10 +302,11 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         # More symbols than a URL holds: list all orders and choose here.
         named = list(symbols) if symbols and list_length(symbols) <= LONGEST_LIST else None
         since = None if after is None else format_time_ns(after)
-        rows = _rows(
-            await self.list_orders(status=status, limit=PAGE, after=since, direction=direction, symbols=named), "orders"
-        )
-        reports = [order_report(row) for row in rows if isinstance(row, dict)]
+        asked = {"status": status, "limit": PAGE, "after": since, "direction": direction, **NESTED,
+                 "symbols": ",".join(named) if named else None}  # fmt: skip
+        listed = await self.get("/orders", {name: value for name, value in asked.items() if value is not None})
+        rows = _rows(listed, "orders")
+        reports = [report for row in rows if isinstance(row, dict) for report in order_rows(row)]
         wanted = [report for report in reports if report.symbol and (symbols is None or report.symbol in symbols)]
         unreadable = frozenset(report.symbol for report in wanted if not report.id)
         return OrderPage([report for report in wanted if report.id], unreadable, len(rows), PAGE)
@@ -361,8 +375,8 @@ def _rows(answer: object, path: str) -> list[Any]:
     return answer
 
 
-def _order_body(order: SubmitOrder) -> dict[str, str]:
-    body = {
+def _order_body(order: SubmitOrder) -> dict[str, Any]:
+    body: dict[str, Any] = {
         "symbol": order.symbol,
         "qty": str(order.qty),
         "side": order.side,
@@ -373,8 +387,14 @@ def _order_body(order: SubmitOrder) -> dict[str, str]:
     if order.side == "sell":
         # The broker's own guard: a sell of shares that somebody else sold meanwhile must not open a short position.
         body["position_intent"] = "sell_to_close"
+    elif order.covers:
+        body["position_intent"] = "buy_to_close"
     if order.limit_price is not None:
         body["limit_price"] = format(order.limit_price, "f")
+    if order.stop_price is not None:
+        body["order_class"] = "oco"
+        body["take_profit"] = {"limit_price": body["limit_price"]}
+        body["stop_loss"] = {"stop_price": format(order.stop_price, "f")}
     return body
 
 

@@ -18,12 +18,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from scalp.backtest.days import Slippage, open_fleet, symbol_day
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.fees import FREE, Rates
-from scalp.core.messages import MINUTE, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.limits import NO_LIMITS, Limits
+from scalp.core.messages import MINUTE, Action, Bar, CancelOrder, MoveStop, OrderReport, SubmitOrder, Trade
 from scalp.core.prices import exact
+from scalp.core.rails import Rails
 from scalp.core.trades import Fill
 from scalp.results.symbol_day import SymbolDay
 
@@ -37,11 +41,15 @@ def play(
     session: Session,
     bars: Sequence[Bar],
     slippage: Slippage,
+    limits: Limits = NO_LIMITS,
     rates: Rates = FREE,
     net_exit: bool = False,
 ) -> SymbolDay:
-    """One day of one symbol; `bars` are those of its regular session. Symbols have nothing to do with each other."""
-    day = _Day(algo_class, symbol, lot, session, slippage)
+    """One day of one symbol; `bars` are those of its regular session. Symbols have nothing to do with each other.
+
+    Of `limits` only the stop loss and the trail are kept, at the broker.
+    """
+    day = _Day(algo_class, symbol, lot, session, slippage, limits)
     day._fleet.charge(rates, net_exit)
     return day.play(bars)
 
@@ -52,8 +60,19 @@ class _Working:
     def __init__(self, action: SubmitOrder) -> None:
         self.action = action
         self.edge = float(action.limit_price) if action.limit_price is not None else 0.0
+        self.stop_price = action.stop_price
         self.stop = float(action.stop_price) if action.stop_price is not None else None
+        self.moves = 0  # of its stop
         self.bars_met = 0
+
+    @property
+    def leg(self) -> str:
+        """The id of its stop; each move gives it another, as at the broker."""
+        return f"{self.action.client_order_id}.stop{self.moves or ''}"
+
+    def move(self, stop_price: Decimal) -> None:
+        self.stop_price, self.stop = stop_price, float(stop_price)
+        self.moves += 1
 
     def stopped_in(self, bar: Bar) -> Decimal | None:
         """What its stop loss fills at in `bar`, None if there is none or its stop is not reached."""
@@ -65,7 +84,7 @@ class _Working:
         takes_profit_first = bar.open >= self.edge if sells else bar.open <= self.edge
         if takes_profit_first or (bar.low > self.stop if sells else bar.high < self.stop):
             return None
-        return self.action.stop_price
+        return self.stop_price
 
     def price_in(self, bar: Bar) -> Decimal | None:
         """What it fills at in `bar`, None if it does not; of an OCO the limit."""
@@ -83,7 +102,13 @@ class _Working:
 
 class _Day:
     def __init__(
-        self, algo_class: type[ScalpAlgo], symbol: str, lot: Decimal, session: Session, slippage: Slippage
+        self,
+        algo_class: type[ScalpAlgo],
+        symbol: str,
+        lot: Decimal,
+        session: Session,
+        slippage: Slippage,
+        limits: Limits,
     ) -> None:
         self._now = session.open
         self._actions: list[Action] = []  # sent, and not yet performed
@@ -93,6 +118,8 @@ class _Day:
         self._slippage = slippage
         self._fleet = open_fleet(algo_class, [symbol], lot, session, lambda: self._now, self._actions.append)
         self._algo = self._fleet.algos[symbol]
+        if limits:
+            self._fleet.risk.rails = Rails(limits)
 
     def play(self, bars: Sequence[Bar]) -> SymbolDay:
         liquidate_at = self._session.liquidate_at
@@ -138,13 +165,13 @@ class _Day:
     def _fill(self, order: _Working, price: Decimal, bar: Bar) -> None:
         action = order.action
         price = self._book(order, price, action.type, action.limit_price, bar)
-        self._tell(action, "filled", bar.start, price)
+        self._tell(order, "filled", bar.start, price)
 
     def _fill_stop(self, order: _Working, price: Decimal, bar: Bar) -> None:
-        """As the exchange tells it: the limit is taken back, and an order with an id of its own is filled."""
+        """As the exchange tells it: the leg is filled under an id of its own, and the limit is taken back."""
         price = self._book(order, price, "stop", None, bar)
+        self._report_leg(order, "filled", bar.start, price)
         self._report(order.action, "canceled", bar.start)
-        self._report(order.action, "filled", bar.start, price, leg="stop")
         self._perform()
 
     def _book(self, order: _Working, price: Decimal, kind: str, limit: Decimal | None, bar: Bar) -> Decimal:
@@ -158,47 +185,71 @@ class _Day:
         self._fleet.on_trade(Trade(bar.symbol, self._now - 1, bar.close))
         return price
 
-    def _tell(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None) -> None:
-        """Report the end of an order; with a price: of its whole quantity."""
-        self._report(action, status, at, price)
+    def _tell(self, order: _Working, status: str, at: int, price: Decimal | None = None) -> None:
+        """Report the end of an order, and of its leg; with a price: of its whole quantity."""
+        if order.stop is not None:
+            self._report_leg(order, "canceled", at)
+        self._report(order.action, status, at, price)
         self._perform()
 
-    def _report(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None, leg: str = "") -> None:
-        """As `_tell`, without looking at what comes of it; `leg` is the type of a leg that the report is of."""
-        order_id = f"{action.client_order_id}.{leg}" if leg else action.client_order_id
-        qty = Decimal(action.qty)
-        filled = qty if price is not None else Decimal(0)
-        self._fleet.on_order_update(
-            OrderReport(
-                symbol=action.symbol,
-                id=order_id,
-                client_order_id=order_id,
-                side=action.side,
-                type=leg or action.type,
-                status=status,
-                qty=qty,
-                filled_qty=filled,
-                filled_avg_price=price,
-                limit_price=None if leg else action.limit_price,
-                event="fill" if price is not None else status,
-                price=price,
-                execution_qty=filled,
-                at=at,
-            )
-        )
+    def _report(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None) -> None:
+        """As `_tell`, without looking at what comes of it."""
+        self._fleet.on_order_update(_told(action, status, at, price))
+
+    def _report_leg(
+        self, order: _Working, status: str, at: int, price: Decimal | None = None, replaces: str | None = None
+    ) -> None:
+        report = _told(order.action, status, at, price)
+        terms = {"type": "stop", "limit_price": None, "stop_price": order.stop_price, "replaces": replaces}
+        ids = {"id": order.leg, "client_order_id": order.leg, "parent_id": report.id}
+        self._fleet.on_order_update(replace(report, **ids, **terms))
 
     def _perform(self) -> None:
         while self._actions:
             action = self._actions.pop(0)
             if isinstance(action, SubmitOrder):
-                self._working[action.client_order_id] = _Working(action)
+                order = self._working[action.client_order_id] = _Working(action)
                 self._fleet.on_sent(action)
+                if order.stop is not None:
+                    self._report(action, "new", self._now)
+                    self._report_leg(order, "held", self._now)
             elif isinstance(action, CancelOrder) and action.client_order_id in self._working:
-                self._tell(self._working.pop(action.client_order_id).action, "canceled", self._now)
+                self._tell(self._working.pop(action.client_order_id), "canceled", self._now)
+            elif isinstance(action, MoveStop):
+                self._move(action)
+
+    def _move(self, action: MoveStop) -> None:
+        for order in self._working.values():
+            if order.leg == action.id:
+                self._report_leg(order, "replaced", self._now)
+                order.move(action.stop_price)
+                self._report_leg(order, "held", self._now, replaces=action.id)
 
     def _close(self) -> None:
         """Day orders that are left expire."""
         self._now = self._session.close
         for order in list(self._working.values()):
             del self._working[order.action.client_order_id]
-            self._tell(order.action, "expired", self._now)
+            self._tell(order, "expired", self._now)
+
+
+def _told(action: SubmitOrder, status: str, at: int, price: Decimal | None) -> OrderReport:
+    """What is told of an order; with a price: that its whole quantity was filled."""
+    qty = Decimal(action.qty)
+    filled = qty if price is not None else Decimal(0)
+    return OrderReport(
+        symbol=action.symbol,
+        id=action.client_order_id,
+        client_order_id=action.client_order_id,
+        side=action.side,
+        type=action.type,
+        status=status,
+        qty=qty,
+        filled_qty=filled,
+        filled_avg_price=price,
+        limit_price=action.limit_price,
+        event="fill" if price is not None else status,
+        price=price,
+        execution_qty=filled,
+        at=at,
+    )

@@ -20,7 +20,18 @@ from scalp.core.errors import Refused
 from scalp.core.fees import FREE, Rates
 from scalp.core.leftovers import exits_under_way
 from scalp.core.limits import NO_LIMITS, Limits
-from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Action, Bar, CancelOrder, OrderReport, SubmitOrder, Trade
+from scalp.core.messages import (
+    MILLISECOND,
+    MINUTE,
+    SECOND,
+    Action,
+    Bar,
+    CancelOrder,
+    MoveStop,
+    OrderReport,
+    SubmitOrder,
+    Trade,
+)
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
 from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
@@ -211,6 +222,8 @@ class _Day:
                 self._submit(action)
             elif isinstance(action, CancelOrder):
                 self._cancel(action)
+            elif isinstance(action, MoveStop):
+                self._move_stop(action)
         self._is_performing = False
 
     def _submit(self, action: SubmitOrder) -> None:
@@ -234,6 +247,15 @@ class _Day:
             return
         self._fleet.on_order_update(_report(order))
 
+    def _move_stop(self, action: MoveStop) -> None:
+        try:
+            order = self._engine.replace(action.id, stop_price=action.stop_price)
+        except Refused as refusal:
+            works = self._engine.order(action.id).open
+            self._fleet.on_stop_fixed(action.symbol, action.id, refusal.message if works else "")
+            return
+        self._fleet.on_order_update(_report(order))
+
     def _cancel(self, action: CancelOrder) -> None:
         try:
             order = self._engine.order_by_client_id(action.client_order_id)
@@ -246,7 +268,9 @@ class _Day:
 
 
 def _report(order: Order, update: Update | None = None) -> OrderReport:
-    """What the broker's answer, or an order update, says of `order`."""
+    """What the broker's answer, or an order update, says of `order`; an answer tells of its legs, too."""
+    group = order.group
+    parent = group.parent if group is not None else None
     return OrderReport(
         symbol=order.symbol,
         id=order.id,
@@ -265,4 +289,9 @@ def _report(order: Order, update: Update | None = None) -> OrderReport:
         price=update.price if update else None,
         execution_qty=update.qty if update else None,
         at=update.at if update else None,
+        stop_price=order.stop_price,
+        replaces=order.replaces,
+        replaced_by=order.replaced_by,
+        parent_id=parent.id if parent is not None and parent is not order else "",
+        legs=tuple(_report(leg) for leg in group.legs) if group and parent is order and update is None else (),
     )

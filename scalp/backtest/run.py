@@ -28,7 +28,9 @@ def play(
     rates, net_exit = settings.fees.on(session.date), settings.net_exit
     if settings.fills == "bar":
         for symbol, bars in inside.items():
-            yield bar_rules.play(algo_class, symbol, settings.lot, session, bars, settings.slippage, rates, net_exit)
+            yield bar_rules.play(
+                algo_class, symbol, settings.lot, session, bars, settings.slippage, settings.rails, rates, net_exit
+            )
         return
     model = engine_rules.fill_model(settings.fills, settings.slippage)
     yield from engine_rules.play(

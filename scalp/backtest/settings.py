@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -94,8 +94,11 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     if args.fills == "bar" and args.latency is not None:
         raise UserError("--fills bar knows no latency: leave out --latency")
     rails = read_limits(args)
-    if args.fills == "bar" and rails:
-        raise UserError(f"--fills bar knows no risk rails ({rails}): leave them out, or take another --fills")
+    others = replace(rails, stop_loss=None, trail=None, stop_at=None)
+    if args.fills == "bar" and (others or rails.stop_at == "bot"):
+        told = others if others else "stop-at bot"
+        raise UserError(f"--fills bar knows no risk rails but the stop at the broker ({told}): leave them out, or take "
+                        "another --fills")  # fmt: skip
     endpoints = None if args.bars or args.seed is not None else _history_endpoints(environ, args.feed)
     if endpoints is not None and not (args.symbols and args.first):
         raise UserError("history needs SYMBOLS and --from DATE; --seed 1 plays the synthetic market instead")

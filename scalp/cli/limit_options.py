@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rails = parser.add_argument_group("risk rails (each is off unless named; kept by the bot while it runs)")
     rails.add_argument("--stop-loss", type=_percentage, metavar="PERCENT",
                        help="sell at market when the last trade is so far under the entry (0.5%%)")  # fmt: skip
+    rails.add_argument("--trail", type=_percentage, metavar="PERCENT",
+                       help="the same under the highest last trade since the entry (0.3%%)")  # fmt: skip
+    rails.add_argument("--stop-at", choices=("broker", "bot"),
+                       help="where the stop rests: with the exit at the broker, also while the bot is down (the "
+                       "default), or in the bot alone")  # fmt: skip
     rails.add_argument("--max-hold", type=_duration, metavar="TIME", help="sell at market what is held so long (15m)")
     rails.add_argument("--max-loss", type=_dollars, metavar="DOLLARS",
                        help="at such a loss of the session, realised and open, sell all and buy no more")  # fmt: skip
@@ -38,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_limits(args: argparse.Namespace) -> Limits:
     """What was said of the rails."""
-    return Limits(**{limit.name: getattr(args, limit.name) for limit in fields(Limits)})
+    limits = Limits(**{limit.name: getattr(args, limit.name) for limit in fields(Limits)})
+    if limits.stop_at is not None and limits.stop is None:
+        raise UserError("--stop-at says where a stop rests: give --stop-loss or --trail as well")
+    return limits
 
 
 def limits_from(text: str) -> Limits:

@@ -25,9 +25,9 @@ import pandas as pd
 from scalp.core.bars import SessionBars
 from scalp.core.clock import Session
 from scalp.core.errors import IllegalMove
-from scalp.core.events import Refused, RiskRuleStruck, Transition
+from scalp.core.events import Oversold, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
-from scalp.core.exits import NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
+from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
 from scalp.core.fees import Rates
 from scalp.core.following import order_to_follow, successor
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
@@ -46,6 +46,7 @@ from scalp.core.messages import (
     Trade,
 )
 from scalp.core.order_builder import OrderBuilder
+from scalp.core.stops import Stop
 from scalp.core.subclass_checks import check_signal, take_old_name
 from scalp.core.tape import Tape
 from scalp.core.telling import Telling
@@ -76,6 +77,13 @@ def check_move(symbol: str, old: State, new: State, cause: str) -> None:
     """Raises IllegalMove, for an order before the ledger has it: else a ghost of it would stay there."""
     if new not in TRANSITIONS[old]:
         raise IllegalMove(symbol, old, new, cause)
+
+
+def _cause(order: Order) -> str:
+    """What a report of `order` means for the state: of a group what it has come to."""
+    if order.head.legs and order.on_offer == 0:
+        return "stop filled" if any(leg.filled_qty for leg in order.head.legs) else "sell filled"
+    return f"{order.side} {order.status}"
 
 
 class ScalpAlgo:
@@ -115,6 +123,7 @@ class ScalpAlgo:
         self.tape = Tape()
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
         self.exits = ExitPlan(self.ledger)
+        self.stop = Stop(self.ledger, self.tape)
         self._followed_version = -1  # of the ledger, that state and order are in line with
         self.telling = Telling(self.ledger)
         self.working_buys = WorkingBuys(self.ledger, self.exits, self.telling)
@@ -153,6 +162,9 @@ class ScalpAlgo:
         is_newest = self.session_bars.add(bar)
         self.tape.see_close(bar, at)
         actions = self.drive(at, "bar")
+        if self.stop.rule is not None:
+            self.stop.see()
+            actions = [*actions, *self.move_stop(at)]
         if is_newest and self._may_enter(at):
             return self._look_for_entry(bar, at)
         return actions
@@ -166,6 +178,14 @@ class ScalpAlgo:
     def on_trade(self, trade: Trade) -> None:
         """A print that counts as last sale."""
         self.tape.see(trade)
+        if self.stop.rule is not None:
+            self.stop.see()
+
+    def move_stop(self, at: int) -> list[Action]:
+        """Let the stop that rests at the broker follow the trail, where it is time for that."""
+        is_offered = self.exits.plan is Plan.OFFER and self.ledger.position > 0
+        move = self.stop.move(self._liquidate_at, at) if is_offered else None
+        return [] if move is None else [move]
 
     def on_last_trade(self, trade: Trade | None, at: int) -> list[Action]:
         """The answer to AskLastTrade; None: there is none to be had, the last close serves."""
@@ -194,18 +214,23 @@ class ScalpAlgo:
         if order.side == "buy":
             if change.new_qty:
                 self.exits.on_bought(at)
+                self.stop.on_bought(report.at or at)
             if change.ended:
                 self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
         else:
             if change.new_qty:
                 self.exits.on_sold()
+                if order.parent is not None and order.filled_qty == change.new_qty:
+                    self.telling.tell(RiskRuleStruck(self.symbol, at, "the stop at the broker sells"))
             if order is self.order and change.ended:
                 # Cancelled here, to offer another quantity: nothing was refused, the next one goes at once.
                 was_wanted = order.status == "canceled" and order.cancel_sent_at > 0
                 may_sell = was_wanted or order.status == "filled"
-                if order.is_bots and (order.status == "rejected" or (order.type == "market" and not may_sell)):
+                if order.stop_price is not None and order.status == "rejected" and order.is_own:
+                    may_sell = self._offer_without_stop(order.status, at)
+                elif order.is_bots and (order.status == "rejected" or (order.type == "market" and not may_sell)):
                     self.exits.on_refused(order.status, at)
-        actions = self.drive(at, f"{order.side} {order.status}", may_sell)
+        actions = self.drive(at, _cause(order), may_sell)
         if not order.is_priced and change.new_qty and order.id:
             actions = [*actions, AskOrder(self.symbol, order.id)]
         if change.is_new and change.new_qty and order.side == "buy" and order is self.order:
@@ -223,7 +248,12 @@ class ScalpAlgo:
             return []  # an order the broker told of exists: a second try of it was refused
         self.ledger.end(order, REFUSED)
         wait = 0.0
-        if order.side == "sell":
+        if order.is_cover:
+            self.exits.on_cover_refused(at)
+            self.telling.tell(Refused(self.symbol, at, "buy", order.qty, why))
+        elif order.stop_price is not None and "insufficient qty" not in why.lower():
+            self._offer_without_stop(why, at)
+        elif order.side == "sell":
             wait = self.exits.on_refused(why, at) / SECOND
             if any(words in why.lower() for words in NO_SHARES):
                 self.ledger.deny(available(why))
@@ -353,7 +383,16 @@ class ScalpAlgo:
             return []
         if plan is Plan.RISK_RULE:
             self.telling.tell(RiskRuleStruck(self.symbol, at, why))
-        return self.drive(at, why)
+        legs = [order for order in self.ledger.open_orders if order.parent is not None and order.id]
+        asked = [AskOrder(self.symbol, leg.id) for leg in legs] if plan is Plan.RISK_RULE else []
+        return [*asked, *self.drive(at, why)]
+
+    def due_at(self, at: int) -> int:
+        """When this symbol wants to be driven, if nothing happens before; 0: not at all."""
+        due = self.exits.due_at(at)
+        if not (stop := self.stop.due_at) or self.exits.plan is not Plan.OFFER:
+            return due
+        return max(min(due or stop, stop), at + 1)
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
@@ -361,12 +400,13 @@ class ScalpAlgo:
         """Bring the state in line with the ledger, and go on with the exit plan: see `ExitPlan.due_at`."""
         self._follow(cause, at)
         exits = self.exits
+        if not self.ledger.position:
+            self.stop.on_flat()
         if exits.keep_hours(self._liquidate_at, self._quiet_at, at):
             self.telling.liquidating(at)
         exits.settle()
         if self.ledger.position < 0:
-            self.telling.once("short", "short position of %s: hands off", self.ledger.position)
-            return []
+            return self._cover(at)
         if self.state is TO_BUY and not self.ledger.open_orders:
             return []
         if exits.plan is Plan.OFFER and self.state is TO_SELL and not may_sell:
@@ -376,8 +416,13 @@ class ScalpAlgo:
         actions: list[Action] = []
         for step in exits.steps(self.order, self._builder.sell_price, self.tape.last_at, closes_at, at):
             if isinstance(step, Sell):
-                if session is not None or step.type == "limit":
-                    actions.append(self._sell(step.type, at))
+                order_type = step.type
+                if order_type == "limit" and self.stop.is_struck and session is not None:
+                    exits.state(Plan.RISK_RULE, why := self.stop.why_leave(at), at)
+                    self.telling.tell(RiskRuleStruck(self.symbol, at, why))
+                    order_type = "market"
+                if session is not None or order_type == "limit":
+                    actions.append(self._sell(order_type, at))
             else:
                 actions.append(step)
                 if isinstance(step, CancelOrder) and exits.plan is Plan.OFFER:
@@ -448,25 +493,56 @@ class ScalpAlgo:
     def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
         """Offer every whole share that is held, as far as the broker has them."""
         price = None if order_type == "market" else self._builder.sell_price()
-        action = self._submit("sell", self.exits.quantity, order_type, price, at)
+        stop = None if price is None else self.stop.price_with(price)
+        action = self._submit("sell", self.exits.quantity, order_type, price, at, stop_price=stop)
         self.ledger.are_offered()
         return action
 
     def _submit(
-        self, side: str, qty: int, order_type: OrderType, price: Decimal | None, at: int, client_order_id: str = ""
+        self,
+        side: str,
+        qty: int,
+        order_type: OrderType,
+        price: Decimal | None,
+        at: int,
+        client_order_id: str = "",
+        stop_price: Decimal | None = None,
     ) -> SubmitOrder:
         terms = "market" if price is None else f"limit {price}"
+        if stop_price is not None:
+            terms = f"{terms}, stop {stop_price}"
         target, cause = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}"
         check_move(self.symbol, self.state, target, cause)
-        action = self._builder.build(side, qty, order_type, price, client_order_id)
+        action = self._builder.build(side, qty, order_type, price, client_order_id, stop_price)
         self.order = self.ledger.expect(action, at)
         self._transition(target, cause, at)
         return action
 
+    def _offer_without_stop(self, why: str, at: int) -> bool:
+        """The broker took no exit with a stop: the plain one goes at once, and the bot's own stop stands behind it."""
+        self.stop.on_refused()
+        self.telling.warning("no stop at the broker (%s): offering without, the bot keeps the stop", why)
+        return True
+
+    def _cover(self, at: int) -> list[Action]:
+        """Short: hands off, unless orders of one group of ours have sold too many."""
+        exits, qty = self.exits, self.exits.to_cover(at)
+        if exits.plan is Plan.WITHDRAW:
+            covers = [order for order in self.ledger.open_orders if order.is_cover]
+            return [cancel(order, at) for order in covers if at - order.cancel_sent_at >= CANCEL_AGAIN]
+        if not qty:
+            if not exits.is_under_way:
+                self.telling.once("short", "short position of %s: hands off", self.ledger.position)
+            return []
+        self.telling.tell(Oversold(self.symbol, at, qty))
+        action = self._builder.build("buy", qty, "market", None, covers=True)
+        exits.on_covered(self.ledger.expect(action, at))
+        return [action]
+
     def _may_enter(self, at: int) -> bool:
         """No position (a short one is not ours to touch), no order, and time left."""
         has_time = at < self._liquidate_at and self.exits.plan is Plan.OFFER
-        return has_time and self.state is TO_BUY and self.ledger.position >= 0
+        return has_time and self.state is TO_BUY and self.ledger.position >= 0 and not self.ledger.open_orders
 
     def _transition(self, new: State, cause: str, at: int) -> None:
         check_move(self.symbol, self.state, new, cause)

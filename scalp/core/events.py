@@ -97,6 +97,14 @@ class RiskRuleStruck(Struct, frozen=True, gc=False):
     why: str
 
 
+class Oversold(Struct, frozen=True, gc=False):
+    """Both legs of an exit have filled: so many shares are short, and are bought back at market."""
+
+    symbol: str
+    at: int
+    qty: int
+
+
 class Liquidating(Struct, frozen=True, gc=False):
     """The close is near: what is held is sold at market from here on."""
 
@@ -303,6 +311,7 @@ Event = (
     | OrderEnded
     | Refused
     | RiskRuleStruck
+    | Oversold
     | Liquidating
     | SessionSet
     | Blocked

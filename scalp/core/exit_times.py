@@ -29,7 +29,7 @@ class ExitTimes:
 
     def note(self, algo: ScalpAlgo, now: int) -> None:
         """Ask `algo` anew."""
-        due = algo.exits.due_at(now)
+        due = algo.due_at(now)
         if not due:
             self._due.pop(algo.symbol, None)
             return

@@ -12,6 +12,10 @@ Handlers, checkups, risk rules, liquidation, winding up and the user state a pla
 `ExitPlan.steps` drives the plan, and is asked again until facts say that it is done. An order that is being cancelled
 so that another may go is part of a plan, never "a sell works": see `is_under_way`. An exit that works is cancelled only
 for another exit on the ground of facts, or for a stronger plan.
+
+An exit with a stop at the broker is a group of orders, of which one that fills cancels the others. It counts as one: it
+offers its shares once, it is cancelled through its parent, and it is out of the way when every one of its orders has
+ended by facts. Where two of them have filled, what was sold too many is bought back: see `ExitPlan.cover`.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.decimals import ZERO
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.messages import SECOND, AskOrder, CancelOrder, OrderType
 
 LIQUIDATION = "the session is about to end"
@@ -37,6 +41,7 @@ MARKET_RETRIES = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)
 STUCK_AFTER = (10 * SECOND, 20 * SECOND, 40 * SECOND)  # a market exit that does not fill although the symbol trades
 NO_RESEND_BEFORE_CLOSE = 20 * SECOND
 DRIVE_EVERY = SECOND  # while a plan is under way
+SPENT_FOR = SECOND  # so long an order may stand whose group has sold everything: then its end is asked for
 
 # What a refusal of a sell says when it is about shares or orders as the broker sees them just now.
 NO_SHARES = ("insufficient qty", "intent mismatch", "position does not exist")
@@ -87,6 +92,8 @@ class ExitPlan:
         self._covered_version = -1  # of the ledger, in which every share is on offer
         self._bought_at = 0  # when shares came last
         self.is_blind = False  # no market data come: whether the symbol trades is not known
+        self._covered: dict[str, Order] = {}  # client order id of the sell whose group sold too many -> the buy
+        self._cover_at = 0  # no such buy before this time: it was refused
 
     # -- stating a plan -----------------------------------------------------------------------------------------------
 
@@ -127,13 +134,14 @@ class ExitPlan:
         """Whether the plan is not done: something of it has to happen yet, or to be confirmed."""
         ledger = self._ledger
         if ledger.position < 0:
-            return False
+            return self.over_sold > 0 or any(order.is_cover for order in ledger.open_orders)
         if self.plan is Plan.WITHDRAW:
             return bool(ledger.open_orders)
         if self.plan.is_at_market:
             return bool(ledger.open_orders) or ledger.whole_shares > 0
-        held = ledger.whole_shares > 0
-        return held and (not self._sells or any(order.cancel_sent_at for order in ledger.open_orders))
+        if not ledger.whole_shares:
+            return any(order.is_spent for order in ledger.open_orders)
+        return not self._sells or any(order.cancel_sent_at for order in ledger.open_orders)
 
     @property
     def is_in_order(self) -> bool:
@@ -163,8 +171,13 @@ class ExitPlan:
         """
         if not self.is_under_way:
             return 0
+        if self._ledger.position < 0:
+            return max(self._cover_at, at + 1) if self.over_sold else 0
         if self.retry_at > at:
             return self.retry_at
+        spent = [order for order in self._ledger.open_orders if order.is_spent and not order.cancel_sent_at]
+        if spent:
+            return max(min(self._spent_at(order) for order in spent) + SPENT_FOR, at + 1)
         cancelled = [order.cancel_sent_at for order in self._ledger.open_orders if order.cancel_sent_at]
         if cancelled:
             again = min(cancelled) + CANCEL_AGAIN
@@ -244,6 +257,8 @@ class ExitPlan:
             return self._cancel(self._ledger.open_orders, at)
         if self.plan.is_at_market:
             return self._at_market(printed_at, closes_at, at)
+        if spent := [order for order in self._ledger.open_orders if order.is_spent]:
+            return self._cancel([order for order in spent if at >= self._spent_at(order) + SPENT_FOR], at)
         if followed is None:
             return self._offer(sell_price, at)
         if followed.side == "buy":
@@ -275,16 +290,18 @@ class ExitPlan:
         if ledger.version == self._covered_version and not sell.cancel_sent_at:
             return []
         offered = ZERO
+        heads = [order for order in self._sells if not order.is_spare]
         # The leg of an exit made by hand that waits for the other one to end offers no shares of its own.
-        for order in [o for o in self._sells if o.status != "held"] or self._sells:
-            if order.remaining is None:
+        for order in [o for o in heads if o.status != "held"] or heads:
+            if order.on_offer is None:
                 return []
-            offered += order.remaining
+            offered += order.on_offer
         over = offered - (self._to_offer - ledger.unoffered)
         if abs(over) < 1:
             self._covered_version = ledger.version
             return []
-        strangers = [o for o in self._sells if not o.is_own and o.id and (o is not sell or o.is_bots)]
+        foreign = [o for o in self._sells if not o.is_own and o.id]
+        strangers = [o for o in foreign if o.head is not sell.head or (o is sell and o.is_bots)]
         if over > 0 and strangers:
             # The broker holds shares for each of them: what is told of an order of an earlier run, or by hand, is old,
             # or else what is told of the position.
@@ -348,8 +365,48 @@ class ExitPlan:
         return [order for order in self._ledger.open_orders if order.side == "sell"]
 
     @staticmethod
+    def _spent_at(order: Order) -> int:
+        """When the rest of its group sold the last."""
+        return max(other.moved_at for other in order.group)
+
+    @staticmethod
     def _cancel(orders: Sequence[Order], at: int) -> list[Step]:
-        return [cancel(order, at) for order in orders if at - order.cancel_sent_at >= CANCEL_AGAIN]
+        # The parents first: the broker cancels a group whole, and then the legs wait for that.
+        in_turn = sorted(orders, key=lambda order: order.parent is not None)
+        return [cancel(order, at) for order in in_turn if at - order.cancel_sent_at >= CANCEL_AGAIN]
+
+    # -- both legs filled ---------------------------------------------------------------------------------------------
+
+    @property
+    def over_sold(self) -> int:
+        """Shares that are short because more than one order of a group of ours has filled, and not being bought back.
+
+        Only executions of the group prove it: any other short position is somebody else's affair.
+        """
+        short = -self._ledger.position
+        if short < 1:
+            return 0
+        working = sum((order.remaining or ZERO for order in self._ledger.open_orders if order.is_cover), ZERO)
+        too_many = ZERO
+        for head in self._ledger:
+            if head.legs and head.is_bots and head.qty is not None:
+                cover = self._covered.get(head.client_order_id)
+                if cover is None or cover.status in (REFUSED, LOST, "rejected"):
+                    too_many += max(head.sold_by_group - head.qty, ZERO)
+        return max(int(min(too_many, short - working)), 0)
+
+    def to_cover(self, at: int) -> int:
+        """Shares to buy back now."""
+        return self.over_sold if at >= self._cover_at else 0
+
+    def on_cover_refused(self, at: int) -> None:
+        self._cover_at = at + MARKET_RETRIES[0]
+
+    def on_covered(self, cover: Order) -> None:
+        """What was sold too many is being bought back by `cover`: once."""
+        for head in self._ledger:
+            if head.legs and head.qty is not None and head.sold_by_group > head.qty:
+                self._covered[head.client_order_id] = cover
 
 
 def available(why: str) -> Decimal:
@@ -359,6 +416,7 @@ def available(why: str) -> Decimal:
 
 
 def cancel(order: Order, at: int) -> CancelOrder:
-    """Ask for a cancel of `order`, and note when."""
-    order.cancel_sent_at = at
+    """Ask for a cancel of `order`, and with it of its group, and note when."""
+    for other in order.group:
+        other.cancel_sent_at = at
     return CancelOrder(order.symbol, order.client_order_id, order.id)

@@ -137,7 +137,11 @@ class Fleet:
         if algo.ledger.position:
             self.on_held_print(trade)
             if (rails := self.risk.rails) is not None:
+                if move := algo.move_stop(now):
+                    self._carry_out(algo, move)
                 self.risk.watch(algo, rails)
+                if algo.stop.due_at:
+                    self.exit_times.note(algo, now)
 
     def on_trade_gone(self, gone: TradeGone) -> None:
         if algo := self.algos.get(gone.symbol):
@@ -177,6 +181,9 @@ class Fleet:
     # -- orders -------------------------------------------------------------------------------------------------------
 
     def on_order_update(self, report: OrderReport) -> None:
+        """Some source told of an order; of its legs first, so that its end is not met before what they have done."""
+        for leg in report.legs:
+            self.on_order_update(leg)
         arrived = time.perf_counter()
         algo = self.algos.get(report.symbol)
         if algo is None:
@@ -196,11 +203,30 @@ class Fleet:
         self._perform(algo, actions)
         self.takings.look(algo.ledger)
         self._record.reported(algo.ledger, report, before, at)
-        if report.replaced_by:
+        if report.replaced_by and not self._was_moved_here(algo, report):
             self._reconcile(f"an order of {report.symbol} was replaced")
         elif algo.ledger.question:
             algo.forbid_buys("doubt", f"it is not known {algo.ledger.question}")
             self._reconcile(algo.ledger.question)
+
+    @staticmethod
+    def _was_moved_here(algo: ScalpAlgo, report: OrderReport) -> bool:
+        """Whether it is a stop of which this program has asked for another price."""
+        order = algo.ledger.find(report.id)
+        return order is not None and order.move_sent_at > 0
+
+    def on_stop_fixed(self, symbol: str, order_id: str, why: str) -> None:
+        """The stop `order_id` was not moved; without a `why` it may be later."""
+        algo = self.algos.get(symbol)
+        order = None if algo is None else algo.ledger.find(order_id)
+        if algo is None or order is None:
+            return
+        order.move_sent_at = 0
+        if why:
+            algo.stop.on_fixed()
+            self._notes.warning("%s: the stop at the broker stays where it is (%s): the bot trails by itself",
+                                symbol, why)  # fmt: skip
+            self.bus.deliver()
 
     def on_updates_up(self) -> None:
         self.readiness.see(RECONCILED, "not reconciled since order updates are up")
@@ -375,7 +401,7 @@ class Fleet:
     def _carry_out(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
         self._is_sending = True
         for action in actions:
-            if isinstance(action, SubmitOrder) and action.side == "buy":
+            if isinstance(action, SubmitOrder) and action.side == "buy" and not action.covers:
                 self.reservation.buy_waits(action.client_order_id)
             try:
                 self._send(action)

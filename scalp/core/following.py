@@ -6,10 +6,13 @@ from scalp.core.ledger import Ledger, Order
 
 
 def successor(order: Order, ledger: Ledger) -> Order | None:
-    """The order that works in the place of `order`: itself, or what replaced it; None once that has ended."""
+    """What works in the place of `order`: itself, what replaced it, or another of its group; None: all ended."""
     current: Order | None = order
     while current is not None and current.has_ended:
-        current = ledger.heard_of(current.replaced_by, current) if current.replaced_by else None
+        if current.replaced_by and current.on_offer != 0:
+            current = ledger.heard_of(current.replaced_by, current)
+        else:
+            current = next((other for other in current.group if not other.has_ended), None)
     return current
 
 
@@ -24,9 +27,11 @@ def order_to_follow(ledger: Ledger, may_be_filling: bool) -> Order | None:
     waiting: Order | None = None
     for order in ledger.open_orders:
         if order.side == "sell":
-            if order.status != "held":
+            if order.status != "held" and not order.is_spare:
                 return order
             waiting = waiting or order
+        elif order.is_cover:
+            continue
         elif buy is None and (not held or (may_be_filling and (order.filled_qty > 0 or order.is_bots))):
             buy = order
     return buy or waiting

@@ -59,11 +59,17 @@ class Order:
     is_late: bool = False  # heard of after the position was adopted, though older: what was listed of it may lag
     is_priced: bool = True  # False: no source told at what price it filled, and another price stands in
     executions: set[str] = field(default_factory=set)
+    stop_price: Decimal | None = None
+    # Of a leg: the order it belongs to. Of all in such a group one that fills cancels the others.
+    parent: Order | None = field(default=None, repr=False, compare=False)
+    legs: list[Order] = field(default_factory=list, repr=False, compare=False)
+    is_cover: bool = False  # a buy of ours that closes a short position
+    move_sent_at: int = 0  # when another stop price was asked for, while the outcome is not known; else 0
 
     @property
     def is_bots(self) -> bool:
         """Sent by this program, in this run or an earlier one."""
-        return self.is_own or self.client_order_id.startswith("scalp-")
+        return self.is_own or self.head.client_order_id.startswith("scalp-")
 
     @property
     def has_moved_shares(self) -> bool:
@@ -78,6 +84,39 @@ class Order:
     def remaining(self) -> Decimal | None:
         """Shares still to fill; None where the quantity is not known."""
         return None if self.qty is None else max(self.qty - self.filled_qty, ZERO)
+
+    @property
+    def head(self) -> Order:
+        """The order that stands for its group: its parent, or itself."""
+        return self if self.parent is None else self.parent
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it is a leg whose parent works: what that offers is all that the group offers."""
+        return self.parent is not None and not self.parent.has_ended
+
+    @property
+    def group(self) -> list[Order]:
+        """All orders of its group, the parent first; itself alone where it has none."""
+        head = self.head
+        return [head, *head.legs] if head.legs else [head]
+
+    @property
+    def on_offer(self) -> Decimal | None:
+        """Shares that its group has still to sell; None where the quantity is not known."""
+        head = self.head
+        if not head.legs:
+            return self.remaining
+        return None if head.qty is None else max(head.qty - self.sold_by_group, ZERO)
+
+    @property
+    def sold_by_group(self) -> Decimal:
+        return sum((order.filled_qty for order in self.group), ZERO)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the rest of its group has sold all that was to be sold: it is about to end, or must be cancelled."""
+        return bool(self.head.legs) and not self.has_ended and bool(self.remaining) and self.on_offer == 0
 
 
 class Change(Struct, frozen=True):
@@ -167,6 +206,8 @@ class Ledger:
             limit_price=action.limit_price,
             submitted_at=at,
             is_own=True,
+            stop_price=action.stop_price,
+            is_cover=action.covers,
         )
         self._enter(order)
         return order
@@ -195,6 +236,12 @@ class Ledger:
             continues_fills=old.has_moved_shares,
         )
         self._enter(order)
+        if old.parent is not None:
+            _join(order, old.parent)
+        elif old.legs:
+            order.legs, old.legs = old.legs, []
+            for leg in order.legs:
+                leg.parent = order
         return order
 
     def merge(self, report: OrderReport) -> Change:
@@ -211,6 +258,9 @@ class Ledger:
                 return Change(order, False, False, False)
             self._enter(order)
         moved = is_new | self._learn_identity(order, report)
+        self._find_group(order, report, is_new)
+        if order.parent is not None and order.replaced_by:
+            self.heard_of(order.replaced_by, order)
         if is_new and self._is_at_the_turn(report):
             self.question = "whether an execution is in the listed position"
         new_qty, price = self._first_shares(order, report) if is_new else self._new_shares(order, report)
@@ -306,17 +356,37 @@ class Ledger:
         """The broker takes no sell of ours that closes more than is held: what it has on offer is no mere claim."""
         if order.is_late and order.submitted_at < self.adopted_at:
             return  # what was listed of it may be older than the position
-        if order.side == "sell" and order.is_bots and order.id and order.remaining and not order.has_ended:
-            beyond = max(self.position - order.remaining, ZERO)
+        offered = order.on_offer
+        if order.side == "sell" and order.is_bots and order.id and offered and not order.has_ended:
+            beyond = max(self.position - offered, ZERO)
             self.claimed, self.unproven, self.is_denied = min(self.claimed, beyond), min(self.unproven, beyond), False
 
     def _disprove_implied(self, order: Order, report: OrderReport) -> None:
         """A sell that was cancelled before it was listed as working stood for no shares."""
-        if self.implied > 0 and order.side == "sell" and (report.canceled_at or self.adopted_at) < self.adopted_at:
+        if self.implied <= 0 or order.side != "sell" or order.parent is not None:
+            return
+        if (report.canceled_at or self.adopted_at) < self.adopted_at:
             gone = min(self.implied, order.remaining or ZERO, max(self.position, ZERO))
             self.implied -= gone
             self.position -= gone
             self.entry_price = self.entry_price if self.position else None
+
+    def _find_group(self, order: Order, report: OrderReport, is_new: bool) -> None:
+        """Let a leg join its parent: by what the report says, by what it replaces, or else by its terms."""
+        for told in report.legs:
+            leg = self._by_id.get(told.id)
+            if leg is not None and leg.parent is None and leg is not order:
+                _join(leg, order)
+        if order.parent is not None or order.legs:
+            return
+        parent = self.find(report.parent_id) or self.find(report.parent_client_id)
+        if parent is None and (replaced := self._by_id.get(report.replaces or "")):
+            parent = replaced.parent
+        if parent is None and is_new and order.stop_price is not None and order.side == "sell":
+            # The stream tells of a leg without saying whose it is, and may do so before the answer to the POST does.
+            parent = next((head for head in reversed(self._orders) if _is_missing(head, order)), None)
+        if parent is not None and parent is not order:
+            _join(order, parent)
 
     def confirm(self, entry_price: Decimal) -> None:
         """A listing shows the very position: what it cost is learned from there if nobody has told of it."""
@@ -354,6 +424,7 @@ class Ledger:
             moved = True
         if order.qty is None and report.qty is not None:
             order.qty, order.limit_price, order.type = report.qty, report.limit_price, report.type
+            order.stop_price = report.stop_price
             moved = True
         if report.replaced_by and not order.replaced_by:
             order.replaced_by = report.replaced_by
@@ -482,7 +553,8 @@ class Ledger:
 
         Both ways alike: where a sell is told of before the buy it closes, the profit comes with the buy.
         """
-        if order.side == "sell" and order.is_bots and not order.is_own and self.position < qty:
+        is_twice = order.head.qty is not None and order.sold_by_group > order.head.qty
+        if order.side == "sell" and order.is_bots and not order.is_own and self.position < qty and not is_twice:
             # A sell of an earlier run closes what is held: what it sold was held, whatever was listed.
             self.position, self.entry_price = qty, self.entry_price if self.position > 0 else price
         before = self.position
@@ -529,7 +601,20 @@ def _order_from(report: OrderReport, symbol: str) -> Order:
         limit_price=report.limit_price,
         submitted_at=report.submitted_at or report.at or 0,
         is_own=False,
+        stop_price=report.stop_price,
     )
+
+
+def _join(leg: Order, parent: Order) -> None:
+    leg.parent = parent
+    leg.is_own = parent.is_own
+    parent.legs.append(leg)
+
+
+def _is_missing(head: Order, leg: Order) -> bool:
+    """Whether `leg` has the terms of the one that `head` was sent with, and that nobody has told of yet."""
+    is_sent = head.is_own and head.stop_price is not None and head.parent is None
+    return is_sent and not head.legs and (head.side, head.qty, head.stop_price) == (leg.side, leg.qty, leg.stop_price)
 
 
 def _move_status(order: Order, report: OrderReport) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 
 from scalp.core.messages import SECOND
+from scalp.core.stops import StopRule
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,26 @@ class Limits:
     max_positions: int | None = None
     budget: Decimal | None = None  # dollars
     no_buy_after: dt.time | None = None  # New York
+    trail: Decimal | None = None  # share of the highest last trade since the entry
+    stop_at: str | None = None  # "broker" or "bot"; None: at the broker
 
     def __bool__(self) -> bool:
         """Whether any rail is on."""
-        return any(getattr(self, limit.name) is not None for limit in fields(self))
+        return any(getattr(self, limit.name) is not None for limit in fields(self) if limit.name != "stop_at")
+
+    @property
+    def stop(self) -> StopRule | None:
+        """The stop of every position; None: there is none."""
+        if self.stop_loss is None and self.trail is None:
+            return None
+        return StopRule(self.stop_loss, self.trail, self.stop_at != "bot")
 
     def __str__(self) -> str:
         """As they are written."""
         told = {
             "stop-loss": self.stop_loss and f"{(self.stop_loss * 100).normalize():f}%",
+            "trail": self.trail and f"{(self.trail * 100).normalize():f}%",
+            "stop-at": self.stop_at,
             "max-hold": self.max_hold and f"{self.max_hold // SECOND}s",
             "max-loss": self.max_loss,
             "cooldown": self.cooldown and f"{self.cooldown // SECOND}s",
@@ -46,7 +58,7 @@ class Limits:
     @property
     def watches_prints(self) -> bool:
         """Whether an exit may be called for as soon as a print comes, by its price or its time."""
-        return not (self.stop_loss is None and self.max_loss is None and self.max_hold is None)
+        return not (self.stop is None and self.max_loss is None and self.max_hold is None)
 
 
 NO_LIMITS = Limits()

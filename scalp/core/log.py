@@ -18,6 +18,7 @@ from scalp.core.events import (
     Note,
     OrderEnded,
     OrderFound,
+    Oversold,
     Refused,
     RiskRuleStruck,
     SessionOver,
@@ -131,6 +132,11 @@ def _risk_rule_struck(event: RiskRuleStruck) -> Line:
     return Line(ERROR, FLEET, "%s: %s", (event.why, end))
 
 
+def _oversold(event: Oversold) -> Line:
+    text = "both legs of the exit have filled: %d sold too many, buying them back at market"
+    return Line(ERROR, event.symbol, text, (event.qty,))
+
+
 def _liquidating(event: Liquidating) -> Line:
     return Line(INFO, event.symbol, "liquidating: %s held, %d orders open", (event.held, event.open_orders))
 
@@ -176,6 +182,7 @@ _RENDER: dict[type, Callable[[Any], Line]] = {
     OrderEnded: _order_ended,
     Refused: _refused,
     RiskRuleStruck: _risk_rule_struck,
+    Oversold: _oversold,
     Liquidating: _liquidating,
     Blocked: _blocked,
     Unblocked: _unblocked,

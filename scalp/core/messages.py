@@ -98,6 +98,11 @@ class OrderReport(Struct, frozen=True):
     at: int | None = None  # when it happened, where the source says so
     closes: bool = False  # a sell of shares that are held, by the broker's own word
     canceled_at: int | None = None  # exchange time, ns
+    stop_price: Decimal | None = None
+    # Of a leg: the broker's id and the client order id of the order it belongs to, "" where this source did not say.
+    parent_id: str = ""
+    parent_client_id: str = ""
+    legs: tuple[OrderReport, ...] = ()  # those that this source told of with it
 
 
 class PositionReport(Struct, frozen=True):
@@ -115,8 +120,8 @@ class PositionReport(Struct, frozen=True):
 class SubmitOrder(Struct, frozen=True):
     """Send this day order. `limit_price` is None for a market order.
 
-    With a `stop_price` it is an OCO: the limit takes the profit, and a stop loss for the same shares, a market order
-    once its stop is reached, rests beside it.
+    With a `stop_price` it is an exit of two legs, of which one cancels the other: a limit to take the profit, and a
+    stop that sells at market. A buy that `covers` closes a short position, and never opens a long one.
     """
 
     symbol: str
@@ -126,6 +131,7 @@ class SubmitOrder(Struct, frozen=True):
     type: OrderType
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    covers: bool = False
 
 
 class CancelOrder(Struct, frozen=True):
@@ -149,4 +155,12 @@ class AskOrder(Struct, frozen=True):
     id: str
 
 
-Action = SubmitOrder | CancelOrder | AskLastTrade | AskOrder
+class MoveStop(Struct, frozen=True):
+    """Change the stop of this working order to `stop_price`; `id` is the broker's."""
+
+    symbol: str
+    id: str
+    stop_price: Decimal
+
+
+Action = SubmitOrder | CancelOrder | AskLastTrade | AskOrder | MoveStop

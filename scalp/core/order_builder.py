@@ -36,7 +36,14 @@ class OrderBuilder:
         return round_up(price)
 
     def build(
-        self, side: str, qty: int, order_type: OrderType, price: Decimal | None, client_order_id: str = ""
+        self,
+        side: str,
+        qty: int,
+        order_type: OrderType,
+        price: Decimal | None,
+        client_order_id: str = "",
+        stop_price: Decimal | None = None,
+        covers: bool = False,
     ) -> SubmitOrder:
         """An order under an id of its own, unless one is named."""
         if not client_order_id:
@@ -49,4 +56,6 @@ class OrderBuilder:
             qty=qty,
             type=order_type,
             limit_price=price,
+            stop_price=stop_price,
+            covers=covers,
         )

@@ -16,7 +16,7 @@ from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
 from scalp.core.limits import Limits
 from scalp.core.messages import SECOND
-from scalp.core.prices import Written, exact
+from scalp.core.prices import exact
 from scalp.core.takings import A_LOSS, Takings
 from scalp.core.trades import Fill
 
@@ -35,7 +35,6 @@ class _Book:
     last_base: Decimal = ZERO  # the same of the position before: a price of it may be put right later
     lost_at: int = 0  # when a position was last closed at a loss
     result: Decimal = ZERO  # dollars since the process began, realised and open, after fees
-    stop_at: Decimal = ZERO  # a last trade at or under this price is a stop loss
 
 
 class Rails:
@@ -99,11 +98,11 @@ class Rails:
             return self.verdict if held or algo.ledger.open_orders else ""
         if not held:
             return ""
-        book, last, entry = self._books.get(algo.symbol), algo.last_price, algo.ledger.entry_price
+        if why := algo.stop.why_leave(at):
+            return why
+        book = self._books.get(algo.symbol)
         if book is None:
             return ""
-        if book.stop_at and last is not None and entry is not None and exact(last) <= book.stop_at:
-            return f"stop loss, the last trade is {last}, the entry was {Written(entry)}"
         if limits.max_hold is not None and (held_for := at - book.held_since + SHARP) >= limits.max_hold:
             return f"held for {held_for // SECOND} s"
         return ""
@@ -156,8 +155,6 @@ class Rails:
             book.base = net
         elif is_held and not book.held_since:
             book.held_since = at
-        if self.limits.stop_loss is not None:
-            book.stop_at = (ledger.entry_price or ZERO) * (1 - self.limits.stop_loss)
 
     def _judge(self) -> None:
         limit = self.limits.max_loss

@@ -24,7 +24,7 @@ class RiskWatch:
         perform: Callable[[ScalpAlgo, Sequence[Action]], None],
         trouble: Callable[[ScalpAlgo], None],
     ) -> None:
-        self.rails: Rails | None = None  # asked before a buy leaves, and whether to leave a symbol
+        self._rails: Rails | None = None
         self._algos = algos
         self._bus = bus
         self._now = bus.now
@@ -33,11 +33,22 @@ class RiskWatch:
         self._trouble = trouble
         self._is_over = False  # the session's loss was too high, and that was said
 
+    @property
+    def rails(self) -> Rails | None:
+        """Asked before a buy leaves, and whether to leave a symbol; None: there is no rule."""
+        return self._rails
+
+    @rails.setter
+    def rails(self, rails: Rails | None) -> None:
+        self._rails = rails
+        for algo in self._algos.values():
+            algo.stop.rule = None if rails is None else rails.limits.stop
+
     def allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rails: Rails) -> list[Action]:
         """`actions` without the buys that a rail forbids: those are refused, as the broker might have."""
         allowed = []
         for action in actions:
-            if isinstance(action, SubmitOrder) and action.side == "buy":
+            if isinstance(action, SubmitOrder) and action.side == "buy" and not action.covers:
                 at = self._now()
                 rails.look(algo, at)
                 if why := rails.why_no_buy(algo, at):

@@ -44,11 +44,12 @@ class Telling(Notes):
     def change(self, change: Change, report: OrderReport, at: int) -> None:
         """What `report` changed."""
         order, symbol = change.order, self._ledger.symbol
-        if change.is_new:
+        is_own_leg = order.parent is not None and order.is_own  # of an exit that was told of
+        if change.is_new and not is_own_leg:
             self.tell(OrderFound(symbol, at, order.side, order.qty, order.type, order.limit_price))
         if change.new_qty:
             self.tell(Fill(symbol, at, order.side, change.new_qty, change.price, change.profit, self.rates))
-        if change.ended and order.status != "filled":
+        if change.ended and order.status != "filled" and not (is_own_leg and not order.filled_qty):
             self.tell(OrderEnded(symbol, at, order.side, order.status, order.filled_qty, order.qty))
         elif not change.new_qty:
             self.debug("%s %s", order.side, report.event or order.status)

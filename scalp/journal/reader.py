@@ -25,7 +25,7 @@ from scalp.core.trades import Fill
 from scalp.journal.schema import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS, MigrationFailed, prepare
 from scalp.results.symbol_day import SymbolDay, profit_path, regular
 
-_EXACT = {"qty", "filled_qty", "filled_avg_price", "limit_price", "price", "execution_qty"}
+_EXACT = {"qty", "filled_qty", "filled_avg_price", "limit_price", "price", "execution_qty", "stop_price"}
 ENDINGS = {"lost": LOST, "gone": LOST}  # all other kinds were refused
 
 
@@ -220,16 +220,16 @@ class JournaledDay:
     def _replay(self, updates: Iterable[tuple[int, OrderReport]]) -> dict[str, Ledger]:
         """The ledger again, from what the bot sent and was told."""
         ledgers = {symbol: Ledger(symbol) for symbol in self.symbols}
-        columns = "at, symbol, action, client_order_id, side, qty, type, limit_price"
+        columns = "at, symbol, action, client_order_id, side, qty, type, limit_price, stop_price"
         cancels = []
-        for at, symbol, action, key, side, qty, kind, price in self._rows(f"SELECT {columns} FROM orders"):
+        for at, symbol, action, key, side, qty, kind, *prices in self._rows(f"SELECT {columns} FROM orders"):
             if symbol not in ledgers:
                 continue
             if action == "cancel":
                 cancels.append((at, symbol, key))
             elif ledgers[symbol].find(key) is None:
-                limit = None if price is None else Decimal(price)
-                ledgers[symbol].expect(SubmitOrder(symbol, key, side, int(qty), kind, limit), at)
+                limit, stop = (None if price is None else Decimal(price) for price in prices)
+                ledgers[symbol].expect(SubmitOrder(symbol, key, side, int(qty), kind, limit, stop), at)
         for _, report in updates:
             ledgers[report.symbol].merge(report)
         for rejection in self.rejections:

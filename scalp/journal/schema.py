@@ -14,8 +14,9 @@ from scalp.core.messages import OrderReport
 
 SCHEMA_VERSION = 2
 
-# What the broker says of a sell's intent is of use at the start only.
-UPDATE_FIELDS = tuple(name for name in OrderReport.__struct_fields__ if name not in ("closes", "canceled_at"))
+# Of use to the running bot only; a leg is told of by itself.
+_UNWRITTEN = ("closes", "canceled_at", "parent_client_id", "legs")
+UPDATE_FIELDS = tuple(name for name in OrderReport.__struct_fields__ if name not in _UNWRITTEN)
 # "at" is the journal's own word for when the bot learned of it.
 UPDATE_COLUMNS = tuple("happened_at" if name == "at" else name for name in UPDATE_FIELDS)
 
@@ -104,7 +105,8 @@ CREATE TABLE decisions (
 );
 CREATE TABLE orders (
     run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, action TEXT NOT NULL,  -- submit, sent, cancel
-    client_order_id TEXT NOT NULL, id TEXT, side TEXT, qty TEXT, type TEXT, limit_price TEXT
+    client_order_id TEXT NOT NULL, id TEXT, side TEXT, qty TEXT, type TEXT, limit_price TEXT,
+    stop_price TEXT
 );
 CREATE TABLE updates (
     run INTEGER NOT NULL, at INTEGER NOT NULL, {", ".join(UPDATE_COLUMNS)}
@@ -184,8 +186,11 @@ def _copy(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """From 1: fills have fees, by Alpaca's rates of their day, and there are trips and the broker's fees."""
+    """From 1: fills have fees, by Alpaca's rates of their day; there are stops, trips and the broker's fees."""
     connection.execute("ALTER TABLE fills ADD COLUMN fees TEXT")
+    connection.execute("ALTER TABLE orders ADD COLUMN stop_price TEXT")
+    connection.execute("ALTER TABLE updates ADD COLUMN stop_price")
+    connection.execute("ALTER TABLE updates ADD COLUMN parent_id")
     connection.execute("ALTER TABLE fills ADD COLUMN source TEXT NOT NULL DEFAULT ''")
     fills = connection.execute(
         "SELECT f.rowid, r.date, f.side, f.qty, f.price FROM fills f JOIN runs r ON r.id = f.run"

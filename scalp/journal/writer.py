@@ -47,7 +47,7 @@ def _insert(table: str, count: int) -> str:
 
 _BAR = _insert("bars", 10)
 _DECISION = _insert("decisions", 5)
-_ORDER = _insert("orders", 10)
+_ORDER = _insert("orders", 11)
 _UPDATE = _insert("updates", 2 + len(UPDATE_FIELDS))
 _FILL = _insert("fills", 13)
 # Unless the fills of its order hold it: `?11` is what the order had filled with it.
@@ -157,7 +157,7 @@ class Journal:
             self._submit("submit", action, at)
         elif isinstance(action, CancelOrder):
             self._put(_ORDER, (self._run, at, action.symbol, "cancel", action.client_order_id, action.id,
-                               None, None, None, None))  # fmt: skip
+                               None, None, None, None, None))  # fmt: skip
 
     def sent(self, action: SubmitOrder, at: int) -> None:
         self._submit("sent", action, at)
@@ -237,7 +237,7 @@ class Journal:
 
     def _submit(self, what: str, action: SubmitOrder, at: int) -> None:
         self._put(_ORDER, (self._run, at, action.symbol, what, action.client_order_id, None, action.side, action.qty,
-                           action.type, action.limit_price))  # fmt: skip
+                           action.type, action.limit_price, action.stop_price))  # fmt: skip
 
     def _put(self, sql: str, values: Sequence[Any]) -> None:
         if self._is_broken:

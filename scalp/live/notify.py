@@ -27,6 +27,7 @@ from scalp.core.events import (
     Listener,
     Note,
     OrderEnded,
+    Oversold,
     Refused,
     RiskRuleStruck,
     SessionOver,
@@ -190,7 +191,9 @@ class Notifier:
 
     def _is_told(self, event: Event) -> bool:
         match event:
-            case Fill() | RiskRuleStruck() | Liquidating() | StreamDown() | StreamUp() | SessionOver() | LeftOver():
+            case Fill() | RiskRuleStruck() | Oversold() | Liquidating() | SessionOver() | LeftOver():
+                return True
+            case StreamDown() | StreamUp():
                 return True
             case Refused(side="buy"):
                 return self._is_new(event)

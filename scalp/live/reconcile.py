@@ -547,7 +547,9 @@ def _closes(report: OrderReport) -> bool:
 def _on_offer(orders: Sequence[OrderReport]) -> Decimal:
     """Shares that sells still have to sell."""
     sells = [report for report in orders if report.side == "sell" and report.status not in FINAL_STATUSES]
-    return sum(((r.qty or ZERO) - (r.filled_qty or ZERO) for r in sells if r.status != "held"), ZERO)
+    heads = {report.id for report in sells}  # the shares of a group are on offer once
+    offers = [report for report in sells if report.status != "held" and report.parent_id not in heads]
+    return sum(((report.qty or ZERO) - (report.filled_qty or ZERO) for report in offers), ZERO)
 
 
 def _filled(executions: Sequence[OrderReport]) -> dict[str, Decimal]:

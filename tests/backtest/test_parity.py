@@ -45,7 +45,7 @@ class Demo:
 
     def orders(self) -> list[Sent]:
         return [
-            (o.symbol, o.side, o.type, o.qty or Decimal(0), o.limit_price, o.status, o.filled_qty, o.submitted_at)
+            (o.symbol, o.side, o.type, _quantity(o), o.limit_price, o.status, o.filled_qty, o.submitted_at)
             for engine in self.engines
             for o in engine.orders.values()
         ]
@@ -61,6 +61,11 @@ class Demo:
         return sum((engine.equity() - 100_000 for engine in self.engines), Decimal(0))
 
 
+def _quantity(order: Any) -> Decimal:
+    """Nobody is told that a stop's quantity follows its take-profit."""
+    return order.qty if order.qty is not None and order.type != "stop" else Decimal(0)
+
+
 def in_time(fill: Fill) -> tuple[int, str, str, Decimal]:
     return fill.at, fill.symbol, fill.side, fill.price
 
@@ -70,7 +75,7 @@ def compare(wire: Demo, *arguments: str) -> None:
     results = backtest(settings, ScalpAlgo)
     fills = [fill for day in results.days for fill in day.fills]
     orders = [
-        (o.symbol, o.side, o.type, o.qty or Decimal(0), o.limit_price, o.status, o.filled_qty)
+        (o.symbol, o.side, o.type, _quantity(o), o.limit_price, o.status, o.filled_qty)
         for day in results.days
         for o in day.orders
     ]
@@ -101,3 +106,12 @@ def test_recorded_days(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wire.run("--lot=2000", "--replay", bars, "GOOG")
     compare(wire, "--lot=2000", "--bars", bars, "GOOG")
     assert dt.date(2015, 12, 24) in {dt.datetime.fromtimestamp(e.session_open / 1e9).date() for e in wire.engines}
+
+
+@pytest.mark.parametrize("stop", [("--stop-loss", "0.1%"), ("--trail", "0.2%")], ids=" ".join)
+def test_a_day_with_stops(stop: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arguments = ("--lot=2000", "--seed", "1", *stop, "TSLA", "FB", "AAPL")
+    wire = Demo(monkeypatch, tmp_path)
+    wire.run(*arguments)
+    compare(wire, *arguments)
+    assert any(sent[2] == "stop" and sent[6] for sent in wire.orders())

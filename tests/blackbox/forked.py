@@ -129,4 +129,4 @@ def share_time(time_file: str, seat: int) -> None:
             memory[seat] = WORKING
 
     time.monotonic = lambda: seconds[0]
-    selectors.DefaultSelector.select = select  # type: ignore[assignment, method-assign]
+    selectors.DefaultSelector.select = select  # type: ignore[method-assign]

@@ -93,10 +93,10 @@ def test_a_buy_that_fills_while_it_is_cancelled_is_sold_at_market() -> None:
 
 
 def world(*symbols: str, rates: Rates = FREE, **limits: Any) -> World:
-    """A fleet that buys $1000 of each symbol at every bar, with these rails."""
+    """A fleet that buys $1000 of each symbol at every bar, with these rails; a stop rests in the bot."""
     made = World(*symbols)
     made.fleet.charge(rates)
-    made.fleet.risk.rails = Rails(Limits(**limits), takings=made.fleet.takings)
+    made.fleet.risk.rails = Rails(Limits(**{"stop_at": "bot", **limits}), takings=made.fleet.takings)
     made.see_all()
     return made
 
@@ -558,7 +558,14 @@ def test_each_mistake_is_one_clear_line(argument: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_bar_fills_know_no_rails() -> None:
-    with pytest.raises(UserError, match="--fills bar knows no risk rails"):
-        read_backtest_settings(["--fills", "bar", "--stop-loss", "1%", "TSLA"], {})
+@pytest.mark.parametrize("rail", [["--max-hold", "5m"], ["--stop-loss", "1%", "--stop-at", "bot"]])
+def test_bar_fills_know_no_rail_but_the_stop_at_the_broker(rail: list[str]) -> None:
+    assert read_backtest_settings(["--fills", "bar", "--stop-loss", "1%", "TSLA"], {}).rails.stop
+    with pytest.raises(UserError, match="--fills bar knows no risk rails but the stop at the broker"):
+        read_backtest_settings(["--fills", "bar", *rail, "TSLA"], {})
+
+
+def test_where_a_stop_rests_is_said_of_a_stop() -> None:
+    with pytest.raises(UserError, match="--stop-at says where a stop rests"):
+        read_settings(["--stop-at", "bot", "TSLA"], {})
 

@@ -46,6 +46,8 @@ def as_version_1(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         for statement in ("DROP VIEW trades", "DROP TABLE trips", "DROP TABLE fees",
                           "ALTER TABLE fills DROP COLUMN fees", "ALTER TABLE fills DROP COLUMN source",
+                          "ALTER TABLE orders DROP COLUMN stop_price", "ALTER TABLE updates DROP COLUMN stop_price",
+                          "ALTER TABLE updates DROP COLUMN parent_id",
                           "PRAGMA user_version = 1"):  # fmt: skip
             connection.execute(statement)
     connection.close()
