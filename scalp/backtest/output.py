@@ -92,15 +92,17 @@ def assumptions(
         "fills": settings.fills,
         "latency": waits,
         "slippage": str(settings.slippage),
-        "rules": [
-            *rules,
-            *(("an exit is offered no lower than the entry and the fees of both sides",) if settings.net_exit else ()),
-            "slippage makes every share that much worse, a limit order's never beyond its limit",
-            "each day starts flat; only bars of the regular session count",
-            f"{settings.fees.told(dates)}; drawdown, wins, average and worst are after fees",
-            "liquidation begins 5 minutes before the close; shares that then meet no bar stay held, at the last close",
-        ],
+        "rules": [*rules, *_common_rules(settings, dates)],
     }
+
+
+def _common_rules(settings: BacktestSettings, dates: Iterable[dt.date]) -> Iterator[str]:
+    if settings.net_exit:
+        yield "an exit is offered no lower than the entry and the fees of both sides"
+    yield "slippage makes every share that much worse, a limit order's never beyond its limit"
+    yield "each day starts flat; only bars of the regular session count"
+    yield f"{settings.fees.told(dates)}; drawdown, wins, average and worst are after fees"
+    yield "liquidation begins 5 minutes before the close; shares that then meet no bar stay held, at the last close"
 
 
 # -- for machines -----------------------------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ from scalp.core.errors import IllegalMove
 from scalp.core.events import Oversold, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
-from scalp.core.fees import Rates
 from scalp.core.following import order_to_follow, successor
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
 from scalp.core.messages import (
@@ -127,7 +126,7 @@ class ScalpAlgo:
         self._followed_version = -1  # of the ledger, that state and order are in line with
         self.telling = Telling(self.ledger)
         self.working_buys = WorkingBuys(self.ledger, self.exits, self.telling)
-        self._builder = OrderBuilder(self.ledger, self.tape, run)
+        self.builder = OrderBuilder(self.ledger, self.tape, run)
 
     # -- for custom signals -------------------------------------------------------------------------------------------
 
@@ -355,11 +354,6 @@ class ScalpAlgo:
         self._liquidate_at, self._quiet_at = session.liquidate_at, session.quiet_at
         self.session_bars.limit_to(session.open, session.close)
 
-    def charge(self, rates: Rates, net_exit: bool) -> None:
-        """Today's fees; with `net_exit` an exit is offered no lower than what pays for those of both sides."""
-        self.telling.rates = rates
-        self._builder.break_even = rates.break_even() if net_exit else None
-
     def forbid_buys(self, kind: str, why: str) -> None:
         """Buy nothing until `allow_buys(kind)`; exits go on."""
         self.entry_blocks[kind] = why
@@ -414,7 +408,7 @@ class ScalpAlgo:
         session = self.session
         closes_at = session.close if session is not None else sys.maxsize
         actions: list[Action] = []
-        for step in exits.steps(self.order, self._builder.sell_price, self.tape.last_at, closes_at, at):
+        for step in exits.steps(self.order, self.builder.sell_price, self.tape.last_at, closes_at, at):
             if isinstance(step, Sell):
                 order_type = step.type
                 if order_type == "limit" and self.stop.is_struck and session is not None:
@@ -480,7 +474,7 @@ class ScalpAlgo:
         return self._buy(at)
 
     def _buy(self, at: int) -> list[Action]:
-        price = self._builder.buy_price()
+        price = self.builder.buy_price()
         if price is None or self.entry_blocks:
             return []
         qty = int(self.lot // price) if price > 0 else 0
@@ -492,7 +486,7 @@ class ScalpAlgo:
 
     def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
         """Offer every whole share that is held, as far as the broker has them."""
-        price = None if order_type == "market" else self._builder.sell_price()
+        price = None if order_type == "market" else self.builder.sell_price()
         stop = None if price is None else self.stop.price_with(price)
         action = self._submit("sell", self.exits.quantity, order_type, price, at, stop_price=stop)
         self.ledger.are_offered()
@@ -513,7 +507,7 @@ class ScalpAlgo:
             terms = f"{terms}, stop {stop_price}"
         target, cause = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}"
         check_move(self.symbol, self.state, target, cause)
-        action = self._builder.build(side, qty, order_type, price, client_order_id, stop_price)
+        action = self.builder.build(side, qty, order_type, price, client_order_id, stop_price)
         self.order = self.ledger.expect(action, at)
         self._transition(target, cause, at)
         return action
@@ -535,7 +529,7 @@ class ScalpAlgo:
                 self.telling.once("short", "short position of %s: hands off", self.ledger.position)
             return []
         self.telling.tell(Oversold(self.symbol, at, qty))
-        action = self._builder.build("buy", qty, "market", None, covers=True)
+        action = self.builder.build("buy", qty, "market", None, covers=True)
         exits.on_covered(self.ledger.expect(action, at))
         return [action]
 

@@ -348,10 +348,11 @@ class Fleet:
             self.bus.settle()
 
     def charge(self, rates: Rates, net_exit: bool = False) -> None:
-        """The fees of the day; see `ScalpAlgo.charge`."""
+        """The fees of the day; with `net_exit` an exit is offered no lower than what pays for those of both sides."""
         self.takings.rates = rates
         for algo in self.algos.values():
-            algo.charge(rates, net_exit)
+            algo.telling.rates = rates
+            algo.builder.break_even = rates.break_even() if net_exit else None
 
     def forbid_buys(self, kind: str, why: str) -> None:
         for algo in self.algos.values():

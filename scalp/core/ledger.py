@@ -131,6 +131,17 @@ class Change(Struct, frozen=True):
     profit: Decimal = ZERO  # realised by these shares, gross
 
 
+class Done(Struct):
+    """What `Takings` reckons with in its own time.
+
+    `executed` holds side, shares and price of each execution; without shares, the dollars by which a price that was
+    told later differs. (Apart from the ledger, whose attributes CPython finds more slowly once there are 30.)
+    """
+
+    executed: list[tuple[str, Decimal, Decimal]]
+    round_trips: int = 0  # times a position was closed by fills
+
+
 class Ledger:
     """Orders and position of one symbol."""
 
@@ -139,9 +150,8 @@ class Ledger:
         self.position = ZERO  # shares, negative when short
         self.entry_price: Decimal | None = None  # average price of the shares held; None when flat
         self.realised = ZERO  # gross profit and loss of all closed shares, dollars
-        self.shares_sold = self.shares_bought = ZERO
-        self.sold_for = self.bought_for = ZERO  # dollars
-        self.round_trips = 0  # times a position was closed by fills
+        self.shares_sold = ZERO
+        self.done = Done([])
         self.question = ""  # what only asking the broker can answer; whoever has asked clears it
         self.version = 0  # counts every change of an order or of the position
         self._open: list[Order] = []  # the open ones, as of a version
@@ -537,11 +547,10 @@ class Ledger:
             return False
         off = average - (order.filled_avg_price or ZERO)
         order.filled_avg_price, order.is_priced = average, True
+        self.done.executed.append((order.side, ZERO, off * order.filled_qty))
         if order.side == "sell":
             self.realised += off * order.filled_qty
-            self.sold_for += off * order.filled_qty
             return True
-        self.bought_for += off * order.filled_qty
         held = min(max(self.position, ZERO), order.filled_qty)
         if held and self.entry_price is not None:
             self.entry_price += off * held / self.position
@@ -570,7 +579,7 @@ class Ledger:
                 self.entry_price = price
             elif after == 0:
                 self.entry_price = None
-                self.round_trips += 1
+                self.done.round_trips += 1
         self.positions_before.add(before)
         if not order.is_priced:
             self.question = f"at what price order {order.id or order.client_order_id} was filled"
@@ -581,10 +590,7 @@ class Ledger:
         self.realised += profit
         if order.side == "sell":
             self.shares_sold += qty
-            self.sold_for += qty * price
-        else:
-            self.shares_bought += qty
-            self.bought_for += qty * price
+        self.done.executed.append((order.side, qty, price))
         return profit
 
 

@@ -90,13 +90,11 @@ class Past(Struct):
                 self.lost_at = fill.at
 
 
-class _Seen(Struct):
-    """How much of a ledger was looked at: shares and dollars."""
+class _Own(Struct):
+    """What this process has executed in one symbol."""
 
-    bought: Decimal = ZERO
-    sold: Decimal = ZERO
-    sold_for: Decimal = ZERO
     charges: Charges = NO_CHARGES
+    cash: Decimal = ZERO  # dollars received, less those spent
 
 
 class Takings:
@@ -105,34 +103,34 @@ class Takings:
     def __init__(self, rates: Rates = FREE) -> None:
         self.rates = rates
         self.past: dict[str, Past] = {}  # by symbol: what was traded today before this process
-        self._seen: dict[str, _Seen] = {}
+        self._own: dict[str, _Own] = {}
 
     def look(self, ledger: Ledger) -> Charges:
-        """Take in what was executed since the last look; the fees of this process so far.
-
-        As many looks as there are executions: what FINRA takes at most is for each of them.
-        """
-        seen = self._seen.get(ledger.symbol)
-        if seen is None:
-            seen = self._seen[ledger.symbol] = _Seen()
-        bought, sold, sold_for = ledger.shares_bought, ledger.shares_sold, ledger.sold_for
-        if bought != seen.bought:
-            seen.charges += self.rates.of("buy", bought - seen.bought, ZERO)
-        if sold != seen.sold or sold_for != seen.sold_for:
-            seen.charges += self.rates.of_sold(sold - seen.sold, sold_for - seen.sold_for)
-        seen.bought, seen.sold, seen.sold_for = bought, sold, sold_for
-        return seen.charges
+        """Take in what was executed since the last look; the fees of this process so far."""
+        own = self._own.get(ledger.symbol)
+        if own is None:
+            own = self._own[ledger.symbol] = _Own()
+        for side, qty, price in ledger.done.executed:
+            dollars = qty * price if qty else price
+            if side == "sell":
+                own.charges += self.rates.of_sold(qty, dollars)
+            else:
+                own.charges += self.rates.of(side, qty, price)
+            own.cash += dollars if side == "sell" else -dollars
+        ledger.done.executed.clear()
+        return own.charges
 
     def of(self, ledger: Ledger) -> Taken:
         """The day so far in one symbol, this process and those before it."""
         past = self.past.get(ledger.symbol)
-        own = Taken(ledger.round_trips, ledger.shares_sold, ledger.realised, self.look(ledger), ledger.position)
+        own = Taken(ledger.done.round_trips, ledger.shares_sold, ledger.realised, self.look(ledger), ledger.position)
         return own if past is None else past.taken + own
 
     def cash(self, ledger: Ledger) -> Decimal:
         """Dollars received today for shares of one symbol, less those spent, by this process and those before it."""
+        self.look(ledger)
         past = self.past.get(ledger.symbol)
-        return ledger.sold_for - ledger.bought_for + (ZERO if past is None else past.cash)
+        return self._own[ledger.symbol].cash + (ZERO if past is None else past.cash)
 
     def recall(self, fills: Iterable[Fill]) -> Mapping[str, Past]:
         """What was executed in watched symbols today before the positions were listed, in time order; by symbol."""

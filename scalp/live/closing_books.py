@@ -13,7 +13,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.messages import HOUR
 from scalp.core.ports import Account, Broker, Execution
 from scalp.core.prices import CENT
-from scalp.live.past_fills import EARLIEST_FILL
+from scalp.live.past_fills import EARLIEST_FILL, until_calm
 from scalp.live.reconcile import TROUBLES
 
 log = logging.getLogger("scalp.main")
@@ -34,6 +34,7 @@ class ClosingBooks:
     async def ask_old_fees(self, session: Session) -> None:
         """Those of the days before, some time after the start: nothing waits for them."""
         await asyncio.sleep(AFTER_START)
+        await until_calm(self._fleet, self._broker)
         await self.ask_fees(session)
 
     async def ask_fees(self, session: Session) -> None:

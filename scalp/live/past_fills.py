@@ -44,10 +44,8 @@ class PastFills:
         backoff = Backoff(*HISTORY_RETRY)
         while not self._reconciler.is_started:
             await asyncio.sleep(SOON if self._is_needed else LATER)
-        for _ in range(0 if self._is_needed else CALM_LOOKS):
-            if not self._fleet.readiness.is_blind and self._broker.has_plenty:
-                break
-            await asyncio.sleep(CALM)  # the start's requests are for exits
+        if not self._is_needed:
+            await until_calm(self._fleet, self._broker)
         activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
         executions: list[Execution] = []
         while True:
@@ -120,6 +118,14 @@ class PastFills:
             if page.length < page.most or last is None or (last <= since and len(found) == before):
                 return list(found.values())
             since = max(last - 1, since + 1)
+
+
+async def until_calm(fleet: Fleet, broker: Broker) -> None:
+    """Wait until the start is over and no exit may need the way to the broker, for two minutes at most."""
+    for _ in range(CALM_LOOKS):
+        if not (fleet.readiness.is_blind or fleet.reservation.needed) and broker.has_plenty:
+            return
+        await asyncio.sleep(CALM)
 
 
 def fills(executions: Iterable[Execution]) -> list[Fill]:

@@ -54,6 +54,8 @@ class TradingSession:
     `checkup()`; `drain()` when stopped early, else `finish()`; `over()`.
     """
 
+    _trips: TripWatch | None = None  # None: there is no journal
+
     def __init__(
         self,
         settings: Settings,
@@ -74,7 +76,6 @@ class TradingSession:
         self._loop = asyncio.get_running_loop()
         self._jobs = Jobs()
         self._is_over = False
-        self._trips: TripWatch | None = None
         algos = [algo_class(symbol, settings.lot, self._run) for symbol in settings.symbols]
         self.fleet = fleet = Fleet(algos, clock.now, self._perform)
         for listener in listeners:

@@ -51,7 +51,7 @@ def test_a_buy_that_fills_is_followed_by_one_request_the_sell() -> None:
             between = [r for r in script.requests[:sell] if r.at >= filled_at]
             assert between == []
             assert script.requests[sell].at - filled_at < 0.001
-            assert bot.algo().ledger.round_trips == 1
+            assert bot.algo().ledger.done.round_trips == 1
             assert bot.held() == 0
 
     run(story())

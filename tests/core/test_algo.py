@@ -14,6 +14,7 @@ import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, State
 from scalp.core.fees import ALPACA
+from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, PositionReport, SubmitOrder, Trade
 from tests.helpers import (
     AAPL,
@@ -40,7 +41,7 @@ def test_signal_buy_fill_sell_fill() -> None:
     assert desk.tells(1, "new") == []
     assert (desk.tells(1, "fill"), desk.state) == (["sell 19 @ 101.00 #2"], SELL_SUBMITTED)
     assert (desk.tells(2, "fill"), desk.state) == ([], TO_BUY)
-    assert (desk.held, desk.algo.ledger.round_trips) == (0, 1)
+    assert (desk.held, desk.algo.ledger.done.round_trips) == (0, 1)
 
 
 def test_client_order_ids_name_the_symbol_the_run_and_a_number() -> None:
@@ -746,6 +747,6 @@ def test_a_net_exit_pays_for_the_fees_of_both_sides() -> None:
     """The seed's rule unless asked for: the entry, or the last trade where that is higher."""
     for net_exit, price in ((False, "101.00"), (True, "101.01")):
         desk = IN_STATE[BUY_SUBMITTED]()
-        desk.algo.charge(ALPACA.on(dt.date(2026, 11, 20)), net_exit)
+        Fleet([desk.algo], lambda: 0, lambda action: None).charge(ALPACA.on(dt.date(2026, 11, 20)), net_exit)
         desk.algo.on_trade(Trade("AAPL", desk.now, 100.0))
         assert desk.tells(1, "fill") == [f"sell 19 @ {price} #2"]

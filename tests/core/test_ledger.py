@@ -36,7 +36,7 @@ def sent(ledger: Ledger, side: str = "buy", qty: int = 10, price: str = "100", n
 def test_a_buy_and_a_sell_make_a_profit() -> None:
     ledger = told(fill(10, "100.00"), fill(10, "100.25", "sell", "s1"))
     assert (ledger.position, ledger.entry_price, ledger.realised) == (0, None, Decimal("2.50"))
-    assert (ledger.shares_sold, ledger.round_trips) == (10, 1)
+    assert (ledger.shares_sold, ledger.done.round_trips) == (10, 1)
 
 
 def test_running_totals_count_not_the_size_of_an_execution() -> None:
@@ -204,7 +204,7 @@ def test_the_profit_of_a_sell_told_before_its_buy_comes_with_the_buy() -> None:
     ledger = told(fill(10, "101.00", "sell", "s1"))
     assert (ledger.position, ledger.realised) == (-10, 0)
     ledger.merge(fill(10, "100.00", "buy", "b1"))
-    assert (ledger.position, ledger.entry_price, ledger.realised, ledger.round_trips) == (0, None, 10, 1)
+    assert (ledger.position, ledger.entry_price, ledger.realised, ledger.done.round_trips) == (0, None, 10, 1)
 
 
 def test_through_zero_only_the_closed_shares_make_a_profit() -> None:

@@ -222,10 +222,10 @@ def test_an_order_that_the_state_does_not_allow_leaves_no_trace() -> None:
         submitted = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED
         if submitted in TRANSITIONS[state]:
             continue
-        before = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo._builder.count)
+        before = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo.builder.count)
         with pytest.raises(IllegalMove) as caught:
             algo._sell("market", desk.now) if side == "sell" else algo._submit(side, 1, "market", None, desk.now)
-        after = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo._builder.count)
+        after = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo.builder.count)
         assert before == after
         refused.append(str(caught.value))
     assert refused == [

@@ -208,7 +208,7 @@ def test_an_order_that_is_no_longer_listed_is_asked_for_by_id() -> None:
             sold = script.orders("sell")[0].at
             await bot.until(215)
             assert bot.algo().state is TO_BUY
-            assert bot.algo().ledger.round_trips == 1
+            assert bot.algo().ledger.done.round_trips == 1
             order = list(bot.engine.orders)[1]
             assert [r for r in script.sent(f"{ORDERS}/{order}") if r.at > sold]
 

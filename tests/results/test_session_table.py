@@ -20,7 +20,7 @@ def fleet_of(count: int) -> Fleet:
 def test_each_symbol_has_a_row_and_all_together_too() -> None:
     fleet = fleet_of(2)
     ledger = fleet.algos["S0"].ledger
-    ledger.round_trips, ledger.shares_sold, ledger.realised = 3, Decimal("100"), Decimal("-12.345")
+    ledger.done.round_trips, ledger.shares_sold, ledger.realised = 3, Decimal("100"), Decimal("-12.345")
     fleet.algos["S1"].ledger.position = Decimal("7")
     fleet.reactions["S0"] = [0.001, 0.003, 0.002]
     assert list(summary(fleet)) == [
@@ -36,8 +36,8 @@ def test_fees_come_off_each_symbol_and_what_the_day_is_rounded_up_by_is_a_row_of
     fleet.charge(ALPACA.on(dt.date(2026, 11, 20)))
     for symbol, shares, price in (("S0", "100", "50"), ("S1", "8", "401.62")):
         ledger = fleet.algos[symbol].ledger
-        ledger.round_trips, ledger.shares_bought, ledger.shares_sold = 1, Decimal(shares), Decimal(shares)
-        ledger.sold_for, ledger.realised = Decimal(shares) * Decimal(price), Decimal(1)
+        ledger.done.round_trips, ledger.shares_sold, ledger.realised = 1, Decimal(shares), Decimal(1)
+        ledger.done.executed += [(side, Decimal(shares), Decimal(price)) for side in ("buy", "sell")]
     assert list(summary(fleet)) == [
         "symbol   trades shares   gross $  fees $      net $  held exit ms    p99  worst",
         "S0            1    100     +1.00  0.1231    +0.8769     0       -      -      -",

@@ -153,7 +153,7 @@ def _sell_quantity_of_the_order() -> Iterator[None]:
     def sell(self: ScalpAlgo, order_type: OrderType, at: int) -> SubmitOrder:
         buys = [order for order in self.ledger if order.side == "buy" and order.qty]
         qty = int(buys[-1].qty or 0) if buys else self.ledger.whole_shares
-        return self._submit("sell", qty, order_type, None if order_type == "market" else self._builder.sell_price(), at)
+        return self._submit("sell", qty, order_type, None if order_type == "market" else self.builder.sell_price(), at)
 
     with patch.object(ScalpAlgo, "_sell", sell):
         yield
