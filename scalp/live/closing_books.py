@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from decimal import Decimal
 
 from scalp.core.clock import Session
-from scalp.core.decimals import ZERO
+from scalp.core.decimals import ZERO, decimal_or_none
 from scalp.core.events import DayRecalled, FeesCharged
 from scalp.core.fleet import Fleet
 from scalp.core.messages import HOUR
-from scalp.core.ports import Account, Broker, Execution
+from scalp.core.ports import Account, Broker, Execution, FeeCharged
 from scalp.core.prices import CENT
 from scalp.live.past_fills import EARLIEST_FILL, until_calm
 from scalp.live.reconcile import TROUBLES
@@ -37,27 +38,29 @@ class ClosingBooks:
         await until_calm(self._fleet, self._broker)
         await self.ask_fees(session)
 
-    async def ask_fees(self, session: Session) -> None:
+    async def ask_fees(self, session: Session) -> list[FeeCharged]:
         """Tell of the fees that were charged lately. Where they cannot be had, the report has ours alone."""
         activities = self._account.activities(session.open - FEES_SINCE, self._broker.counted)
         try:
             fees = await activities.fees()
         except TROUBLES as error:
             log.debug("the broker's fees: %s", error)
-            return
+            return []
         if fees:
             self._fleet.tell(FeesCharged(self._fleet.bus.now(), fees))
+        return fees
 
     async def compare(self, session: Session) -> None:
         """After the close: say where our cash of the day differs from that of the account's executions."""
         activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.ask_fees(session)
+                fees = await self.ask_fees(session)
                 for look in range(LOOKS):
                     if look:
                         await asyncio.sleep(LOOK_EVERY)
-                    executions = [e for e in await activities.read() if e.symbol in self._fleet.algos]
+                    everything = await activities.read()
+                    executions = [e for e in everything if e.symbol in self._fleet.algos]
                     if not (differences := self._differences(executions)):
                         break
         except (*TROUBLES, TimeoutError) as error:
@@ -70,6 +73,35 @@ class ClosingBooks:
         if not differences:
             total = sum((self._cash(symbol) for symbol in self._fleet.algos), ZERO)
             log.info("books: cash %+.2f, as the account's %d executions have it", total, len(executions))
+        if executions and executions == everything:
+            await self._compare_equity(session, executions, fees)
+
+    async def _compare_equity(
+        self, session: Session, executions: list[Execution], fees: list[FeeCharged]
+    ) -> None:
+        """Only where the account holds nothing, and did nothing else today: else its equity says nothing of ours."""
+        moved: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
+        for one in executions:
+            moved[one.symbol] += one.signed
+        if any(moved.values()):
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                held = await self._broker.counted(self._account.positions())
+                account = await self._broker.counted(self._account.get_account())
+        except (*TROUBLES, TimeoutError):
+            return
+        now, before = (decimal_or_none(account.get(name)) for name in ("equity", "last_equity"))
+        if held.rows or now is None or before is None:
+            return
+        # Fees of the days before may be taken today; the id of an activity begins with the day of its entry.
+        taken = sum((fee.amount for fee in fees if fee.id.startswith(f"{session.date:%Y%m%d}")), ZERO)
+        expected = before - sum((one.signed * (one.price or ZERO) for one in executions), ZERO) - taken
+        if abs(now - expected) >= CENT:
+            log.warning("the account's equity is $%.2f, by what it executed it would be $%.2f: transfers, interest or "
+                        "fees may be the rest", now, expected)  # fmt: skip
+        else:
+            log.info("equity $%.2f, as it follows from that of the day before", now)
 
     def _cash(self, symbol: str) -> Decimal:
         return self._fleet.takings.cash(self._fleet.algos[symbol].ledger)

@@ -109,6 +109,7 @@ def test_the_figures_are_those_of_the_day_after_a_restart(caplog: pytest.LogCapt
 
     run(story())
     assert "books: cash +0.00, as the account's 4 executions have it" in caplog.text
+    assert "equity $99999.93, as it follows from that of the day before" in caplog.text
 
 
 def test_what_a_killed_run_did_not_write_down_is_in_the_report(
@@ -167,6 +168,26 @@ def test_books_that_differ_from_the_accounts_are_told(caplog: pytest.LogCaptureF
 
     run(story())
     assert "TSLA: cash of the day is +0.00 by our books, -1000.00 by the account's executions" in caplog.text
+
+
+def test_an_equity_that_does_not_follow_from_the_day_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Only where the account holds nothing else."""
+    told = []
+    for holds in (False, True):
+        caplog.clear()
+
+        async def story(holds: bool = holds) -> None:
+            script = Script()
+            async with exchange({**MARKET, "FB": minutes("FB", AT_100)}, script) as (server, endpoints):
+                account = server.simulation.engine.account
+                account.cash += 5
+                if holds:
+                    account.apply("FB", "buy", Decimal(1), Decimal(100))
+                await play(OnlyOnce, server, endpoints, script, 1201)
+
+        run(story())
+        told.append("equity is $100005.00, by what it executed it would be $100000.00" in caplog.text)
+    assert told == [True, False]
 
 
 class OnlyOnce(BuysTwice):
