@@ -341,6 +341,8 @@ class Ledger:
         self._unexplained = max(self._unexplained + qty, ZERO)
         self._claimed_at = at
         before = max(self.position, ZERO)
+        if qty < 0:
+            self.positions_before.clear()  # they held what no execution had told of
         if qty > 0 and entry_price is not None:
             known = self.entry_price if self.entry_price is not None else entry_price
             self.entry_price = max(known, entry_price) if before else entry_price
@@ -405,8 +407,13 @@ class Ledger:
 
     @property
     def refutable(self) -> Decimal:
-        """Shares that a listing without them may take away: a listing alone, and nobody else, has told of them."""
-        return self.claimed + (self.unproven if self.is_denied else ZERO)
+        """Shares that a listing without them may take away: a listing alone, and nobody else, has told of them.
+
+        None that a sell has on offer: the broker holds them for it.
+        """
+        sells = [order for order in self.open_orders if order.side == "sell" and order.id]
+        beyond = self.position - sum((order.remaining or ZERO for order in sells), ZERO)
+        return max(min(self.claimed + (self.unproven if self.is_denied else ZERO), beyond), ZERO)
 
     def are_offered(self) -> None:
         """What listings alone told of is on offer with the rest from here on."""

@@ -269,7 +269,7 @@ class Reconciler:
         executions = [*executions, *_untold(newest, executions, listed.as_of)]
         on_offer = _on_offer(newest)
         sells = [report for report in newest if _on_offer([report])]
-        count = held_already(position.qty, executions, on_offer)
+        count = held_already(position.qty, executions, on_offer, listed.as_of)
         missing = on_offer - position.qty - sum((executed(report) for report in executions[count:]), ZERO)
         if missing > 0 and sells and all(_closes(report) for report in sells):
             # The broker took these sells against shares that it knows to be held: their row is missing, or late.

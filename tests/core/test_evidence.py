@@ -115,6 +115,24 @@ def test_an_adopted_position_is_no_claim_unless_the_broker_denies_it() -> None:
         assert weigh(evidence, book, 0, 60) == verdict
 
 
+def test_what_a_sell_has_on_offer_is_not_taken_away() -> None:
+    """It was found after the position was adopted, by the refusal of another one."""
+    evidence, book = Evidence(), ledger(5)
+    book.is_denied = True
+    book.merge(BrokerOrder("s1", "sell", Decimal(5), submitted_at=NOW - 7200 * SECOND).report("new"))
+    assert [weigh(evidence, book, 0, after) for after in (0, 60, 600)] == ["doubt"] * 3
+
+
+def test_what_was_taken_away_and_is_listed_again_is_believed_after_a_minute() -> None:
+    evidence, book = Evidence(), ledger(0)
+    book.claim(Decimal(5), Decimal(90), NOW)
+    for side in ("buy", "sell"):
+        later = NOW + SECOND
+        book.merge(BrokerOrder(side, side, Decimal(1), submitted_at=later).report("fill", 1, 100, at=later))
+    book.claim(Decimal(-5), None, NOW)
+    assert [weigh(evidence, book, 5, after) for after in (1, 60, 61)] == ["doubt", "doubt", "surplus"]
+
+
 def test_of_a_surplus_that_grows_the_least_has_stood() -> None:
     evidence, book = Evidence(), ledger(5)
     assert [weigh(evidence, book, listed, after) for listed, after in ((9, 0), (8, 20), (12, 40))] == ["doubt"] * 3
@@ -219,6 +237,13 @@ def test_how_many_of_the_newest_executions_the_first_listing_holds(
     listed: int, recent: list[int | tuple[int, int]], on_offer: int, count: int
 ) -> None:
     assert held_already(Decimal(listed), executions(*recent), Decimal(on_offer)) == count
+
+
+def test_what_was_executed_a_minute_before_the_listing_is_in_it() -> None:
+    (sold,) = executions(-8)
+    for ago, count in ((59, 0), (61, 1)):
+        report = msgspec.structs.replace(sold, at=NOW - ago * SECOND)
+        assert held_already(Decimal(14), [report], as_of=NOW) == count
 
 
 def test_where_an_order_does_not_tell_its_size_nothing_is_known_to_be_on_offer() -> None:
