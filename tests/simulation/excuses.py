@@ -33,7 +33,6 @@ UNTRUE_LISTINGS = (
     "orders empty", "an order missing", "one order only", "listing lags", "activities lag",
 )  # fmt: skip
 LISTINGS_LAG = 60.0  # seconds
-AT_THE_TURN = 10.0  # seconds: what was executed so near to the first listings they may hold, or not
 
 
 class Excuses:
@@ -70,16 +69,14 @@ class Excuses:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
-            at_the_turn = [at for at in world.touches[symbol] if abs(at - told.first_claimed_at) < AT_THE_TURN]
-            if at_the_turn and self._are_untold(symbol):
-                # Bought so near to the first listings, only activities tell whether these hold it.
-                until = max(until, world.touched[symbol] + EXPLAIN, hindrances.until("ask", "claims") + EXPLAIN)
             if self._was_deceived:
                 # What the true ones add has to be explained, or to stand.
                 ways = max(told.base_at, hindrances.until("ask", "claims"))
                 is_explained = symbol not in world.touched and hindrances.until("activities") < told.base_at
                 is_explained &= not world.plan.stands("activities forbidden")
                 until = max(until, ways + (LEARN if is_explained else EXPLAIN))
+        if self._knew_at[symbol] < world.elapsed and self._are_untold(symbol):
+            until = max(until, max(world.touched[symbol], hindrances.until("ask", "claims")) + EXPLAIN)
         for of, is_buy, at in told.unknown.values():
             if of == symbol and is_buy:
                 # One order at work, never two: a buy that is not known to be dead may live.

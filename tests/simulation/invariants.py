@@ -61,6 +61,7 @@ class Invariants(Excuses):
         self._bare_since: dict[str, float] = {}  # symbol -> since when not all that is held is on offer
         self._due: dict[str, float] = {}  # symbol -> when a look at it is scheduled
         self._differed_at: defaultdict[str, float] = defaultdict(lambda: float("-inf"))  # shares and offer, last
+        self._bought_blindly: set[str] = set()  # symbols in which a process bought that was shown no lot of before
         self._posted: set[str] = set()  # client order ids that were sent
         self._may_repeat: set[str] = set()  # of those, what the broker did nothing about
         self.cancelled: set[str] = set()  # order ids whose cancel the bot asked for
@@ -116,11 +117,15 @@ class Invariants(Excuses):
         algo = world.fleet and world.fleet.algos.get(symbol)
         if algo and algo.ledger.position == held and world.elapsed >= world.told.first_claimed_at:
             self._knew_at[symbol] = world.elapsed  # whoever told
-        if symbol not in world.touched and (own or held) and not (world.told.base_at is None and world.process > 1):
+        if not own and not held:
+            self._bought_blindly.discard(symbol)
+        elif symbol not in world.touched:
             position = engine.account.positions.get(symbol)
             cost = held * position.avg_entry_price if position else Decimal(0)
             cost += sum(o.leaves * (o.limit_price or 0) for o in own if o.side == "buy")
-            if cost > LOT:
+            if cost > LOT and world.told.base_at is None and world.process > 1:
+                self._bought_blindly.add(symbol)
+            elif cost > LOT and symbol not in self._bought_blindly:
                 self._fail(1, f"{symbol}: bought for {cost}, more than a lot")
         self._check_covered(symbol, held, orders)
         self._check_orders(symbol, own)

@@ -13,7 +13,7 @@ import functools
 import logging
 import random
 import zlib
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -188,7 +188,6 @@ class World(Listener):
         self.stopped_at: float | None = None  # when the running process was asked to stop
         self.exit_code: int | None = None  # of the last process that got as far as trading
         self.touched: dict[str, float] = {}  # symbol -> when somebody else last traded in it
-        self.touches: defaultdict[str, list[float]] = defaultdict(list)  # and whenever that was
         self.trading: TradingSession | None = None  # the running bot's
         self.deaf_since = self.heard_since = 0.0  # since when no order stream is listening, or one is
         self.close_moved_at = float("-inf")
@@ -374,7 +373,6 @@ class World(Listener):
     def touch(self, symbol: str) -> None:
         """Somebody else trades in it."""
         self.touched[symbol] = self.elapsed
-        self.touches[symbol].append(self.elapsed)
 
     def is_refused_for_now(self, symbol: str) -> bool:
         """Whether the broker does not see yet what was just bought."""
