@@ -411,7 +411,7 @@ class Ledger:
 
         None that a sell has on offer: the broker holds them for it.
         """
-        sells = [order for order in self.open_orders if order.side == "sell" and order.id]
+        sells = [o for o in self.open_orders if o.side == "sell" and o.id and o.status != "held"]  # one leg of two
         beyond = self.position - sum((order.remaining or ZERO for order in sells), ZERO)
         return max(min(self.claimed + (self.unproven if self.is_denied else ZERO), beyond), ZERO)
 
