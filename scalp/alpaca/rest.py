@@ -389,12 +389,12 @@ def _order_body(order: SubmitOrder) -> dict[str, Any]:
         body["position_intent"] = "sell_to_close"
     elif order.covers:
         body["position_intent"] = "buy_to_close"
-    if order.limit_price is not None:
-        body["limit_price"] = format(order.limit_price, "f")
-    if order.stop_price is not None:
+    if order.stop_price is not None and order.limit_price is not None:
         body["order_class"] = "oco"
-        body["take_profit"] = {"limit_price": body["limit_price"]}
+        body["take_profit"] = {"limit_price": format(order.limit_price, "f")}
         body["stop_loss"] = {"stop_price": format(order.stop_price, "f")}
+    elif order.limit_price is not None:
+        body["limit_price"] = format(order.limit_price, "f")
     return body
 
 

@@ -223,5 +223,7 @@ def _row(algo: ScalpAlgo, at: int, taken: Taken) -> Row:
         row.remaining = None if order.remaining is None else float(order.remaining)
         row.limit = None if order.limit_price is None else float(order.limit_price)
         row.age = (at - order.submitted_at) / SECOND
-        row.more_orders = max(len(ledger.open_orders) - 1, 0)
+        row.more_orders = max(sum(not other.is_spare for other in ledger.open_orders) - 1, 0)
+        if (leg := algo.stop.leg) is not None and leg.stop_price is not None:
+            row.stop = float(leg.stop_price)
     return row

@@ -43,6 +43,7 @@ class Row(msgspec.Struct):
     remaining: float | None = None
     limit: float | None = None  # None: at market
     age: float = 0.0  # of that order
+    stop: float | None = None  # where the stop rests at the broker
     more_orders: int = 0
     realised: float = 0.0  # today, gross
     unrealised: float = 0.0
@@ -208,8 +209,10 @@ class _Columns:
             terms = "market" if row.limit is None else _price(row.limit)
             more = f" +{row.more_orders}" if row.more_orders else ""
             qty = "?" if row.remaining is None else _shares(row.remaining)
-            long, short = f"{row.side} {qty} @ {terms}{more}", f"{qty}@{terms}{more}"
-            return long if len(long) <= self._order else short, ""  # the state tells the side as well
+            stop = "" if row.stop is None else f" stop {_price(row.stop)}"
+            long, short = f"{row.side} {qty} @ {terms}{stop}{more}", f"{qty}@{terms}{stop}{more}"
+            brief = short if len(short) <= self._order else f"{qty}@{terms}{more}"
+            return long if len(long) <= self._order else brief, ""  # the state tells the side as well
         if row.minutes < row.warmup:
             return f"bars {row.minutes}/{row.warmup}", "dim"
         return "" if is_told else row.no_buys, "yellow"

@@ -143,6 +143,8 @@ class TradingSession:
         if limits:
             self.fleet.risk.rails = rails = Rails(limits, not limits.needs_todays_fills, self.fleet.takings)
             log.info("risk rails: %s", limits)
+        if (stop := limits.stop) is not None and stop.is_at_broker:
+            log.info("each exit takes its stop along to the broker, where it rests also while this bot is down")
         past = PastFills(self.fleet, self.rest, self.broker, self.reconciler, rails)
         self._jobs.start(self._recall(past))
 

@@ -125,9 +125,11 @@ class WindingUp:
         """Say what is held or working, and what is in doubt; True if anything is held or working."""
         left = leftovers(self._fleet.algos)
         for symbol, (position, orders) in left.items():
-            working = ", ".join(f"{o.side} {o.remaining} {o.type} {o.limit_price or ''}".strip()
+            working = ", ".join((f"stop at {o.stop_price}" if o.is_spare else
+                                 f"{o.side} {o.remaining} {o.type} {o.limit_price or o.stop_price or ''}".strip())
                                 + (" (outcome unknown)" if not o.id else "")
-                                + (" (being cancelled)" if o.cancel_sent_at else "") for o in orders)  # fmt: skip
+                                + (" (being cancelled)" if o.cancel_sent_at else "")
+                                for o in sorted(orders, key=lambda order: order.is_spare))  # fmt: skip
             entry_price = self._fleet.algos[symbol].ledger.entry_price
             self._fleet.tell(LeftOver(symbol, self._clock.now(), position, entry_price, working))
         for line in self._reconciler.doubts:

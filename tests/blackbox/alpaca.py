@@ -117,6 +117,7 @@ class Alpaca(Streams):
         self.calendar_close: float | None = None  # None: the clock's
         self.asset_fields: dict[str, dict[str, Any]] = {}  # in place of an asset's own
         self.order_fields: tuple[str, ...] = ()  # of orders; (): all of them
+        self.may_be_short = False  # what two legs of one exit have sold
         self.rate_limit_headers = True
         self.obeys_cancels = True  # False: a cancel is taken note of and nothing follows
         self.tells_updates = True
@@ -263,11 +264,11 @@ class Alpaca(Streams):
         self._note(order)
         held, entry = self.positions.get(order["symbol"], (Decimal(0), Decimal(0)))
         if order["side"] == "buy":
-            entry = (held * entry + shares * at) / (held + shares)
+            entry = (held * entry + shares * at) / (held + shares) if held + shares else Decimal(0)
             held += shares
         else:
             held -= shares
-        if held < 0:
+        if held < 0 and not self.may_be_short:
             self._wrongs.append(f"{held} shares held after {order}")
         self.positions[order["symbol"]] = (held, entry)
         self._note_positions()
@@ -280,7 +281,24 @@ class Alpaca(Streams):
             "transaction_time": self._to_microseconds(self.now),
         })  # fmt: skip
         extra = {"price": str(at), "qty": str(shares), "position_qty": str(held), "execution_id": execution}
-        return await self.tell(kind, order, quietly=not tell, **extra)
+        data = await self.tell(kind, order, quietly=not tell, **extra)
+        if is_full and order["parent"] is None:
+            for leg in self.legs(order):
+                await self.end(leg, tell=tell)
+        return data
+
+    def legs(self, order: dict[str, Any]) -> Rows:
+        """Those of its legs that may still act."""
+        mine = [o for o in self.orders.values() if o["parent"] == order["id"]]
+        return [leg for leg in mine if leg["status"] in (*OPEN_STATUSES, "held")]
+
+    async def stop(self, order: dict[str, Any], price: str, tell: bool = True) -> None:
+        """The stop of this OCO order is reached: its take-profit is taken back, and it sells at `price`."""
+        [leg] = self.legs(order)
+        await self.end(order, tell=tell)
+        leg["status"] = "new"
+        await self.tell("new", leg, quietly=not tell)
+        await self.fill(leg, int(Decimal(order["qty"]) - Decimal(order["filled_qty"])), price, tell)
 
     def transfer(self, symbol: str, qty: int, price: str) -> None:
         """Shares come from another broker: no order, no execution, no row of this day."""
@@ -319,7 +337,7 @@ class Alpaca(Streams):
     async def tell(self, event: str, order: dict[str, Any], quietly: bool = False, **extra: Any) -> dict[str, Any]:
         """Send an order update, unless `quietly`."""
         data = {"event": event, "execution_id": str(uuid.uuid4()), "timestamp": utc(self.now), "at": utc(self.now),
-                "order": self._shown(order), **extra}  # fmt: skip
+                "order": self._shown(order, nested=False), **extra}  # fmt: skip
         if self.tells_updates and not quietly:
             await self.send_update({"stream": "trade_updates", "data": data})
         return data
@@ -470,7 +488,7 @@ class Alpaca(Streams):
             "filled_qty": "0", "filled_avg_price": None, "order_class": "", "order_type": body["type"],
             "type": body["type"], "side": body["side"], "time_in_force": body.get("time_in_force", "day"),
             "limit_price": body.get("limit_price"), "stop_price": None, "status": "pending_new",
-            "position_intent": body.get("position_intent"), "extended_hours": False, "legs": None,
+            "position_intent": body.get("position_intent"), "extended_hours": False, "legs": None, "parent": None,
             "a_field_of_next_year": {"deep": [1, None]},
         }  # fmt: skip
         self.orders[order["id"]] = order
@@ -498,37 +516,52 @@ class Alpaca(Streams):
                 return no_shares(body["qty"], held - offered)
         if own := [o for o in self.open_orders(body["symbol"]) if o["client_order_id"].startswith("scalp-")]:
             self._wrongs.append(f"a second order at work: {body} beside {own}")
-        if body["side"] == "buy" and self.positions.get(body["symbol"], (0, 0))[0]:
+        if body["side"] == "buy" and self.positions.get(body["symbol"], (0, 0))[0] > 0:
             self._wrongs.append(f"bought more than a lot: {body}, {self.positions[body['symbol']]} held")
-        order = self._new_order(body)
+        is_pair = body.get("order_class") == "oco"
+        order = self._new_order(body | ({"limit_price": body["take_profit"]["limit_price"]} if is_pair else {}))
+        if is_pair:
+            leg = self._new_order(body | {"type": "stop", "client_order_id": str(uuid.uuid4())})
+            leg |= {"stop_price": body["stop_loss"]["stop_price"], "status": "held", "parent": order["id"]}
+            order["order_class"] = leg["order_class"] = "oco"
+            self.orders[leg["id"]] = leg
+            self._note(leg)
         shown = self._shown(order)
         order["status"] = "new"
         self._note(order)
         if self.tells_updates:
+            if is_pair:
+                asyncio.get_running_loop().create_task(self.tell("held", leg))
             asyncio.get_running_loop().create_task(self.tell("new", order))
         return web.json_response(shown)
 
     def _cancel(self, order: dict[str, Any]) -> web.Response:
-        if order["status"] not in OPEN_STATUSES:
+        if order["status"] not in (*OPEN_STATUSES, "held"):
             return _error(422, 42210000, f'order is already in "{order["status"]}" state')
         if self.obeys_cancels:
-            order["status"], order["canceled_at"] = "canceled", utc(self.now)
-            self._note(order)
-            asyncio.get_running_loop().create_task(self.tell("canceled", order))
+            group = [order, *self.legs(order)] if order["parent"] is None else [order, self.orders[order["parent"]]]
+            for member in group:
+                member["status"], member["canceled_at"] = "canceled", utc(self.now)
+                self._note(member)
+                asyncio.get_running_loop().create_task(self.tell("canceled", member))
         else:
             order["status"] = "pending_cancel"
         return web.Response(status=204)
 
     def _patch(self, order: dict[str, Any], changes: dict[str, Any]) -> web.Response:
-        if order["status"] not in ("new", "partially_filled"):
+        if order["status"] not in ("new", "partially_filled", "held"):
             return _error(422, 42210000, "unable to replace order, order is not open")
         new = self._replace(order, changes)
+        if order["parent"] is not None:
+            new |= {name: order[name] for name in ("parent", "order_class", "type", "order_type", "qty")}
+            new |= {"status": "held", "stop_price": changes["stop_price"]}
+            self._note(new)
         asyncio.get_running_loop().create_task(self.tell("replaced", order))
-        asyncio.get_running_loop().create_task(self.tell("new", new))
+        asyncio.get_running_loop().create_task(self.tell(new["status"], new))
         return web.json_response(self._shown(new))
 
     def _list_orders(self, query: dict[str, str]) -> web.Response:
-        """`nested` changes nothing here: no order has legs."""
+        nested = query.get("nested") == "true"
         wanted = query["symbols"].split(",") if query.get("symbols") else None
         found = [o for o in self._orders_seen() if wanted is None or o["symbol"] in wanted]
         status = query.get("status", "open")
@@ -538,7 +571,9 @@ class Alpaca(Streams):
             found = [o for o in found if o["side"] == query["side"]]
         found = _between(found, "submitted_at", query)
         found.sort(key=lambda o: seconds(o["submitted_at"]), reverse=query.get("direction", "desc") == "desc")
-        rows = [self._shown(o) for o in found[: min(int(query.get("limit", "50")), 500)]]
+        if nested:
+            found = [o for o in found if o["parent"] is None]
+        rows = [self._shown(o, nested) for o in found[: min(int(query.get("limit", "50")), 500)]]
         return web.json_response(self.shown_orders(rows))
 
     def _list_activities(self, query: dict[str, str], kinds: str) -> web.Response:
@@ -589,8 +624,10 @@ class Alpaca(Streams):
             positions = self._positions_past[past - 1][1] if past else {}
         return [self._position(symbol, *row) for symbol, row in positions.items() if row[0]]
 
-    def _shown(self, order: dict[str, Any]) -> dict[str, Any]:
-        return {name: order[name] for name in self.order_fields or order}
+    def _shown(self, order: dict[str, Any], nested: bool = True) -> dict[str, Any]:
+        shown = {name: order[name] for name in self.order_fields or order if name != "parent"}
+        legs = [self._shown(leg) for leg in self.orders.values() if leg["parent"] == order["id"]] if nested else []
+        return shown | ({"legs": legs} if legs else {})
 
     def _position(self, symbol: str, held: Decimal, entry: Decimal) -> dict[str, Any]:
         shown = {"asset_id": str(uuid.uuid4()), "symbol": symbol, "qty": str(held), "avg_entry_price": str(entry),
