@@ -39,12 +39,12 @@ from scalp.exchange.server import ExchangeServer
 from scalp.net.loops import JumpingLoop, ScaledLoop
 from scalp.net.stream import ReconnectingStream
 from scalp.polygon.feed import PolygonFeed
-from tests.blackbox.bot import IN_THE_BOT
 from tests.blackbox.shared_time import SharedTime
 from tests.wire.fakes import Told
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = ROOT / "main.py"
+IN_THE_BOT = ROOT / "tests" / "blackbox" / "in_the_bot"
 # With characters that are written differently in a URL.
 KEY_ID, SECRET, POLYGON_KEY = "PKLEAK+ID/0=", "leaked+s3cret/0f=the-acc0unt==", "leaked+p0lyg0n/k3y="
 SPEED = 60.0
@@ -219,7 +219,8 @@ async def run_bot(
     time: SharedTime, folder: Path, environment: Mapping[str, str], *arguments: str
 ) -> tuple[int, str]:
     """The exit code of the whole bot at --debug, and everything it printed or wrote."""
-    seat, shared = time.seat()
+    seat, time_file = time.seat()
+    shared = {"BLACKBOX_TIME": time_file, "BLACKBOX_SEAT": str(seat)}
     base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONASYNCIODEBUG": "1",
             "PYTHONPATH": os.pathsep.join((str(IN_THE_BOT), str(ROOT))), "XDG_STATE_HOME": str(folder)}  # fmt: skip
     process = await asyncio.create_subprocess_exec(

@@ -43,13 +43,13 @@ class Row(msgspec.Struct):
     remaining: float | None = None
     limit: float | None = None  # None: at market
     age: float = 0.0  # of that order
-    stop: float | None = None  # where the stop rests at the broker
     more_orders: int = 0
     realised: float = 0.0  # today, gross
     unrealised: float = 0.0
     trades: int = 0
     no_buys: str = ""  # why nothing is bought just now
     fees: float = 0.0  # of what was realised, dollars
+    stop: float | None = None  # where the stop rests at the broker
 
     @property
     def distance(self) -> float | None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import mmap
 import multiprocessing
 import os
 import runpy
-import selectors
 import signal
 import sys
 import threading
@@ -22,7 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.blackbox.shared_time import IDLE, WORKING
+from tests.blackbox.shared_time import share_time
 
 ROOT = Path(__file__).resolve().parents[2]
 _context = multiprocessing.get_context("forkserver")
@@ -108,25 +106,3 @@ def _run(
         runpy.run_path(program, run_name="__main__")
     finally:
         gc.collect()  # what nobody awaited or closed is told of now
-
-
-def share_time(time_file: str, seat: int) -> None:
-    """From now on this process's monotonic clock is the stand-in's; tells it whether anything but waiting goes on."""
-    with open(time_file, "r+b") as file:
-        memory = memoryview(mmap.mmap(file.fileno(), 0))
-    seconds = memory[:8].cast("d")
-    poll = selectors.DefaultSelector.select
-
-    def select(
-        self: selectors.BaseSelector, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout <= 0:
-            return poll(self, timeout)  # type: ignore[arg-type]
-        memory[seat] = IDLE
-        try:
-            return poll(self, timeout)  # type: ignore[arg-type]
-        finally:
-            memory[seat] = WORKING
-
-    time.monotonic = lambda: seconds[0]
-    selectors.DefaultSelector.select = select  # type: ignore[method-assign]

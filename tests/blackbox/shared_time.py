@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import selectors
 import tempfile
 import threading
 import time
@@ -91,3 +92,25 @@ class SharedTime:
         seats = list(self._processes.items())
         doing = {self._memory[seat] for seat, process in seats if process is None or process.returncode is None}
         return 0.0 if STARTING in doing else AT_WORK if WORKING in doing else 1.0
+
+
+def share_time(time_file: str, seat: int) -> None:
+    """From now on this process's monotonic clock is the stand-in's; tells it whether anything but waiting goes on."""
+    with open(time_file, "r+b") as file:
+        memory = memoryview(mmap.mmap(file.fileno(), 0))
+    seconds = memory[:8].cast("d")
+    poll = selectors.DefaultSelector.select
+
+    def select(
+        self: selectors.BaseSelector, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:
+            return poll(self, timeout)  # type: ignore[arg-type]
+        memory[seat] = IDLE
+        try:
+            return poll(self, timeout)  # type: ignore[arg-type]
+        finally:
+            memory[seat] = WORKING
+
+    time.monotonic = lambda: seconds[0]
+    selectors.DefaultSelector.select = select  # type: ignore[method-assign]
