@@ -524,7 +524,8 @@ class Ledger:
         if report.execution_id is not None and execution:
             order.executions.add(report.execution_id)
         total, average = report.filled_qty, report.filled_avg_price
-        if report.event == "fill" and execution and total is not None and total + execution == order.qty:
+        qty = order.qty if report.qty is None else report.qty  # of a leg it shrinks while the other one fills
+        if report.event == "fill" and execution and total is not None and total + execution == qty:
             # The copy of the order is from before this fill, which completes it.
             is_reckoned = report.price is not None and (average is not None or not total)
             spent = total * (average or ZERO) + execution * (report.price or ZERO)

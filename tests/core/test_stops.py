@@ -274,6 +274,35 @@ def test_a_part_sold_twice_is_bought_back() -> None:
     assert desk.tells("2s", "fill", 19, "100") == ["buy 10 market #3 to close"]
 
 
+def test_what_the_second_leg_sells_bit_by_bit_is_bought_back_bit_by_bit() -> None:
+    desk = holding()
+    assert desk.tells(2, "fill") == []
+    assert desk.tells("2s", "partial_fill", 4, "100") == ["buy 4 market #3 to close"]
+    assert desk.tells("2s", "partial_fill", 5, "100") == ["buy 5 market #4 to close"]  # beside what is under way
+    assert desk.tells(3, "fill", 4, "100.1") == desk.tells(4, "fill", 5, "100.1") == []
+    assert desk.tells("2s", "fill", 10, "100") == ["buy 10 market #5 to close"]
+    assert desk.tells(5, "fill", 10, "100.1") == desk.later(30).checkup() == []
+    assert (desk.state, int(desk.held)) == (TO_BUY, 0)
+
+
+def test_a_cover_that_the_market_turns_down_is_tried_again_later() -> None:
+    desk = holding()
+    desk.tells(2, "fill")
+    assert desk.tells("2s", "fill", 19, "100") == ["buy 19 market #3 to close"]
+    assert desk.answers(3) == []
+    assert desk.tells(3, "partial_fill", 7, "100.1") == []
+    assert desk.tells(3, "rejected") == desk.later(1.9).drive() == []
+    assert desk.later(0.1).drive() == ["buy 12 market #4 to close"]
+
+
+def test_a_leg_that_was_cut_sells_the_rest_and_no_more() -> None:
+    desk = holding()
+    assert desk.tells(2, "partial_fill", 7) == desk.tells(2, "canceled") == []
+    desk.orders["2s"].qty = Decimal(12)  # of 19
+    assert desk.tells("2s", "partial_fill", 5, "100") == desk.tells("2s", "fill", 7, "100") == []
+    assert (desk.state, int(desk.held)) == (TO_BUY, 0)
+
+
 def test_a_cover_that_is_refused_is_tried_again_and_one_that_never_arrived_too() -> None:
     desk = holding()
     desk.tells(2, "fill")
