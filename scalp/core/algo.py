@@ -214,7 +214,9 @@ class ScalpAlgo:
             if change.new_qty:
                 self.exits.on_bought(at)
                 self.stop.on_bought(report.at or at)
-            if change.ended:
+            if change.ended and order.is_cover and order.status != "filled":
+                self.exits.on_cover_refused(at)
+            elif change.ended:
                 self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
         else:
             if change.new_qty:
@@ -530,7 +532,7 @@ class ScalpAlgo:
             return []
         self.telling.tell(Oversold(self.symbol, at, qty))
         action = self.builder.build("buy", qty, "market", None, covers=True)
-        exits.on_covered(self.ledger.expect(action, at))
+        self.ledger.expect(action, at)
         return [action]
 
     def _may_enter(self, at: int) -> bool:

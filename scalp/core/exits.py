@@ -28,7 +28,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.decimals import ZERO
-from scalp.core.ledger import LOST, REFUSED, Ledger, Order
+from scalp.core.ledger import Ledger, Order
 from scalp.core.messages import SECOND, AskOrder, CancelOrder, OrderType
 
 LIQUIDATION = "the session is about to end"
@@ -92,7 +92,6 @@ class ExitPlan:
         self._covered_version = -1  # of the ledger, in which every share is on offer
         self._bought_at = 0  # when shares came last
         self.is_blind = False  # no market data come: whether the symbol trades is not known
-        self._covered: dict[str, Order] = {}  # client order id of the sell whose group sold too many -> the buy
         self._cover_at = 0  # no such buy before this time: it was refused
 
     # -- stating a plan -----------------------------------------------------------------------------------------------
@@ -381,19 +380,20 @@ class ExitPlan:
     def over_sold(self) -> int:
         """Shares that are short because more than one order of a group of ours has filled, and not being bought back.
 
-        Only executions of the group prove it: any other short position is somebody else's affair.
+        Only executions of the group prove it: any other short position is somebody else's affair. Each share is bought
+        back once: what a buy has done, or may still do, is not asked for again.
         """
         short = -self._ledger.position
         if short < 1:
             return 0
-        working = sum((order.remaining or ZERO for order in self._ledger.open_orders if order.is_cover), ZERO)
-        too_many = ZERO
-        for head in self._ledger:
-            if head.legs and head.is_bots and head.qty is not None:
-                cover = self._covered.get(head.client_order_id)
-                if cover is None or cover.status in (REFUSED, LOST, "rejected"):
-                    too_many += max(head.sold_by_group - head.qty, ZERO)
-        return max(int(min(too_many, short - working)), 0)
+        working = bought = too_many = ZERO
+        for order in self._ledger:
+            if order.is_cover:
+                bought += order.filled_qty
+                working += ZERO if order.has_ended else order.remaining or ZERO
+            elif order.legs and order.is_bots and order.qty is not None:
+                too_many += max(order.sold_by_group - order.qty, ZERO)
+        return max(int(min(too_many - bought, short) - working), 0)
 
     def to_cover(self, at: int) -> int:
         """Shares to buy back now."""
@@ -401,12 +401,6 @@ class ExitPlan:
 
     def on_cover_refused(self, at: int) -> None:
         self._cover_at = at + MARKET_RETRIES[0]
-
-    def on_covered(self, cover: Order) -> None:
-        """What was sold too many is being bought back by `cover`: once."""
-        for head in self._ledger:
-            if head.legs and head.qty is not None and head.sold_by_group > head.qty:
-                self._covered[head.client_order_id] = cover
 
 
 def available(why: str) -> Decimal:
