@@ -103,6 +103,7 @@ class Takings:
     def __init__(self, rates: Rates = FREE) -> None:
         self.rates = rates
         self.past: dict[str, Past] = {}  # by symbol: what was traded today before this process
+        self.are_whole = False  # that is known
         self._own: dict[str, _Own] = {}
 
     def look(self, ledger: Ledger) -> Charges:
@@ -135,6 +136,7 @@ class Takings:
     def recall(self, fills: Iterable[Fill]) -> Mapping[str, Past]:
         """What was executed in watched symbols today before the positions were listed, in time order; by symbol."""
         self.past.clear()
+        self.are_whole = True
         for fill in fills:
             self.past.setdefault(fill.symbol, Past()).add(fill, self.rates)
         return self.past

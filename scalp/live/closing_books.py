@@ -22,6 +22,7 @@ log = logging.getLogger("scalp.main")
 FEES_SINCE = 7 * 24 * HOUR  # before the open: Alpaca lists the fees of a day in the night after it, or later
 AFTER_START = 60.0  # seconds
 LOOKS, LOOK_EVERY, PATIENCE = 4, 2.0, 10.0  # at the end, seconds: rows of executions may be late
+STOP_LOOK_EVERY, STOP_PATIENCE = 0.5, 2.0  # the same for a bot that was told to stop: nobody waits longer for it
 
 
 class ClosingBooks:
@@ -52,29 +53,59 @@ class ClosingBooks:
 
     async def compare(self, session: Session) -> None:
         """After the close: say where our cash of the day differs from that of the account's executions."""
-        activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
         try:
             async with asyncio.timeout(PATIENCE):
                 fees = await self.ask_fees(session)
-                for look in range(LOOKS):
-                    if look:
-                        await asyncio.sleep(LOOK_EVERY)
-                    everything = await activities.read()
-                    executions = [e for e in everything if e.symbol in self._fleet.algos]
-                    if not (differences := self._differences(executions)):
-                        break
+                everything = await self._read(session, LOOK_EVERY)
         except (*TROUBLES, TimeoutError) as error:
-            log.info("our books are not compared with the account's: %s", str(error) or "no answer in time")
+            self._say_not(str(error))
             return
+        executions = self._compare(everything)
+        if executions and executions == everything:
+            await self._compare_equity(session, executions, fees)
+
+    async def compare_at_stop(self, session: Session) -> None:
+        """The same in the middle of the day, without the equity; it never takes longer than 2 s, and never raises."""
+        try:
+            async with asyncio.timeout(STOP_PATIENCE):
+                everything = await self._read(session, STOP_LOOK_EVERY)
+        except (*TROUBLES, TimeoutError) as error:
+            self._say_not(str(error))
+        except Exception:
+            log.exception("our books are not compared with the account's")  # whatever is broken: the bot leaves
+        else:
+            self._compare(everything)
+
+    async def _read(self, session: Session, every: float) -> list[Execution]:
+        """The account's executions of the day, asked for until they agree with our books or were so for some looks."""
+        activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
+        everything = await activities.read()
+        for _ in range(LOOKS - 1):
+            if not (self._fleet.takings.are_whole and self._differences(everything)):
+                break
+            await asyncio.sleep(every)
+            everything = await activities.read()
+        return everything
+
+    @staticmethod
+    def _say_not(why: str) -> None:
+        log.info("our books are not compared with the account's: %s", why or "no answer in time")
+
+    def _compare(self, everything: list[Execution]) -> list[Execution]:
+        """Say where the books differ; those of the executions that are in watched symbols."""
+        executions = [e for e in everything if e.symbol in self._fleet.algos]
         self._fleet.tell(DayRecalled(self._fleet.bus.now(), executions, ()))
+        if not self._fleet.takings.are_whole:
+            self._say_not("what was traded before the start is not known yet")
+            return executions
+        differences = self._differences(executions)
         for symbol, (ours, theirs) in differences.items():
             log.warning("%s: cash of the day is %+.2f by our books, %+.2f by the account's executions: the report goes "
                         "by these", symbol, ours, theirs)  # fmt: skip
         if not differences:
             total = sum((self._cash(symbol) for symbol in self._fleet.algos), ZERO)
             log.info("books: cash %+.2f, as the account's %d executions have it", total, len(executions))
-        if executions and executions == everything:
-            await self._compare_equity(session, executions, fees)
+        return executions
 
     async def _compare_equity(
         self, session: Session, executions: list[Execution], fees: list[FeeCharged]
@@ -110,6 +141,7 @@ class ClosingBooks:
         """Symbols in which the books differ by a cent or more: ours and the account's dollars."""
         theirs = dict.fromkeys(self._fleet.algos, ZERO)
         for one in executions:
-            theirs[one.symbol] -= one.signed * (one.price or ZERO)
+            if one.symbol in theirs:
+                theirs[one.symbol] -= one.signed * (one.price or ZERO)
         both = {symbol: (self._cash(symbol), cash) for symbol, cash in theirs.items()}
         return {symbol: pair for symbol, pair in both.items() if abs(pair[0] - pair[1]) >= CENT}

@@ -264,6 +264,8 @@ class TradingSession:
     async def drain(self) -> None:
         """Stopped early: no more buys, and what `--on-exit` says of the rest."""
         await self._winding_up.drain()
+        if (session := self.fleet.session) is not None and self.reconciler.is_started:
+            await self._closing_books.compare_at_stop(session)
 
     async def finish(self) -> bool:
         """After the close: False if the broker has not confirmed what the ledgers say, however often it was asked."""
