@@ -31,6 +31,13 @@ class StopRule(Struct, frozen=True):
     trail: Decimal | None = None
     is_at_broker: bool = True
 
+    def level(self, entry: Decimal, highest: Decimal) -> Decimal | None:
+        """The price of the stop, `highest` being the highest last trade since the entry, or the entry."""
+        levels = [entry * (1 - self.loss)] if self.loss is not None else []
+        if self.trail is not None:
+            levels.append(highest * (1 - self.trail))
+        return max(levels, default=None)
+
 
 class Stop:
     """Times are exchange time in ns, prices dollars a share."""
@@ -85,10 +92,7 @@ class Stop:
         reckoned_from = (entry, self._highest)
         if self._level_of != reckoned_from:
             self._level_of = reckoned_from
-            levels = [entry * (1 - rule.loss)] if rule.loss is not None else []
-            if rule.trail is not None:
-                levels.append(max(entry, exact(self._highest)) * (1 - rule.trail))
-            self._level = max(levels, default=None)
+            self._level = rule.level(entry, max(entry, exact(self._highest)))
         return self._level
 
     def price_with(self, limit: Decimal) -> Decimal | None:
@@ -123,8 +127,11 @@ class Stop:
             self._under_since = self._under_since or at
             if at < self.due_at:
                 return ""
-        entry = Written(self._ledger.entry_price or Decimal(0))
-        return f"stop loss, the last trade is {last}, the entry was {entry}"
+        rule, entry = self.rule, self._ledger.entry_price or Decimal(0)
+        first = None if rule is None else rule.level(entry, entry)
+        if first is not None and level > first:
+            return f"trail, the last trade is {last}, the highest was {self._highest}, the entry was {Written(entry)}"
+        return f"stop loss, the last trade is {last}, the entry was {Written(entry)}"
 
     @property
     def due_at(self) -> int:
