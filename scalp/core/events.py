@@ -151,7 +151,7 @@ class HistoryHeard(Struct, frozen=True, gc=False):
 
 
 class OrderDecided(Struct, frozen=True, gc=False):
-    """What was decided; an order may have to wait until it is sent."""
+    """What was decided at `at`; an order may have to wait until it is sent. Told after those that were sent at once."""
 
     at: int
     action: Action
@@ -218,9 +218,10 @@ class FeesCharged(Struct, frozen=True, gc=False):
 
 
 class TripSeen(Struct, frozen=True, gc=False):
-    """What was seen of a round trip beside its fills; prices are those of the last trade, None where none was seen.
+    """What was seen so far of a round trip beside its fills; prices are those of the last trade, None: none was seen.
 
-    `entered_at` is when its first fill was learned of. `entry` and `exit` are by seconds after these: see MARKOUTS.
+    `entered_at` is when its first fill was learned of, or when the bot found the shares as it started. `entry` and
+    `exit` are by seconds after these: see MARKOUTS. It is told again as more is seen; `reason` is "" while it is held.
     """
 
     symbol: str
@@ -230,7 +231,8 @@ class TripSeen(Struct, frozen=True, gc=False):
     signal_price: float | None = None
     signal_at: int | None = None  # when the buy was sent
     received_price: float | None = None  # as the last fill of the buy was learned of
-    sent_at: int | None = None  # the first sell
+    decided_at: int | None = None  # the first sell
+    sent_at: int | None = None
     sent_price: float | None = None
     acknowledged_at: int | None = None
     acknowledged_price: float | None = None

@@ -401,6 +401,7 @@ class Fleet:
 
     def _carry_out(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
         self._is_sending = True
+        decided_at = self._now() if actions else 0
         for action in actions:
             if isinstance(action, SubmitOrder) and action.side == "buy" and not action.covers:
                 self.reservation.buy_waits(action.client_order_id)
@@ -410,7 +411,7 @@ class Fleet:
                 self._trouble(algo)  # the other actions go all the same
         self._is_sending = False
         self._reckon(algo)
-        self._record.decided(actions)
+        self._record.decided(actions, decided_at)
         self.bus.settle()
 
     def _reckon(self, algo: ScalpAlgo) -> None:

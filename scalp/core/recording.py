@@ -25,9 +25,10 @@ class Recording:
         self._bus = bus
         self._now = bus.now
 
-    def decided(self, actions: Sequence[Action]) -> None:
+    def decided(self, actions: Sequence[Action], at: int) -> None:
+        """At `at`, before they were sent."""
         for action in actions:
-            self._bus.tell(OrderDecided(self._now(), action))
+            self._bus.tell(OrderDecided(at, action))
 
     def refused(self, symbol: str, key: str, why: str, at: int) -> None:
         """A risk rule refused an order that was decided."""

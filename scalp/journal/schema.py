@@ -24,16 +24,18 @@ UPDATE_COLUMNS = tuple("happened_at" if name == "at" else name for name in UPDAT
 ADDED_IN_2 = """
 CREATE TABLE trips (
     run INTEGER NOT NULL, symbol TEXT NOT NULL,
-    entered_at INTEGER NOT NULL,  -- `at` of the first fill
-    exit_reason TEXT,
+    entered_at INTEGER NOT NULL,  -- `at` of the first fill, or when a run that started found the shares
+    exit_reason TEXT,             -- NULL: it was still held
     signal_price REAL,            -- the last trade as the buy was decided
     signal_at INTEGER,            -- when the buy was sent
     received_price REAL,          -- as the last fill of the buy was learned of
-    sent_at INTEGER, sent_price REAL,                  -- of the first sell
+    decided_at INTEGER,                                -- the first sell
+    sent_at INTEGER, sent_price REAL,
     acknowledged_at INTEGER, acknowledged_price REAL,  -- by the broker
     low REAL, high REAL,          -- of the last trades while it was held
     entry_1 REAL, entry_5 REAL, entry_30 REAL, entry_60 REAL,  -- so many seconds after the entry
-    exit_1 REAL, exit_5 REAL, exit_30 REAL, exit_60 REAL       -- after the exit
+    exit_1 REAL, exit_5 REAL, exit_30 REAL, exit_60 REAL,      -- after the exit
+    UNIQUE (symbol, entered_at, run)  -- the newest row is kept
 );
 CREATE TABLE fees (
     run INTEGER NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
@@ -41,7 +43,6 @@ CREATE TABLE fees (
     date TEXT NOT NULL,           -- of the trades, in New York
     UNIQUE (run, id)
 );
-CREATE INDEX trips_run ON trips (run);
 CREATE VIEW trades AS
 WITH timed AS (
     SELECT f.*, f.rowid AS row, coalesce(f.happened_at, f.at) AS happened, r.date AS date, r.venue AS venue,
@@ -55,7 +56,7 @@ WITH timed AS (
     SELECT *, sum(before = 0) OVER (PARTITION BY venue, host, date, symbol ORDER BY number) AS trip FROM held
 ), sums AS (
     SELECT venue, host, date, symbol, trip, min(happened) AS entry_time, max(happened) AS exit_time,
-        min(at) AS entered_at, min(run) AS run,
+        min(at) AS entered_at, max(at) AS left_at, min(run) AS run,
         sum(CASE side WHEN 'buy' THEN CAST(qty AS REAL) ELSE 0 END) AS bought,
         sum(CASE side WHEN 'buy' THEN CAST(qty AS REAL) * CAST(price AS REAL) ELSE 0 END) AS paid,
         sum(CASE side WHEN 'sell' THEN CAST(qty AS REAL) ELSE 0 END) AS sold,
@@ -64,17 +65,25 @@ WITH timed AS (
         max(CASE side WHEN 'buy' THEN at END) AS received_at,
         max(CASE side WHEN 'buy' THEN happened END) AS filled_at
     FROM numbered GROUP BY venue, host, date, symbol, trip HAVING abs(sum(signed)) < 1e-9
+), seen AS (
+    SELECT t.*, r.venue AS venue, r.host AS host, r.date AS date FROM trips t JOIN runs r ON r.id = t.run
 )
 SELECT s.date, s.venue, s.host, s.run, s.symbol, s.bought AS qty, s.entry_time, s.paid / s.bought AS entry_price,
     s.exit_time, s.taken / s.sold AS exit_price, round(s.taken - s.paid, 6) AS gross, round(s.fees, 9) AS fees,
-    round(s.taken - s.paid - s.fees, 9) AS net, t.exit_reason,
-    round((t.low - s.paid / s.bought) * s.bought, 6) AS mae, round((t.high - s.paid / s.bought) * s.bought, 6) AS mfe,
-    round(s.paid / s.bought - t.signal_price, 6) AS slippage, t.signal_price, t.signal_at,
-    t.entry_1, t.entry_5, t.entry_30, t.entry_60, t.exit_1, t.exit_5, t.exit_30, t.exit_60,
-    s.filled_at, s.received_at, t.received_price, t.sent_at, t.sent_price, t.acknowledged_at, t.acknowledged_price,
-    s.source
-FROM sums s LEFT JOIN trips t ON t.run = s.run AND t.symbol = s.symbol AND t.entered_at = s.entered_at
-WHERE s.bought > 0 AND s.sold > 0;
+    round(s.taken - s.paid - s.fees, 9) AS net, max(t.exit_reason) AS exit_reason,
+    round((min(t.low) - s.paid / s.bought) * s.bought, 6) AS mae,
+    round((max(t.high) - s.paid / s.bought) * s.bought, 6) AS mfe,
+    round(s.paid / s.bought - max(t.signal_price), 6) AS slippage,
+    max(t.signal_price) AS signal_price, max(t.signal_at) AS signal_at,
+    max(t.entry_1) AS entry_1, max(t.entry_5) AS entry_5, max(t.entry_30) AS entry_30, max(t.entry_60) AS entry_60,
+    max(t.exit_1) AS exit_1, max(t.exit_5) AS exit_5, max(t.exit_30) AS exit_30, max(t.exit_60) AS exit_60,
+    s.filled_at, s.received_at, max(t.received_price) AS received_price, max(t.decided_at) AS decided_at,
+    max(t.sent_at) AS sent_at, max(t.sent_price) AS sent_price,
+    max(t.acknowledged_at) AS acknowledged_at, max(t.acknowledged_price) AS acknowledged_price, s.source
+FROM sums s LEFT JOIN seen t ON t.venue = s.venue AND t.host = s.host AND t.date = s.date AND t.symbol = s.symbol
+    AND t.entered_at BETWEEN s.entered_at AND s.left_at  -- of a trip that outlived a run, each run has a row
+WHERE s.bought > 0 AND s.sold > 0
+GROUP BY s.venue, s.host, s.date, s.symbol, s.trip;
 """
 
 SCHEMA = f"""

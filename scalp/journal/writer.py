@@ -59,7 +59,7 @@ SELECT coalesce((SELECT max(id) FROM runs WHERE id IN ({runs}) AND started_at <=
     'activities'
 WHERE (SELECT coalesce(sum(CAST(qty AS REAL)), 0) FROM fills WHERE id = ?8 AND run IN ({runs})) < ?11 - 1e-9
 """
-_TRIP = _insert("trips", 21)
+_TRIP = _insert("trips", 22).replace("INSERT", "INSERT OR REPLACE")
 _FEE = _insert("fees", 6).replace("INSERT", "INSERT OR IGNORE")
 _POSITION = _insert("positions", 5)
 _REJECTION = _insert("rejections", 6)
@@ -208,11 +208,12 @@ class Journal:
         self._put(_FEE, (self._run, at, fee.id, fee.kind, fee.amount, fee.date))
 
     def trip(self, trip: TripSeen) -> None:
-        """What was seen of a round trip beside its fills."""
+        """What was seen of a round trip beside its fills, in the place of what was told of it before."""
         entries, exits = ([after.get(seconds) for seconds in MARKOUTS] for after in (trip.entry, trip.exit))
-        self._put(_TRIP, (self._run, trip.symbol, trip.entered_at, trip.reason, trip.signal_price, trip.signal_at,
-                          trip.received_price, trip.sent_at, trip.sent_price, trip.acknowledged_at,
-                          trip.acknowledged_price, trip.low, trip.high, *entries, *exits))  # fmt: skip
+        self._put(_TRIP, (self._run, trip.symbol, trip.entered_at, trip.reason or None, trip.signal_price,
+                          trip.signal_at, trip.received_price, trip.decided_at, trip.sent_at, trip.sent_price,
+                          trip.acknowledged_at, trip.acknowledged_price, trip.low, trip.high,
+                          *entries, *exits))  # fmt: skip
 
     def position(self, symbol: str, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
         """The position, after something else than a fill moved it."""

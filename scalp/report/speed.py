@@ -28,8 +28,10 @@ class Link(Struct, frozen=True):
 
 _LINKS = (
     ("fill to received", "filled_at", "received_at", "received_price"),
-    ("received to sell sent", "received_at", "sent_at", "sent_price"),
+    ("received to decided", "received_at", "decided_at", "received_price"),
+    ("decided to sell sent", "decided_at", "sent_at", "sent_price"),
     ("sent to acknowledged", "sent_at", "acknowledged_at", "acknowledged_price"),
+    ("acknowledged to filled", "acknowledged_at", "exit_time", "exit_price"),
 )
 
 
@@ -67,13 +69,13 @@ def table(found: Sequence[Link]) -> Iterator[str]:
     """The lines, none where nothing was looked at."""
     if not found:
         return
-    yield f"{'what speed earned':<24} {'trades':>6} {'median ms':>9} {'p99 ms':>9} {'cents a share':>13}"
+    yield f"{'what speed earned':<24} {'trades':>6} {'median ms':>11} {'p99 ms':>11} {'cents a share':>13}"
     for link in found:
         moved = "-" if link.moved is None else f"{link.moved:+.2f}"
         times = ("" if ms is None else f"{ms:.2f}" for ms in (link.median, link.p99))
-        yield f"{link.name:<24} {link.count:>6} " + " ".join(f"{ms:>9}" for ms in times) + f" {moved:>13}"
-    yield "(cents: the last trade then above the entry, or the exit, price; average of the trades;"
-    yield " a buy that was filled in part is sold when it has ended: that wait is in the p99)"
+        yield f"{link.name:<24} {link.count:>6} " + " ".join(f"{ms:>11}" for ms in times) + f" {moved:>13}"
+    yield "(cents: the last trade then above the entry, or the exit, price, on average;"
+    yield " a buy that filled in part is sold when it has ended: that is in the p99)"
 
 
 def plain(link: Link) -> dict[str, Any]:

@@ -144,19 +144,40 @@ def test_only_the_executions_that_no_run_took_down_are_added(tmp_path: Path) -> 
 
 def test_a_trade_has_what_was_seen_of_it_and_the_broker_its_fees(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
-    seen = TripSeen("TSLA", OPEN, OPEN + 60 * SECOND, "limit", 401.60, OPEN, 401.5, OPEN + 60 * SECOND, 401.5,
-                    OPEN + 61 * SECOND, 401.4, 401.12, 402.12, {1: 401.5, 60: 402.0}, {5: 403.0})  # fmt: skip
+    seen = TripSeen("TSLA", OPEN, OPEN + 60 * SECOND, "limit", 401.60, OPEN, 401.5, OPEN + 60 * SECOND,
+                    OPEN + 60 * SECOND + 9, 401.5, OPEN + 61 * SECOND, 401.4, 401.12, 402.12, {1: 401.5, 60: 402.0},
+                    {5: 403.0})  # fmt: skip
     with opened(path) as journal:
         journal.moved(moved("b", "buy", 4, "401.62", 4, 60))
         journal.moved(moved("s", "sell", 4, "401.62", 0, 120))
+        journal.trip(TripSeen("TSLA", OPEN, OPEN + 60 * SECOND))  # while it was held
         journal.trip(seen)
         for _ in range(2):
             journal.fee(FeeCharged("f1", "REG", D("0.04"), "2026-11-20"), OPEN)
-    names = "exit_reason, mae, mfe, slippage, entry_1, entry_5, entry_60, exit_5, sent_price, acknowledged_at"
+    names = "exit_reason, mae, mfe, slippage, entry_1, entry_5, entry_60, exit_5, decided_at, sent_price"
     assert rows(path, f"SELECT {names} FROM trades") == [
-        ("limit", -2, 2, 0.02, 401.5, None, 402, 403, 401.5, OPEN + 61 * SECOND)
+        ("limit", -2, 2, 0.02, 401.5, None, 402, 403, OPEN + 60 * SECOND, 401.5)
     ]
     assert read_day(open_journal(path)).charged() == {"REG": D("0.04")}
+
+
+def test_a_trade_that_outlived_a_run_has_what_each_run_saw_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with opened(path, run="1") as journal:
+        journal.moved(moved("b", "buy", 4, "401.62", 4, 60))
+        journal.trip(TripSeen("TSLA", OPEN, OPEN + 60 * SECOND, signal_price=401.6, low=401.0, high=401.7,
+                              entry={1: 401.5}))  # fmt: skip
+    with opened(path, run="2", started_at=OPEN + 90 * SECOND) as journal:
+        journal.trip(TripSeen("TSLA", OPEN, OPEN + 91 * SECOND, "limit", low=401.5, high=402.0, exit={1: 403.0}))
+        journal.moved(moved("s", "sell", 4, "401.62", 0, 120))
+        journal.moved(moved("c", "buy", 4, "400", 4, 180))
+        journal.trip(TripSeen("TSLA", OPEN, OPEN + 180 * SECOND, "by hand", low=300.0))
+        journal.moved(moved("d", "sell", 4, "400", 0, 240))
+    names = "run, exit_reason, mae, mfe, slippage, entry_1, exit_1"
+    assert rows(path, f"SELECT {names} FROM trades") == [
+        (1, "limit", -2.48, 1.52, 0.02, 401.5, 403), (2, "by hand", -400, None, None, None, None),
+    ]  # fmt: skip
+    assert rows(path, "SELECT count(*) FROM trips") == [(3,)]
 
 
 def test_a_journal_that_is_new_has_the_form_that_a_migrated_one_has(tmp_path: Path) -> None:

@@ -23,9 +23,25 @@ from scalp.exchange.server import ExchangeServer
 from scalp.live.startup import Startup
 from scalp.report.__main__ import main as report
 from scalp.results.session_table import Total, summary
-from tests.trading import AROUND_100, AT_100, DAY, Bot, Idle, Script, exchange, minutes, run, says, settings, status
+from tests.live.test_session_end import play as trade
+from tests.trading import (
+    AROUND_100,
+    AT_100,
+    DAY,
+    Bot,
+    Idle,
+    Script,
+    exchange,
+    hangs,
+    minutes,
+    run,
+    says,
+    settings,
+    status,
+)
 
 # A buy at 100 and its sell fill by the fifth minute, and again by the tenth.
+ACTIVITIES = "GET /v2/account/activities/FILL"
 MARKET = {"TSLA": minutes("TSLA", *[AT_100, AT_100, *[AROUND_100] * 3] * 4)}
 
 
@@ -147,6 +163,9 @@ def test_what_a_killed_run_did_not_write_down_is_in_the_report(
         select = "SELECT qty, gross, round(net, 4), source FROM trades ORDER BY exit_time"
         trades = connection.execute(select).fetchall()
         assert trades == [(10, 0, -0.0226, "activities"), (10, 0, -0.0226, "")]
+        select = "SELECT exit_reason, mae, exit_60, entry_60 FROM trades ORDER BY exit_time"
+        seen = connection.execute(select).fetchall()
+        assert [(row[0], None in row[1:3], row[3]) for row in seen] == [("limit", False, None), ("limit", False, 100)]
     differs = told(path, capsys, "--diff", "--algo", "tests.live.test_day:BuysTwice")
     assert [one for one in differs["differences"] if not one["why"]] == []
     assert differs["totals"]["session"]["trades"] == 2
@@ -168,6 +187,47 @@ def test_books_that_differ_from_the_accounts_are_told(caplog: pytest.LogCaptureF
 
     run(story())
     assert "TSLA: cash of the day is +0.00 by our books, -1000.00 by the account's executions" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("trouble", "line"),
+    [
+        (None, "books: cash +0.00, as the account's 2 executions have it"),
+        (hangs(100), "our books are not compared with the account's: no answer in time"),
+        (status(500), "our books are not compared with the account's"),
+        (says([]), "TSLA: cash of the day is +0.00 by our books"),
+    ],
+)
+def test_a_bot_that_is_stopped_compares_the_books_for_two_seconds_at_most(
+    trouble: Any, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def story(bot: Bot) -> None:
+        await bot.until(310)
+        if trouble is not None:
+            if line.startswith("TSLA"):
+                bot.engine.executions.append(structs.replace(bot.engine.executions[0], id="x-1", order_id="y"))
+            else:
+                bot.script.on(ACTIVITIES, trouble, times=100)
+        at = bot.script.now()
+        await bot.session.drain()
+        assert bot.script.now() - at <= 2.1
+
+    trade(story, MARKET, algo=OnlyOnce)
+    assert line in caplog.text
+
+
+def test_books_of_before_that_are_not_known_are_not_compared(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def story(bot: Bot) -> None:
+        await bot.until(310)
+        bot.session.fleet.takings.are_whole = False  # the start's question was not answered
+        await bot.session.drain()
+
+    trade(story, MARKET, algo=OnlyOnce)
+    assert "not compared with the account's: what was traded before the start is not known yet" in caplog.text
 
 
 def test_an_equity_that_does_not_follow_from_the_day_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,18 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.events import Event, TripSeen
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Action, OrderReport, SubmitOrder, Trade
+from scalp.core.limits import NO_LIMITS, Limits
+from scalp.core.messages import (
+    MINUTE,
+    SECOND,
+    Action,
+    CancelOrder,
+    OrderReport,
+    PositionReport,
+    SubmitOrder,
+    Trade,
+)
+from scalp.core.rails import Rails
 from scalp.live.trip_watch import TripWatch
 from tests.core.test_fleet import OPEN, SESSION, Eager, World
 
@@ -22,7 +33,8 @@ T = OPEN + 2 * MINUTE  # when the bar's buy goes out
 class Watched(World):
     """Orders go out at once; `later` lets time pass, with the timers that are due."""
 
-    def __init__(self, algo: type[ScalpAlgo] = Eager) -> None:
+    def __init__(self, algo: type[ScalpAlgo] = Eager, held: int = 0, by: OrderReport | None = None) -> None:
+        """`held` shares are there at the start, bought at 100, on offer `by` an order."""
         super().__init__("TSLA", algo=algo)
         self.timers: list[tuple[int, Callable[[], Any]]] = []
         self.seen: list[TripSeen] = []
@@ -33,6 +45,9 @@ class Watched(World):
         self.fleet.bus.listen(self._hear)
         self.fleet.on_held_print = self.trips.see
         self.see_all()
+        if by is not None:
+            position = PositionReport("TSLA", Decimal(held), Decimal(100))
+            self.fleet.on_snapshot("TSLA", [by], position, self.now)
 
     def _send(self, action: Action) -> None:
         self.sent.append(action)
@@ -91,53 +106,152 @@ def test_a_round_trip_from_its_signal_to_a_minute_after_its_exit() -> None:
     at.later(55)
     at.price(90.0)  # long after it
     at.later(4)
+    entry = {1: 99.97, 5: 100.04, 30: 100.03, 60: 100.03}
+    chain = "limit", 100.0, OPEN + MINUTE, 99.98, T, T, 99.98, T + SECOND // 2, 99.97, 99.97, 100.04
     assert at.seen == [
-        TripSeen(
-            "TSLA", T + round(66.501 * SECOND), T, "limit", 100.0, OPEN + MINUTE, 99.98, T, 99.98, T + SECOND // 2,
-            99.97, 99.97, 100.04, {1: 99.97, 5: 100.04, 30: 100.03, 60: 100.03},
-            {1: 100.01, 5: 100.03, 30: 100.03, 60: 90.0},
-        )
+        TripSeen("TSLA", T + round(6.5 * SECOND), T, *chain, {1: 99.97, 5: 100.04}, {}),
+        TripSeen("TSLA", T + round(66.501 * SECOND), T, *chain, entry, {1: 100.01, 5: 100.03, 30: 100.03, 60: 90.0}),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("plan", "why", "reason"),
-    [
-        (Plan.RISK_RULE, "stop loss, the last trade is 99, the entry was 100.00", "stop"),
-        (Plan.RISK_RULE, "held for 900 s", "max hold"),
-        (Plan.RISK_RULE, "the session's loss has reached $300", "max loss"),
-        (Plan.RISK_RULE, "the signal says so", "the signal says so"),
-        (Plan.LIQUIDATION, "the session is about to end", "liquidation"),
-        (Plan.FLATTEN, "told to flatten", "flatten"),
-    ],
-)
-def test_why_it_was_left(plan: Plan, why: str, reason: str) -> None:
+STOP, TRAIL = Decimal("0.01"), Decimal("0.02")
+
+
+def sold(at: Watched, order: SubmitOrder) -> str:
+    """Why, once `order` has sold everything at 98 and a minute has passed."""
+    at.fleet.on_order_update(
+        OrderReport("TSLA", f"id-{order.client_order_id}", order.client_order_id, "sell", order.type, "filled",
+                    Decimal(order.qty), Decimal(order.qty), Decimal(98), submitted_at=at.now + 5 * SECOND)
+    )  # fmt: skip
+    return told(at)
+
+
+def told(at: Watched) -> str:
+    """Why a trip ended: at once, and a minute later."""
+    at.later(61)
+    reasons = [one.reason for one in at.seen if one.exit or one.reason]
+    assert len(reasons) == 2 and len(set(reasons)) == 1
+    return reasons[0]
+
+
+def leg(sell: SubmitOrder, id: str, status: str, stop: str, **more: Any) -> OrderReport:
+    filled = Decimal(sell.qty if status == "filled" else 0)
+    return OrderReport("TSLA", id, f"{id} by the broker", "sell", "stop", status, Decimal(sell.qty), filled,
+                       Decimal(98), submitted_at=T + 5 * SECOND, stop_price=Decimal(stop),
+                       parent_id=f"id-{sell.client_order_id}", **more)  # fmt: skip
+
+
+def held(limits: Limits = NO_LIMITS) -> tuple[Watched, SubmitOrder]:
+    """Bought at 100, and offered."""
     at = Watched()
+    at.fleet.risk.rails = Rails(limits, True, at.fleet.takings)
     sell = at.bought()
     at.report(sell, "new")
-    algo = at.fleet.algos["TSLA"]
-    if plan is Plan.LIQUIDATION:
-        at.now = SESSION.liquidate_at
-    for action in algo.leave(plan, why, at.now):
-        at._send(action)
+    return at, sell
+
+
+def market(at: Watched, sell: SubmitOrder) -> SubmitOrder:
+    """The offer was cancelled, and a market order went out in its place."""
+    assert at.sent[-1] == CancelOrder("TSLA", sell.client_order_id, f"id-{sell.client_order_id}")
     at.report(sell, "canceled")
-    market = at.order("sell")
-    assert market.type == "market"
-    at.report(SubmitOrder("TSLA", market.client_order_id, "sell", 10, "market", Decimal(99)), "filled", 10)
+    found = at.order("sell")
+    assert found.type == "market"
+    return found
+
+
+def test_a_limit_took_the_profit() -> None:
+    at, sell = held()
+    assert sold(at, sell) == "limit"
+
+
+def test_the_stop_at_the_broker_sold() -> None:
+    at, sell = held(Limits(stop_loss=STOP))
+    assert sell.stop_price == 99
+    at.fleet.on_order_update(leg(sell, "stop", "held", "99"))
+    at.fleet.on_order_update(leg(sell, "stop", "filled", "99"))
+    assert told(at) == "stop at broker"
+
+
+def test_the_stop_at_the_broker_was_moved_and_sold() -> None:
+    for before in (True, False):  # the process that moved it, and the next one
+        at, sell = held(Limits(trail=TRAIL))
+        if before:
+            at.fleet.on_order_update(leg(sell, "stop", "held", "98"))
+            at.fleet.on_order_update(leg(sell, "stop", "replaced", "98", replaced_by="moved"))
+        at.fleet.on_order_update(leg(sell, "moved", "held", "99"))
+        at.fleet.on_order_update(leg(sell, "moved", "filled", "99", replaces=None if before else "stop"))
+        assert told(at) == "trail"
+
+
+def test_the_stop_at_the_broker_was_not_moved_before_it_sold() -> None:
+    at, sell = held(Limits(trail=TRAIL))
+    at.fleet.on_order_update(leg(sell, "stop", "held", "98"))
+    at.fleet.on_order_update(leg(sell, "stop", "filled", "98"))
+    assert told(at) == "stop at broker"
+
+
+def test_the_bot_stopped() -> None:
+    at, sell = held(Limits(stop_loss=STOP, trail=TRAIL, stop_at="bot"))
+    at.later(1)
+    at.price(99.0)
+    assert sold(at, market(at, sell)) == "stop"
+
+
+def test_the_bot_trailed() -> None:
+    at, sell = held(Limits(stop_loss=STOP, trail=TRAIL, stop_at="bot"))
+    at.later(1)
+    at.price(102.0)  # so that the stop is at 99.96
+    at.later(1)
+    at.price(99.9)
+    why = at.fleet.algos["TSLA"].exits.why
+    assert why == "trail, the last trade is 99.9, the highest was 102.0, the entry was 100.00"
+    assert sold(at, market(at, sell)) == "trail"
+
+
+def test_it_was_held_for_too_long() -> None:
+    at, sell = held(Limits(max_hold=60 * SECOND))
     at.later(61)
-    assert [one.reason for one in at.seen] == [reason]
+    at.price(100.0)
+    assert sold(at, market(at, sell)) == "max hold"
 
 
-def test_a_sell_of_somebody_else_is_by_hand_and_a_leg_is_a_stop() -> None:
-    for kind, reason in (("limit", "by hand"), ("stop", "stop at broker")):
-        at = Watched()
-        at.bought()
-        at.fleet.on_order_update(
-            OrderReport("TSLA", "theirs", "theirs", "sell", kind, "filled", Decimal(10), Decimal(10), Decimal(99),
-                        submitted_at=at.now + 5 * SECOND)
-        )  # fmt: skip
-        at.later(61)
-        assert [one.reason for one in at.seen] == [reason]
+def test_the_session_lost_too_much() -> None:
+    at, sell = held(Limits(max_loss=Decimal(5)))
+    at.price(99.0)
+    assert sold(at, market(at, sell)) == "max loss"
+
+
+def test_the_close_came() -> None:
+    at, sell = held()
+    at.later((SESSION.liquidate_at - at.now) / SECOND)
+    at.fleet.checkup()
+    assert sold(at, market(at, sell)) == "liquidation"
+
+
+def test_the_user_said_flatten() -> None:
+    at, sell = held()
+    at.fleet.flatten()
+    assert sold(at, market(at, sell)) == "flatten"
+
+
+def test_a_rule_of_somebodys_own_is_told_in_its_words() -> None:
+    at, sell = held()
+    algo = at.fleet.algos["TSLA"]
+    for action in algo.leave(Plan.RISK_RULE, "the signal says so", at.now):
+        at._send(action)
+    assert sold(at, market(at, sell)) == "the signal says so"
+
+
+@pytest.mark.parametrize("kind", ["limit", "market", "stop"])
+def test_a_sell_of_somebody_else_is_by_hand(kind: Any) -> None:
+    at, _ = held()
+    assert sold(at, SubmitOrder("TSLA", "theirs", "sell", 10, kind)) == "by hand"
+
+
+def test_shares_that_went_without_an_order_went_by_hand() -> None:
+    at, _ = held()
+    at.fleet.on_position(PositionReport("TSLA", Decimal(0), Decimal(0)), at.now)
+    assert told(at) == "by hand"
 
 
 def test_the_end_of_the_session_tells_what_was_seen_so_far() -> None:
@@ -146,4 +260,45 @@ def test_the_end_of_the_session_tells_what_was_seen_so_far() -> None:
     at.later(2)
     at.trips.close()
     at.later(60)
-    assert [(one.entry, one.exit) for one in at.seen] == [({1: 100.0}, {1: 100.0})]
+    assert [(one.entry, one.exit) for one in at.seen] == [({}, {}), ({1: 100.0}, {1: 100.0})]
+
+
+def test_what_was_seen_of_shares_still_held_is_told_after_a_minute_and_at_the_end() -> None:
+    at, _ = held()
+    at.later(61)
+    at.price(101.0)
+    at.trips.close()
+    assert [(one.reason, one.signal_price, one.high, len(one.entry)) for one in at.seen] == [
+        ("", 100.0, 100.0, 4), ("", 100.0, 101.0, 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "reason"),
+    [
+        ("scalp-TSLA-0-2", "limit", "limit"),
+        ("scalp-TSLA-0-2", "market", "risk rule"),
+        ("theirs", "limit", "by hand"),
+    ],
+)
+def test_shares_held_since_before_the_process_are_watched_from_its_start(key: str, kind: Any, reason: str) -> None:
+    at = Watched(held=10, by=OrderReport("TSLA", f"id-{key}", key, "sell", kind, "new", Decimal(10), Decimal(0)))
+    started = at.now
+    at.price(100.5)
+    at.later(10)
+    at.price(99.5)
+    assert sold(at, SubmitOrder("TSLA", key, "sell", 10, kind)) == reason
+    assert at.seen[-1] == TripSeen("TSLA", started + round(70.001 * SECOND), started, reason, low=99.5, high=100.5,
+                                   exit={1: 99.5, 5: 99.5, 30: 99.5, 60: 99.5})  # fmt: skip
+
+
+def test_a_sell_that_has_to_wait_was_decided_before_it_is_sent() -> None:
+    at = Watched()
+    at.bar("TSLA", 100.0)
+    buy, decided_at = at.order("buy"), at.now
+    at.fleet._send = at.sent.append  # type: ignore[method-assign]
+    at.report(buy, "filled", 10)
+    at.now += 3 * SECOND
+    at.fleet.on_sent(at.order("sell"))
+    at.trips.close()
+    assert [(one.decided_at, one.sent_at) for one in at.seen] == [(decided_at, decided_at + 3 * SECOND)]
