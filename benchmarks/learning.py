@@ -23,7 +23,7 @@ from benchmarks.reaction import run
 from benchmarks.table import print_table, quantile, timing_rows
 
 WAVES, LONG = 4, 40
-SYMBOLS = 25
+WIDTHS = (3, 25, 100)  # symbols that trade at the same time
 STREAM_BEHIND = 0.2  # seconds
 FILLED_WITHIN = 0.3  # seconds after the buy arrived
 
@@ -36,7 +36,7 @@ class Learned(NamedTuple):
     questions: list[float]
 
 
-async def measure(waves: int, *, width: int = SYMBOLS) -> Learned:
+async def measure(waves: int, *, width: int) -> Learned:
     rng = random.Random(1)
     result = Learned([], [], [])
     names = symbols(width)
@@ -47,6 +47,7 @@ async def measure(waves: int, *, width: int = SYMBOLS) -> Learned:
             exchange.tell(exchange.update("fill", buy))
             sell, _ = await exchange.order("sell")
             exchange.tell(exchange.update("fill", sell))
+            await asyncio.sleep(STREAM_BEHIND)  # it is flat before the next bar
             for _ in range(waves):
                 await _wave(exchange, rng, result)
     return result
@@ -78,10 +79,11 @@ async def _wave(exchange: Exchange, rng: random.Random, result: Learned) -> None
     await asyncio.sleep(STREAM_BEHIND + 0.05)
 
 
-def report(learned: Learned) -> None:
+def report(learned: Learned, width: int) -> None:
     times = {"the stream": learned.told, "bot": learned.sold}
     print_table(
-        f"Learning of a fill: fill -> sell order arrived, ms; the stream is {STREAM_BEHIND * 1000:.0f} ms behind",
+        f"Learning of a fill, {width} symbols at once: fill -> sell order arrived, ms; the stream is "
+        f"{STREAM_BEHIND * 1000:.0f} ms behind",
         ["who", "n", "median", "p99", "worst", "median/stream"],
         timing_rows(times, "the stream"),
     )
@@ -92,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
     parser.add_argument("--long", action="store_true", help=f"{LONG} waves instead of {WAVES}")
     args = parser.parse_args(argv)
-    report(run(measure(LONG if args.long else WAVES)))
+    waves = LONG if args.long else WAVES
+    for width in WIDTHS:
+        report(run(measure(waves, width=width)), width)
     return 0
 
 

@@ -47,7 +47,7 @@ def test_peers_and_a_busy_loop_run_too(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_late_stream_is_overtaken_by_questions() -> None:
     learned = reaction.run(learning.measure(2, width=5))
-    learning.report(learned)
+    learning.report(learned, 5)
     assert len(learned.sold) == 10
     assert median(learned.sold) < LONGEST_LEARNING
 

@@ -40,6 +40,10 @@ T = TypeVar("T")
 log = logging.getLogger("scalp.broker")
 
 ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was accepted; the stream may tell of its fill 250 ms late
+ASK_DENSELY_FOR = 0.5  # seconds after that, while requests are plenty
+DENSEST = 0.017  # seconds between two of these questions
+DENSEST_OF_ALL = 0.004  # the same over all buys: the answers have to be read as well
+MOST_UNANSWERED = 4  # of them at once
 ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has told of its end
 # Seconds for which a buy must be absent, lest it is still on its way: by one source alone, by id and in the listing.
 ABSENT_FOR = (30.0, 5.0)
@@ -79,6 +83,7 @@ class AlpacaBroker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
         self.round_trips: list[float] = []  # seconds from an order's sending to its answer, in this run
+        self._asked_early = 0  # buys that were just accepted, and are asked for
         self._cancelling: set[str] = set()  # orders whose cancel has not got through yet
         self._mute_at = float("-inf")  # when the stream was last reported to be mute, loop time
 
@@ -366,13 +371,32 @@ class AlpacaBroker:
     async def _ask_early(self, symbol: str, order_id: str) -> None:
         """Ask for a buy that was just accepted: an answer by id is faster than the stream may be."""
         loop = asyncio.get_running_loop()
-        accepted_at = loop.time()
-        for offset in ASK_AFTER:
-            await asyncio.sleep(max(accepted_at + offset - loop.time(), 0))
-            order = self._desk.find_order(symbol, order_id)
-            if order is None or order.has_ended or not self._budget.has_plenty:
-                return
-            await self.ask(symbol, order_id)
+        accepted_at, offset, asked = loop.time(), 0.0, set[asyncio.Task[bool]]()
+        self._asked_early += 1
+        try:
+            while (offset := self._next_question(offset)) <= ASK_AFTER[-1]:
+                await asyncio.sleep(max(accepted_at + offset - loop.time(), 0))
+                order = self._desk.find_order(symbol, order_id)
+                if order is None or order.has_ended or not self._budget.has_plenty:
+                    return
+                asked = {task for task in asked if not task.done()}
+                if len(asked) < MOST_UNANSWERED:
+                    asked.add(loop.create_task(self.ask(symbol, order_id)))
+        finally:
+            self._asked_early -= 1
+            await asyncio.gather(*asked)
+
+    def _next_question(self, offset: float) -> float:
+        """When a buy that was just accepted is asked for next, after `offset` seconds.
+
+        As densely as its share of the requests that can be spared allows, in the first half second; never more seldom
+        than `ASK_AFTER`, which half of what can be spared is kept for.
+        """
+        sparse = next((after for after in ASK_AFTER if after > offset), ASK_AFTER[-1] + 1)
+        share = (self._budget.spare - self._budget.limit // 4) / self._asked_early
+        if share < 1 or offset >= ASK_DENSELY_FOR:
+            return sparse
+        return min(sparse, offset + max(DENSEST, DENSEST_OF_ALL * self._asked_early, ASK_DENSELY_FOR / share))
 
     async def ask(self, symbol: str, order_id: str) -> bool:
         """Ask for an order by the broker's id; what it says goes to the desk, no answer is only logged.

@@ -105,6 +105,11 @@ class RequestBudget:
         return not self._is_paused and self.remaining > max(self.limit // 2, self._reserve())
 
     @property
+    def spare(self) -> int:
+        """Requests beyond half of the minute's, and beyond what exits may need."""
+        return max(self.remaining - max(self.limit // 2, self._reserve()), 0)
+
+    @property
     def allows_question(self) -> bool:
         return self._asks_by_id and not self._is_paused and self.remaining > self._reserve()
 

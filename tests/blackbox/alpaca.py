@@ -295,8 +295,8 @@ class Alpaca(Streams):
     async def stop(self, order: dict[str, Any], price: str, tell: bool = True) -> None:
         """The stop of this OCO order is reached: its take-profit is taken back, and it sells at `price`."""
         [leg] = self.legs(order)
-        await self.end(order, tell=tell)
         leg["status"] = "new"
+        await self.end(order, tell=tell, alone=True)
         await self.tell("new", leg, quietly=not tell)
         await self.fill(leg, int(Decimal(order["qty"]) - Decimal(order["filled_qty"])), price, tell)
 
@@ -311,7 +311,12 @@ class Alpaca(Streams):
         """Send an update that was kept back, as it was made; only the time of its sending is now."""
         await self.send_update({"stream": "trade_updates", "data": data | {"at": utc(self.now)}})
 
-    async def end(self, order: dict[str, Any], status: str = "canceled", tell: bool = True) -> dict[str, Any]:
+    async def end(
+        self, order: dict[str, Any], status: str = "canceled", tell: bool = True, alone: bool = False
+    ) -> dict[str, Any]:
+        """The end of an order, and of its legs unless it is `alone`."""
+        for leg in [] if alone else self.legs(order):
+            await self.end(leg, status, tell)
         order["status"] = status
         order["failed_at" if status == "rejected" else f"{status}_at"] = utc(self.now)
         self._note(order)

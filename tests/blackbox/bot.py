@@ -178,6 +178,8 @@ class Bot:
     async def early_questions(self, buy: dict[str, Any]) -> None:
         """Wait until the bot has asked for a buy that it just sent as often as it does."""
         await until(lambda: len(self.alpaca.asked("GET", f"/v2/orders/{buy['id']}")) >= 4, "four early questions")
+        [posted] = [r for r in self.alpaca.posted() if r.body["client_order_id"] == buy["client_order_id"]]
+        await until(lambda: self.alpaca.now > posted.when + 0.8, "the last of them")
 
     async def exits(self, within: float = PATIENCE) -> int:
         """Wait for its end; returns the exit code."""
