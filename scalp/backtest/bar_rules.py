@@ -6,7 +6,8 @@ cancelled; then the signal is asked, also on the bar in which a sell filled or a
 A buy with limit L is filled whole at the open if open <= L, else at L if low <= L; a sell at the open if open >= L,
 else at L if high >= L; a market order at the open. An OCO that sells fills at the open if that lies beyond its limit
 or its stop S, else at S if low <= S, else at L if high >= L: where a bar has both, it was the stop. One that buys is
-the mirror image. Orders are sent at a bar's close, which is then the last trade.
+the mirror image. Orders are sent at a bar's close, which is then the last trade. An exit signal of the user's own is
+asked with each bar.
 There is no latency, no spread, no share of the volume and no limit to the money.
 
 Which order is sent, when and at which price is the algo's affair alone: this is only the broker, and the choice of
@@ -118,6 +119,7 @@ class _Day:
         self._slippage = slippage
         self._fleet = open_fleet(algo_class, [symbol], lot, session, lambda: self._now, self._actions.append)
         self._algo = self._fleet.algos[symbol]
+        self._algo.asks_exit_on_trades = False  # there are no trades here, and each bar asks
         if limits:
             self._fleet.risk.rails = Rails(limits)
 

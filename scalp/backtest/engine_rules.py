@@ -117,7 +117,8 @@ class _Day:
         self._algos = self._fleet.algos
         if limits:
             self._fleet.risk.rails = Rails(limits, takings=self._fleet.takings)
-        self._watches_prints = limits.watches_prints
+        asks = any(algo.asks_exit_on_trades for algo in self._algos.values())
+        self._watches_prints = limits.watches_prints or asks
         self._minutes: dict[int, list[Bar]] = {}
         for bars in market.values():
             for bar in bars:
@@ -130,6 +131,8 @@ class _Day:
             begun = self._minutes.get(minute, [])
             engine.on_bars(begun)
             self._check_up(minute)
+            if begun and self._watches_prints:
+                self._look(minute + FIRST_PRINT, [bar.symbol for bar in begun])
             self._advance(minute + BAR_DELAY)
             self._hand_over(finished, begun)
             every = round(session.checkup_every(minute) * SECOND)  # the session's marks are whole minutes
@@ -149,7 +152,7 @@ class _Day:
         ]
 
     def _prints(self, begun: Sequence[Bar]) -> dict[int, list[str]]:
-        """When this minute's prints are made, and of which symbols, where a rail may have something to say to them."""
+        """When this minute's prints are made, and of which symbols, where a rail or the algo looks at them."""
         prints: dict[int, list[str]] = {}
         for bar in begun if self._watches_prints else ():
             for made in trade_path(bar)[1:]:

@@ -19,7 +19,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import numpy as np
 import pandas as pd
 
 from scalp.core.bars import SessionBars
@@ -29,6 +28,7 @@ from scalp.core.events import Oversold, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
 from scalp.core.following import order_to_follow, successor
+from scalp.core.hooks import EXIT_SIGNAL, Hooks, OwnPrices
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
 from scalp.core.messages import (
     MINUTE,
@@ -46,7 +46,7 @@ from scalp.core.messages import (
 )
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.stops import Stop
-from scalp.core.subclass_checks import check_signal, take_old_name
+from scalp.core.subclass_checks import check_window, take_old_name
 from scalp.core.tape import Tape
 from scalp.core.telling import Telling
 from scalp.core.working_buys import WorkingBuys
@@ -85,8 +85,8 @@ def _cause(order: Order) -> str:
     return f"{order.side} {order.status}"
 
 
-class ScalpAlgo:
-    """Buys `symbol` on a signal and sells at once; subclass it and override `_calculate_buy_signal`.
+class ScalpAlgo(Hooks):
+    """Buys `symbol` on a signal and sells at once; subclass it and override what `Hooks` names.
 
     `lot` is in dollars; `run` makes this process's client order ids unlike those of any other run.
     """
@@ -99,14 +99,14 @@ class ScalpAlgo:
     _warmup_follows = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        take_old_name(cls)
         super().__init_subclass__(**kwargs)
         own = vars(cls)
         if "warmup_bars" in own:
             cls._warmup_follows = False
         elif "window" in own and cls._warmup_follows and isinstance(cls.window, int):
             cls.warmup_bars = cls.window + 1
-        take_old_name(cls)
-        check_signal(cls, ScalpAlgo._calculate_buy_signal)
+        check_window(cls, ScalpAlgo._calculate_buy_signal)
 
     def __init__(self, symbol: str, lot: Decimal, run: str) -> None:
         self.symbol = symbol
@@ -126,7 +126,13 @@ class ScalpAlgo:
         self._followed_version = -1  # of the ledger, that state and order are in line with
         self.telling = Telling(self.ledger)
         self.working_buys = WorkingBuys(self.ledger, self.exits, self.telling)
-        self.builder = OrderBuilder(self.ledger, self.tape, run)
+        if "_calculate_exit_price" in self._own_hooks:
+            self.builder: OrderBuilder = OwnPrices(self.ledger, self.tape, run, self._own_exit_price)
+        else:
+            self.builder = OrderBuilder(self.ledger, self.tape, run)
+        self._has_own_quantity = "_calculate_quantity" in self._own_hooks
+        self._asks_exit = "_calculate_exit_signal" in self._own_hooks
+        self.asks_exit_on_trades = self._asks_exit and self.exit_on_trades is True
 
     # -- for custom signals -------------------------------------------------------------------------------------------
 
@@ -160,7 +166,10 @@ class ScalpAlgo:
         """A minute bar arrived at `at`."""
         is_newest = self.session_bars.add(bar)
         self.tape.see_close(bar, at)
-        actions = self.drive(at, "bar")
+        if self._asks_exit and is_newest and self._wants_out():
+            actions = self.leave(Plan.RISK_RULE, EXIT_SIGNAL, at)
+        else:
+            actions = self.drive(at, "bar")
         if self.stop.rule is not None:
             self.stop.see()
             actions = [*actions, *self.move_stop(at)]
@@ -174,11 +183,21 @@ class ScalpAlgo:
             self.session_bars.add(bar)
             self.tape.see_close(bar, bar.start + MINUTE)
 
-    def on_trade(self, trade: Trade) -> None:
-        """A print that counts as last sale."""
-        self.tape.see(trade)
+    def on_trade(self, trade: Trade, at: int = 0) -> Sequence[Action]:
+        """A print that counts as last sale arrived at `at`; 0: as it was made."""
+        tape = self.tape
+        if self.asks_exit_on_trades:
+            before = tape.last_at, tape.last_price
+            tape.see(trade)
+            is_news = (tape.last_at, tape.last_price) != before
+            if is_news and self._wants_out():
+                return self.leave(Plan.RISK_RULE, EXIT_SIGNAL, at or trade.at)
+        else:
+            tape.see(trade)
         if self.stop.rule is not None:
             self.stop.see()
+            return self.move_stop(at or trade.at)
+        return ()
 
     def move_stop(self, at: int) -> list[Action]:
         """Let the stop that rests at the broker follow the trail, where it is time for that."""
@@ -459,9 +478,7 @@ class ScalpAlgo:
             self.telling.once("late", "bars come %.0f s late: no buying on a delayed feed", late)
             return []
         try:
-            # Not `bool(...)`: NaN, a coroutine or "no" are truthy, and what is odd must not buy.
-            answer = self._calculate_buy_signal()
-            is_signal = isinstance(answer, (bool, np.bool_)) and bool(answer)
+            is_signal = self._is_yes("buy signal", self._calculate_buy_signal())
         except (Exception, SystemExit) as error:
             self.telling.failed(f"the buy signal failed ({type(error).__name__}): no buy")
             return []
@@ -482,6 +499,9 @@ class ScalpAlgo:
         qty = int(self.lot // price) if price > 0 else 0
         if qty < 1:
             self.telling.once("lot", "lot of $%s buys no share at %s", self.lot, price)
+            return []
+        if self._has_own_quantity and (qty := self._own_quantity(price, qty)) < 1:
+            self.telling.info("signal, but no buy: the quantity is below one share")
             return []
         self.telling.info("signal: buy %d at %s", qty, price)
         return [self._submit("buy", qty, "limit", price, at)]
@@ -534,6 +554,11 @@ class ScalpAlgo:
         action = self.builder.build("buy", qty, "market", None, covers=True)
         self.ledger.expect(action, at)
         return [action]
+
+    def _wants_out(self) -> bool:
+        """Whether the class's own exit signal says to leave; asked while shares are held and nothing stronger is on."""
+        is_held = self.ledger.position >= 1 and self.exits.plan is Plan.OFFER and self.session is not None
+        return is_held and self._own_exit_signal()
 
     def _may_enter(self, at: int) -> bool:
         """No position (a short one is not ours to touch), no order, and time left."""

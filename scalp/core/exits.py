@@ -159,6 +159,11 @@ class ExitPlan:
         return not self._ledger.whole_shares or any(not order.cancel_sent_at for order in sells)
 
     @property
+    def is_refused(self) -> bool:
+        """Whether sells are refused for a reason that lasts, or on and on."""
+        return self._lasting > 0
+
+    @property
     def is_sending(self) -> bool:
         """Whether a sell has not been answered for yet."""
         return any(not order.id for order in self._sells)

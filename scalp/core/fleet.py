@@ -133,12 +133,16 @@ class Fleet:
         if trade.at > now:
             # A print from the future would be the last trade for ever: it counts as made when it came.
             trade = Trade(trade.symbol, now, trade.price, trade.size, trade.id)
-        algo.on_trade(trade)
+        try:
+            actions = algo.on_trade(trade, now)
+        except Exception:
+            self._trouble(algo)
+            return
+        if actions:
+            self._carry_out(algo, actions)
         if algo.ledger.position:
             self.on_held_print(trade)
             if (rails := self.risk.rails) is not None:
-                if move := algo.move_stop(now):
-                    self._carry_out(algo, move)
                 self.risk.watch(algo, rails)
                 if algo.stop.due_at:
                     self.exit_times.note(algo, now)

@@ -46,7 +46,7 @@ class Stop:
         self.rule: StopRule | None = None
         self._ledger = ledger
         self._tape = tape
-        self._bought_at = 0  # when shares came last
+        self.bought_at = 0  # when the first of the shares held were bought; 0: they were listed, or none are
         self._highest = 0.0  # last trade since then
         self._level: Decimal | None = None
         self._level_of: tuple[Decimal, float] | None = None  # entry price and highest trade that it was reckoned from
@@ -58,12 +58,12 @@ class Stop:
     # -- what happens -------------------------------------------------------------------------------------------------
 
     def on_bought(self, at: int) -> None:
-        if not self._bought_at:
-            self._bought_at = at
+        if not self.bought_at:
+            self.bought_at = at
 
     def on_flat(self) -> None:
         """The next shares have nothing to do with these."""
-        self._bought_at = self._under_since = 0
+        self.bought_at = self._under_since = 0
         self._highest = 0.0
         self._is_refused = self._is_fixed = False
 
@@ -78,7 +78,7 @@ class Stop:
     def see(self) -> None:
         """A print was made: the trail follows it upwards."""
         last, tape = self._tape.last_price, self._tape
-        if last is not None and last > self._highest and tape.last_at > self._bought_at > 0:
+        if last is not None and last > self._highest and tape.last_at > self.bought_at > 0:
             self._highest = last
 
     # -- what follows -------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Stop:
     def is_struck(self) -> bool:
         """Whether a print made after the shares were bought is at or under the stop."""
         last, level = self._tape.last_price, self.level
-        return level is not None and last is not None and self._tape.last_at > self._bought_at and exact(last) <= level
+        return level is not None and last is not None and self._tape.last_at > self.bought_at and exact(last) <= level
 
     @property
     def leg(self) -> Order | None:

@@ -6,6 +6,10 @@ import inspect
 import warnings
 from typing import Any
 
+HOOKS = ("_calculate_buy_signal", "_calculate_exit_price", "_calculate_quantity", "_calculate_exit_signal")
+OVERRIDABLE = (*HOOKS, "exit_on_trades", "warmup_bars")
+NEAR = 2  # letters: a name that differs from a hook's by so many or fewer is a slip of the pen
+
 
 def take_old_name(cls: type[Any]) -> None:
     """A signal by the name `_calc_buy_signal` is taken as `_calculate_buy_signal`, with a warning.
@@ -22,11 +26,39 @@ def take_old_name(cls: type[Any]) -> None:
     cls._calculate_buy_signal = own["_calc_buy_signal"]
 
 
-def check_signal(cls: type[Any], built_in: object) -> None:
-    """Raises TypeError for a signal that would buy on every bar, ValueError for a `window` `built_in` can't use."""
-    signal = cls._calculate_buy_signal
-    if inspect.iscoroutinefunction(signal) or inspect.isgeneratorfunction(signal) or inspect.isasyncgenfunction(signal):
-        # What such a function returns is always truthy.
-        raise TypeError(f"{cls.__name__}._calculate_buy_signal must be a plain function: no async, no yield")
-    if signal is built_in and not (isinstance(cls.window, int) and cls.window >= 1):
+def check_hooks(cls: type[Any], base: type[Any]) -> frozenset[str]:
+    """The names of the hooks of `base` that `cls` overrides.
+
+    Raises TypeError for one that is no plain function, and for a name that looks like a hook's and is none.
+    """
+    for name in {name for one in cls.__mro__ if not issubclass(base, one) for name in vars(one)} - {*dir(base)}:
+        near = next((hook for hook in OVERRIDABLE if 0 < letters_apart(name, hook) <= NEAR), "")
+        if near and name not in OVERRIDABLE:
+            raise TypeError(f"{cls.__name__}.{name} is never asked: did you mean {near}?")
+    for name in HOOKS:
+        hook = getattr(cls, name, None)
+        if hook is None and not hasattr(cls, name):
+            continue  # of `base` itself
+        kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        if not callable(hook) or any(is_of(hook) for is_of in kinds):
+            # What such a function returns is always truthy, and no number.
+            raise TypeError(f"{cls.__name__}.{name} must be a plain function: no async, no yield")
+    return frozenset(name for name in HOOKS if getattr(cls, name, None) is not getattr(base, name, None))
+
+
+def check_window(cls: type[Any], built_in: object) -> None:
+    """Raises ValueError for a `window` that the built-in signal can't use."""
+    if cls._calculate_buy_signal is built_in and not (isinstance(cls.window, int) and cls.window >= 1):
         raise ValueError(f"{cls.__name__}.window must be a whole number of bars, 1 or more, not {cls.window!r}")
+
+
+def letters_apart(one: str, other: str) -> int:
+    """How many letters are to be put in, left out or changed to make `other` of `one`; beyond `NEAR` not exact."""
+    if abs(len(one) - len(other)) > NEAR:
+        return NEAR + 1
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one, 1):
+        before, row[0] = row[0], number
+        for place, their in enumerate(other, 1):
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (letter != their))
+    return row[-1]

@@ -33,10 +33,14 @@ class Telling(Notes):
             self._said.add(kind)
             self.warning(text, *args)
 
-    def failed(self, text: str) -> None:
-        """An exception is being handled: where it comes from is said once, it may come in every minute of the day."""
+    def failed(self, text: str, repeats: bool = True) -> None:
+        """An exception is being handled: where it comes from is said once, it may come in every minute of the day.
+
+        Without `repeats` nothing is said of those that follow.
+        """
         if text in self._said:
-            self.log(logging.ERROR, text)
+            if repeats:
+                self.log(logging.ERROR, text)
         else:
             self._said.add(text)
             self.exception(text)

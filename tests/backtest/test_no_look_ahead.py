@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from scalp import Bar, ScalpAlgo
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import FILLS
-from scalp.core.messages import MINUTE
+from scalp.core.messages import MINUTE, Action, Trade
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Latency
@@ -70,6 +71,52 @@ class Peeks(Watches):
     def _calculate_buy_signal(self) -> bool:
         super()._calculate_buy_signal()
         return bool(self._bars["close"].iloc[-1] > self._bars["open"].iloc[-1])
+
+
+class Exits(ScalpAlgo):
+    """Has an exit price, a quantity and an exit signal of its own, and notes what each sees."""
+
+    exit_on_trades = True
+    seen: ClassVar[list[tuple[str, int, object]]] = []
+    at = 0
+
+    def on_bar(self, bar: Bar, at: int) -> list[object]:  # type: ignore[override]
+        self.at = at
+        return super().on_bar(bar, at)  # type: ignore[return-value]
+
+    def on_trade(self, trade: Trade, at: int = 0) -> Sequence[Action]:
+        self.at = at
+        return super().on_trade(trade, at)
+
+    def see(self, hook: str) -> float:
+        bars = self._bars
+        self.seen.append((hook, self.at, (len(bars), bars.index[-1], self.position, self.entry_price, self.last_trade)))
+        assert bars.index[-1].value + MINUTE <= self.at
+        assert self.entry_time is None or self.entry_time.timestamp() * 1e9 <= self.at + MINUTE
+        return float(bars["close"].iloc[-1])
+
+    def _calculate_exit_price(self) -> float:
+        return self.see("price") * 1.002
+
+    def _calculate_quantity(self, price: Decimal) -> int:
+        return 3 + round(self.see("quantity") * 100) % 5
+
+    def _calculate_exit_signal(self) -> bool:
+        return self.see("signal") < (self.entry_price or 0) * 0.999
+
+
+@pytest.mark.parametrize("fills", FILLS)
+@pytest.mark.parametrize("minutes", [61, 200])
+def test_without_the_future_own_exits_are_the_same(fills: str, minutes: int) -> None:
+    cut = DAY.open + minutes * MINUTE
+    known = {symbol: [bar for bar in bars if bar.start < cut] for symbol, bars in MARKET.items()}
+    told = []
+    for market in (MARKET, known):
+        Exits.seen.clear()
+        days = play(fills, market, Exits)
+        told.append(([before(day, cut) for day in days], [one for one in Exits.seen if one[1] < cut]))
+    assert told[0] == told[1]
+    assert {hook for hook, *_ in told[0][1]} == {"price", "quantity", "signal"}
 
 
 @pytest.mark.parametrize("fills", FILLS)

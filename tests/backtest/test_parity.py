@@ -70,9 +70,9 @@ def in_time(fill: Fill) -> tuple[int, str, str, Decimal]:
     return fill.at, fill.symbol, fill.side, fill.price
 
 
-def compare(wire: Demo, *arguments: str) -> None:
+def compare(wire: Demo, *arguments: str, algo_class: type[ScalpAlgo] = ScalpAlgo) -> None:
     settings = read_settings(arguments)
-    results = backtest(settings, ScalpAlgo)
+    results = backtest(settings, algo_class)
     fills = [fill for day in results.days for fill in day.fills]
     orders = [
         (o.symbol, o.side, o.type, _quantity(o), o.limit_price, o.status, o.filled_qty)
@@ -115,3 +115,34 @@ def test_a_day_with_stops(stop: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
     wire.run(*arguments)
     compare(wire, *arguments)
     assert any(sent[2] == "stop" and sent[6] for sent in wire.orders())
+
+
+class OwnExits(ScalpAlgo):
+    """Takes a quarter of a percent, leaves after 20 minutes or 0.15 % below the highest trade since the entry."""
+
+    exit_on_trades = True
+    highest = 0.0
+
+    def _calculate_exit_price(self) -> float | None:
+        self.highest = 0.0
+        return self.entry_price * 1.0025 if self.entry_price else None
+
+    def _calculate_quantity(self, price: Decimal) -> float:
+        return float(1500 / price)
+
+    def _calculate_exit_signal(self) -> bool:
+        assert self.last_trade is not None and self.entry_time is not None
+        self.highest = max(self.highest, self.last_trade)
+        is_old = self._bars.index[-1] - self.entry_time > dt.timedelta(minutes=20)
+        return is_old or self.last_trade < 0.9985 * self.highest
+
+
+@pytest.mark.parametrize("on_trades", [True, False])
+def test_a_day_with_exits_of_ones_own(on_trades: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(OwnExits, "exit_on_trades", on_trades)
+    monkeypatch.setattr(main, "algo_class", OwnExits)
+    arguments = ("--lot=2000", "--seed", "1", "TSLA", "FB", "AAPL")
+    wire = Demo(monkeypatch, tmp_path)
+    wire.run(*arguments)
+    compare(wire, *arguments, algo_class=OwnExits)
+    assert {sent[2] for sent in wire.orders() if sent[1] == "sell" and sent[6]} == {"limit", "market"}
