@@ -185,6 +185,18 @@ def test_the_next_position_asks_for_a_stop_again() -> None:
     assert desk.tells(4, "fill") == ["sell 19 @ 101.00 stop 100.49 #5"]
 
 
+def test_a_fraction_that_stays_is_no_position_to_remember_a_refusal_for() -> None:
+    desk = buying()
+    desk.algo.stop.rule = HALF_A_PERCENT
+    desk.lists_position("0.25", 101)
+    desk.tells(1, "fill")
+    assert desk.refuses(2, "422 invalid order_class") == ["sell 19 @ 101.00 #3"]
+    desk.tells(3, "fill")
+    desk.at("09:53:04").bar(99.0)
+    assert desk.at("09:54:04").bar(101.0) == ["buy 19 @ 101.00 #4"]
+    assert desk.tells(4, "fill") == ["sell 19 @ 101.00 stop 100.49 #5"]
+
+
 def test_where_a_print_after_the_fill_is_under_the_stop_it_is_sold_at_market() -> None:
     desk = buying()
     desk.algo.stop.rule = HALF_A_PERCENT
