@@ -203,7 +203,7 @@ class AlpacaBroker:
             if found is None:
                 return
             self._desk.on_order_update(found)
-            if action.side == "buy" and not action.covers:
+            if action.side == "buy":
                 await self._ask_early(action.symbol, found.id)
             return
 

@@ -546,14 +546,15 @@ class ScalpAlgo(Hooks):
         if exits.plan is Plan.WITHDRAW:
             covers = [order for order in self.ledger.open_orders if order.is_cover]
             return [cancel(order, at) for order in covers if at - order.cancel_sent_at >= CANCEL_AGAIN]
+        actions: list[Action] = [*exits.stop_selling(at)]
         if not qty:
             if not exits.is_under_way:
                 self.telling.once("short", "short position of %s: hands off", self.ledger.position)
-            return []
+            return actions
         self.telling.tell(Oversold(self.symbol, at, qty))
         action = self.builder.build("buy", qty, "market", None, covers=True)
         self.ledger.expect(action, at)
-        return [action]
+        return [*actions, action]
 
     def _wants_out(self) -> bool:
         """Whether the class's own exit signal says to leave; asked while shares are held and nothing stronger is on."""

@@ -133,7 +133,7 @@ class ExitPlan:
         """Whether the plan is not done: something of it has to happen yet, or to be confirmed."""
         ledger = self._ledger
         if ledger.position < 0:
-            return self.over_sold > 0 or any(order.is_cover for order in ledger.open_orders)
+            return self.over_sold > 0 or any(order.is_cover or order.is_spent for order in ledger.open_orders)
         if self.plan is Plan.WITHDRAW:
             return bool(ledger.open_orders)
         if self.plan.is_at_market:
@@ -176,7 +176,7 @@ class ExitPlan:
         if not self.is_under_way:
             return 0
         if self._ledger.position < 0:
-            return max(self._cover_at, at + 1) if self.over_sold else 0
+            return max(self._cover_at, at + 1) if self.over_sold else at + DRIVE_EVERY
         if self.retry_at > at:
             return self.retry_at
         spent = [order for order in self._ledger.open_orders if order.is_spent and not order.cancel_sent_at]
@@ -399,6 +399,11 @@ class ExitPlan:
             elif order.legs and order.is_bots and order.qty is not None:
                 too_many += max(order.sold_by_group - order.qty, ZERO)
         return max(int(min(too_many - bought, short) - working), 0)
+
+    def stop_selling(self, at: int) -> list[CancelOrder]:
+        """What still sells although its group has sold all is cancelled at once."""
+        spent = [order for order in self._ledger.open_orders if order.is_spent]
+        return [cancel(order, at) for order in spent if at - order.cancel_sent_at >= CANCEL_AGAIN]
 
     def to_cover(self, at: int) -> int:
         """Shares to buy back now."""

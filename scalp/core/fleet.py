@@ -420,7 +420,8 @@ class Fleet:
 
     def _reckon(self, algo: ScalpAlgo) -> None:
         """Note what `algo` may need now: requests, and when its exit plan is to be driven."""
-        is_idle = algo.order is None and algo.state is TO_BUY and not algo.ledger.open_orders
+        ledger = algo.ledger
+        is_idle = algo.order is None and algo.state is TO_BUY and not ledger.open_orders and ledger.position >= 0
         if is_idle and not self.reservation.holds_for(algo):
             self.exit_times.forget(algo.symbol)
             return

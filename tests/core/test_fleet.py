@@ -16,7 +16,9 @@ from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
 from scalp.core.clock import Session
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way, has_open_orders, leftovers
+from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, SECOND, Action, Bar, CancelOrder, Halt, OrderReport, PositionReport, SubmitOrder
+from scalp.core.rails import Rails
 
 OPEN = 1_795_185_000 * SECOND
 SESSION = Session(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)
@@ -274,3 +276,27 @@ def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCap
     world.fleet.readiness.see("feed", "lost")
     world.fleet.on_feed_up()
     assert caplog.messages[-1] == told
+
+
+def test_what_was_sold_twice_is_bought_back_although_the_first_try_was_refused() -> None:
+    world = World("TSLA")
+    world.see_all()
+    world.fleet.risk.rails = Rails(Limits(stop_loss=Decimal("0.01")))
+    bought = world.buy("TSLA")
+    world.report(bought, "filled", bought.qty)
+    exit_ = world.sent[-1]
+    assert isinstance(exit_, SubmitOrder) and exit_.stop_price is not None
+    world.report(exit_, "filled", exit_.qty)
+    leg = OrderReport("TSLA", "leg", "theirs", "sell", "stop", "filled", Decimal(exit_.qty), Decimal(exit_.qty),
+                      Decimal(99), submitted_at=world.now, stop_price=exit_.stop_price,
+                      parent_id=f"id-{exit_.client_order_id}")  # fmt: skip
+    world.fleet.on_order_update(leg)
+    cover = world.sent[-1]
+    assert isinstance(cover, SubmitOrder) and (cover.side, cover.covers) == ("buy", True)
+    world.fleet.on_submit_refused("TSLA", cover.client_order_id, "insufficient buying power")
+    assert world.sent[-1] is cover
+    assert world.fleet.exit_times.next_at == world.now + 2 * SECOND
+    world.now += 2 * SECOND
+    world.fleet.drive_exits()
+    again = world.sent[-1]
+    assert isinstance(again, SubmitOrder) and (again.covers, again.qty) == (True, cover.qty) and again is not cover

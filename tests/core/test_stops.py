@@ -283,18 +283,29 @@ def test_what_both_legs_sold_is_bought_back_once() -> None:
 def test_a_part_sold_twice_is_bought_back() -> None:
     desk = holding()
     assert desk.tells(2, "partial_fill", 10) == []
-    assert desk.tells("2s", "fill", 19, "100") == ["buy 10 market #3 to close"]
+    assert desk.tells("2s", "fill", 19, "100") == ["cancel #2", "buy 10 market #3 to close"]
 
 
 def test_what_the_second_leg_sells_bit_by_bit_is_bought_back_bit_by_bit() -> None:
     desk = holding()
     assert desk.tells(2, "fill") == []
-    assert desk.tells("2s", "partial_fill", 4, "100") == ["buy 4 market #3 to close"]
+    assert desk.tells("2s", "partial_fill", 4, "100") == ["cancel #2s", "buy 4 market #3 to close"]
     assert desk.tells("2s", "partial_fill", 5, "100") == ["buy 5 market #4 to close"]  # beside what is under way
     assert desk.tells(3, "fill", 4, "100.1") == desk.tells(4, "fill", 5, "100.1") == []
     assert desk.tells("2s", "fill", 10, "100") == ["buy 10 market #5 to close"]
     assert desk.tells(5, "fill", 10, "100.1") == desk.later(30).checkup() == []
     assert (desk.state, int(desk.held)) == (TO_BUY, 0)
+
+
+def test_a_leg_that_goes_on_selling_is_cancelled_until_that_is_known() -> None:
+    desk = holding()
+    assert desk.tells("2s", "fill", 19, "100") == []
+    assert desk.tells(2, "partial_fill", 6) == ["cancel #2", "buy 6 market #3 to close"]
+    assert desk.algo.due_at(desk.now) == desk.now + 1_000_000_000
+    assert desk.later(4.9).drive() == []
+    assert desk.later(0.1).drive() == ["cancel #2"]
+    assert desk.tells(2, "canceled") == desk.tells(3, "fill", 6, "100.1") == []
+    assert (desk.state, int(desk.held), desk.algo.due_at(desk.now)) == (TO_BUY, 0, 0)
 
 
 def test_a_cover_that_the_market_turns_down_is_tried_again_later() -> None:
