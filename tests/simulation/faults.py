@@ -100,9 +100,26 @@ STANDING = (
     "held from the night before",
     "another program elsewhere",
 )
-KINDS = (*RATES, *EPISODES, *EVENTS, *STANDING)
+PLAIN = (*RATES, *EPISODES, *EVENTS, *STANDING)
+
+# Only where exits have a stop at the broker; drawn apart, so that the sessions without one stay what they are.
+GROUP_RATES = (
+    "both legs fill",
+    "a part filled and then neither leg acts",
+    "a leg's end never told",
+    "take-profit ends replaced",
+)
+GROUP_EPISODES = (
+    "legs not listed",  # not even inside their parent
+    "stop class refused",
+    "stop triggers down",
+)
+STOP_HALTED = "stop cancelled in a halt"
+GROUPS = (*GROUP_RATES, *GROUP_EPISODES, STOP_HALTED)
+KINDS = (*PLAIN, *GROUPS)
 
 HOW_MANY = (1, 2, 3, 4, 6, 9, 14)  # kinds in one session
+HOW_MANY_OF_GROUPS = (0, 1, 1, 2, 3)
 SHORT, LONG = 2.0, 600.0  # seconds an episode lasts, unless it lasts until the end of the day
 UNTIL_THE_END = 0.15
 AT_THE_END, LAST_MINUTES = 0.3, 7.0  # so many strike in the last minutes
@@ -167,14 +184,14 @@ class Plan:
         """`only` these kinds, and each of them for sure; or those that the seed chooses, `without` some."""
         dice = random.Random(f"plan {seed}")
         length = minutes * 60.0
-        chosen = set(dice.sample(KINDS, dice.choice(HOW_MANY)))
+        chosen = set(dice.sample(PLAIN, dice.choice(HOW_MANY)))
         for kind in sorted(chosen & set(COMPANIONS)):
             if dice.random() < 0.8:
                 chosen.add(dice.choice(COMPANIONS[kind]))
         if only is not None:
             chosen = set(only)
         plan = cls(length, ends_at=length if dice.random() < 0.5 else length * dice.uniform(0.4, 0.85))
-        for kind in KINDS:
+        for kind in PLAIN:
             if kind not in chosen or kind in without:
                 continue
             rng = plan._rngs[kind] = random.Random(f"{kind} {seed}")
@@ -191,6 +208,21 @@ class Plan:
                     times.append(length - rng.uniform(0.2, LAST_SECONDS))
                 plan.moments[kind] = sorted(times)
         return plan
+
+    def draw_groups(self, seed: int, without: frozenset[str], only: frozenset[str] | None) -> None:
+        """What goes wrong with exits that have a stop at the broker."""
+        dice = random.Random(f"groups {seed}")
+        chosen = set(dice.sample(GROUPS, dice.choice(HOW_MANY_OF_GROUPS))) if only is None else only
+        for kind in GROUPS:
+            if kind not in chosen or kind in without:
+                continue
+            rng = self._rngs[kind] = random.Random(f"{kind} {seed}")
+            if kind in GROUP_RATES:
+                self.rates[kind] = rng.choice((0.1, 0.3, 0.6, 1.0))
+            elif kind in GROUP_EPISODES:
+                self.episodes[kind] = self._draw_episodes(kind, rng)
+            else:
+                self.moments[kind] = sorted(self._draw_time(rng) for _ in range(rng.choice((1, 2, 4))))
 
     def _draw_episodes(self, kind: str, rng: random.Random) -> list[Episode]:
         episodes = []

@@ -15,7 +15,7 @@ from scalp.exchange.calendar import SessionDay
 from scalp.exchange.orders import Order, OrderRequest, Refusal
 from scalp.exchange.path import Print
 from scalp.exchange.rules import text
-from tests.simulation.faults import size
+from tests.simulation.faults import STOP_HALTED, size
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -48,6 +48,7 @@ class Happenings:
             "hand cancels": self._cancel_by_hand,
             "hand replaces": self._replace_by_hand,
             "another program in our symbols": self._trade_beside,
+            STOP_HALTED: world.stop_faults.halt,
         }
         for kind, tell in (("bad print", self._bad_print), ("older print corrected", self._correct_older_print)):
             for at in plan.moments.get(kind, ()):
@@ -141,13 +142,13 @@ class Happenings:
         if rng.random() < 0.5:
             # Just before the bar of the minute that has ended is told.
             wait = MINUTE - world.now() % MINUTE + SECOND // 5
-            world.loop.call_later(wait / SECOND, self._halt_now, symbol)
+            world.loop.call_later(wait / SECOND, self.halt_now, symbol, "halt")
         else:
-            self._halt_now(symbol)
+            self.halt_now(symbol, "halt")
         return True
 
-    def _halt_now(self, symbol: str) -> None:
-        world, rng = self._world, self._world.plan.rng("halt")
+    def halt_now(self, symbol: str, kind: str) -> None:
+        world, rng = self._world, self._world.plan.rng(kind)
         world.pump()
         if world.engine.is_halted(symbol):
             return

@@ -58,6 +58,8 @@ class Hindrances:
     def on_request(self, call: Call, kind: str) -> None:
         """A request was struck by trouble of this kind."""
         now = self._world.elapsed
+        if call.method == "PATCH" and kind != "429":
+            return  # no exit waits for a stop that is moved
         if call.method == "GET":
             way = {
                 "order": "ask", "by client id": "ask", "orders": "ask", "positions": "ask", "activities": "activities",
@@ -85,12 +87,15 @@ class Hindrances:
             self.note_sending(call.symbol, now + LIMIT_FELT)
         elif call.method == "DELETE" and 400 <= status < 500:
             self.note_sending(call.symbol, now + UNKNOWN_FELT)
+        elif call.method == "POST" and b'"buy_to_close"' in call.body and 400 <= status < 500:
+            self.note_sending(call.symbol, now + LIQUIDATION_RETRIES[0] + SLACK)
         elif call.method == "POST" and b'"sell"' in call.body and 400 <= status < 500:
             if status == 422 and b"must be unique" in body:
                 return
             if not is_injected and self._refusals[call.symbol] >= len(PASSING_RETRIES):
                 return
-            self.on_refused(call.symbol, may_pass=any(words in body for words in MAY_PASS))
+            if b'"oco"' not in call.body or b"insufficient qty" in body:  # else the plain exit goes at once
+                self.on_refused(call.symbol, may_pass=any(words in body for words in MAY_PASS))
             if call.client_id in self._world.told.unknown:
                 # An earlier try of it may have arrived all the same: that has to be asked first.
                 until = max(now, self._until["ask"]) + UNKNOWN_FELT
@@ -115,9 +120,18 @@ class Hindrances:
     def on_ended(self, symbol: str, order_id: str, status: str) -> None:
         """The bot was told that a sell of its own has ended, and how."""
         if status == "rejected":
+            self._world.invariants.stops.on_rejected(symbol)
             self.on_refused(symbol)
+        elif self._world.engine.orders[order_id].group is not None and self._is_done_by_another(order_id):
+            return
         elif status in ("canceled", "expired") and order_id not in self._world.invariants.cancelled:
             self.note_sending(symbol, self._world.elapsed + NEXT_EVENT)
+
+    def _is_done_by_another(self, order_id: str) -> bool:
+        """Whether it ended because another order of its group is selling the shares, or has sold them."""
+        group = self._world.engine.orders[order_id].group
+        orders = [] if group is None else [group.take_profit, group.stop_loss]
+        return any(o is not None and o.id != order_id and (o.elected or o.status == "filled") for o in orders)
 
     def on_sold(self, symbol: str) -> None:
         self._refusals.pop(symbol, None)

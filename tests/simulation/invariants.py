@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from tests.simulation.excuses import (
     Excuses,
 )
 from tests.simulation.rails import RailInvariants
+from tests.simulation.stop_faults import is_of_bot
+from tests.simulation.stop_invariants import StopInvariants, is_cover, is_leaving, on_offer
 
 if TYPE_CHECKING:
     from tests.simulation.network import Call
@@ -69,7 +72,8 @@ class Invariants(Excuses):
         self._start_position: dict[str, Decimal] = {}
         self._first_execution = 0  # of the running process
         self._looks = 0
-        self._has_limits = bool(world.limits)
+        self._has_rails = bool(replace(world.limits, stop_loss=None, trail=None))  # a stop is looked at more closely
+        self.stops = StopInvariants(world, self._fail)
         self.rails = RailInvariants(world, world.limits, self._fail)
         self.violation: Violation | None = None
         self.violated: asyncio.Future[None] = world.loop.create_future()
@@ -89,6 +93,7 @@ class Invariants(Excuses):
             self._check_books(symbol)
             self._check_belief(symbol)
             self._check_dropped(symbol)
+            self.stops.check_learned(symbol)
             if self._looks % 6 == 0:
                 self._check_resumed(symbol)
         self._looks += 1
@@ -103,16 +108,16 @@ class Invariants(Excuses):
     def _check_books(self, symbol: str) -> None:
         world, engine = self._world, self._world.engine
         orders = engine.open_orders(symbol)
-        own = [o for o in orders if o.client_order_id.startswith("scalp-") and not o.replaces]
+        own = [o for o in orders if (is_own(o) and not is_cover(o)) or is_of_bot(o)]
         if world.told.base_at is None or self._was_deceived:
             # What an earlier run left at work it may not have been shown when it began.
             own = [o for o in own if (o.submitted_at - world.start) / SECOND >= world.bot_since]
         at_work = [o for o in own if o.status != "pending_cancel"]
         is_its_doing = any((o.submitted_at - world.start) / SECOND >= world.bot_since for o in at_work)
-        if len(at_work) > 1 and is_its_doing:
+        if len({o.group.id if o.group else o.id for o in at_work}) > 1 and is_its_doing:
             self._fail(1, f"{symbol}: several own orders at work: {[o.client_order_id for o in own]}")
         held = engine.account.held(symbol)
-        if held < 0:
+        if held < 0 and -held > self.stops.over_sold(symbol):
             self._fail(1, f"{symbol}: short, {held}")
         algo = world.fleet and world.fleet.algos.get(symbol)
         if algo and algo.ledger.position == held and world.elapsed >= world.told.first_claimed_at:
@@ -135,11 +140,13 @@ class Invariants(Excuses):
         world, now = self._world, self._world.elapsed
         is_liquidation = now >= self.liquidates_at
         offered, is_in_the_way = Decimal(0), False
+        holding = on_offer(orders)
         for order in orders:
-            is_market = order.type == "market"
-            if order.side == "sell" and order.status != "pending_cancel" and (is_market or not is_liquidation):
+            if order.status == "pending_cancel" or is_cover(order):
+                continue
+            if order in holding and (is_leaving(order) or not is_liquidation):
                 offered += order.leaves
-            elif is_liquidation and is_own(order) and order.status != "pending_cancel":
+            elif is_liquidation and (is_own(order) or is_of_bot(order)):
                 is_in_the_way = True
         if offered != held:
             self._differed_at[symbol] = now
@@ -148,6 +155,8 @@ class Invariants(Excuses):
         # Shares of which listings alone tell wait for the exit that works.
         is_guess = offered > 0 and not is_liquidation and self._are_untold(symbol)
         is_covered = (offered >= int(held) and not is_in_the_way) or self._is_deceived(symbol) or is_guess
+        short = 0 if held >= 0 else self._not_bought_back(symbol)
+        is_covered = not short if held < 0 else is_covered
         if is_covered or world.bot is None or is_over or is_kept:
             self._bare_since.pop(symbol, None)
             return
@@ -160,12 +169,22 @@ class Invariants(Excuses):
             waits = max(oldest + BUY_LIFETIME, world.bot_since + START) + CHECKUP + QUICK * 2
             waits += CLOCK_MOVES if world.hindrances.leaps_until > world.bot_since else 0.0
             until = max(until, min(waits, max(self.liquidates_at, since) + 2 * QUICK))
-        if now > until:
+        if now > until and short:
+            self._fail(2, f"{symbol}: {short} were sold twice, and not bought back for {now - since:.1f} s")
+        elif now > until:
             what = "not for sale at market" if is_liquidation else "not on offer"
             self._fail(2, f"{symbol}: {held} held, {held - offered} of them {what} for {now - since:.1f} s")
         elif self._due.get(symbol, 0.0) <= now or self._due[symbol] > until + 0.02:
             self._due[symbol] = until + 0.01
             world.loop.call_later(until - now + 0.01, self._check_books, symbol)
+
+    def _not_bought_back(self, symbol: str) -> int:
+        """Shares that both legs of an exit of this process have sold, and that nobody is buying back."""
+        world = self._world
+        if symbol in world.touched or world.told.base_at is None:
+            return 0
+        due = min(-world.engine.account.held(symbol), self.stops.over_sold(symbol, world.bot_since))
+        return max(int(due - self.stops.covering(symbol)), 0)
 
     def _check_orders(self, symbol: str, own: list[Order]) -> None:
         """A buy is cancelled after 2 minutes; a market exit that gets nothing where others trade, sooner."""
@@ -193,8 +212,11 @@ class Invariants(Excuses):
         """The bot sends or cancels an order."""
         world = self._world
         if call.method == "DELETE":
-            self.cancelled.add(call.order_id)
+            self._note_cancel(call.order_id)
             self._check_cancel(call)
+            return
+        if call.method == "PATCH":
+            self.stops.check_move(call, fields)
             return
         side, key = fields.get("side"), call.client_id
         is_again = key in self._posted
@@ -212,13 +234,36 @@ class Invariants(Excuses):
             if not is_again:
                 self._check_quantity(call.symbol, int(fields["qty"]))
                 self._check_sell(call.symbol, fields)
+                self.stops.check_beside(call.symbol)
+        elif fields.get("position_intent") == "buy_to_close":
+            self.stops.check_cover(call.symbol, int(fields["qty"]))
         elif side == "buy":
             self._check_buy(call.symbol, key, is_again and key not in self._may_repeat)
         self._may_repeat.discard(key)
 
+    def _note_cancel(self, order_id: str) -> None:
+        """With one order of a group all are cancelled."""
+        order = self._world.engine.orders.get(order_id)
+        group = None if order is None else order.group
+        self.cancelled.add(order_id)
+        if group is not None:
+            self.cancelled.update(o.id for o in (group.take_profit, group.stop_loss) if o is not None)
+
     def on_limited(self, key: str) -> None:
         """The broker did nothing about this order: it may be sent again."""
         self._may_repeat.add(key)
+
+    @property
+    def excused_by_clock(self) -> float:
+        """Until when nothing is due by the time: a clock leaps."""
+        return self._world.hindrances.leaps_until if self._knows_time else float("inf")
+
+    @property
+    def knows_hours(self) -> bool:
+        """Whether nothing but the truth was told of time and close."""
+        world = self._world
+        is_plain = world.close_moved_at <= 0 and not world.hindrances.has_clock_lied
+        return is_plain and self._knows_time and self._knows_close
 
     def _check_quantity(self, symbol: str, qty: int) -> None:
         """1: no more is offered than is held, where facts have told how much that is."""
@@ -235,10 +280,12 @@ class Invariants(Excuses):
     def _check_sell(self, symbol: str, fields: Any) -> None:
         """Neither below what the last trade and the entry call for, nor above."""
         world, told = self._world, self._world.told
-        if fields.get("limit_price") is None:
+        price = (fields.get("take_profit") or fields).get("limit_price")
+        if price is None:
             self._check_market(symbol)
             return
-        limit = Decimal(str(fields["limit_price"]))
+        self.stops.check_sell(symbol, fields)
+        limit = Decimal(str(price))
         last = told.last[symbol].in_force(world.elapsed)
         position = world.engine.account.positions.get(symbol)
         is_odd = world.elapsed - told.odd_at[symbol] < ODD_FELT
@@ -264,7 +311,8 @@ class Invariants(Excuses):
         world = self._world
         early = LIQUIDATION if world.hindrances.has_clock_lied else 1.0
         if (
-            self._has_limits
+            self._has_rails
+            or self.stops.is_struck(symbol)
             or world.stopped_at is not None
             or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early
         ):
@@ -334,17 +382,22 @@ class Invariants(Excuses):
         symbol = order.symbol
         early = CLOCK_MOVES + (120.0 if world.hindrances.has_clock_lied else 1.0)
         if (
-            self._has_limits
+            self._has_rails
+            or self.stops.is_struck(symbol)
             or world.stopped_at is not None
             or now >= self.liquidates_at - early
             or not self._knows_time
             or not self._knows_close
         ):
             return
-        if world.close_moved_at > 0 or now - self._differed_at[symbol] < HELD_REASON:
-            return
         held = world.engine.account.held(symbol)
-        if abs(held - order.leaves) < 1 and len(world.engine.open_orders(symbol)) == 1:
+        algo = world.fleet.algos.get(symbol) if world.fleet else None
+        # Of a group the bot knows that it offers its shares once.
+        is_known = is_of_bot(order) and algo is not None and algo.ledger.position == held
+        if world.close_moved_at > 0 or (not is_known and now - self._differed_at[symbol] < HELD_REASON):
+            return
+        others = [o for o in world.engine.open_orders(symbol) if o.group is None or o.group is not order.group]
+        if abs(held - order.leaves) < 1 and others in ([], [order]):
             self._fail(2, f"{symbol}: a sell of {order.leaves} is cancelled without a reason, {held} are held")
 
     def check_submit(self, request: OrderRequest) -> None:
@@ -393,7 +446,7 @@ class Invariants(Excuses):
         since = max(world.hindrances.last, world.bot_since, *world.touched.values(), 0.0, world.told.changed_at[symbol])
         since = max([since, *(e.end for episodes in world.plan.episodes.values() for e in episodes
                               if e.start <= world.elapsed)])  # fmt: skip
-        if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or self._has_limits:
+        if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or self._has_rails:
             return
         if (
             world.elapsed > self.liquidates_at - CLOCK_MOVES - 2
@@ -441,12 +494,12 @@ class Invariants(Excuses):
             orders = world.engine.open_orders(symbol)
             held = world.engine.account.held(symbol)
             buys = [o for o in orders if o.side == "buy" and o.status != "pending_cancel"]
-            sells = [o for o in orders if o.side == "sell" and o.status != "pending_cancel"]
+            sells = [o for o in on_offer(orders) if o.status != "pending_cancel"]
             offered = sum((o.leaves for o in sells if o.id not in self.cancelled), Decimal(0))
             is_hindered = world.hindrances.sending(symbol) > (world.stopped_at or 0.0) - 5.0
             wrong = ""
             if world.on_exit == "flatten":
-                leaving = [o for o in orders if o.side == "sell" and o.type == "market"]
+                leaving = [o for o in orders if is_leaving(o)]
                 if (held >= 1 or orders) and not (orders == leaving and offered >= int(held)):
                     wrong = f"{held} held, {len(orders)} orders at work"
             else:
@@ -479,12 +532,14 @@ class Invariants(Excuses):
             for done in world.engine.executions[self._first_execution :]:
                 if done.symbol != symbol:
                     continue
-                if done.side == "buy":
-                    held, cost = held + done.qty, cost + done.qty * done.price
-                else:
-                    average = cost / held if held else done.price
-                    profit += done.qty * (done.price - average)
-                    held, cost = held - done.qty, cost - done.qty * average
+                qty = done.qty if done.side == "buy" else -done.qty
+                if held * qty < 0:
+                    average, closed = cost / held, min(abs(held), done.qty)
+                    profit += closed * (done.price - average) * (1 if held > 0 else -1)
+                    cost -= average * closed * (1 if held > 0 else -1)
+                    held += closed if qty > 0 else -closed
+                    qty += -closed if qty > 0 else closed
+                held, cost = held + qty, cost + qty * done.price
             if abs(algo.ledger.realised - profit) > Decimal("0.02"):
                 self._fail(3, f"{symbol}: a profit of {algo.ledger.realised} is reported, it was {profit}")
 

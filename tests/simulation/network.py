@@ -103,7 +103,7 @@ class Transport:
         call = Call(method, parts.path, query, b"" if json is None else msgspec.json.encode(json), world.elapsed)
         if method == "POST":
             call.symbol, call.client_id = str(json.get("symbol")), str(json.get("client_order_id"))
-        elif method == "DELETE" and (order := world.engine.orders.get(call.order_id)):
+        elif method in ("DELETE", "PATCH") and (order := world.engine.orders.get(call.order_id)):
             call.symbol = order.symbol
         if method != "GET":
             world.invariants.check_sent(call, json)
@@ -231,6 +231,12 @@ class Liar:
 
     def handle(self, call: Call, headers: Mapping[str, str]) -> tuple[Response, bool]:
         """The answer, and whether it is true."""
+        answer, is_true = self._answer(call, headers)
+        if b'"legs":[' in answer.body and self._world.plan.episode("legs not listed", self._world.elapsed):
+            answer = Response(answer.status, answer.headers, _without_legs(answer.body))
+        return answer, is_true
+
+    def _answer(self, call: Call, headers: Mapping[str, str]) -> tuple[Response, bool]:
         world, now = self._world, self._world.elapsed
         path, query = call.path, call.query
         lag = 0.0
@@ -342,6 +348,13 @@ class Liar:
         named = ("orders empty", "an order missing", "one order only") if is_orders else (
             "positions empty", "a position missing", "one position only", "own row unreadable")  # fmt: skip
         return kinds + [kind for kind in (*named, "foreign odd rows") if self._world.plan.episode(kind, now)]
+
+
+def _without_legs(body: bytes) -> bytes:
+    told = msgspec.json.decode(body)
+    for row in told if isinstance(told, list) else [told]:
+        row["legs"] = None
+    return msgspec.json.encode(told)
 
 
 def _foreign_rows(is_orders: bool) -> list[dict[str, Any]]:

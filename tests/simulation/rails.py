@@ -18,12 +18,14 @@ from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, SECOND
 from scalp.core.trades import Fill, RoundTrips
 from scalp.exchange.orders import OrderRequest
+from tests.simulation.stop_invariants import is_leaving
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 WITH_RAILS = 0.4  # of the seeds
 PROMPT = 3.0  # seconds from a cause to the market sell at work
+GRACE = 3.5  # seconds more in which the stop at the broker may act
 CHECKUP = 30.0
 DATA_FELT = 60.0  # seconds after trouble with the market data
 CLOCKS = 2.0  # seconds by which the bot's idea of the time may be off
@@ -83,7 +85,7 @@ class RailInvariants:
     def check_submit(self, request: OrderRequest) -> None:
         """What must not be bought."""
         limits, world = self._limits, self._world
-        if not self._is_on or request.side != "buy":
+        if not self._is_on or request.side != "buy" or request.type == "market":
             return
         self._read_executions()
         now = world.now()
@@ -145,14 +147,16 @@ class RailInvariants:
     def _check_exit(self, symbol: str) -> None:
         engine, limits = self._world.engine, self._limits
         position = engine.account.positions.get(symbol)
-        is_leaving = any(o.side == "sell" and o.type == "market" for o in engine.open_orders(symbol))
-        is_bare = position is not None and position.qty >= 1 and not is_leaving and symbol not in self._world.touched
+        is_leaving_now = any(map(is_leaving, engine.open_orders(symbol)))
+        is_bare = position is not None and position.qty >= 1 and not is_leaving_now
+        is_bare &= symbol not in self._world.touched
         last = self._last(symbol)
         is_under = False
         if is_bare and position is not None and limits.stop_loss is not None and last is not None:
             is_under = last <= position.avg_entry_price * (1 - limits.stop_loss)
         self._note("stop", symbol, is_under)
-        if self._is_lasting("stop", symbol, PROMPT):
+        is_at_broker = limits.stop is not None and limits.stop.is_at_broker
+        if self._is_lasting("stop", symbol, PROMPT + (GRACE if is_at_broker else 0.0)):
             self._fail(7, f"{symbol}: under the stop loss and not for sale at market")
         is_old = False
         if is_bare and limits.max_hold is not None:
@@ -170,7 +174,7 @@ class RailInvariants:
             since.pop(symbol, None)
         elif symbol not in since:
             since[symbol] = self._world.elapsed
-            for wait in (PROMPT, CHECKUP + PROMPT):
+            for wait in (PROMPT, PROMPT + GRACE, CHECKUP + PROMPT):
                 self._world.loop.call_later(wait + 0.1, self.check)
 
     def _is_lasting(self, kind: str, symbol: str, seconds: float) -> bool:

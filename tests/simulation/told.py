@@ -133,6 +133,8 @@ class Told:
 
     def on_order(self, order: Mapping[str, Any]) -> None:
         """An order object, in an update or in an answer about it."""
+        for leg in order.get("legs") or ():
+            self.on_order(leg)
         symbol, order_id = order.get("symbol"), order.get("id")
         self.unknown.pop(str(order.get("client_order_id")), None)
         if not isinstance(symbol, str) or not isinstance(order_id, str):
@@ -163,8 +165,10 @@ class Told:
                 self._bar(now, message["S"], _ns(message["t"]), message["c"])
             elif kind == "c":
                 self.last[message["S"]].correct(now, message["oi"], message["cp"], message["ci"])
+                self._world.invariants.stops.see(message["S"])
             elif kind == "x":
                 self.last[message["S"]].correct(now, message["i"], None)
+                self._world.invariants.stops.see(message["S"])
             elif kind == "s":
                 self._halt(message["S"], message["sc"] in ("H", "P", "2"))
             elif message.get("ev") == "T":
@@ -177,10 +181,12 @@ class Told:
     def _print(self, now: float, symbol: str, at: int, price: float, key: Any) -> None:
         self.printed_at[symbol] = now
         self.last[symbol].see(now, at, price, key)
+        self._world.invariants.stops.see(symbol)
 
     def _bar(self, now: float, symbol: str, start: int, close: float) -> None:
         self.bars[symbol].add(start)
         self.last[symbol].see(now, start + MINUTE - 1, close)
+        self._world.invariants.stops.see(symbol)
         if start > self._halted_since.get(symbol, start):
             self.halted_at.pop(symbol, None)  # a minute that traded tells that trading goes on
 
@@ -194,6 +200,7 @@ class Told:
     def on_answer(self, call: Call, status: int, body: bytes, is_true: bool) -> None:
         """An answer to a request."""
         what, asked_at, now = call.endpoint, call.asked_at, self._world.elapsed
+        self._world.invariants.stops.on_answer(call, status, body)
         if status == 404 and what == "by client id":
             self.denied.add(call.query.get("client_order_id", ""))
         if status != 200:
@@ -263,6 +270,7 @@ class Told:
             for start, close in bars:
                 self.bars[symbol].add(start)
                 self.last[symbol].see(now, start + MINUTE - 1, close)
+            self._world.invariants.stops.see(symbol)
 
 
 def is_bots(client_order_id: str) -> bool:

@@ -32,7 +32,6 @@ from scalp.core.fleet import Fleet
 from scalp.core.messages import MINUTE, SECOND, Bar
 from scalp.exchange import wire
 from scalp.exchange.calendar import SessionDay
-from scalp.exchange.fills import Book, FillModel
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Order, OrderRequest, Update
@@ -43,12 +42,13 @@ from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
 from scalp.live.session import TradingSession
 from scalp.live.stopping import Stop
-from tests.simulation import rails
+from tests.simulation import rails, stop_faults
 from tests.simulation.faults import Plan, size
 from tests.simulation.happenings import Happenings
 from tests.simulation.hindrances import Hindrances
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.network import ABSURD, LATEST_ARRIVAL, LONGEST_LAG, Liar, NoLane, Transport, connect
+from tests.simulation.stop_faults import StickyFills, StopFaults
 from tests.simulation.timing import SimulatedLoop, Stuck
 from tests.simulation.told import Told, is_bots
 
@@ -87,15 +87,6 @@ class EagerAlgo(ScalpAlgo):
 @functools.cache
 def _market(symbols: tuple[str, ...], seed: int) -> dict[str, list[Bar]]:
     return synthetic_day(symbols, FULL_DAY, seed)
-
-
-class StickyFills(FillModel, frozen=True):
-    """As ever, but some orders get nothing, whatever trades: a market order outside its collar."""
-
-    stuck: set[str] = set()  # noqa: RUF012  (msgspec copies it); order ids
-
-    def may_trade(self, order: Order, book: Book, now: int) -> bool:
-        return order.id not in self.stuck and super().may_trade(order, book, now)
 
 
 class Asked(Stop):
@@ -150,7 +141,7 @@ class World(Listener):
         market = self.market = {
             symbol: [bar for bar in bars if opened <= bar.start < self.session.close] for symbol, bars in day.items()
         }
-        self.fills = StickyFills(stuck=set())
+        self.fills = StickyFills(stuck=set(), outages=set())
         self.engine = Engine(
             opened,
             self.session.close,
@@ -197,12 +188,15 @@ class World(Listener):
         self._timer: asyncio.TimerHandle | None = None
         self._moves_at: int | None = None  # when the market moves next, exchange time
         self._day: dict[str, float] = {}  # volume by symbol, for Polygon's bars
-        self.limits = rails.draw(seed, start, self.minutes)
+        self.limits = stop_faults.draw(seed, rails.draw(seed, start, self.minutes), only)
+        if self.limits.stop is not None and self.limits.stop.is_at_broker:
+            self.plan.draw_groups(seed, without, only)
         self.hindrances = Hindrances(self)
         self.told = Told(self)
         self.liar = Liar(self)
         self.invariants = Invariants(self)
         self.happenings = Happenings(self)
+        self.stop_faults = StopFaults(self)
         self._watch_engine()
         self._remember()
 
@@ -212,8 +206,11 @@ class World(Listener):
         def emit_and_check(event: str, order: Order, *args: Any, **kwargs: Any) -> None:
             emit(event, order, *args, **kwargs)
             self.told.on_event(event, order)
+            self.stop_faults.on_event(event, order)
+            self.invariants.stops.on_event(event, order)
             if order.side == "sell" and event in ("fill", "partial_fill"):
                 self.hindrances.on_sold(order.symbol)
+                self.invariants.stops.on_sold(order.symbol)
             elif event == "fill" and is_own(order) and self._waits_for_fill is not None:
                 (happen, kind), self._waits_for_fill = self._waits_for_fill, None
                 if happen(order.symbol):
@@ -222,7 +219,7 @@ class World(Listener):
             elif event == "fill" and self.plan.strikes("sell refused for now", self.elapsed):
                 lasts = self.plan.rng("sell refused for now").uniform(0.2, 10.0)
                 self._refused_until[order.symbol] = self.elapsed + lasts
-            elif event == "pending_new" and order.type == "market" and is_own(order):
+            elif event == "pending_new" and order.type == "market" and order.side == "sell" and is_own(order):
                 episode = self.plan.episode("market orders stuck", self.elapsed)
                 if episode:
                     self.fills.stuck.add(order.id)
@@ -233,6 +230,7 @@ class World(Listener):
         def submit_and_check(request: OrderRequest) -> Order:
             if is_bots(request.client_order_id):
                 self.invariants.check_submit(request)
+                self.stop_faults.check(request)
             return submit(request)
 
         self.engine._emit = emit_and_check  # type: ignore[method-assign]
@@ -274,6 +272,8 @@ class World(Listener):
 
     def on_update(self, update: Update) -> None:
         now, plan = self.elapsed, self.plan
+        if self.stop_faults.is_untold(update):
+            return
         if plan.strikes("update lost", now):
             self.hindrances.note("orders", now + UPDATE_FELT)
             return
@@ -404,7 +404,7 @@ class World(Listener):
             symbols = query.get("symbols", "")
             wanted = set(symbols.split(",")) if symbols else None
             orders = [order for order in snapshot.orders if wanted is None or order.symbol in wanted]
-            return [wire.order(order, self.engine.assets) for order in orders]
+            return [wire.order(o, self.engine.assets, legs) for o, legs in _nested(orders)]
         return [
             {"symbol": s, "qty": str(qty), "avg_entry_price": str(price), "side": "long" if qty > 0 else "short"}
             for s, (qty, price) in snapshot.positions.items()
@@ -425,6 +425,7 @@ class World(Listener):
         """The whole session; raises Violation."""
         self.pump()
         self.happenings.schedule()
+        self.stop_faults.schedule()
         self._tick()
         while self.now() < self.session.close:
             self._start_process()
@@ -566,6 +567,19 @@ class World(Listener):
     def _tick(self) -> None:
         self.invariants.look()
         self.loop.call_later(TICK, self._tick)
+
+
+def _nested(orders: list[Order]) -> list[tuple[Order, list[Order] | None]]:
+    """A listing's orders with their legs, which are not listed besides."""
+    by_id = {order.id: order for order in orders}
+    nested: list[tuple[Order, list[Order] | None]] = []
+    for order in orders:
+        group = order.group
+        if group is not None and group.parent.id == order.id:
+            nested.append((order, [by_id.get(leg.id, leg) for leg in group.legs]))
+        elif group is None or group.parent.id not in by_id or all(leg.id != order.id for leg in group.legs):
+            nested.append((order, None))
+    return nested
 
 
 def is_own(order: Order) -> bool:
