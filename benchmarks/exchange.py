@@ -78,8 +78,10 @@ class Exchange:
 
     @property
     def trading_requests(self) -> int:
-        """Requests so far without those for bars and last trades, which come when they like and hold up no order."""
-        return sum(count for kind, count in self.requests.items() if not kind.startswith("GET stocks/"))
+        """Requests so far without those that come when they like and hold up no order: questions for bars, for last
+        trades, and for a buy that was just accepted."""
+        aside = ("GET stocks/", "GET order")
+        return sum(count for kind, count in self.requests.items() if not kind.startswith(aside))
 
     @staticmethod
     def clock() -> int:

@@ -48,9 +48,12 @@ class Child:
 
 
 @asynccontextmanager
-async def bot(exchange: Exchange, symbols: Sequence[str], folder: Path) -> AsyncIterator[Child]:
+async def bot(
+    exchange: Exchange, symbols: Sequence[str], folder: Path, options: Sequence[str] = ()
+) -> AsyncIterator[Child]:
     """`main.py` against `exchange`, in `folder`, where its log and output are; it buys on a bar at TRIGGER."""
-    command = python(str(ROOT / "main.py"), "--lot=2000", "--algo", f"{ROOT / 'benchmarks' / 'eager.py'}:OnTrigger")
+    algo = f"{ROOT / 'benchmarks' / 'eager.py'}:OnTrigger"
+    command = python(str(ROOT / "main.py"), "--lot=2000", "--algo", algo, *options)
     output = folder / "output"
     async with Child([*command, *symbols], cwd=folder, output=output, environment=exchange.environment) as child:
         try:

@@ -48,8 +48,8 @@ class Contender:
         buy = await exchange.provoke(symbol) if self._is_bot else exchange.new_order(symbol, "buy")
         exchange.tell(exchange.update("new", buy))
         bars = exchange.minute_frames([(other, 50.0) for other in self._busy]) if self._busy else []
-        fill = exchange.update("fill", buy)
         await asyncio.sleep(PAUSE)
+        fill = exchange.update("fill", buy)  # from now on an answer by id tells it as well
         before = exchange.trading_requests
         if bars:
             exchange.send_bars(bars)
@@ -62,10 +62,13 @@ class Contender:
         await asyncio.sleep(PAUSE + len(bars) / 200)
 
 
-async def measure(rounds: int, peers: Sequence[str], sizes: Sequence[int], busy: int = 0) -> list[Contender]:
+async def measure(
+    rounds: int, peers: Sequence[str], sizes: Sequence[int], busy: int = 0, with_stop: bool = False
+) -> list[Contender]:
     """`rounds` of the floor, of `peers` and of a bot for each of `sizes`, in turns.
 
-    With `busy`, that many bars of other symbols come along with each fill of the bots.
+    With `busy`, that many bars of other symbols come along with each fill of the bots. `with_stop` adds one whose exits
+    take their stop along to the broker.
     """
     async with AsyncExitStack() as stack:
         contenders = []
@@ -80,6 +83,11 @@ async def measure(rounds: int, peers: Sequence[str], sizes: Sequence[int], busy:
             await stack.enter_async_context(bot(exchange, names, Path(folder)))
             name = f"bot, {size} symbols" if not busy else f"bot, {busy} bars come with the fill"
             contenders.append(Contender(name, exchange, is_bot=True, busy=names[size:]))
+        if with_stop:
+            exchange = await stack.enter_async_context(Exchange(symbols(3)).serve())
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scalp-benchmark-"))
+            await stack.enter_async_context(bot(exchange, symbols(3), Path(folder), ("--stop-loss", "1%")))
+            contenders.append(Contender("bot, 3 symbols, a stop with each exit", exchange, is_bot=True))
         for contender in contenders:
             await contender.exchange.listening()
             await contender.react()  # the first one is not counted: connections and caches are made
@@ -104,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--long", action="store_true", help=f"{LONG} rounds instead of {ROUNDS}")
     args = parser.parse_args(argv)
     rounds = LONG if args.long else ROUNDS
-    contenders = run(measure(rounds, PEERS, SIZES))
+    contenders = run(measure(rounds, PEERS, SIZES, with_stop=True))
     report("Reaction", contenders)
     report("Reaction while a minute of the whole market comes in", run(measure(rounds // 5, (), (3,), BUSY_BARS)))
     if any(contender.most_requests != 1 for contender in contenders):
