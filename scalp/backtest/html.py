@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
+from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import Order
 from scalp.core.messages import Bar
@@ -66,7 +68,7 @@ def report_of(
 ) -> Report:
     """What the page shows of `results`."""
     total, by_symbol, by_day = results.total(), results.by_symbol(), results.by_day()
-    tables = [_table("Per symbol", "symbol", by_symbol)]
+    tables = [_table("Per symbol", "symbol", by_symbol, total.rounding)]
     if len(by_day) > 1:
         tables.append(_table("Per day", "day", by_day))
     return Report(
@@ -101,15 +103,16 @@ def _end_of(order: Order, day: SymbolDay) -> int:
     return order.cancel_sent_at or order.submitted_at
 
 
-def _table(title: str, first: str, rows: Mapping[str, Numbers]) -> Table:
-    return Table(
-        title,
-        (first, *(column.title for column in SHOWN)),
-        [
-            (name, *(Cell(column.text(numbers), column.exact(numbers)) for column in SHOWN))
-            for name, numbers in rows.items()
-        ],
-    )
+def _table(title: str, first: str, rows: Mapping[str, Numbers], rounding: Decimal = ZERO) -> Table:
+    """`rounding` of fees, in dollars, belongs to none of the rows: it is one of its own, so that they add up."""
+    cells: list[Sequence[Cell | str]] = [
+        (name, *(Cell(column.text(numbers), column.exact(numbers)) for column in SHOWN))
+        for name, numbers in rows.items()
+    ]
+    if rounding:
+        told = {"fees": Cell(f"{rounding:.4f}", float(rounding)), "net": Cell(f"{-rounding:+.4f}", float(-rounding))}
+        cells.append(("rounding", *(told.get(column.name, Cell("")) for column in SHOWN)))
+    return Table(title, (first, *(column.title for column in SHOWN)), cells)
 
 
 def _counted(number: int, what: str) -> str:

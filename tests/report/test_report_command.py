@@ -99,7 +99,12 @@ def test_the_table_is_the_backtests(demo: Path, capsys: pytest.CaptureFixture[st
 def test_the_page_is_written(demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
     told(capsys, demo, "--html", str(page))
-    assert "SIMULATED session of 2026-11-20" in page.read_text()
+    text = page.read_text()
+    assert "SIMULATED session of 2026-11-20" in text
+    table = text[text.index("<h2>Per symbol</h2>") :]
+    rows = table[: table.index("</table>")].split("<tr>")[2:]
+    fees = sum(Decimal(row.split('data-value="')[4].split('"')[0]) for row in rows)
+    assert len(rows) == 3 and fees and fees == round(fees, 2), "with a row for the rounding, whole cents"
     assert main(["--journal", str(demo), "--html", str(tmp_path)]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
