@@ -254,7 +254,8 @@ class JournaledDay:
         lacking = Counter(symbol for (symbol,) in self._rows("SELECT symbol FROM fills", "source != ''"))
         for symbol, count in lacking.items():
             if symbol in fills:
-                told = f"{count} fills that the bot did not write down are from the broker's activities"
+                noun, verb = ("fill", "is") if count == 1 else ("fills", "are")
+                told = f"{count} {noun} that the bot did not write down {verb} from the broker's activities"
                 self.notes.append(f"{symbol}: {told}")
         marks = [(run, at, symbol, Decimal(qty), None if price is None else Decimal(price))
                  for run, at, symbol, qty, price
