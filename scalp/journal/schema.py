@@ -63,14 +63,17 @@ WITH timed AS (
         sum(CASE side WHEN 'sell' THEN CAST(qty AS REAL) * CAST(price AS REAL) ELSE 0 END) AS taken,
         sum(CAST(coalesce(fees, 0) AS REAL)) AS fees, max(source) AS source,
         max(CASE side WHEN 'buy' THEN at END) AS received_at,
-        max(CASE side WHEN 'buy' THEN happened END) AS filled_at
+        max(CASE side WHEN 'buy' THEN happened END) AS filled_at,
+        substr(max(CASE side WHEN 'sell' THEN printf('%019d %s %s', happened, type, client_order_id) END), 21) AS sale
     FROM numbered GROUP BY venue, host, date, symbol, trip HAVING abs(sum(signed)) < 1e-9
 ), seen AS (
     SELECT t.*, r.venue AS venue, r.host AS host, r.date AS date FROM trips t JOIN runs r ON r.id = t.run
 )
 SELECT s.date, s.venue, s.host, s.run, s.symbol, s.bought AS qty, s.entry_time, s.paid / s.bought AS entry_price,
     s.exit_time, s.taken / s.sold AS exit_price, round(s.taken - s.paid, 6) AS gross, round(s.fees, 9) AS fees,
-    round(s.taken - s.paid - s.fees, 9) AS net, max(t.exit_reason) AS exit_reason,
+    round(s.taken - s.paid - s.fees, 9) AS net, coalesce(max(t.exit_reason),
+        CASE WHEN s.sale LIKE 'limit scalp-%' THEN 'limit' WHEN s.sale LIKE 'stop%' THEN 'stop at broker' END
+    ) AS exit_reason,  -- sold while no run was there to see why
     round((min(t.low) - s.paid / s.bought) * s.bought, 6) AS mae,
     round((max(t.high) - s.paid / s.bought) * s.bought, 6) AS mfe,
     round(s.paid / s.bought - max(t.signal_price), 6) AS slippage,

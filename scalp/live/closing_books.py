@@ -16,6 +16,7 @@ from scalp.core.ports import Account, Broker, Execution, FeeCharged
 from scalp.core.prices import CENT
 from scalp.live.past_fills import EARLIEST_FILL, until_calm
 from scalp.live.reconcile import TROUBLES
+from scalp.net.loops import pace
 
 log = logging.getLogger("scalp.main")
 
@@ -67,7 +68,7 @@ class ClosingBooks:
     async def compare_at_stop(self, session: Session) -> None:
         """The same in the middle of the day, without the equity; it never takes longer than 2 s, and never raises."""
         try:
-            async with asyncio.timeout(STOP_PATIENCE):
+            async with asyncio.timeout(STOP_PATIENCE * pace(asyncio.get_running_loop())):
                 everything = await self._read(session, STOP_LOOK_EVERY)
         except (*TROUBLES, TimeoutError) as error:
             self._say_not(str(error))

@@ -180,6 +180,22 @@ def test_a_trade_that_outlived_a_run_has_what_each_run_saw_of_it(tmp_path: Path)
     assert rows(path, "SELECT count(*) FROM trips") == [(3,)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "reason"),
+    [("limit", "scalp-TSLA-1-2", "limit"), ("stop", "x", "stop at broker"), ("market", "scalp-TSLA-1-2", None),
+     ("limit", "", None)],
+)  # fmt: skip
+def test_what_was_sold_while_no_run_was_there_has_the_reason_of_its_order(
+    kind: str, key: str, reason: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    with opened(path) as journal:
+        journal.moved(moved("b", "buy", 4, "401.62", 4, 60))
+        sale = OrderReport("TSLA", "s", key, "sell", kind, "filled")
+        journal.recall(execution("e", "s", "sell", 4, "402", 90, 4), sale)
+    assert rows(path, "SELECT exit_reason FROM trades") == [(reason,)]
+
+
 def test_a_journal_that_is_new_has_the_form_that_a_migrated_one_has(tmp_path: Path) -> None:
     new, old = tmp_path / "new.sqlite", tmp_path / "old.sqlite"
     for path in (new, old):
