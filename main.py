@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from scalp import ScalpAlgo
 from scalp.cli.command import say_error
 from scalp.cli.custom import load_algo
+from scalp.cli.parameters import with_set
 from scalp.cli.settings import Endpoints, Settings, read_settings
 from scalp.core import events
 from scalp.core.errors import UserError
@@ -166,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = read_settings(argv)
         if settings.algo:
             algo_class = load_algo(settings.algo)
+        algo_class = with_set(algo_class, settings.given)
         with (
             ConsoleLog(settings.secrets, settings.debug) as console,
             notifications(settings, lambda: console.now()) as listeners,

@@ -12,6 +12,7 @@ from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
 from scalp.cli.command import check_writable, exit_code, say, say_note
 from scalp.cli.custom import load_algo
+from scalp.cli.parameters import with_set
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
 from scalp.net.printable import PlainFormatter
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None) -> None:
     """The whole command. Raises UserError with one clear line."""
     settings = read_settings(argv)
-    algo_class = load_algo(settings.algo) if settings.algo else ScalpAlgo
+    algo_class = with_set(load_algo(settings.algo) if settings.algo else ScalpAlgo, settings.given)
     for option, path in (("--csv", settings.csv), ("--html", settings.html)):
         if path is not None:
             check_writable(option, path)

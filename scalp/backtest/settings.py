@@ -34,6 +34,7 @@ class BacktestSettings:
     lot: Decimal
     notes: tuple[str, ...] = ()
     algo: str = ""
+    given: tuple[str, ...] = ()  # the texts of --set
     bars: tuple[Path, ...] = ()
     seed: int = 1
     first: dt.date | None = None  # with `last`: the days to play, both included
@@ -109,6 +110,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         lot=read_lot(args.lot),
         notes=notes,
         algo=args.algo or "",
+        given=tuple(args.set),
         bars=tuple(args.bars),
         seed=1 if args.seed is None else args.seed,
         first=args.first,

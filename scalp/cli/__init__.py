@@ -5,6 +5,7 @@
     limit_options   the options of the risk rails
     fee_options     which fees are reckoned with
     custom          loading a user's own ScalpAlgo
+    parameters      `--set`: class attributes of its class
     venues          the feeds and brokers that can be named, and what opens them
     command         what all commands do: output files, exit codes
     paths           where the program keeps its files

@@ -48,6 +48,8 @@ def read_date(text: str) -> dt.date:
 TRADING = LineParser(add_help=False)
 TRADING.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")
 TRADING.add_argument("--algo", type=named, metavar="MODULE:CLASS", help="your ScalpAlgo subclass; also FILE.py:CLASS")
+TRADING.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                     help="value of a class attribute of the algo's class; may be repeated")  # fmt: skip
 
 
 # A parent's options come first in the help, so these, which come later, are added where they belong.

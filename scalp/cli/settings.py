@@ -84,6 +84,7 @@ class Settings:
     notify: tuple[str, ...] = field(default=(), repr=False)  # addresses of services, with their tokens
     notify_options: int = 0  # so many of them are from --notify, the others from SCALP_NOTIFY
     algo: str = ""
+    given: tuple[str, ...] = ()  # the texts of --set
     speed: float | None = None
     seed: int = 1
     session: dt.date | None = None
@@ -161,6 +162,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         notify=(*args.notify, *environ.get("SCALP_NOTIFY", "").split()),
         notify_options=len(args.notify),
         algo=args.algo or "",
+        given=tuple(args.set),
         speed=args.speed if endpoints is None else _scalp_speed(environ, endpoints),
         seed=1 if args.seed is None else args.seed,
         session=args.session,

@@ -24,11 +24,11 @@ import pandas as pd
 from scalp.core.bars import SessionBars
 from scalp.core.clock import Session
 from scalp.core.errors import IllegalMove
-from scalp.core.events import Oversold, Refused, RiskRuleStruck, Transition
+from scalp.core.events import EXIT_SIGNAL, Oversold, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
 from scalp.core.following import order_to_follow, successor
-from scalp.core.hooks import EXIT_SIGNAL, Hooks, OwnPrices
+from scalp.core.hooks import Hooks, OwnPrices
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
 from scalp.core.messages import (
     MINUTE,

@@ -16,6 +16,7 @@ from scalp.core.fees import FREE, Rates
 from scalp.core.messages import Action, Bar, OrderReport, SubmitOrder
 from scalp.core.ports import Execution, FeeCharged
 
+EXIT_SIGNAL = "exit signal"  # why a symbol is left, where the user's class said so
 MARKOUTS = (1, 5, 30, 60)  # seconds after an entry and an exit at which the price is looked at
 
 # -- one symbol's trading ---------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ class Refused(Struct, frozen=True, gc=False):
 
 
 class RiskRuleStruck(Struct, frozen=True, gc=False):
-    """A risk rule called for leaving `symbol`, or for selling everything ("") and buying no more."""
+    """A risk rule, or the class's exit signal, called for leaving `symbol`; "": for selling all and buying no more."""
 
     symbol: str
     at: int

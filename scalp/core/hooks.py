@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from scalp.core.clock import new_york
+from scalp.core.events import EXIT_SIGNAL
 from scalp.core.exits import ExitPlan
 from scalp.core.ledger import Ledger
 from scalp.core.order_builder import OrderBuilder
@@ -25,8 +26,6 @@ from scalp.core.stops import Stop
 from scalp.core.subclass_checks import check_hooks
 from scalp.core.tape import Tape
 from scalp.core.telling import Telling
-
-EXIT_SIGNAL = "exit signal"
 
 
 class Hooks:

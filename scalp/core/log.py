@@ -8,6 +8,7 @@ from logging import ERROR, INFO, WARNING
 from typing import Any, NamedTuple
 
 from scalp.core.events import (
+    EXIT_SIGNAL,
     BarHeard,
     Blocked,
     Event,
@@ -127,7 +128,7 @@ def _refused(event: Refused) -> Line:
 
 def _risk_rule_struck(event: RiskRuleStruck) -> Line:
     if event.symbol:
-        return Line(WARNING, event.symbol, "leaving: %s", (event.why,))
+        return Line(INFO if event.why == EXIT_SIGNAL else WARNING, event.symbol, "leaving: %s", (event.why,))
     end = "everything is sold and nothing is bought any more; the bot stays up"
     return Line(ERROR, FLEET, "%s: %s", (event.why, end))
 

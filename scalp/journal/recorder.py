@@ -75,6 +75,7 @@ class Journaling:
                 "rails": str(settings.rails) if settings.rails else "",
                 "fees": {"name": settings.fees.name, **_plain(settings.fees.on(session.date))},
                 "net_exit": settings.net_exit,
+                "set": settings.given,
             },
             "versions": versions(),
         }

@@ -17,6 +17,7 @@ from scalp.backtest.output import numbers_table, outcome
 from scalp.cli.command import exit_code, say
 from scalp.cli.custom import load_algo
 from scalp.cli.options import LineParser, add_html, add_json, named, named_path, read_date
+from scalp.cli.parameters import with_set
 from scalp.cli.paths import default_path
 from scalp.cli.settings import read_symbols
 from scalp.core.clock import new_york
@@ -141,7 +142,7 @@ def _diff(
     """`whole` has all symbols of the session: some rails look at all of them, though only those of `day` are told."""
     name = algo or day.facts.algo
     try:
-        algo_class = load_algo(name)
+        algo_class = with_set(load_algo(name), () if algo else day.facts.options.get("set") or ())
     except UserError as error:
         raise UserError(f"the session's algo is not to be had ({error}): name it with --algo MODULE:CLASS") from None
     played = {one.symbol: one for one in replayed(whole, algo_class)}

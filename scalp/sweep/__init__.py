@@ -1,7 +1,6 @@
 """The same backtest for many sets of parameters: a table of them, and walk-forward.
 
     settings        the arguments of `python -m scalp.sweep`
-    parameters      `--set NAME=v1,v2`: class attributes of the algo's class, or `lot`
     source          which days are played, as small specifications that any process can turn into bars
     tasks           one day of several sets, played in whatever process it lands in
     run             the tasks, in processes of this machine or on a Dask cluster; one that dies is retried

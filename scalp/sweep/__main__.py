@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.command import check_writable, exit_code, say, say_note
+from scalp.cli.parameters import Values, read_grid, sets
 from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep import source
 from scalp.sweep.output import Told
-from scalp.sweep.parameters import Values, read_grid, sets
 from scalp.sweep.results import SweepResults
 from scalp.sweep.settings import SweepSettings, read_settings
 from scalp.sweep.source import DaySpec, specify

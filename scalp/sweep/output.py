@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TextIO
 
 from scalp.backtest.output import assumptions, cell
 from scalp.backtest.settings import BacktestSettings
+from scalp.cli.parameters import LOT, Values
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.results.columns import columns, plain
-from scalp.sweep.parameters import LOT, Values
 from scalp.sweep.results import SetResult, Step, SweepResults, Window, merit
 from scalp.sweep.tasks import Part
 
@@ -41,6 +42,7 @@ class Told:
         if LOT in names:
             told["lot"] = "swept"
         self._assumptions = told
+        self._settings = settings
 
     @property
     def has_results(self) -> bool:
@@ -78,6 +80,19 @@ class Told:
         bars = max((one.whole.bars for one in self._ranked), default=0)
         yield f"  algo {told['algo']}, lot {lot}; {told['data']}; {bars} bars, {len(self._days)} days"
         yield from (f"  - {rule}" for rule in told["rules"])
+        if sound:
+            yield ""
+            yield f"the best set runs with: {self._command(sound[0])}"
+
+    def _command(self, best: SetResult) -> str:
+        """The line that trades `best`."""
+        settings, chosen = self._settings, dict(zip(self._names, best.values, strict=True))
+        words = ["python", "main.py", f"--lot={chosen.pop(LOT, settings.lot):f}"]
+        words += ["--algo", settings.algo] if settings.algo else []
+        words += [word for name, value in chosen.items() for word in ("--set", f"{name}={_word(value)}")]
+        words += [word for rail in str(settings.rails).split(", ") if rail for word in f"--{rail}".split()]
+        words += ["--net-exit"] if settings.net_exit else []
+        return shlex.join([*words, *(settings.symbols or best.by_symbol)])
 
     def _walk_forward(self) -> Iterator[str]:
         yield "walk-forward: the best set of the days in-sample (left), and the same set in the days after (right):"

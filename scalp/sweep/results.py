@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.sweep.parameters import Values
+from scalp.cli.parameters import Values
 from scalp.sweep.source import DaySpec
 from scalp.sweep.tasks import Outcome, Part
 

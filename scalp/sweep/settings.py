@@ -12,8 +12,8 @@ from pathlib import Path
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.settings import read_settings as read_backtest
 from scalp.cli.options import LineParser, add_json, named_path
+from scalp.cli.parameters import LOT
 from scalp.core.errors import UserError
-from scalp.sweep.parameters import LOT
 
 MOST_JOBS = 1024
 WALK = re.compile(r"train=([1-9]\d{0,4})d,test=([1-9]\d{0,4})d")

@@ -13,10 +13,11 @@ from msgspec import Struct
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.custom import load_algo
+from scalp.cli.parameters import LOT, Values, tuned
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
+from scalp.core.events import RiskRuleStruck
 from scalp.results.numbers import Results
-from scalp.sweep.parameters import LOT, Values, tuned
 from scalp.sweep.source import DaySpec, bars_of
 
 
@@ -161,8 +162,8 @@ class _Complaints(logging.Handler):
         self._thread = threading.get_ident()  # a cluster's worker may play several tasks at once
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.first or record.thread != self._thread:
-            return
+        if self.first or record.thread != self._thread or type(getattr(record, "event", None)) is RiskRuleStruck:
+            return  # that a rail sold is no fault of the set
         error = record.exc_info[1] if record.exc_info else None
         text = record.getMessage() if error is None else _told(error)
         self.first = f"{record.name.removeprefix('scalp.')}: {text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from scalp import ScalpAlgo
+from scalp.backtest.__main__ import main as backtest
 from scalp.cli.custom import load_algo
+from scalp.cli.parameters import with_set
 from scalp.core.errors import UserError
 
 HEAD = "from scalp import ScalpAlgo\n"
@@ -74,3 +77,37 @@ def test_each_mistake_is_one_clear_line(folder: Path, text: str, spec: str, word
         load_algo(spec)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# -- --set ------------------------------------------------------------------------------------------------------------
+
+
+def test_set_gives_class_attributes_values_of_their_type() -> None:
+    chosen = with_set(ScalpAlgo, ["window=10", "exit_on_trades=true"])
+    assert (chosen.window, chosen.warmup_bars, chosen.exit_on_trades, chosen.__name__) == (10, 11, True, "ScalpAlgo")
+    assert with_set(ScalpAlgo, []) is ScalpAlgo and ScalpAlgo.window == 20
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("windo=10", "--set 'windo=10': ScalpAlgo has no parameter windo: did you mean window?"),
+        ("window", "--set 'window': write NAME=v1,v2, for example --set window=10,20,30"),
+        ("window=ten", "--set window: 'ten' is not a whole number, as window is"),
+        ("window=10,20", "--set window: one value here; python -m scalp.sweep plays many"),
+        ("window=0", "--set window=0: ValueError: ScalpAlgo.window must be a whole number of bars, 1 or more, not 0"),
+        ("lot=5", "--set lot=... belongs to a sweep: write --lot"),
+    ],
+)
+def test_a_wrong_set_is_one_line(given: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert backtest(["--seed", "1", "--set", given, "TSLA"]) == 2
+    assert capsys.readouterr() == ("", f"error: {told}\n")
+
+
+def test_a_backtest_with_set_is_that_of_the_class(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "mine.py").write_text(HEAD + "class ScalpAlgo(ScalpAlgo):\n    window = 10\n")
+    told = []
+    for own in (["--set", "window=10"], ["--algo", "mine.py:ScalpAlgo"], []):
+        assert backtest(["--seed", "1", "--fills", "bar", "--json", *own, "TSLA"]) == 0
+        told.append(json.loads(capsys.readouterr().out)["trades"])
+    assert told[0] == told[1] != told[2]

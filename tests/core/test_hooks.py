@@ -165,7 +165,8 @@ class LeavesBelow(ScalpAlgo):
         return (self.last_trade or 0) < 100
 
 
-def test_the_exit_signal_cancels_the_sell_and_leaves_at_market() -> None:
+def test_the_exit_signal_cancels_the_sell_and_leaves_at_market(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     desk = holding(LeavesBelow)
     assert desk.later(1).prints(99.5) == []  # trades do not ask
     assert desk.at("09:53:04").bar(99.4) == ["cancel #2"]
@@ -174,6 +175,7 @@ def test_the_exit_signal_cancels_the_sell_and_leaves_at_market() -> None:
     assert desk.tells(2, "canceled") == ["sell 19 market #3"]
     assert desk.tells(3, "fill", 19, "99.4") == []
     assert (desk.state, int(desk.held), desk.algo.exits.plan) == (TO_BUY, 0, Plan.OFFER)
+    assert ("scalp.AAPL", logging.INFO, "leaving: exit signal") in caplog.record_tuples
 
 
 def test_the_exit_signal_is_asked_with_each_trade_where_the_class_says_so() -> None:

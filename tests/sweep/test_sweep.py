@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import pickle
+import shlex
 import socket
 import sys
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ import pytest
 
 from scalp import ScalpAlgo
 from scalp.backtest.__main__ import main as backtest
+from scalp.cli.custom import load_algo
+from scalp.cli.parameters import read_grid, with_set
+from scalp.cli.settings import read_settings as read_main_settings
 from scalp.core.clock import Session
 from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep.__main__ import batches, main
-from scalp.sweep.parameters import read_grid
 from scalp.sweep.results import SweepResults, merit
 from scalp.sweep.settings import read_settings
 from scalp.sweep.source import DaySpec, bars_of, specify
@@ -114,6 +117,18 @@ def test_the_table_is_sorted_best_first_and_tells_its_assumptions(capsys: pytest
     assert "best for each symbol:" in out and "assumptions: --fills bar" in out
 
 
+def test_the_last_line_runs_the_best_set(capsys: pytest.CaptureFixture[str], odd: str) -> None:
+    sets = ("--set", "label=x y", "--set", "window=20", "--set", "lot=1000", "--algo", odd)
+    code, out, _ = run(capsys, "--jobs", "1", *sets, "--trail", "0.5%", "--net-exit", *MARKET)
+    line = out.splitlines()[-1]
+    assert (code, line.startswith("the best set runs with: python main.py --lot=1000 --algo ")) == (0, True)
+    words = shlex.split(line.partition(" main.py ")[2])
+    settings = read_main_settings(words, {})
+    assert (settings.given, str(settings.rails), settings.net_exit) == (("label=x y", "window=20"), "trail 0.5%", True)
+    chosen = with_set(load_algo(settings.algo), settings.given)
+    assert (chosen.window, chosen.label, settings.lot) == (20, "x y", 1000)  # type: ignore[attr-defined]
+
+
 def test_csv_has_a_row_per_set_and_symbol(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "sweep.csv"
     swept = answer(capsys, "--jobs", "1", "--set", "window=10,20", "--csv", str(path), *MARKET)["sets"]
@@ -142,8 +157,6 @@ def test_recorded_bars_are_played_day_by_day(capsys: pytest.CaptureFixture[str],
 
 
 def test_values_have_the_type_of_the_attribute(odd: str) -> None:
-    from scalp.cli.custom import load_algo
-
     given = ["window=10,20,10", "margin=1,0.5", "eager=true,False", "label=x,y z", "step=0.10", "lot=1e3"]
     assert read_grid(given, load_algo(odd)) == {
         "window": (10, 20),
@@ -159,9 +172,9 @@ def test_values_have_the_type_of_the_attribute(odd: str) -> None:
     ("given", "told"),
     [
         ("windw=1", "has no parameter windw: did you mean window?"),
-        ("zzz=1", "has no parameter zzz: there is eager, how, label, lot, margin, step, warmup_bars, window"),
+        ("zzz=1", "has no parameter zzz: there is eager, exit_on_trades, how, label, lot, margin, step, warmup_bars"),
         ("_warmup_follows=1", "has no parameter _warmup_follows"),
-        ("choices=1", "Odd.choices is a tuple: only numbers, truth values and text can be swept"),
+        ("choices=1", "Odd.choices is a tuple: only numbers, truth values and text can be set"),
         ("on_bar=1", "Odd.on_bar is a function"),
         ("window=1.5", "'1.5' is not a whole number, as window is"),
         ("window=1,,2", "'' is not a whole number"),
@@ -435,8 +448,6 @@ def test_warmup_bars_follow_the_window_until_a_class_sets_them() -> None:
 
 
 def test_the_example_declares_its_parameters() -> None:
-    from scalp.cli.custom import load_algo
-
     example = load_algo(str(Path(__file__).parents[2] / "examples/sma_window.py") + ":SmaWindow")
     assert read_grid(["window=5", "margin=0"], example) == {"window": (5,), "margin": (0.0,)}
     with pytest.raises(UserError, match="did you mean margin"):

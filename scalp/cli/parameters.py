@@ -1,4 +1,4 @@
-"""The parameters of a sweep: class attributes of the algo's class, and the lot."""
+"""`--set`: class attributes of the algo's class; in a sweep with many values each, and the lot too."""
 
 from __future__ import annotations
 
@@ -55,6 +55,23 @@ def read_grid(given: Sequence[str], algo_class: type[ScalpAlgo]) -> dict[str, Va
     return grid
 
 
+def with_set(algo_class: type[ScalpAlgo], given: Sequence[str]) -> type[ScalpAlgo]:
+    """`algo_class` with the values that `given` names, as NAME=VALUE.
+
+    Raises UserError as `read_grid` does, for more than one value, for the lot, and for what the class does not take.
+    """
+    grid = read_grid(given, algo_class)
+    if LOT in grid:
+        raise UserError("--set lot=... belongs to a sweep: write --lot")
+    for name, values in grid.items():
+        if len(values) > 1:
+            raise UserError(f"--set {name}: one value here; python -m scalp.sweep plays many")
+    try:
+        return tuned(algo_class, {name: value for name, (value,) in grid.items()})
+    except Exception as error:  # a user's class may do anything
+        raise UserError(f"--set {' '.join(given)}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+
+
 def sets(grid: dict[str, Values]) -> Iterator[Values]:
     """Every combination, the last parameter varying fastest; one empty set for no parameter."""
     return itertools.product(*grid.values())
@@ -70,7 +87,7 @@ def tuned(algo_class: type[ScalpAlgo], attributes: dict[str, Any]) -> type[Scalp
 def _unknown(name: str, algo_class: type[ScalpAlgo], kinds: dict[str, type]) -> str:
     if not name.startswith("_") and hasattr(algo_class, name):
         kind = type(getattr(algo_class, name)).__name__
-        return f"{algo_class.__name__}.{name} is a {kind}: only numbers, truth values and text can be swept"
+        return f"{algo_class.__name__}.{name} is a {kind}: only numbers, truth values and text can be set"
     near = get_close_matches(name, kinds)
     if near:
         return f"{algo_class.__name__} has no parameter {name}: did you mean {' or '.join(near)}?"
