@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from scalp import ScalpAlgo
 from scalp.cli.custom import load_algo
 from scalp.core.messages import MINUTE, Bar
-from tests.helpers import AAPL, SESSION, bar, bars, clock
+from scalp.core.stops import StopRule
+from tests.helpers import AAPL, SESSION, Desk, bar, bars, buying, clock, flat
 
 ROOT = Path(__file__).resolve().parents[1]
 RSI = "rsi.py:RsiAlgo"
 VWAP = "vwap_reclaim.py:VwapReclaim"
 RANGE = "opening_range.py:OpeningRange"
+PROFIT = "take_profit.py:TakeProfit"
+TRAIL = "time_and_trail.py:TimeAndTrail"
 # What `python -m` in a docstring is followed by; sma_window.py shows a sweep instead, and is tested with it.
 LINES = {
     path.name: re.search(r"^python (-m scalp\.backtest .*)$", path.read_text(), re.MULTILINE)
@@ -93,6 +97,54 @@ def test_opening_range_waits_for_its_end_and_needs_a_bar_in_it() -> None:
     assert signals(RANGE, bars([100.0, 101.0, 102.0], "09:45")) == []
     # Minutes without a trade are absent: the range is a matter of time, not of counting bars.
     assert signals(RANGE, [bar(100.0, "09:30"), bar(100.2, "09:44"), bar(100.6, "09:45"), bar(101.0, "09:46")]) == [3]
+
+
+# -- exits of one's own ------------------------------------------------------------------------------------------------
+
+
+def example(name: str) -> type[ScalpAlgo]:
+    return load_algo(f"{ROOT}/examples/{name}")
+
+
+def test_take_profit_offers_above_the_entry_with_the_stop_beside_it() -> None:
+    desk = buying(algo_class=example(PROFIT))
+    desk.algo.stop.rule = StopRule(Decimal("0.005"))
+    assert desk.tells(1, "fill") == ["sell 19 @ 101.21 stop 100.49 #2"]  # 101.202
+
+
+def test_take_profit_buys_for_no_more_than_can_be_lost() -> None:
+    risky = type("Risky", (example(PROFIT),), {"risk": 20.0})
+    # The day's low so far is 98.5: a fall to it costs $2.50 a share.
+    assert flat(algo_class=risky).bar(101.0) == ["buy 8 @ 101.00 #1"]
+
+
+def trailing() -> Desk:
+    """It is 09:52:04, and 19 shares bought at 101 are offered."""
+    desk = buying(algo_class=example(TRAIL))
+    assert desk.tells(1, "fill") == ["sell 19 @ 101.61 #2"]  # twice the trail of 0.3 % above
+    return desk
+
+
+def test_the_trail_follows_the_highest_trade_since_the_entry() -> None:
+    desk = trailing()
+    assert desk.later(5).prints(100.75) == desk.later(1).prints(101.5) == desk.later(1).prints(101.2) == []
+    assert desk.later(1).prints(101.19) == ["cancel #2"]  # 101.1955
+    assert desk.tells(2, "canceled") == ["sell 19 market #3"]
+
+
+def test_the_next_position_has_a_trail_of_its_own() -> None:
+    desk = trailing()
+    desk.later(5).prints(101.6)
+    assert desk.tells(2, "fill") == desk.at("09:53:04").bar(99.0) == []
+    assert desk.at("09:54:04").bar(101.0) == ["buy 19 @ 101.00 #3"]
+    assert desk.tells(3, "fill") == ["sell 19 @ 101.61 #4"]
+    assert desk.later(1).prints(100.9) == []
+
+
+def test_time_is_up_after_thirty_minutes() -> None:
+    desk = trailing()
+    assert desk.at("10:22:02").bar(101.0) == []  # the minute ended at 10:22:00, the entry was at 09:52:04
+    assert desk.at("10:23:02").bar(101.0) == ["cancel #2"]
 
 
 # -- the files --------------------------------------------------------------------------------------------------------
