@@ -12,6 +12,7 @@ from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
 from scalp.cli.command import check_writable, exit_code, say, say_note
 from scalp.cli.custom import load_algo
+from scalp.cli.identity import remember_backtest
 from scalp.cli.parameters import with_set
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
@@ -56,6 +57,7 @@ def run(argv: Sequence[str] | None) -> None:
 
         results, bars_of = backtest_with_bars(settings, algo_class)
         write_report(results, bars_of, settings, algo_class, settings.html)
+    remember_backtest(algo_class)
     if settings.csv is not None:
         try:
             with settings.csv.open("w", newline="") as file:

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 from scalp.backtest.engine_rules import MODELS
 from scalp.backtest.history import source
 from scalp.backtest.settings import BacktestSettings
+from scalp.cli.identity import class_name, fingerprint, parameters
+from scalp.cli.identity import told as identity
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.messages import MILLISECOND
@@ -86,7 +88,9 @@ def assumptions(
         order, update = times.order / MILLISECOND, times.update / MILLISECOND
         waits = f"{order:g} ms for orders and cancels, {update:g} ms for updates"
     return {
-        "algo": f"{algo_class.__module__}:{algo_class.__qualname__}",
+        "algo": class_name(algo_class),
+        "parameters": parameters(algo_class),
+        "source": fingerprint(algo_class),
         "data": source(settings),
         "lot": float(settings.lot),
         "fills": settings.fills,
@@ -171,7 +175,7 @@ def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAl
     yield ""
     told = assumptions(settings, algo_class, results.charges)
     yield f"assumptions: --fills {told['fills']}, slippage {told['slippage']}, latency {told['latency']}"
-    yield f"  algo {told['algo']}, lot ${settings.lot:f}; {told['data']}; {results.total().bars} bars"
+    yield f"  algo {identity(algo_class)}, lot ${settings.lot:f}; {told['data']}; {results.total().bars} bars"
     for rule in told["rules"]:
         yield f"  - {rule}"
 

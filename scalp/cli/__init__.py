@@ -6,6 +6,7 @@
     fee_options     which fees are reckoned with
     custom          loading a user's own ScalpAlgo
     parameters      `--set`: class attributes of its class
+    identity        which class it is: parameters, and a fingerprint of its source
     venues          the feeds and brokers that can be named, and what opens them
     command         what all commands do: output files, exit codes
     paths           where the program keeps its files

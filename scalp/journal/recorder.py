@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
+from scalp.cli.identity import fingerprint, parameters
 from scalp.cli.settings import Endpoints, Settings, is_loopback
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
@@ -76,6 +77,8 @@ class Journaling:
                 "fees": {"name": settings.fees.name, **_plain(settings.fees.on(session.date))},
                 "net_exit": settings.net_exit,
                 "set": settings.given,
+                "parameters": parameters(algo_class),
+                "source": fingerprint(algo_class),
             },
             "versions": versions(),
         }

@@ -194,7 +194,10 @@ def _sums(results: Results) -> dict[str, Any]:
 def _title(day: JournaledDay) -> str:
     facts = day.facts
     word = {"simulated": "SIMULATED session", "paper": "paper session", "live": "session, REAL MONEY,"}[facts.venue]
-    return f"{word} of {facts.date} at {facts.host}: lot ${facts.lot:f}, {facts.algo}, bars of {facts.feed}"
+    source, own = facts.options.get("source"), facts.options.get("parameters") or {}
+    algo = facts.algo + (f" ({', '.join(f'{name} {value}' for name, value in own.items())})" if own else "")
+    algo += f", source {source}" if source else ""
+    return f"{word} of {facts.date} at {facts.host}: lot ${facts.lot:f}, {algo}, bars of {facts.feed}"
 
 
 def _runs(day: JournaledDay) -> Iterator[str]:
@@ -216,6 +219,8 @@ def _facts(day: JournaledDay) -> dict[str, Any]:
             "symbols": list(day.symbols),
             "lot": float(facts.lot),
             "algo": facts.algo,
+            "parameters": facts.options.get("parameters") or {},
+            "source": facts.options.get("source"),
             "feed": facts.feed,
             "runs": [
                 {
