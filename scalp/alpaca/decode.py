@@ -159,7 +159,7 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         price=price,
         execution_qty=quantity,
         at=at,
-        closes=order.position_intent == "sell_to_close",
+        closes=order.position_intent in ("sell_to_close", "buy_to_close"),
         canceled_at=time_or_none(order.canceled_at),
         stop_price=amount_or_none(order.stop_price),
         legs=_legs(order) if order.legs else (),

@@ -158,15 +158,19 @@ def held_already(listed: Decimal, recent: Sequence[OrderReport], on_offer: Decim
     """How many of the `recent` executions, oldest first, the first listed position holds already.
 
     A listing lags behind executions, by how much is not known. What was held before them is `listed` less those that it
-    holds. An answer is possible if nobody was short at any time, and if what a sell still had on offer was held: after
-    each of its executions, and `on_offer` in the end. Of the possible answers the one with the least held before is
-    taken, so that no share is offered twice. What was executed a minute before `as_of` the listing holds for sure.
+    holds. An answer is possible if nobody was short at any time, but for what was bought back later, and if what a sell
+    still had on offer was held: after each of its executions, and `on_offer` in the end. Of the possible answers the
+    one with the least held before is taken, so that no share is offered twice. What was executed a minute before
+    `as_of` the listing holds for sure.
     """
     certain = sum(report.at is not None and report.at < as_of - SURPLUS_STANDS for report in recent)
     sums = list(itertools.accumulate((executed(report) for report in recent), initial=ZERO))
     leaves = [ZERO, *(_left_on_offer(report) for report in recent)]
     leaves[-1] = max(leaves[-1], on_offer)
-    least = max(need - done for need, done in zip(leaves, sums, strict=True))  # held before all of them
+    covers = (executed(report) if report.side == "buy" and report.closes else ZERO for report in reversed(recent))
+    short = reversed(list(itertools.accumulate(covers, initial=ZERO)))  # this much at most, after each of them
+    needs = [need or -most for need, most in zip(leaves, short, strict=True)]
+    least = max(need - done for need, done in zip(needs, sums, strict=True))  # held before all of them
     before = [(listed - done, -count) for count, done in enumerate(sums) if count >= certain]
     possible = [(held, count) for held, count in before if held >= least]
     return -min(possible)[1] if possible else len(recent)

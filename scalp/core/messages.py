@@ -96,7 +96,7 @@ class OrderReport(Struct, frozen=True):
     price: Decimal | None = None
     execution_qty: Decimal | None = None
     at: int | None = None  # when it happened, where the source says so
-    closes: bool = False  # a sell of shares that are held, by the broker's own word
+    closes: bool = False  # it ends a position, long or short, and opens none, by the broker's own word
     canceled_at: int | None = None  # exchange time, ns
     stop_price: Decimal | None = None
     # Of a leg: the broker's id and the client order id of the order it belongs to, "" where this source did not say.

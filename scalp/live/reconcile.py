@@ -298,6 +298,8 @@ class Reconciler:
                     ended = [report for report in page.rows if report.at and report.at >= since]
                     reports += [replace(r, at=e.at) for e in ended for r in _untold([e], reports, 0)]
                     reports.sort(key=lambda report: report.at or 0)
+                    covers = {report.id for report in page.rows if report.side == "buy" and report.closes}
+                    reports = [replace(r, closes=True) if r.id in covers else r for r in reports]
         except TROUBLES as error:
             self._say_no_activities(error)
             try:

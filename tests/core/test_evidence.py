@@ -246,6 +246,14 @@ def test_what_was_executed_a_minute_before_the_listing_is_in_it() -> None:
         assert held_already(Decimal(14), [report], as_of=NOW) == count
 
 
+def test_what_both_legs_of_an_exit_sold_and_a_cover_bought_back_leaves_nothing() -> None:
+    *sold, bought = executions(-28, -28, 28)
+    cover = msgspec.structs.replace(bought, closes=True)
+    assert held_already(Decimal(0), [*sold, cover]) == 3
+    assert held_already(Decimal(-28), [*sold, cover]) == 2  # the listing is behind
+    assert held_already(Decimal(5), [*sold, cover]) == 3
+
+
 def test_where_an_order_does_not_tell_its_size_nothing_is_known_to_be_on_offer() -> None:
     (sold,) = executions((-4, 6))
     assert held_already(Decimal(6), [msgspec.structs.replace(sold, qty=None)]) == 0
