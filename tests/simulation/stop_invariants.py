@@ -154,7 +154,8 @@ class StopInvariants:
         """An exit takes its stop along, unless the broker takes none."""
         rule, stop = self._rule, (fields.get("stop_loss") or {}).get("stop_price")
         if stop is None:
-            if rule is not None and rule.is_at_broker and symbol not in self._refused:
+            knows_entry = self._world.told.odd_at[symbol] <= 0  # a price that is none leaves nothing to reckon from
+            if rule is not None and rule.is_at_broker and knows_entry and symbol not in self._refused:
                 self._fail(2, f"{symbol}: offered at {fields.get('limit_price')} without its stop")
             return
         if rule is None or not rule.is_at_broker:
