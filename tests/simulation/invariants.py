@@ -103,6 +103,7 @@ class Invariants(Excuses):
         """After every event in a symbol."""
         if symbol in self._world.symbols:
             self._check_books(symbol)
+            self.stops.check_learned(symbol)
             self.rails.check()
 
     def _check_books(self, symbol: str) -> None:

@@ -125,18 +125,6 @@ def _trail_goes_down() -> Iterator[None]:
         yield
 
 
-@defect("a stop is moved until the close, and while its group fills")
-def _moved_for_ever() -> Iterator[None]:
-    whole = Stop.move
-
-    def move(self: Stop, liquidate_at: int, at: int) -> MoveStop | None:
-        with patch.object(Order, "sold_by_group", ZERO):
-            return whole(self, liquidate_at * 2, at)
-
-    with patch.object(Stop, "move", move):
-        yield
-
-
 @defect("the bot leaves it to the broker's stop to act")
 def _no_second_line() -> Iterator[None]:
     with patch("scalp.core.stops.GRACE", 10**18):

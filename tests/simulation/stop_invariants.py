@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LAST_MOVE = 360.0  # seconds before the close in which no stop is moved any more
 CLOCKS = 2.0  # seconds by which the bot's idea of the time may be off
-SPENT_FELT = 10.0  # seconds until the end of an order is known whose group has sold all
+SPENT_FELT = 5.0  # seconds until the end of an order is known whose group has sold all
 ZERO = Decimal(0)
 
 
