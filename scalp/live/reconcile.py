@@ -271,7 +271,7 @@ class Reconciler:
         sells = [report for report in newest if _on_offer([report])]
         count = held_already(position.qty, executions, on_offer, listed.as_of)
         missing = on_offer - position.qty - sum((executed(report) for report in executions[count:]), ZERO)
-        if missing > 0 and sells and all(_closes(report) for report in sells):
+        if missing > 0 and position.qty >= 0 and sells and all(_closes(report) for report in sells):
             # The broker took these sells against shares that it knows to be held: their row is missing, or late.
             price = position.avg_entry_price or max(report.limit_price or ZERO for report in sells)
             position = replace(position, qty=position.qty + missing, avg_entry_price=price)

@@ -152,6 +152,24 @@ def test_a_listed_sell_that_was_cancelled_before_stands_for_no_shares() -> None:
     run(story())
 
 
+def test_a_short_position_is_no_row_that_is_missing_though_a_sell_works() -> None:
+    """The other leg of its exit has sold the shares too: a sell that still works stands for none then."""
+
+    async def story() -> None:
+        def prepare(engine: Engine) -> None:
+            holds(5)(engine)  # type: ignore[operator]
+            request = by_hand("sell", 5, "105")
+            engine.submit(replace(request, client_order_id="scalp-TSLA-1-1", position_intent="sell_to_close"))
+            engine.advance(engine.now + 10**8)
+            engine.account.apply("TSLA", "sell", Decimal(8), Decimal(100))
+
+        async with trading(QUIET, Script(), Idle, before=prepare) as bot:
+            await bot.until(1)
+            assert bot.algo().ledger.position == bot.held() == -3
+
+    run(story())
+
+
 @pytest.mark.parametrize("length", [20, 4])
 def test_an_order_that_only_a_refusal_names_is_found(length: int) -> None:
     """No listing shows the sell that holds the shares; near the close it makes way for a market exit."""
