@@ -23,6 +23,8 @@ QUICK = (
     "a listing that shows less is believed once it has stood",
     "a rail is asked only about buys that have left already",
     "a sell does not say that it closes",
+    "a group offers its shares twice",
+    "a trail goes down as well",
     "an ended order swallows late fills",
     "an exit is renewed at every bar and checkup",
     "an order of unknown outcome is sent again under a new id",
@@ -35,9 +37,11 @@ QUICK = (
     "only orders of the bot's own count",
     "positions found at the start are ignored",
     "shares of a partly filled buy are forgotten when it is cancelled",
+    "the exit leaves its stop behind",
     "the profit of a sell is counted at its limit price",
     "the sell's quantity comes from the lot, not from the position",
     "unfilled buys are never cancelled",
+    "what both legs have sold is never bought back",
     "what is held is sold at market when it fills",
 )
 
