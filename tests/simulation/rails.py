@@ -65,6 +65,7 @@ class RailInvariants:
         self._counted = 0  # round trips
         self._realised = Decimal(0)
         self._lost_at: dict[str, int] = {}
+        self._told_at: dict[str, int] = {}  # symbol -> when the bot was first told of all that is held now
         self._since: defaultdict[str, dict[str, float]] = defaultdict(dict)  # kind of trouble -> symbol -> when
 
     def on_print(self) -> None:
@@ -151,6 +152,11 @@ class RailInvariants:
         is_bare = position is not None and position.qty >= 1 and not is_leaving_now
         is_bare &= symbol not in self._world.touched
         last = self._last(symbol)
+        if position is None:
+            self._told_at.pop(symbol, None)
+        elif self._world.told.is_complete(symbol):
+            told_at = self._world.start + round(self._world.told.changed_at[symbol] * SECOND)
+            self._told_at.setdefault(symbol, told_at)
         is_under = False
         if is_bare and position is not None and limits.stop_loss is not None and last is not None:
             is_under = last <= position.avg_entry_price * (1 - limits.stop_loss)
@@ -160,7 +166,8 @@ class RailInvariants:
             self._fail(7, f"{symbol}: under the stop loss and not for sale at market")
         is_old = False
         if is_bare and limits.max_hold is not None:
-            is_old = self._world.now() - self._trips.held[symbol].entry_time > limits.max_hold
+            since = max(self._trips.held[symbol].entry_time, self._told_at.get(symbol, self._world.now()))
+            is_old = self._world.now() - since > limits.max_hold
         self._note("hold", symbol, is_old)
         if self._is_lasting("hold", symbol, CHECKUP + PROMPT):
             self._fail(7, f"{symbol}: held for too long and not for sale at market")
