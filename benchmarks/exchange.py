@@ -80,8 +80,7 @@ class Exchange:
     def trading_requests(self) -> int:
         """Requests so far without those that come when they like and hold up no order: questions for bars, for last
         trades, and for a buy that was just accepted."""
-        aside = ("GET stocks/", "GET order")
-        return sum(count for kind, count in self.requests.items() if not kind.startswith(aside))
+        return sum(n for kind, n in self.requests.items() if kind != "GET order" and not kind.startswith("GET stocks/"))
 
     @staticmethod
     def clock() -> int:
