@@ -214,7 +214,8 @@ class Desk:
 
     def prints(self, price: float) -> list[str]:
         """A print is made now."""
-        return self.words(self.algo.on_trade(trade(price, self.now), self.now))
+        self.algo.on_trade(trade(price, self.now))
+        return self.words(self.algo.after_trade(self.now))
 
     def refuses(self, number: int, why: str = "403 insufficient buying power") -> list[str]:
         return self.words(self.algo.on_submit_refused(self.orders[number].client_order_id, why, self.now))

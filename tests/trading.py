@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from scalp import ScalpAlgo
 from scalp.cli.settings import Endpoints, Settings
-from scalp.core.messages import MINUTE, SECOND, Action, Bar, Trade
+from scalp.core.messages import MINUTE, SECOND, Bar, Trade
 from scalp.exchange.calendar import session_day
 from scalp.exchange.faults import Faults, Server
 from scalp.exchange.matching import Engine
@@ -43,9 +43,8 @@ class BuysOnce(ScalpAlgo):
     def _calculate_buy_signal(self) -> bool:
         return len(self.session_bars) == 2
 
-    def on_trade(self, trade: Trade, at: int = 0) -> Sequence[Action]:
+    def on_trade(self, trade: Trade) -> None:
         """The last trade is the last close, 100: so that a story needs no reckoning of prints."""
-        return ()
 
 
 class Idle(ScalpAlgo):

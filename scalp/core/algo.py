@@ -120,6 +120,7 @@ class ScalpAlgo(Hooks):
         self.session_bars = SessionBars()
         self.entry_blocks: dict[str, str] = {}  # reasons for buying nothing just now, by kind
         self.tape = Tape()
+        self._asked_of: tuple[int, float | None] = (0, None)  # the last trade at which the exit signal was asked last
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
         self.exits = ExitPlan(self.ledger)
         self.stop = Stop(self.ledger, self.tape)
@@ -183,20 +184,20 @@ class ScalpAlgo(Hooks):
             self.session_bars.add(bar)
             self.tape.see_close(bar, bar.start + MINUTE)
 
-    def on_trade(self, trade: Trade, at: int = 0) -> Sequence[Action]:
-        """A print that counts as last sale arrived at `at`; 0: as it was made."""
-        tape = self.tape
+    def on_trade(self, trade: Trade) -> None:
+        """A print that counts as last sale."""
+        self.tape.see(trade)
+
+    def after_trade(self, at: int) -> Sequence[Action]:
+        """What follows from the print that arrived at `at`."""
         if self.asks_exit_on_trades:
-            before = tape.last_at, tape.last_price
-            tape.see(trade)
-            is_news = (tape.last_at, tape.last_price) != before
+            newest = self.tape.last_at, self.tape.last_price
+            is_news, self._asked_of = newest != self._asked_of, newest
             if is_news and self._wants_out():
-                return self.leave(Plan.RISK_RULE, EXIT_SIGNAL, at or trade.at)
-        else:
-            tape.see(trade)
+                return self.leave(Plan.RISK_RULE, EXIT_SIGNAL, at)
         if self.stop.rule is not None:
             self.stop.see()
-            return self.move_stop(at or trade.at)
+            return self.move_stop(at)
         return ()
 
     def move_stop(self, at: int) -> list[Action]:

@@ -134,7 +134,8 @@ class Fleet:
             # A print from the future would be the last trade for ever: it counts as made when it came.
             trade = Trade(trade.symbol, now, trade.price, trade.size, trade.id)
         try:
-            actions = algo.on_trade(trade, now)
+            algo.on_trade(trade)
+            actions = algo.after_trade(now)
         except Exception:
             self._trouble(algo)
             return

@@ -14,7 +14,7 @@ from scalp import Bar, ScalpAlgo
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import FILLS
-from scalp.core.messages import MINUTE, Action, Trade
+from scalp.core.messages import MINUTE, Action
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Latency
@@ -84,9 +84,9 @@ class Exits(ScalpAlgo):
         self.at = at
         return super().on_bar(bar, at)  # type: ignore[return-value]
 
-    def on_trade(self, trade: Trade, at: int = 0) -> Sequence[Action]:
+    def after_trade(self, at: int) -> Sequence[Action]:
         self.at = at
-        return super().on_trade(trade, at)
+        return super().after_trade(at)
 
     def see(self, hook: str) -> float:
         bars = self._bars

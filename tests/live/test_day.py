@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from msgspec import structs
 from scalp import ScalpAlgo
 from scalp.cli.settings import Endpoints
 from scalp.core.fees import ALPACA
-from scalp.core.messages import Action, Trade
+from scalp.core.messages import Trade
 from scalp.exchange.matching import Engine
 from scalp.exchange.server import ExchangeServer
 from scalp.live.startup import Startup
@@ -53,9 +53,8 @@ class BuysTwice(ScalpAlgo):
     def _calculate_buy_signal(self) -> bool:
         return len(self.session_bars) in (2, 7)
 
-    def on_trade(self, trade: Trade, at: int = 0) -> Sequence[Action]:
+    def on_trade(self, trade: Trade) -> None:
         """The last trade is the last close, 100."""
-        return ()
 
 
 async def play(

@@ -123,7 +123,7 @@ def test_an_order_goes_out_exactly_and_comes_back_as_a_report() -> None:
                 ("POST", "/v2/orders", {
                     **body, "qty": "3", "client_order_id": "b", "side": "sell", "type": "market",
                     "position_intent": "sell_to_close"}),
-                ("GET", "/v2/orders/c1e9", None),
+                ("GET", "/v2/orders/c1e9?nested=true", None),
                 ("GET", "/v2/orders:by_client_order_id?client_order_id=scalp-AAPL-1-7", None),
                 ("DELETE", "/v2/orders/c1e9", None),
             ]  # fmt: skip
@@ -144,10 +144,10 @@ def test_listings_are_read_to_their_end_without_losing_orders_of_one_instant() -
             listed = await rest.open_orders(["AAPL"])
             assert [order.id for order in listed.rows] == [str(number) for number in range(520)]
             assert fake.asked == [
-                ("GET", "/v2/orders?limit=500&direction=asc&status=open&symbols=AAPL", None),
+                ("GET", "/v2/orders?status=open&limit=500&direction=asc&nested=true&symbols=AAPL", None),
                 (
                     "GET",
-                    "/v2/orders?limit=500&after=2026-11-20T15:39:17.999999999Z&direction=asc&status=open&symbols=AAPL",
+                    "/v2/orders?status=open&limit=500&after=2026-11-20T15:39:17.999999999Z&direction=asc&nested=true&symbols=AAPL",
                     None,
                 ),
             ]
@@ -155,7 +155,7 @@ def test_listings_are_read_to_their_end_without_losing_orders_of_one_instant() -
             # More symbols than a URL holds: all orders are listed, and chosen from here.
             fake.will_answer([ORDER, {**ORDER, "id": "2", "symbol": "OTHER"}])
             assert await rest.open_orders([f"SYM{n}" for n in range(1000)] + ["AAPL"]) == Listing([REPORT])
-            assert fake.asked[2:] == [("GET", "/v2/orders?limit=500&direction=asc&status=open", None)]
+            assert fake.asked[2:] == [("GET", "/v2/orders?status=open&limit=500&direction=asc&nested=true", None)]
 
             # A server that ignores `after` must not be asked for ever.
             for _ in range(2):
