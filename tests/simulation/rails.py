@@ -18,7 +18,7 @@ from scalp.core.limits import Limits
 from scalp.core.messages import MINUTE, SECOND
 from scalp.core.trades import Fill, RoundTrips
 from scalp.exchange.orders import OrderRequest
-from tests.simulation.stop_invariants import is_leaving
+from tests.simulation.stop_invariants import is_cover, is_leaving
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -121,7 +121,7 @@ class RailInvariants:
         for symbol in self._world.symbols:
             position = engine.account.positions.get(symbol)
             own = [o for o in engine.open_orders(symbol) if o.client_order_id.startswith("scalp-")]
-            buys = [o for o in own if o.side == "buy"]
+            buys = [o for o in own if o.side == "buy" and not is_cover(o)]
             dollars += abs(position.cost) if position is not None else 0
             dollars += sum(o.leaves * (o.limit_price or 0) for o in buys)
             if buys or (position is not None and position.qty > 0):  # of a short one it learns when it has happened
