@@ -311,7 +311,7 @@ class ScalpAlgo(Hooks):
         if is_followed and order.side == "sell" and is_whole and is_offered:
             self.ledger.forget_client_id(order)
             return [*actions, self._submit("sell", self.ledger.whole_shares, "limit", order.limit_price, at,
-                                           order.client_order_id)]  # fmt: skip
+                                           order.client_order_id, order.stop_price)]  # fmt: skip
         return actions
 
     def on_position(

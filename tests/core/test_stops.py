@@ -206,6 +206,12 @@ def test_where_a_print_after_the_fill_is_under_the_stop_it_is_sold_at_market() -
     assert desk.algo.exits.plan is Plan.RISK_RULE
 
 
+def test_given_up_it_goes_again_with_its_stop_under_its_own_id() -> None:
+    desk = holding()
+    [sent] = desk.algo.on_order_gone("id2", desk.now) if desk.tells("2s", "canceled") == [] else []
+    assert desk.words([sent]) == ["sell 19 @ 101.00 stop 100.49 #2"]
+
+
 # -- the bot behind it ------------------------------------------------------------------------------------------------
 
 

@@ -154,7 +154,10 @@ class StopInvariants:
         """An exit takes its stop along, unless the broker takes none."""
         rule, stop = self._rule, (fields.get("stop_loss") or {}).get("stop_price")
         if stop is None:
-            knows_entry = self._world.told.odd_at[symbol] <= 0  # a price that is none leaves nothing to reckon from
+            fleet = self._world.fleet
+            entry = fleet.algos[symbol].ledger.entry_price if fleet and symbol in fleet.algos else None
+            # A price that is none leaves nothing to reckon from, also for the run after the one that was told it.
+            knows_entry = self._world.told.odd_at[symbol] <= 0 and entry is not None
             if rule is not None and rule.is_at_broker and knows_entry and symbol not in self._refused:
                 self._fail(2, f"{symbol}: offered at {fields.get('limit_price')} without its stop")
             return
