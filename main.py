@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from scalp import ScalpAlgo
 from scalp.cli.command import say_error
 from scalp.cli.custom import load_algo
-from scalp.cli.identity import since_backtest, told
 from scalp.cli.parameters import with_set
 from scalp.cli.settings import Endpoints, Settings, read_settings
 from scalp.core import events
@@ -175,9 +174,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         ):
             for note in settings.notes:
                 log.info("%s", note)
-            log.info("algo %s", told(algo_class))
-            if settings.endpoints is not None and algo_class is not ScalpAlgo and (news := since_backtest(algo_class)):
-                log.warning("algo %s: %s", algo_class.__qualname__, news)
             try:
                 with (
                     only_bot(settings.endpoints),

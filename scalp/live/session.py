@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from scalp.cli.identity import since_backtest, told
 from scalp.cli.settings import Endpoints, Settings
 from scalp.cli.venues import open_feed
 from scalp.core.algo import ScalpAlgo
@@ -104,6 +105,12 @@ class TradingSession:
 
     # -- the start ----------------------------------------------------------------------------------------------------
 
+    def _say_algo(self) -> None:
+        algo = self._algo_class
+        log.info("algo %s", told(algo))
+        if self.settings.endpoints is not None and algo is not ScalpAlgo and (news := since_backtest(algo)):
+            log.info("algo %s: %s", algo.__qualname__, news)
+
     async def begin(self, start: Start, journaling: Journaling) -> None:
         """Say what is traded, ask what may be, and set the background going. Raises UserError for an unknown symbol."""
         session = self.hours.begin()
@@ -117,6 +124,7 @@ class TradingSession:
         if fees != ALPACA or fees.is_before(session.date) or self.settings.net_exit:
             exits = ", exits pay for them" if self.settings.net_exit else ""
             log.info("%s%s", fees.told([session.date]), exits)
+        self._say_algo()
         marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
         log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
         permits = Permits(self.rest, self.fleet, self.settings)

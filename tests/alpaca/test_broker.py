@@ -306,7 +306,7 @@ def test_many_signals_in_one_minute_do_not_lock_each_other_out() -> None:
 
 
 def test_a_buy_is_asked_for_by_id_while_requests_are_plenty() -> None:
-    async def story(rest_left: int, times: list[float]) -> None:
+    async def story(rest_left: int) -> list[float]:
         script = Script()
         async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
             await bot.until(SIGNAL + 0.2)
@@ -317,12 +317,19 @@ def test_a_buy_is_asked_for_by_id_while_requests_are_plenty() -> None:
             await bot.until(SIGNAL + 20)
             posted = script.orders("buy")[0].at
             order_id = next(iter(bot.engine.orders))
-            asked = [round(r.at - posted, 2) for r in script.sent(f"GET /v2/orders/{order_id}")]
-            assert asked == pytest.approx(times, abs=0.011)
+            return [r.at - posted for r in script.sent(f"GET /v2/orders/{order_id}")]
 
-    run(story(200, [0.05, 0.15, 0.3, 0.7]))
-    run(story(103, [0.05, 0.15]))
-    run(story(100, []))
+    async def stories() -> None:
+        *densely, last = await story(200)
+        gaps = [after - before for before, after in pairwise([0.0, *densely])]
+        assert 29 <= len(densely) <= 34 and max(gaps) < 0.03 and 0.49 < densely[-1] < 0.53
+        assert last == pytest.approx(0.7, abs=0.011)
+        thinned = await story(160)
+        assert 6 <= len(thinned) < 20
+        assert await story(103) == pytest.approx([0.05, 0.15], abs=0.011)
+        assert await story(100) == []
+
+    run(stories())
 
 
 def test_nothing_is_asked_once_the_fill_is_known_and_the_answer_by_id_starts_the_exit() -> None:
