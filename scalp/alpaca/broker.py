@@ -378,13 +378,15 @@ class AlpacaBroker:
                 await asyncio.sleep(max(accepted_at + offset - loop.time(), 0))
                 order = self._desk.find_order(symbol, order_id)
                 if order is None or order.has_ended or not self._budget.has_plenty:
-                    return
+                    break
                 asked = {task for task in asked if not task.done()}
                 if len(asked) < MOST_UNANSWERED:
                     asked.add(loop.create_task(self.ask(symbol, order_id)))
+            await asyncio.gather(*asked)
         finally:
             self._asked_early -= 1
-            await asyncio.gather(*asked)
+            for task in asked:
+                task.cancel()  # of those that are done nothing is left to cancel
 
     def _next_question(self, offset: float) -> float:
         """When a buy that was just accepted is asked for next, after `offset` seconds.

@@ -460,3 +460,17 @@ def test_a_last_trade_that_does_not_come_is_not_waited_for() -> None:
             assert buy.body["limit_price"] == "100.00"  # its last close
 
     run(story())
+
+
+def test_questions_without_an_answer_hold_up_no_close() -> None:
+    async def story() -> None:
+        script = Script()
+        async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
+            script.on("GET /v2/orders/", hangs(60), times=50)
+            await bot.until(SIGNAL + 0.4)
+            assert script.orders("buy") and any(r.what.startswith("GET /v2/orders/") for r in script.requests)
+            began = script.now()
+            await bot.session.broker.close()
+            assert script.now() == began
+
+    run(story())
