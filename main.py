@@ -127,9 +127,7 @@ async def run(settings: Settings, console: ConsoleLog, listeners: Sequence[Liste
             return stop.exit_code
 
 
-async def simulate(
-    settings: Settings, console: ConsoleLog, stop: Stop, listeners: Sequence[Listener] = ()
-) -> int:
+async def simulate(settings: Settings, console: ConsoleLog, stop: Stop, listeners: Sequence[Listener] = ()) -> int:
     """No account is named: trade on the built-in exchange, day after day; returns the worst exit code."""
     log.info("SIMULATED: the built-in exchange, made-up money. Set APCA_API_KEY_ID and APCA_API_SECRET_KEY to trade")
     code, total, days = 0, Total(), 0

@@ -53,9 +53,7 @@ class Exchange:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Exchange]:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Peer(self._answer, self._on_open, self._on_message), "127.0.0.1", 0
-        )
+        server = await loop.create_server(lambda: Peer(self._answer, self._on_open, self._on_message), "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -268,5 +268,3 @@ def test_doctor_and_flatten(every: int, spoiled_frames: Spoiler, capsys: pytest.
     run(story())
     assert_plain("\n".join(check.text for check in checks))
     assert_plain("\n".join(lines))
-
-

@@ -215,9 +215,7 @@ def journaled(folder: Path) -> str:
     return "".join(file.read_bytes().decode(errors="replace") for file in folder.rglob("journal.sqlite*"))
 
 
-async def run_bot(
-    time: SharedTime, folder: Path, environment: Mapping[str, str], *arguments: str
-) -> tuple[int, str]:
+async def run_bot(time: SharedTime, folder: Path, environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:
     """The exit code of the whole bot at --debug, and everything it printed or wrote."""
     seat, time_file = time.seat()
     shared = {"BLACKBOX_TIME": time_file, "BLACKBOX_SEAT": str(seat)}

@@ -1,12 +1,12 @@
 """The algo that trades live, over history: the same ScalpAlgo, Ledger and Fleet on a virtual clock.
 
-    settings        the arguments of `python -m scalp.backtest`
-    history         which days are played, and where their bars come from
-    download        history of Polygon or Alpaca, kept in the cache folder
-    run             the days, one after the other
-    days            one day of a fleet: what goes into it
-    bar_rules       --fills bar: everything happens at the turn of a minute
-    engine_rules    all other fills: the matching engine of the built-in exchange, called directly
-    output          the table, the JSON object and the CSV file
-    html            the page with charts
+settings        the arguments of `python -m scalp.backtest`
+history         which days are played, and where their bars come from
+download        history of Polygon or Alpaca, kept in the cache folder
+run             the days, one after the other
+days            one day of a fleet: what goes into it
+bar_rules       --fills bar: everything happens at the turn of a minute
+engine_rules    all other fills: the matching engine of the built-in exchange, called directly
+output          the table, the JSON object and the CSV file
+html            the page with charts
 """

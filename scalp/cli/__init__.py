@@ -1,14 +1,14 @@
 """What a user says: arguments, environment, his own class, and where files go.
 
-    settings        arguments, environment and keys
-    options         those that several commands have
-    limit_options   the options of the risk rails
-    fee_options     which fees are reckoned with
-    custom          loading a user's own ScalpAlgo
-    parameters      `--set`: class attributes of its class
-    identity        which class it is: parameters, and a fingerprint of its source
-    venues          the feeds and brokers that can be named, and what opens them
-    command         what all commands do: output files, exit codes
-    paths           where the program keeps its files
-    versions        what ran
+settings        arguments, environment and keys
+options         those that several commands have
+limit_options   the options of the risk rails
+fee_options     which fees are reckoned with
+custom          loading a user's own ScalpAlgo
+parameters      `--set`: class attributes of its class
+identity        which class it is: parameters, and a fingerprint of its source
+venues          the feeds and brokers that can be named, and what opens them
+command         what all commands do: output files, exit codes
+paths           where the program keeps its files
+versions        what ran
 """

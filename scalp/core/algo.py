@@ -314,9 +314,7 @@ class ScalpAlgo(Hooks):
                                            order.client_order_id, order.stop_price)]  # fmt: skip
         return actions
 
-    def on_position(
-        self, listed: PositionReport, as_of: int, at: int, executions: Iterable[str] = ()
-    ) -> list[Action]:
+    def on_position(self, listed: PositionReport, as_of: int, at: int, executions: Iterable[str] = ()) -> list[Action]:
         """Take over the position that the broker listed at `as_of`; `executions` are the ids of those it holds."""
         before = self.ledger.position
         self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of, executions)

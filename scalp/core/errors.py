@@ -1,11 +1,11 @@
 """The errors of this program, by whose fault it is and by what is known.
 
-    ScalpError
-     +-- UserError        the user must change something: one line, exit code 2
-     +-- Unreachable      the venue could not be reached or answered with trouble of its own; may pass
-     +-- Refused          the broker answered and said no: the request had no effect
-     +-- OutcomeUnknown   the request may or may not have had its effect: ask, never guess
-     +-- IllegalMove      a mistake in here: an order, or a state, that the state so far does not allow
+ScalpError
+ +-- UserError        the user must change something: one line, exit code 2
+ +-- Unreachable      the venue could not be reached or answered with trouble of its own; may pass
+ +-- Refused          the broker answered and said no: the request had no effect
+ +-- OutcomeUnknown   the request may or may not have had its effect: ask, never guess
+ +-- IllegalMove      a mistake in here: an order, or a state, that the state so far does not allow
 """
 
 from __future__ import annotations

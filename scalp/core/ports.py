@@ -82,11 +82,10 @@ class Judge(Protocol):
     ) -> bool: ...
 
 
-async def never(
-    refusal: Any, ask: Callable[[], Awaitable[object]] | None = None, refusals: Sequence[int] = ()
-) -> bool:
+async def never(refusal: Any, ask: Callable[[], Awaitable[object]] | None = None, refusals: Sequence[int] = ()) -> bool:
     """No refusal is final: nobody knows better than to try again."""
     return False
+
 
 # -- what an account answers ------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ CLOSE_PATIENCE = 5.0  # seconds for the last rows at the end
 OPEN_PATIENCE = 2.0  # seconds for another process's transaction while opening: the session waits for that
 LOCK_PATIENCE = 60.0  # the same while writing: only the thread waits
 
+
 def _insert(table: str, count: int) -> str:
     return f"INSERT INTO {table} VALUES ({', '.join('?' * count)})"
 
@@ -279,7 +280,6 @@ class Journal:
             except (OverflowError, ValueError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
                 self._lost += 1  # a broker's nonsense that no column takes: a time beyond all years, half a character
         self._connection.execute("COMMIT")
-
 
     def _plain(self, value: Any) -> Any:
         """What SQLite takes: without a key, and of a length that anybody wants to read."""

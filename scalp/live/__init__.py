@@ -1,23 +1,23 @@
 """One real session, from the first question to the last line.
 
-    startup         the account, the time, and the session once the market is open
-    opening         what is asked before it, and what may be traded
-    session         one day: streams, broker, fleet and what looks after them
-    hours           the session's clock and calendar
-    early_bars      bars from before their time
-    history         the bars so far
-    checkups        what time alone makes due
-    past_fills      what was traded before the start, for the day's figures and the risk rails
-    closing_books   the broker's fees, and its cash beside ours
-    trip_watch      what is seen of a round trip beside its fills
-    winding_up      stopped early or after the close, and what is left then
-    jobs            the tasks of all these
-    reconcile       listings and executions against the ledger
-    rehearsal       keeps the exit warm
-    lock            one bot for one key
-    heartbeat       signs of life
-    stopping        Ctrl+C, SIGTERM, a terminal that is closed
-    console         the log: terminal and file
-    dashboard       the live view; screen draws it in a process of its own
-    notify          tells a phone or a chat
+startup         the account, the time, and the session once the market is open
+opening         what is asked before it, and what may be traded
+session         one day: streams, broker, fleet and what looks after them
+hours           the session's clock and calendar
+early_bars      bars from before their time
+history         the bars so far
+checkups        what time alone makes due
+past_fills      what was traded before the start, for the day's figures and the risk rails
+closing_books   the broker's fees, and its cash beside ours
+trip_watch      what is seen of a round trip beside its fills
+winding_up      stopped early or after the close, and what is left then
+jobs            the tasks of all these
+reconcile       listings and executions against the ledger
+rehearsal       keeps the exit warm
+lock            one bot for one key
+heartbeat       signs of life
+stopping        Ctrl+C, SIGTERM, a terminal that is closed
+console         the log: terminal and file
+dashboard       the live view; screen draws it in a process of its own
+notify          tells a phone or a chat
 """

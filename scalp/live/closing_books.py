@@ -108,9 +108,7 @@ class ClosingBooks:
             log.info("books: cash %+.2f, as the account's %d executions have it", total, len(executions))
         return executions
 
-    async def _compare_equity(
-        self, session: Session, executions: list[Execution], fees: list[FeeCharged]
-    ) -> None:
+    async def _compare_equity(self, session: Session, executions: list[Execution], fees: list[FeeCharged]) -> None:
         """Only where the account holds nothing, and did nothing else today: else its equity says nothing of ours."""
         moved: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
         for one in executions:

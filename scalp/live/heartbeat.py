@@ -16,6 +16,7 @@ HEARTBEAT_EVERY = 5 * MINUTE
 DOWN_TOO_LONG = MINUTE
 LOUD_POSITIONS = 10  # up to as many are listed in one line
 
+
 class Stream(Protocol):
     """What a stream says of its health.
 

@@ -140,9 +140,7 @@ class Start:
         except Refused as refusal:
             raise self._users_error(refusal) from None
         except (Unreachable, OutcomeUnknown) as error:
-            raise Unreachable(
-                f"Alpaca cannot be reached: {error}; check the network and APCA_API_BASE_URL"
-            ) from None
+            raise Unreachable(f"Alpaca cannot be reached: {error}; check the network and APCA_API_BASE_URL") from None
 
     async def if_possible(self, ask: Callable[[], Awaitable[T]], what: str) -> T | None:
         """Ask, until 12 s after the market was found open. None: no answer.

@@ -467,9 +467,7 @@ class Reconciler:
                 if listed.position(symbol).qty != ledger.position:
                     self._doubt(symbol, "the listed position differs")
                 continue
-            transferred = sum(
-                (qty for name, qty, at in transfers if name == symbol and at > ledger.adopted_at), ZERO
-            )
+            transferred = sum((qty for name, qty, at in transfers if name == symbol and at > ledger.adopted_at), ZERO)
             is_settled &= self._weigh(ledger, listed, transferred)
             is_settled &= not ledger.question
         return is_settled
@@ -562,9 +560,7 @@ def _filled(executions: Sequence[OrderReport]) -> dict[str, Decimal]:
     return filled
 
 
-def _untold(
-    orders: Sequence[OrderReport], executions: Sequence[OrderReport], as_of: int
-) -> list[OrderReport]:
+def _untold(orders: Sequence[OrderReport], executions: Sequence[OrderReport], as_of: int) -> list[OrderReport]:
     """What orders have filled beyond the executions told of: those lag too, so that it may be as new as they are."""
     told, untold = _filled(executions), []
     for order in orders:

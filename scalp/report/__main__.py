@@ -136,9 +136,7 @@ def _charges(day: JournaledDay, results: Results) -> dict[str, Any]:
     }
 
 
-def _diff(
-    day: JournaledDay, whole: JournaledDay, results: Results, algo: str
-) -> tuple[Iterator[str], dict[str, Any]]:
+def _diff(day: JournaledDay, whole: JournaledDay, results: Results, algo: str) -> tuple[Iterator[str], dict[str, Any]]:
     """`whole` has all symbols of the session: some rails look at all of them, though only those of `day` are told."""
     name = algo or day.facts.algo
     try:

@@ -1,8 +1,8 @@
 """What came of it, live or in a backtest.
 
-    symbol_day      what one symbol did on one day
-    numbers         trades, and what they come to per symbol, per day and in all
-    columns         which numbers are shown, and how they are called and written
-    session_table   the table at the end of a session
-    html            the page with charts
+symbol_day      what one symbol did on one day
+numbers         trades, and what they come to per symbol, per day and in all
+columns         which numbers are shown, and how they are called and written
+session_table   the table at the end of a session
+html            the page with charts
 """

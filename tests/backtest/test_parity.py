@@ -91,9 +91,7 @@ def compare(wire: Demo, *arguments: str, algo_class: type[ScalpAlgo] = ScalpAlgo
 @pytest.mark.parametrize(
     ("seed", "symbols"), [("1", ("TSLA", "FB", "AAPL")), ("9", tuple(f"S{number}" for number in range(12)))]
 )
-def test_a_synthetic_day(
-    seed: str, symbols: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_synthetic_day(seed: str, symbols: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wire = Demo(monkeypatch, tmp_path)
     wire.run("--lot=2000", "--seed", seed, *symbols)
     compare(wire, "--lot=2000", "--seed", seed, *symbols)

@@ -101,9 +101,7 @@ def share_time(time_file: str, seat: int) -> None:
     seconds = memory[:8].cast("d")
     poll = selectors.DefaultSelector.select
 
-    def select(
-        self: selectors.BaseSelector, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self: selectors.BaseSelector, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
             return poll(self, timeout)  # type: ignore[arg-type]
         memory[seat] = IDLE

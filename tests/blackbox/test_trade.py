@@ -49,9 +49,10 @@ async def test_a_whole_trade() -> None:
 
 async def test_a_trade_in_real_time_after_a_wait() -> None:
     """As with a real account: on uvloop, with exits rehearsed while the buy is at work."""
-    async with Alpaca() as alpaca, Bot(
-        alpaca, "AAPL", "--debug", signal=ALWAYS, environment={"SCALP_SPEED": ""}
-    ) as bot:
+    async with (
+        Alpaca() as alpaca,
+        Bot(alpaca, "AAPL", "--debug", signal=ALWAYS, environment={"SCALP_SPEED": ""}) as bot,
+    ):
         await bot.says("exits are rehearsed")
         await bot.trades()
         await alpaca.bar("AAPL", "10:30", 50.0)

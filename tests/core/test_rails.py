@@ -568,4 +568,3 @@ def test_bar_fills_know_no_rail_but_the_stop_at_the_broker(rail: list[str]) -> N
 def test_where_a_stop_rests_is_said_of_a_stop() -> None:
     with pytest.raises(UserError, match="--stop-at says where a stop rests"):
         read_settings(["--stop-at", "bot", "TSLA"], {})
-

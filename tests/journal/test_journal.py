@@ -111,9 +111,7 @@ def test_what_is_told_is_there_after_the_end(path: Path) -> None:
     assert rows(path, "SELECT key, kind, why FROM rejections") == [("scalp-TSLA-1-1", "refused", "no money")]
     assert rows(path, "SELECT who, text FROM decisions") == [("TSLA", "TO_BUY -> BUY_SUBMITTED: buy 20 limit 99.10")]
     assert rows(path, "SELECT symbol, qty, entry_price FROM positions") == [("TSLA", "0", None)]
-    assert rows(path, "SELECT ended_at, lost, lot, symbols FROM runs") == [
-        (OPEN + 60 * SECOND, 0, "2000", '["TSLA"]')
-    ]
+    assert rows(path, "SELECT ended_at, lost, lot, symbols FROM runs") == [(OPEN + 60 * SECOND, 0, "2000", '["TSLA"]')]
 
 
 def test_a_fill_is_what_moved_the_position_at_its_own_price_and_only_once(path: Path) -> None:

@@ -23,7 +23,6 @@ MARKET = {
 }
 
 
-
 class Played:
     def __init__(self, code: int, ended_at: float, text: str, script: Script) -> None:
         self.code, self.ended_at, self.text, self.script = code, ended_at, text, script

@@ -89,9 +89,7 @@ def test_the_file_is_for_its_owner_and_tells_no_key(state: Path) -> None:
         assert KEY not in file.name and KEY not in file.read_text()
 
 
-def test_without_a_place_for_the_lock_it_trades_with_a_warning(
-    state: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_place_for_the_lock_it_trades_with_a_warning(state: Path, caplog: pytest.LogCaptureFixture) -> None:
     state.write_text("a file, no folder")
     with caplog.at_level(logging.WARNING), only_bot(endpoints(URL)):
         pass

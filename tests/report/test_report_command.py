@@ -156,9 +156,7 @@ def test_what_is_no_journal_is_told_in_one_line(
         "UPDATE updates SET filled_qty = x'00ff'",
     ],
 )
-def test_a_damaged_journal_is_told_in_one_line(
-    copy: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_journal_is_told_in_one_line(copy: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     with edited(copy) as connection:
         connection.execute(damage)
     assert main(["--journal", str(copy)]) == 2
@@ -314,9 +312,7 @@ def forget_trade(path: Path, at: int) -> int:
     return int(until)
 
 
-def test_a_buy_that_was_not_made_is_told_with_what_the_bot_said(
-    copy: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_buy_that_was_not_made_is_told_with_what_the_bot_said(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, at = buy_of(copy)
     forget_trade(copy, at)
     (one,) = answer(capsys, copy, "--diff")["differences"]

@@ -125,9 +125,7 @@ def _packed(data: bytes) -> str:
 def _numbers(report: Report) -> str:
     if not report.numbers:
         return ""
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>\n" for name, value in report.numbers
-    )
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>\n" for name, value in report.numbers)
     return f'<dl class="numbers">\n{items}</dl>\n'
 
 
