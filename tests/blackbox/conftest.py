@@ -15,7 +15,7 @@ import threading
 import pytest
 
 LONGEST = 600.0  # seconds by the wall clock that a story may take, however busy the machine is
-AT_A_TIME = 3 * (os.cpu_count() or 1)
+AT_A_TIME = 6 * (os.cpu_count() or 1)
 
 _loop: asyncio.AbstractEventLoop | None = None
 _results: dict[str, concurrent.futures.Future[None]] = {}
