@@ -23,7 +23,7 @@ from scalp import ScalpAlgo
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
 from scalp.core.clock import Session
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.exchange.calendar import trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day

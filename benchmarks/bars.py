@@ -27,8 +27,10 @@ from scalp.alpaca.feed import AlpacaFeed, _decoder
 from scalp.alpaca.rest import AlpacaREST
 from scalp.cli.settings import Endpoints
 from scalp.core.clock import Session, new_york
+from scalp.core.commands import Action
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Action, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 
 SIZES = (10, 100, 1000, 11_000)
 MINUTES, LONG = 20, 120  # timed

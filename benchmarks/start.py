@@ -15,7 +15,8 @@ from pathlib import Path
 from benchmarks.exchange import python, symbols
 from benchmarks.processes import ROOT, until_said
 from benchmarks.table import median, print_table, quantile
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day

@@ -25,7 +25,7 @@ import sys
 
 from scalp.core import algo
 from scalp.core.algo import ScalpAlgo
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 
 __all__ = ["Bar", "ScalpAlgo"]
 

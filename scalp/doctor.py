@@ -31,8 +31,10 @@ from scalp.cli.venues import FEEDS, open_broker, open_feed
 from scalp.core.clock import new_york
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
-from scalp.core.messages import MINUTE, SECOND, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Asset, Clock, Feed, Stream
+from scalp.core.units import MINUTE, SECOND
 from scalp.net.printable import printable
 from scalp.net.stream import BUSY, SIGNS_OF_ANOTHER, in_words
 from scalp.net.transport import RateLimited

@@ -12,19 +12,11 @@ from decimal import Decimal
 
 from scalp.core.algo import ScalpAlgo, State
 from scalp.core.clock import NEW_YORK, Session, nanoseconds
+from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.exits import Plan
-from scalp.core.messages import (
-    MINUTE,
-    SECOND,
-    Action,
-    Bar,
-    CancelOrder,
-    MoveStop,
-    OrderReport,
-    PositionReport,
-    SubmitOrder,
-    Trade,
-)
+from scalp.core.market_data import Bar, Trade
+from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.units import MINUTE, SECOND
 
 DAY = dt.date(2026, 11, 20)
 AAPL = "AAPL"

@@ -16,7 +16,8 @@ import pytest
 
 from scalp import doctor
 from scalp.cli.settings import Endpoints
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE
 from scalp.doctor import BAD, OK, WARNING, Check, Doctor, check_versions
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest

@@ -14,8 +14,9 @@ import pytest
 
 from scalp import ScalpAlgo
 from scalp.cli.custom import load_algo
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
 from scalp.core.stops import StopRule
+from scalp.core.units import MINUTE
 from tests.helpers import AAPL, SESSION, Desk, bar, bars, buying, clock, flat
 
 ROOT = Path(__file__).resolve().parents[1]

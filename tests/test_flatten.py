@@ -14,7 +14,8 @@ import pytest
 from scalp import flatten as program
 from scalp.cli.settings import Endpoints
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Access, Response, reply

@@ -19,7 +19,7 @@ import pytest
 import main as program
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import ScalpError
-from scalp.core.messages import MINUTE
+from scalp.core.units import MINUTE
 from scalp.doctor import Check, Doctor
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Access, Response

@@ -27,8 +27,9 @@ from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import Endpoints
+from scalp.core.commands import SubmitOrder
 from scalp.core.errors import ScalpError
-from scalp.core.messages import MINUTE, SubmitOrder
+from scalp.core.units import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.faults import Faults

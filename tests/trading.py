@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from scalp import ScalpAlgo
 from scalp.cli.settings import Endpoints, Settings
-from scalp.core.messages import MINUTE, SECOND, Bar, Trade
+from scalp.core.market_data import Bar, Trade
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.faults import Faults, Server
 from scalp.exchange.matching import Engine

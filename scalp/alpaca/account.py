@@ -11,7 +11,7 @@ from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import Endpoints
-from scalp.core.messages import Trade
+from scalp.core.market_data import Trade
 from scalp.core.ports import Account, Broker, Counted, Desk, OrderUpdateSink, never
 from scalp.net.stream import LoginRefused
 

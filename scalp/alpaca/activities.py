@@ -15,8 +15,8 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.errors import Refused, Unreachable
-from scalp.core.messages import SECOND
 from scalp.core.ports import Counted, Execution, FeeCharged
+from scalp.core.units import SECOND
 
 PAGE = 100  # activities in one answer, Alpaca's maximum
 MOST_PAGES = 400  # a server that never ends its pages is no witness

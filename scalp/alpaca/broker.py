@@ -19,20 +19,13 @@ from typing import Any, TypeVar
 
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import AlpacaREST, RateLimited
+from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.ledger import Order
-from scalp.core.messages import (
-    SECOND,
-    Action,
-    AskLastTrade,
-    AskOrder,
-    CancelOrder,
-    MoveStop,
-    OrderReport,
-    SubmitOrder,
-    Trade,
-)
+from scalp.core.market_data import Trade
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Desk
+from scalp.core.units import SECOND
 from scalp.net.backoff import Backoff
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 
 DEFAULT_LIMIT = 200  # requests a minute and account, as documented; the answers' headers overrule it
 ENTRY = 3  # a buy, its cancel, its exit

@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from scalp.core.decimals import amount_or_none, decimal_or_none
-from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.units import MINUTE, SECOND
 
 # 1900 and 2200: a year that no calendar has would be told nowhere.
 EARLIEST, LATEST = -2_208_988_800 * SECOND, 7_258_118_400 * SECOND

@@ -13,9 +13,10 @@ from scalp.alpaca.decode import format_time_ns, parse_time_ns
 from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
 from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable, UserError
-from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
 from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
+from scalp.core.units import MINUTE
 from scalp.net.marketdata import MarketDataStream
 from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, websocket_url
 from scalp.net.transport import UNDECODABLE, RateLimited, Transport

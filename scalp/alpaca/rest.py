@@ -32,11 +32,14 @@ from scalp.alpaca.decode import (
 )
 from scalp.cli.settings import Endpoints
 from scalp.core.clock import NEW_YORK
+from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.market_data import Trade
+from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.ports import Asset, Clock, Listing, OrderPage
 from scalp.core.prices import HIGHEST_PRICE
+from scalp.core.units import SECOND
 from scalp.net.lane import OrderLane
 from scalp.net.printable import NO_MASK
 from scalp.net.transport import (

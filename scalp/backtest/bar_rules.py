@@ -24,12 +24,15 @@ from msgspec.structs import replace
 from scalp.backtest.days import Slippage, open_fleet, symbol_day
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
+from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.fees import FREE, Rates
 from scalp.core.limits import NO_LIMITS, Limits
-from scalp.core.messages import MINUTE, Action, Bar, CancelOrder, MoveStop, OrderReport, SubmitOrder, Trade
+from scalp.core.market_data import Bar, Trade
+from scalp.core.orders import OrderReport
 from scalp.core.prices import exact
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
+from scalp.core.units import MINUTE
 from scalp.results.symbol_day import SymbolDay
 
 BUY_MEETS = 2  # bars; then the checkup is due that cancels it

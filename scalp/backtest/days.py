@@ -9,11 +9,13 @@ from msgspec import Struct
 
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
+from scalp.core.commands import Action
 from scalp.core.decimals import ZERO
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MILLISECOND, Action, Bar
+from scalp.core.market_data import Bar
 from scalp.core.prices import SUB_DOLLAR_TICK
 from scalp.core.trades import Fill
+from scalp.core.units import MILLISECOND
 from scalp.results.symbol_day import SymbolDay, profit_path
 
 BASIS_POINT = Decimal("0.0001")

@@ -19,8 +19,9 @@ from scalp.cli.settings import Endpoints
 from scalp.cli.venues import FEEDS, open_feed
 from scalp.core.clock import new_york
 from scalp.core.errors import Refused, Unreachable, UserError
-from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
 from scalp.core.ports import History
+from scalp.core.units import MINUTE
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.replay import COLUMNS
 from scalp.net.transport import Answer, HttpTransport, RateLimited, Transport

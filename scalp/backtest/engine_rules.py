@@ -16,24 +16,16 @@ from msgspec import structs
 from scalp.backtest.days import NO_SLIPPAGE, Slippage, open_fleet, symbol_day
 from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.clock import Session
+from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.errors import Refused
 from scalp.core.fees import FREE, Rates
 from scalp.core.leftovers import exits_under_way
 from scalp.core.limits import NO_LIMITS, Limits
-from scalp.core.messages import (
-    MILLISECOND,
-    MINUTE,
-    SECOND,
-    Action,
-    Bar,
-    CancelOrder,
-    MoveStop,
-    OrderReport,
-    SubmitOrder,
-    Trade,
-)
+from scalp.core.market_data import Bar, Trade
+from scalp.core.orders import OrderReport
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
+from scalp.core.units import MILLISECOND, MINUTE, SECOND
 from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.orders import Order, OrderRequest, Update

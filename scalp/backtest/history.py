@@ -14,7 +14,7 @@ from rich.progress import Progress
 from scalp.backtest.settings import BacktestSettings
 from scalp.core.clock import Session
 from scalp.core.errors import UserError
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day

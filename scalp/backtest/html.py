@@ -16,7 +16,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import Order
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.results.columns import SHOWN
 from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
 from scalp.results.numbers import Numbers, Results

@@ -15,8 +15,8 @@ from scalp.cli.identity import class_name, fingerprint, parameters
 from scalp.cli.identity import told as identity
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
-from scalp.core.messages import MILLISECOND
 from scalp.core.trades import RoundTrip
+from scalp.core.units import MILLISECOND
 from scalp.exchange.matching import Latency
 from scalp.net.printable import printable
 from scalp.results.columns import MANNER, MONEY, TRADE_FIELDS, Column, dollars, iso, plain

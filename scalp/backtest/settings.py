@@ -19,7 +19,7 @@ from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule
 from scalp.core.limits import NO_LIMITS, Limits
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
 EXAMPLE = ("TSLA", "FB", "AAPL")

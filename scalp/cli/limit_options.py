@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 from scalp.core.errors import UserError
 from scalp.core.limits import Limits
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 
 HIGHEST = 10**9  # dollars
 LONGEST = 24 * 3600  # seconds

@@ -3,7 +3,10 @@
 Events go in, actions come out. Nothing here waits, opens a socket or a file, asks for the time of day, or imports
 another room.
 
-    messages        what goes in (bars, trades, reports) and what comes out (orders, cancels, questions)
+    market_data     what the feeds tell: bars, trades, corrections, halts
+    orders          what the broker tells: orders and positions
+    commands        what comes out: orders, cancels, questions
+    units           the units of exchange time
     algo            one symbol's states, its signal and its buys
     subclass_checks what a user's subclass of it may look like
     following       which of its orders it follows

@@ -23,6 +23,7 @@ import pandas as pd
 
 from scalp.core.bars import SessionBars
 from scalp.core.clock import Session
+from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, SubmitOrder
 from scalp.core.errors import IllegalMove
 from scalp.core.events import EXIT_SIGNAL, Oversold, Refused, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
@@ -30,25 +31,14 @@ from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan,
 from scalp.core.following import order_to_follow, successor
 from scalp.core.hooks import Hooks, OwnPrices
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
-from scalp.core.messages import (
-    MINUTE,
-    SECOND,
-    Action,
-    AskLastTrade,
-    AskOrder,
-    Bar,
-    CancelOrder,
-    OrderReport,
-    OrderType,
-    PositionReport,
-    SubmitOrder,
-    Trade,
-)
+from scalp.core.market_data import Bar, Trade
 from scalp.core.order_builder import OrderBuilder
+from scalp.core.orders import OrderReport, OrderType, PositionReport
 from scalp.core.stops import Stop
 from scalp.core.subclass_checks import check_window, take_old_name
 from scalp.core.tape import Tape
 from scalp.core.telling import Telling
+from scalp.core.units import MINUTE, SECOND
 from scalp.core.working_buys import WorkingBuys
 
 FRESH = 90 * SECOND  # a bar that arrives later after its minute's end is no ground for a buy

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scalp.core.clock import NEW_YORK
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.core.prices import micros
 
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])

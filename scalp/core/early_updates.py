@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalp.core.messages import OrderReport
+from scalp.core.orders import OrderReport
 
 
 class EarlyUpdates:

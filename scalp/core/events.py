@@ -12,8 +12,10 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.clock import Session
+from scalp.core.commands import Action, SubmitOrder
 from scalp.core.fees import FREE, Rates
-from scalp.core.messages import Action, Bar, OrderReport, SubmitOrder
+from scalp.core.market_data import Bar
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Execution, FeeCharged
 
 EXIT_SIGNAL = "exit signal"  # why a symbol is left, where the user's class said so

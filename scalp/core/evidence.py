@@ -40,7 +40,8 @@ from msgspec import Struct
 
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
-from scalp.core.messages import MINUTE, SECOND, OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.units import MINUTE, SECOND
 
 SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows
 LOOK_AGAIN = 5 * SECOND  # between two looks at what is in doubt, listings that lag by less agree by then

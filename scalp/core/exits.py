@@ -27,9 +27,11 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from scalp.core.commands import AskOrder, CancelOrder
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger, Order
-from scalp.core.messages import SECOND, AskOrder, CancelOrder, OrderType
+from scalp.core.orders import OrderType
+from scalp.core.units import SECOND
 
 LIQUIDATION = "the session is about to end"
 CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from scalp.core.algo import FRESH, TO_BUY, ScalpAlgo
 from scalp.core.bus import EventBus, Notes
 from scalp.core.clock import Session, new_york
+from scalp.core.commands import Action, SubmitOrder
 from scalp.core.early_updates import EarlyUpdates
 from scalp.core.events import (
     BarHeard,
@@ -27,7 +28,8 @@ from scalp.core.exits import DRIVE_EVERY, Plan
 from scalp.core.fees import Rates
 from scalp.core.ledger import Order
 from scalp.core.log import LogListener
-from scalp.core.messages import Action, Bar, Halt, OrderReport, PositionReport, SubmitOrder, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.readiness import FEED, RECONCILED, UPDATES, Readiness
 from scalp.core.recording import Recording
 from scalp.core.reservation import Reservation

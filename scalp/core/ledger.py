@@ -19,8 +19,10 @@ from typing import TypeGuard
 
 from msgspec import Struct
 
+from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
-from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, SubmitOrder
+from scalp.core.orders import FINAL_STATUSES, OrderReport
+from scalp.core.units import SECOND
 
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
 IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position

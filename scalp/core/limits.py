@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-from scalp.core.messages import SECOND
 from scalp.core.stops import StopRule
+from scalp.core.units import SECOND
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from scalp.core.commands import SubmitOrder
 from scalp.core.fees import BreakEven
 from scalp.core.ledger import Ledger
-from scalp.core.messages import OrderType, SubmitOrder
+from scalp.core.orders import OrderType
 from scalp.core.prices import exact, round_down, round_up
 from scalp.core.tape import Tape
 

@@ -15,18 +15,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
+from scalp.core.commands import Action, SubmitOrder
 from scalp.core.errors import Refused
 from scalp.core.ledger import Order
-from scalp.core.messages import (
-    Action,
-    Bar,
-    Halt,
-    OrderReport,
-    PositionReport,
-    SubmitOrder,
-    Trade,
-    TradeGone,
-)
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.orders import OrderReport, PositionReport
 
 T = TypeVar("T")
 Row = TypeVar("Row", OrderReport, PositionReport)

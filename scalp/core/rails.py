@@ -15,10 +15,10 @@ from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
 from scalp.core.limits import Limits
-from scalp.core.messages import SECOND
 from scalp.core.prices import exact
 from scalp.core.takings import A_LOSS, Takings
 from scalp.core.trades import Fill
+from scalp.core.units import SECOND
 
 SHARP = SECOND // 10  # a fill is learned of some ms late, and a look on time must not miss it for that
 

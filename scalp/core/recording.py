@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from scalp.core.bus import EventBus
+from scalp.core.commands import Action
 from scalp.core.events import (
     OrderDecided,
     OrderFailed,
@@ -15,7 +16,7 @@ from scalp.core.events import (
     PositionTaken,
 )
 from scalp.core.ledger import Ledger
-from scalp.core.messages import Action, OrderReport
+from scalp.core.orders import OrderReport
 
 
 class Recording:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from scalp.core.algo import ScalpAlgo
 from scalp.core.bus import EventBus
+from scalp.core.commands import Action, SubmitOrder
 from scalp.core.events import RiskRuleStruck
 from scalp.core.exits import Plan
-from scalp.core.messages import Action, SubmitOrder
 from scalp.core.rails import Rails
 from scalp.core.recording import Recording
 

@@ -14,10 +14,11 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from scalp.core.commands import MoveStop
 from scalp.core.ledger import Ledger, Order
-from scalp.core.messages import MINUTE, SECOND, MoveStop
 from scalp.core.prices import CENT, Written, exact, round_down
 from scalp.core.tape import Tape
+from scalp.core.units import MINUTE, SECOND
 
 GRACE = 3 * SECOND  # that the broker's stop gets to act before the bot does
 MOVE_EVERY = 2 * SECOND  # between two changes of a stop's price

@@ -6,7 +6,8 @@ import math
 from decimal import Decimal
 
 from scalp.core.bars import SessionBars
-from scalp.core.messages import MINUTE, Bar, Trade, TradeGone
+from scalp.core.market_data import Bar, Trade, TradeGone
+from scalp.core.units import MINUTE
 
 KEPT = 8  # prints: a correction that comes after so many newer ones moves nothing any more
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 
 from scalp.core.bus import EventBus, Notes
+from scalp.core.commands import CancelOrder
 from scalp.core.events import Fill, Liquidating, Listener, OrderEnded, OrderFound
 from scalp.core.fees import FREE
 from scalp.core.ledger import Change, Ledger
 from scalp.core.log import log_event
-from scalp.core.messages import CancelOrder, OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport
 
 
 class Telling(Notes):

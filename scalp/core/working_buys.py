@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from scalp.core.commands import Action
 from scalp.core.exits import CANCEL_AGAIN, ExitPlan, Plan, cancel
 from scalp.core.ledger import Ledger, Order
-from scalp.core.messages import SECOND, Action
 from scalp.core.telling import Telling
+from scalp.core.units import SECOND
 
 BUY_LIFETIME = 120 * SECOND  # an unfilled buy is cancelled after 2 minutes
 

@@ -18,7 +18,8 @@ from scalp.cli.settings import KEY, read_symbols
 from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.faults import Faults, ScriptedFaults
 from scalp.exchange.market import synthetic_day

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from scalp.cli.settings import Endpoints, Settings
 from scalp.core.errors import UserError
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.exchange.calendar import SessionDay, session_day
 from scalp.exchange.fills import PESSIMISTIC
 from scalp.exchange.market import synthetic_day

@@ -17,7 +17,8 @@ from msgspec import Struct, structs
 from scalp.core import prices
 from scalp.core.clock import NEW_YORK
 from scalp.core.decimals import ZERO
-from scalp.core.messages import HOUR, MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import HOUR, MINUTE, SECOND
 from scalp.exchange.path import Print, trade_path
 from scalp.exchange.simulation import Simulation, new_york
 

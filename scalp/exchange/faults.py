@@ -38,7 +38,8 @@ from msgspec import Struct
 
 from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
-from scalp.core.messages import SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import SECOND
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Response, reply
 from scalp.exchange.simulation import Simulation, new_york

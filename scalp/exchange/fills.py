@@ -7,7 +7,8 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core import prices
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE
 from scalp.exchange import stops
 from scalp.exchange.orders import Order
 

@@ -12,7 +12,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from msgspec import Struct
 
-from scalp.core.messages import MILLISECOND
+from scalp.core.units import MILLISECOND
 from scalp.exchange import groups, stops
 from scalp.exchange.account import Account
 from scalp.exchange.fills import Book, FillModel, Offer

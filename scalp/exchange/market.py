@@ -14,7 +14,8 @@ from random import Random
 
 from msgspec import Struct
 
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE
 from scalp.exchange.calendar import SessionDay
 
 PRE_MARKET = 60

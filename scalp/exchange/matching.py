@@ -16,7 +16,7 @@ from decimal import Decimal
 from scalp.core import prices
 from scalp.core.decimals import ZERO
 from scalp.core.fees import FREE, Rates
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.exchange import groups, rules, stops
 from scalp.exchange.account import Account
 from scalp.exchange.charges import Charger

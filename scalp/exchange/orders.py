@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from scalp.core.decimals import ZERO
 from scalp.core.errors import Refused
-from scalp.core.messages import FINAL_STATUSES
+from scalp.core.orders import FINAL_STATUSES
 
 if TYPE_CHECKING:
     from scalp.exchange.groups import Group

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
 from scalp.core.prices import micros
+from scalp.core.units import MINUTE, SECOND
 
 FIRST_PRINT = SECOND // 10
 """How long after the start of the minute the first print comes (ns); the last comes as long before its end."""

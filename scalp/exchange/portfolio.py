@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange import rules, wire
 from scalp.exchange.derived import Derived, midnight
 from scalp.exchange.simulation import Simulation, new_york

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from scalp.core.clock import NEW_YORK
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
 from scalp.core.prices import HIGHEST_PRICE
+from scalp.core.units import MINUTE, SECOND
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 FILE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)_\d{8}\.csv")

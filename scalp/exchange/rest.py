@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from scalp.core.decimals import decimal_or_none
-from scalp.core.messages import MINUTE
+from scalp.core.units import MINUTE
 from scalp.exchange import rules, wire
 from scalp.exchange.calendar import LAST_DAY
 from scalp.exchange.orders import Order, OrderRequest, Refusal

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from scalp.core.messages import MINUTE
+from scalp.core.units import MINUTE
 from scalp.exchange import wire
 from scalp.exchange.derived import DAYS, MINUTES, Derived, Span
 from scalp.exchange.orders import Refusal

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import date
 from itertools import islice
 
-from scalp.core.messages import MILLISECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MILLISECOND
 from scalp.exchange import wire
 from scalp.exchange.derived import DAYS, Derived, Span
 from scalp.exchange.orders import Refusal, make_id

@@ -18,7 +18,8 @@ from aiohttp import WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from scalp.cli.settings import is_loopback
-from scalp.core.messages import SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import SECOND
 from scalp.exchange import wire
 from scalp.exchange.derived import joined, midnight
 from scalp.exchange.faults import Faults

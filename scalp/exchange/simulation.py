@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from scalp.core.clock import NEW_YORK
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import SessionDay, trading_days
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update

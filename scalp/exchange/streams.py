@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from scalp.core.messages import MILLISECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MILLISECOND
 from scalp.exchange import wire
 from scalp.exchange.path import Print
 from scalp.exchange.rest import Access

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
-from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MILLISECOND, MINUTE, SECOND
 from scalp.exchange.path import Print, trade_path
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from scalp.core import prices
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.exchange.fills import Book
 from scalp.exchange.path import Print, trade_path
 

@@ -19,7 +19,8 @@ from scalp.core import prices
 from scalp.core.clock import NEW_YORK
 from scalp.core.decimals import ZERO
 from scalp.core.errors import ScalpError
-from scalp.core.messages import MILLISECOND, MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MILLISECOND, MINUTE, SECOND
 from scalp.exchange.charges import Fee
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Asset, Execution, Order, Update, make_id

@@ -15,13 +15,16 @@ from msgspec import Struct, convert, structs
 
 from scalp.cli.limit_options import limits_from
 from scalp.core.clock import Session, new_york
+from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule, Rates
 from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.limits import Limits
-from scalp.core.messages import MINUTE, Bar, OrderReport, SubmitOrder
+from scalp.core.market_data import Bar
+from scalp.core.orders import OrderReport
 from scalp.core.trades import Fill
+from scalp.core.units import MINUTE
 from scalp.journal.schema import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS, MigrationFailed, prepare
 from scalp.results.symbol_day import SymbolDay, profit_path, regular
 

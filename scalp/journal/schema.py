@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scalp.cli.private import make_private
 from scalp.core.fees import ALPACA
-from scalp.core.messages import OrderReport
+from scalp.core.orders import OrderReport
 
 SCHEMA_VERSION = 2
 

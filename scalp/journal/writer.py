@@ -23,10 +23,12 @@ from typing import Any
 
 from scalp.cli.private import make_private
 from scalp.core.clock import Session
+from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.events import MARKOUTS, BarHeard, OrderMoved, TripSeen
 from scalp.core.fees import FREE
 from scalp.core.log import event_of
-from scalp.core.messages import Action, Bar, CancelOrder, OrderReport, SubmitOrder
+from scalp.core.market_data import Bar
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Execution, FeeCharged
 from scalp.journal.schema import UPDATE_FIELDS, MigrationFailed, prepare
 from scalp.net.printable import Mask

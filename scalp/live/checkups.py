@@ -7,7 +7,7 @@ import contextlib
 
 from scalp.core.clock import CHECKUP_EVERY, LATE_LOOK_EVERY, LIQUIDATION_EVERY, MarketClock
 from scalp.core.fleet import Fleet
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.live.heartbeat import SignsOfLife
 from scalp.live.hours import CLOCK_PATIENCE, MarketHours
 from scalp.live.reconcile import Reconciler

@@ -11,9 +11,9 @@ from scalp.core.clock import Session
 from scalp.core.decimals import ZERO, decimal_or_none
 from scalp.core.events import DayRecalled, FeesCharged
 from scalp.core.fleet import Fleet
-from scalp.core.messages import HOUR
 from scalp.core.ports import Account, Broker, Execution, FeeCharged
 from scalp.core.prices import CENT
+from scalp.core.units import HOUR
 from scalp.live.past_fills import EARLIEST_FILL, until_calm
 from scalp.live.reconcile import TROUBLES
 from scalp.net.loops import pace

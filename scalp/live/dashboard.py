@@ -26,8 +26,8 @@ import msgspec
 from scalp.cli.settings import is_loopback, without_secrets
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
-from scalp.core.messages import SECOND
 from scalp.core.takings import Taken
+from scalp.core.units import SECOND
 from scalp.live import screen
 from scalp.live.console import ConsoleLog
 from scalp.live.screen import Frame, Row, Stream

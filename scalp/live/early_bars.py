@@ -9,7 +9,7 @@ from typing import Any
 from scalp.core.algo import FRESH
 from scalp.core.clock import MarketClock
 from scalp.core.fleet import Fleet
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.live.hours import CLOCK_PATIENCE, MarketHours
 
 TRIES = 3  # to ask the clock about such a bar

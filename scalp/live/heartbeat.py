@@ -10,7 +10,7 @@ from typing import Protocol
 
 from scalp.core.events import Heartbeat, StreamDown, StreamUp
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 
 HEARTBEAT_EVERY = 5 * MINUTE
 DOWN_TOO_LONG = MINUTE

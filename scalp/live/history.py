@@ -19,8 +19,9 @@ from typing import Any
 from scalp.core.clock import MarketClock
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable, UserError
 from scalp.core.fleet import Fleet
-from scalp.core.messages import HOUR, MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
 from scalp.core.ports import Feed
+from scalp.core.units import HOUR, MINUTE, SECOND
 from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.main")

@@ -22,8 +22,10 @@ import msgspec
 from scalp.core.clock import CHECKUP_EVERY, LATE_LOOK_EVERY, MarketClock, Session, nanoseconds, new_york
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, Trade
+from scalp.core.market_data import Bar, Trade
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Clock, Counted
+from scalp.core.units import MINUTE, SECOND
 
 log = logging.getLogger("scalp.main")
 

@@ -17,8 +17,8 @@ from scalp.core.clock import MarketClock, new_york
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
 from scalp.core.fleet import Fleet
-from scalp.core.messages import SECOND
 from scalp.core.ports import Account, Asset, Clock, Counted
+from scalp.core.units import SECOND
 from scalp.live.hours import SECOND_LOOK, TROUBLE, Calendar, ask_time, is_plausible
 from scalp.net.backoff import Backoff
 from scalp.net.printable import NO_MASK

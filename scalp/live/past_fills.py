@@ -10,10 +10,11 @@ from scalp.core.clock import Session
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.events import DayRecalled
 from scalp.core.fleet import Fleet
-from scalp.core.messages import SECOND, OrderReport
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Broker, Execution
 from scalp.core.rails import Rails
 from scalp.core.trades import Fill
+from scalp.core.units import SECOND
 from scalp.live.reconcile import TROUBLES, Reconciler
 from scalp.net.backoff import Backoff
 

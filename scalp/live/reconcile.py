@@ -25,8 +25,9 @@ from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.evidence import Evidence, Verdict, executed, held_already
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
-from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, PositionReport
+from scalp.core.orders import FINAL_STATUSES, OrderReport, PositionReport
 from scalp.core.ports import Account, Broker
+from scalp.core.units import SECOND
 from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.reconcile")

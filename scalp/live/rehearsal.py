@@ -24,8 +24,10 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import Endpoints
 from scalp.core.algo import ScalpAlgo
+from scalp.core.commands import Action
 from scalp.core.fleet import Fleet
-from scalp.core.messages import SECOND, Action, OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.units import SECOND
 from scalp.net.lane import Connection
 from scalp.net.websocket import WebSocket
 

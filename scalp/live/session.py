@@ -14,14 +14,17 @@ from scalp.cli.settings import Endpoints, Settings
 from scalp.cli.venues import open_feed
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock, new_york
+from scalp.core.commands import Action
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.events import Listener
 from scalp.core.fees import ALPACA
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import leftovers
-from scalp.core.messages import MINUTE, SECOND, Action, Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
 from scalp.core.rails import Rails
+from scalp.core.units import MINUTE, SECOND
 from scalp.journal.recorder import Journaling
 from scalp.live.checkups import Checkups
 from scalp.live.closing_books import ClosingBooks

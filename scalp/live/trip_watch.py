@@ -14,6 +14,7 @@ from functools import partial
 from msgspec import Struct
 
 from scalp.core.algo import ScalpAlgo
+from scalp.core.commands import SubmitOrder
 from scalp.core.events import (
     MARKOUTS,
     BarHeard,
@@ -27,7 +28,7 @@ from scalp.core.events import (
 )
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
-from scalp.core.messages import SubmitOrder, Trade
+from scalp.core.market_data import Trade
 
 # Why a risk rule said so, by how its words begin.
 RULES = (("stop loss", "stop"), ("held for", "max hold"), ("the session's loss", "max loss"), ("trail", "trail"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from scalp.core.messages import Bar, Halt, Trade
+from scalp.core.market_data import Bar, Halt, Trade
 from scalp.core.ports import MarketDataSink, never
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.stream import Frame, LoginRefused, Patience, ReconnectingStream

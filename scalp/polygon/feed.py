@@ -12,9 +12,10 @@ import msgspec
 
 from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable
-from scalp.core.messages import MILLISECOND, MINUTE, Bar, Halt, Trade
+from scalp.core.market_data import Bar, Halt, Trade
 from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
+from scalp.core.units import MILLISECOND, MINUTE
 from scalp.net.marketdata import MarketDataStream
 from scalp.net.stream import Frame, FrameDecoder, LoginRefused, StreamTrouble, websocket_url
 from scalp.net.transport import HttpTransport, RateLimited, Transport, check, decode, exchange

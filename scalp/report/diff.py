@@ -19,8 +19,8 @@ from scalp.core.algo import FRESH, ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import REFUSED, Order
-from scalp.core.messages import MINUTE, SECOND
 from scalp.core.trades import Fill
+from scalp.core.units import MINUTE, SECOND
 from scalp.core.working_buys import BUY_LIFETIME
 from scalp.journal.reader import JournaledDay, Rejection, SeenBar
 from scalp.results.symbol_day import SymbolDay

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from scalp.core.events import MARKOUTS
-from scalp.core.messages import MILLISECOND
+from scalp.core.units import MILLISECOND
 
 
 class Link(Struct, frozen=True):

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from scalp.core.decimals import ZERO
 from scalp.core.fees import FREE, NO_CHARGES, NO_FEES, Charges, FeeSchedule, Rates
-from scalp.core.messages import MINUTE, SECOND
 from scalp.core.trades import Holding, RoundTrip, round_trips
+from scalp.core.units import MINUTE, SECOND
 from scalp.results.symbol_day import SymbolDay
 
 MICRO = Decimal("0.000001")

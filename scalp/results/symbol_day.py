@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from scalp.core.clock import Session
 from scalp.core.ledger import Order
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
 from scalp.core.prices import micros
 from scalp.core.trades import Fill
+from scalp.core.units import MINUTE
 
 
 class SymbolDay(Struct, frozen=True):

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from scalp.core.algo import SELL_SUBMITTED, TO_BUY
-from scalp.core.messages import SECOND, CancelOrder
+from scalp.core.commands import CancelOrder
+from scalp.core.units import SECOND
 from scalp.exchange.rest import Access
 from tests.trading import (
     ABOVE_100,

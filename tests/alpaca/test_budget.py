@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalp.alpaca.budget import RequestBudget
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 
 NOON = 1_795_194_000 * SECOND
 

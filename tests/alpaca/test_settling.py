@@ -11,9 +11,10 @@ import pytest
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.rest import OrderPage, RateLimited
+from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused
 from scalp.core.ledger import Ledger, Order
-from scalp.core.messages import OrderReport, Side, SubmitOrder
+from scalp.core.orders import OrderReport, Side
 from tests.helpers import AAPL
 from tests.wire.fakes import run
 

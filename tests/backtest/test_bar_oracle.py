@@ -6,7 +6,7 @@ import pytest
 
 from scalp import Bar
 from scalp.core.clock import Session
-from scalp.core.messages import MINUTE
+from scalp.core.units import MINUTE
 from tests.backtest.recorded import LOT, REAL_BARS, Row, SymbolBars, ours, real_days, synthetic_days
 
 MICRO = 10**6

@@ -16,7 +16,7 @@ from scalp.backtest.download import cache_folder, download, file_of
 from scalp.backtest.settings import read_settings
 from scalp.cli.settings import read_endpoints
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day, trading_days
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine

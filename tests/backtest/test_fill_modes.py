@@ -10,7 +10,7 @@ import pytest
 from scalp import Bar, ScalpAlgo
 from scalp.backtest import engine_rules
 from scalp.backtest.days import NO_SLIPPAGE, Slippage
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.fills import Book
 from scalp.exchange.matching import Latency

@@ -14,7 +14,8 @@ from scalp import Bar, ScalpAlgo
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import FILLS
-from scalp.core.messages import MINUTE, Action
+from scalp.core.commands import Action
+from scalp.core.units import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Latency

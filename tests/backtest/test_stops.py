@@ -10,7 +10,9 @@ from msgspec import structs
 from scalp import Bar
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.days import NO_SLIPPAGE, Slippage
-from scalp.core.messages import MINUTE, OrderType, SubmitOrder
+from scalp.core.commands import SubmitOrder
+from scalp.core.orders import OrderType
+from scalp.core.units import MINUTE
 from scalp.exchange.matching import Latency
 from scalp.results.symbol_day import SymbolDay
 from tests.backtest.test_fill_modes import DAY, BuysOnce, D, flat

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scalp.core.messages import SECOND
 from scalp.core.trades import Fill
+from scalp.core.units import SECOND
 from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.journal.reader import open_journal, read_day
 from scalp.results.numbers import Results

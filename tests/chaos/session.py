@@ -14,7 +14,8 @@ from pathlib import Path
 
 from scalp.core.clock import new_york
 from scalp.core.fees import ALPACA
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.matching import Engine

@@ -13,9 +13,12 @@ from decimal import Decimal
 import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, State
+from scalp.core.commands import SubmitOrder
 from scalp.core.fees import ALPACA
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, PositionReport, SubmitOrder, Trade
+from scalp.core.market_data import Trade
+from scalp.core.orders import PositionReport
+from scalp.core.units import MINUTE
 from tests.helpers import (
     AAPL,
     BOUGHT,

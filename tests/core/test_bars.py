@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from scalp.core.bars import SessionBars
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE
 from tests.helpers import AAPL, SESSION, bar, bars, clock
 
 

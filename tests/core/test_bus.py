@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from scalp.core.bus import AT_ONCE, LINGER, EventBus
+from scalp.core.commands import SubmitOrder
 from scalp.core.events import Event, Fill, Transition
-from scalp.core.messages import SubmitOrder
 from tests.core.test_fleet import World
 
 FILLED = [

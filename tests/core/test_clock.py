@@ -9,7 +9,7 @@ import time
 import pytest
 
 from scalp.core.clock import NEW_YORK, MarketClock, Session, nanoseconds, new_york
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from tests.helpers import HALF_DAY, SESSION, clock
 
 

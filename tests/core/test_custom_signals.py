@@ -18,7 +18,8 @@ import pytest
 from scalp import ScalpAlgo
 from scalp.core.algo import TO_BUY
 from scalp.core.clock import NEW_YORK, Session, nanoseconds
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from tests.helpers import AAPL, BOUGHT, Desk, bars, flat
 
 REAL_BARS = Path(__file__).parents[3] / "shared" / "data" / "real-minute-bars"

@@ -11,7 +11,8 @@ import pytest
 
 from scalp.core.algo import TO_BUY
 from scalp.core.clock import Session
-from scalp.core.messages import AskLastTrade, Trade, TradeGone
+from scalp.core.commands import AskLastTrade
+from scalp.core.market_data import Trade, TradeGone
 from tests.helpers import AAPL, BOUGHT, DAY, SESSION, SOLD, Desk, bar, buying, clock, flat, in_sell_submitted, trade
 
 # -- quantities and prices ---------------------------------------------------------------------------------------------

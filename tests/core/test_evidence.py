@@ -9,7 +9,8 @@ import pytest
 
 from scalp.core.evidence import Evidence, Verdict, held_already
 from scalp.core.ledger import Ledger
-from scalp.core.messages import SECOND, OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.units import SECOND
 from tests.helpers import AAPL, BrokerOrder, Desk, position
 
 NOW = 1_000_000 * SECOND

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from scalp.core.commands import AskOrder, CancelOrder, SubmitOrder
 from scalp.core.exits import ExitPlan, Plan, Sell
 from scalp.core.ledger import Ledger, Order
-from scalp.core.messages import SECOND, AskOrder, CancelOrder, SubmitOrder
+from scalp.core.units import SECOND
 from tests.helpers import AAPL, BrokerOrder, clock
 
 START = clock("10:00")

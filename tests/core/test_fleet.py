@@ -14,11 +14,14 @@ import pytest
 from scalp import ScalpAlgo
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
 from scalp.core.clock import Session
+from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way, has_open_orders, leftovers
 from scalp.core.limits import Limits
-from scalp.core.messages import MINUTE, SECOND, Action, Bar, CancelOrder, Halt, OrderReport, PositionReport, SubmitOrder
+from scalp.core.market_data import Bar, Halt
+from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.rails import Rails
+from scalp.core.units import MINUTE, SECOND
 
 OPEN = 1_795_185_000 * SECOND
 SESSION = Session(dt.date(2026, 11, 20), OPEN, OPEN + 390 * MINUTE)

@@ -14,9 +14,9 @@ import pytest
 
 from scalp import ScalpAlgo
 from scalp.core.algo import SELL_SUBMITTED, TO_BUY
+from scalp.core.commands import Action
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
-from scalp.core.messages import Action
 from scalp.core.stops import StopRule
 from tests.helpers import AAPL, BOUGHT, SESSION, SOLD, Desk, buying, clock, flat, trade
 

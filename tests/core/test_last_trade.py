@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalp.core.messages import Trade, TradeGone
+from scalp.core.market_data import Trade, TradeGone
 from tests.helpers import AAPL, Desk, bar, clock
 
 

@@ -11,8 +11,10 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from scalp.core.commands import SubmitOrder
 from scalp.core.ledger import LOST, REFUSED, Ledger
-from scalp.core.messages import FINAL_STATUSES, SECOND, OrderReport, Side, SubmitOrder
+from scalp.core.orders import FINAL_STATUSES, OrderReport, Side
+from scalp.core.units import SECOND
 from tests.helpers import AAPL, BrokerOrder, clock, fill
 
 CENT = Decimal("0.01")

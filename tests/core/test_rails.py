@@ -18,14 +18,17 @@ from scalp.cli.limit_options import limits_from
 from scalp.cli.settings import Endpoints, read_settings
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo, State
 from scalp.core.clock import Session as ClockSession
+from scalp.core.commands import CancelOrder, SubmitOrder
 from scalp.core.errors import UserError
 from scalp.core.exits import Plan
 from scalp.core.fees import ALPACA, FREE, Charges, Rates
 from scalp.core.limits import Limits
-from scalp.core.messages import MINUTE, SECOND, CancelOrder, OrderType, PositionReport, SubmitOrder, Trade
+from scalp.core.market_data import Trade
+from scalp.core.orders import OrderType, PositionReport
 from scalp.core.rails import Rails
 from scalp.core.takings import Taken
 from scalp.core.trades import Fill
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.server import ExchangeServer

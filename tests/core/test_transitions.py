@@ -15,8 +15,9 @@ from decimal import Decimal
 import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, TRANSITIONS, ScalpAlgo, State
+from scalp.core.commands import Action, AskLastTrade, CancelOrder, SubmitOrder
 from scalp.core.errors import IllegalMove
-from scalp.core.messages import MINUTE, SECOND, Action, AskLastTrade, CancelOrder, SubmitOrder
+from scalp.core.units import MINUTE, SECOND
 from tests.helpers import AAPL, IN_STATE, SESSION, BrokerOrder, Desk, bar, clock, trade
 
 # The order an event is about: the one that works, or else the last one that did.

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.exchange.fills import FillModel
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Order, OrderRequest, Refusal, Update

@@ -8,7 +8,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Rest

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from scalp.core.errors import UserError
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.exchange.calendar import session_day, trading_days
 
 

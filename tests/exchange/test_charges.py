@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from scalp.core.fees import ALPACA
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.derived import Derived
 from scalp.exchange.matching import Engine

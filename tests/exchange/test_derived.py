@@ -6,7 +6,8 @@ import datetime as dt
 
 import pytest
 
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Rest

@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.orders import Asset, Order, OrderRequest, Refusal
 from tests.exchange.desk import CLOSE, OPEN, Desk

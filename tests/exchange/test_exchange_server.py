@@ -14,7 +14,7 @@ import websockets
 from aiohttp import web
 from websockets.legacy.client import connect
 
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.exchange import __main__ as exchange
 from scalp.exchange.__main__ import main
 from scalp.exchange.demo import DEFAULT_DAY

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from websockets.legacy.client import WebSocketClientProtocol, connect
 
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.exchange import streams
 from scalp.exchange.rest import Access
 from scalp.exchange.server import MAX_BACKLOG, ExchangeServer, Outgoing

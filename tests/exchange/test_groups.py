@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.exchange.fills import FillModel
 from scalp.exchange.matching import Latency
 from scalp.exchange.orders import Order, Refusal, Update

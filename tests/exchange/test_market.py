@@ -6,8 +6,9 @@ from statistics import mean
 
 import pytest
 
-from scalp.core.messages import MINUTE, Bar
+from scalp.core.market_data import Bar
 from scalp.core.prices import micros
+from scalp.core.units import MINUTE
 from scalp.exchange.calendar import SessionDay, session_day
 from scalp.exchange.market import synthetic_day, traits
 

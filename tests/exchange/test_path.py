@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.path import trade_path

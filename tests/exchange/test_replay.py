@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import session_day
 from scalp.exchange.replay import load
 

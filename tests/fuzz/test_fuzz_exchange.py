@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scalp.cli.settings import read_settings
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.rest import Access, Rest

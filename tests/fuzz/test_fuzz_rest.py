@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
+from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError
-from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.market_data import Bar, Trade
+from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.units import MINUTE, SECOND
 from scalp.net.transport import RateLimited
 from scalp.polygon.feed import PolygonFeed
 from tests.fuzz import messages as real

@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosedError
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
-from scalp.core.messages import Bar, OrderReport, Trade
+from scalp.core.market_data import Bar, Trade
+from scalp.core.orders import OrderReport
 from scalp.net import stream
 from scalp.net.stream import ReconnectingStream, StreamTrouble
 from scalp.polygon.feed import PolygonFeed

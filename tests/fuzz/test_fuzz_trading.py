@@ -18,9 +18,12 @@ from scalp.alpaca.decode import position_report
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
+from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Action, CancelOrder, Halt, OrderReport, SubmitOrder, Trade, TradeGone
+from scalp.core.market_data import Halt, Trade, TradeGone
+from scalp.core.orders import OrderReport
 from scalp.core.prices import tick
+from scalp.core.units import MINUTE, SECOND
 from scalp.polygon.feed import PolygonFeed
 from tests.fuzz import messages as real
 from tests.fuzz.strategies import bodies, broken, fuzz, values, written

@@ -25,11 +25,14 @@ import pytest
 import main as program
 from scalp.cli.paths import default_path
 from scalp.core.clock import Session, new_york
+from scalp.core.commands import CancelOrder, SubmitOrder
 from scalp.core.events import BarHeard, Note
 from scalp.core.ledger import Ledger
 from scalp.core.log import log_event
-from scalp.core.messages import MINUTE, SECOND, Bar, CancelOrder, OrderReport, SubmitOrder
+from scalp.core.market_data import Bar
+from scalp.core.orders import OrderReport
 from scalp.core.recording import moved_by
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange import demo
 from scalp.exchange.calendar import session_day
 from scalp.exchange.market import synthetic_day

@@ -12,8 +12,9 @@ import pytest
 from scalp.cli.settings import Endpoints
 from scalp.core.events import OrderMoved, TripSeen
 from scalp.core.fees import ALPACA
-from scalp.core.messages import SECOND, OrderReport
+from scalp.core.orders import OrderReport
 from scalp.core.ports import Execution, FeeCharged
+from scalp.core.units import SECOND
 from scalp.journal import schema
 from scalp.journal.reader import open_journal, read_day
 from scalp.journal.recorder import Journaling

@@ -17,7 +17,7 @@ from msgspec import structs
 from scalp import ScalpAlgo
 from scalp.cli.settings import Endpoints
 from scalp.core.fees import ALPACA
-from scalp.core.messages import Trade
+from scalp.core.market_data import Trade
 from scalp.exchange.matching import Engine
 from scalp.exchange.server import ExchangeServer
 from scalp.live.startup import Startup

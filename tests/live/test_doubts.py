@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 from scalp.alpaca.activities import Activities
 from scalp.alpaca.rest import Listing, OrderPage
+from scalp.core.commands import SubmitOrder
 from scalp.core.errors import Unreachable
-from scalp.core.messages import SECOND, OrderReport, PositionReport, SubmitOrder
+from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.ports import Counted
+from scalp.core.units import SECOND
 from scalp.live.reconcile import Reconciler
 from tests.core.test_fleet import World
 from tests.helpers import BrokerOrder

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 from tests.trading import ABOVE_100, AT_100, FALLING, OPEN, BuysOnce, Idle, Script, minutes, run, trading
 
 QUIET = {"TSLA": minutes("TSLA", *[AT_100] * 30)}

@@ -14,7 +14,8 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock
 from scalp.core.errors import Refused, Unreachable, UserError
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Bar, Trade
+from scalp.core.market_data import Bar, Trade
+from scalp.core.units import MINUTE, SECOND
 from scalp.live.history import History
 from scalp.net.loops import JumpingLoop
 from tests.helpers import SESSION, bar, clock

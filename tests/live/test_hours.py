@@ -12,7 +12,8 @@ import pytest
 
 from scalp.core.algo import SELL_SUBMITTED
 from scalp.core.clock import new_york
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Response

@@ -39,7 +39,8 @@ from scalp.core.events import (
     Transition,
 )
 from scalp.core.log import Line, log_event
-from scalp.core.messages import SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import SECOND
 from scalp.live import notify
 from scalp.live.console import ConsoleLog
 from scalp.live.notify import Notifier, notifications

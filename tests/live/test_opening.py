@@ -12,7 +12,7 @@ import pytest
 
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE
+from scalp.core.units import MINUTE
 from scalp.exchange.rest import Response
 from scalp.live.session import TradingSession
 from scalp.live.startup import Startup

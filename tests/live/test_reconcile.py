@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
-from scalp.core.messages import OrderReport, SubmitOrder
+from scalp.core.commands import SubmitOrder
+from scalp.core.orders import OrderReport
 from scalp.exchange import wire
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest

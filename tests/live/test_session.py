@@ -16,7 +16,8 @@ import scalp
 from scalp.core.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
 from scalp.core.clock import MarketClock, new_york
 from scalp.core.errors import UserError
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access
 from scalp.live.startup import Startup

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 from scalp.exchange.orders import OrderRequest
 from scalp.live.reconcile import Reconciler
 from tests.live.test_hours import calendar_says, clock_says

@@ -9,21 +9,15 @@ from typing import Any
 import pytest
 
 from scalp.core.algo import ScalpAlgo
+from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.events import Event, TripSeen
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
 from scalp.core.limits import NO_LIMITS, Limits
-from scalp.core.messages import (
-    MINUTE,
-    SECOND,
-    Action,
-    CancelOrder,
-    OrderReport,
-    PositionReport,
-    SubmitOrder,
-    Trade,
-)
+from scalp.core.market_data import Trade
+from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.rails import Rails
+from scalp.core.units import MINUTE, SECOND
 from scalp.live.trip_watch import TripWatch
 from tests.core.test_fleet import OPEN, SESSION, Eager, World
 

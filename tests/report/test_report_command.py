@@ -19,9 +19,12 @@ from scalp.backtest.output import outcome
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
 from scalp.core.clock import new_york
+from scalp.core.commands import SubmitOrder
 from scalp.core.ledger import Ledger
-from scalp.core.messages import MINUTE, SECOND, Bar, OrderReport, SubmitOrder
+from scalp.core.market_data import Bar
+from scalp.core.orders import OrderReport
 from scalp.core.recording import moved_by
+from scalp.core.units import MINUTE, SECOND
 from scalp.journal.writer import Journal
 from scalp.report.__main__ import main
 from tests.journal.test_journal import FACTS, OPEN

@@ -15,8 +15,9 @@ import pytest
 
 from scalp.backtest.__main__ import main
 from scalp.core.clock import NEW_YORK, nanoseconds
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
 from scalp.core.trades import Holding, RoundTrip
+from scalp.core.units import MINUTE, SECOND
 from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
 from scalp.results.html.page import _packed
 from scalp.results.html.payload import MOST_POINTS, payload, wall

@@ -17,15 +17,18 @@ from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, Listing
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock, Session
+from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
 from scalp.core.errors import Unreachable
 from scalp.core.evidence import Evidence, Verdict
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger, Order
-from scalp.core.messages import SECOND, Halt, OrderReport, PositionReport, SubmitOrder, TradeGone
+from scalp.core.market_data import Halt, TradeGone
 from scalp.core.order_builder import OrderBuilder
+from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.tape import Tape
+from scalp.core.units import SECOND
 from scalp.live.history import History
 from scalp.live.hours import Calendar, MarketHours
 from scalp.live.reconcile import Reconciler

@@ -16,11 +16,12 @@ import msgspec
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, Listing, RateLimited
 from scalp.core.algo import ScalpAlgo
+from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.decimals import ZERO
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import REFUSED, Change, Ledger, Order
-from scalp.core.messages import Action, CancelOrder, OrderReport, OrderType, PositionReport, SubmitOrder
+from scalp.core.orders import OrderReport, OrderType, PositionReport
 from scalp.live.reconcile import Listings, Reconciler
 
 DEFECTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}

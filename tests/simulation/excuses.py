@@ -9,7 +9,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from scalp.core.messages import SECOND
+from scalp.core.units import SECOND
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

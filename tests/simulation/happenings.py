@@ -9,8 +9,8 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from scalp.core.messages import MINUTE, SECOND
 from scalp.core.prices import exact, round_down
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.orders import Order, OrderRequest, Refusal
 from scalp.exchange.path import Print

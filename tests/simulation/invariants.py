@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from scalp.core.ledger import LOST
 from scalp.core.leftovers import leftovers
-from scalp.core.messages import SECOND
 from scalp.core.prices import round_up, tick
+from scalp.core.units import SECOND
 from scalp.exchange.orders import Order, OrderRequest
 from tests.simulation.excuses import (
     CLOCK_MOVES,

@@ -17,7 +17,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.http11 import Response as HandshakeResponse
 
-from scalp.core.messages import MINUTE, SECOND
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange import wire
 from scalp.exchange.rest import Response
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 from scalp.core.algo import ScalpAlgo
+from scalp.core.commands import Action
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
-from scalp.core.messages import MINUTE, Action, Trade
+from scalp.core.market_data import Trade
 from scalp.core.rails import Rails
 from scalp.core.risk_watch import RiskWatch
+from scalp.core.units import MINUTE
 from tests.simulation.defects import defect
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from scalp.core.clock import new_york
 from scalp.core.limits import Limits
-from scalp.core.messages import MINUTE, SECOND
 from scalp.core.trades import Fill, RoundTrips
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.orders import OrderRequest
 from tests.simulation.stop_invariants import is_cover, is_leaving
 

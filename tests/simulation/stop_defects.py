@@ -8,10 +8,11 @@ from unittest.mock import patch
 
 import msgspec
 
+from scalp.core.commands import MoveStop
 from scalp.core.decimals import ZERO
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import Change, Ledger, Order
-from scalp.core.messages import MoveStop, OrderReport
+from scalp.core.orders import OrderReport
 from scalp.core.prices import exact, round_down
 from scalp.core.stops import Stop
 from tests.simulation.defects import defect

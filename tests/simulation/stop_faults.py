@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from scalp.core.limits import Limits
-from scalp.core.messages import FINAL_STATUSES
+from scalp.core.orders import FINAL_STATUSES
 from scalp.exchange import rules
 from scalp.exchange.fills import Book, FillModel
 from scalp.exchange.orders import Order, OrderRequest, Update

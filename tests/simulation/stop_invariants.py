@@ -10,8 +10,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from scalp.core.messages import SECOND
 from scalp.core.prices import CENT
+from scalp.core.units import SECOND
 from scalp.exchange import rules
 from scalp.exchange.orders import Order
 from tests.simulation.told import is_bots

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scalp.core.messages import FINAL_STATUSES, MINUTE
+from scalp.core.orders import FINAL_STATUSES
 from scalp.core.prices import exact
+from scalp.core.units import MINUTE
 from scalp.exchange.orders import Order
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from scalp.cli.settings import ON_EXIT, Endpoints, Settings
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
 from scalp.core.fleet import Fleet
-from scalp.core.messages import MINUTE, SECOND, Bar
+from scalp.core.market_data import Bar
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange import wire
 from scalp.exchange.calendar import SessionDay
 from scalp.exchange.market import synthetic_day

@@ -10,8 +10,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from scalp.core.clock import NEW_YORK, nanoseconds
-from scalp.core.messages import MINUTE, SECOND, Action, OrderReport, PositionReport, SubmitOrder
+from scalp.core.commands import Action, SubmitOrder
+from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.ports import Account, Broker, Clock, Desk, Listing, OrderPage, OrderUpdates
+from scalp.core.units import MINUTE, SECOND
 
 OPEN = nanoseconds(dt.datetime(2026, 11, 20, 9, 30, tzinfo=NEW_YORK))
 CLOSE = OPEN + 30 * MINUTE

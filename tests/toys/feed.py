@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from scalp.core.messages import MINUTE, SECOND, Bar, Trade
+from scalp.core.market_data import Bar, Trade
 from scalp.core.ports import Clock, Feed, MarketDataSink
+from scalp.core.units import MINUTE, SECOND
 
 PRICE = 100.5
 

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.legacy.server import WebSocketServerProtocol, serve
 
 from scalp.cli.settings import Endpoints
-from scalp.core.messages import Bar, Halt, OrderReport, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.orders import OrderReport
 from scalp.net.loops import JumpingLoop
 from scalp.net.stream import ReconnectingStream
 

@@ -13,7 +13,8 @@ import pytest
 from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.errors import Refused, Unreachable, UserError
-from scalp.core.messages import MINUTE, Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.units import MINUTE
 from scalp.net.stream import LoginRefused, never
 from scalp.net.transport import RateLimited
 from tests.wire.fakes import KEY, SECRET, Script, Talk, Told, endpoints, http_fake, run, scripted

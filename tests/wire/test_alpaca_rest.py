@@ -19,8 +19,10 @@ from scalp.alpaca.decode import (
     position_report,
 )
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, Listing, RateLimited
+from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
-from scalp.core.messages import OrderReport, PositionReport, SubmitOrder, Trade
+from scalp.core.market_data import Trade
+from scalp.core.orders import OrderReport, PositionReport
 from tests.wire.fakes import KEY, SECRET, HttpFake, endpoints, http_fake, run
 
 AT_1531 = 1_795_188_660_000_000_000  # 2026-11-20T15:31:00Z

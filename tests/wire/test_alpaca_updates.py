@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from scalp.alpaca.updates import OrderUpdates
-from scalp.core.messages import OrderReport
+from scalp.core.orders import OrderReport
 from tests.wire.fakes import KEY, SECRET, Talk, Told, endpoints, run, scripted
 
 AUTHORIZED = {"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}

@@ -15,8 +15,8 @@ import pytest
 from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
+from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
-from scalp.core.messages import SubmitOrder
 from scalp.net import lane
 from scalp.net.stream import LONGEST_FRAME, MOST_BEHIND, ReconnectingStream
 from scalp.net.transport import LISTING, LONGEST, LONGEST_ERROR, SHORT

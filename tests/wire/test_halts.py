@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from scalp import ScalpAlgo
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
-from scalp.core.messages import MINUTE, Bar, Trade
+from scalp.core.market_data import Bar, Trade
+from scalp.core.units import MINUTE
 from tests.trading import ABOVE_100, AROUND_100, FALLING, OPEN, Bot, BuysOnce, Script, minutes, run, trading
 
 BOTH = {symbol: minutes(symbol, *[AROUND_100] * 40) for symbol in ("TSLA", "AAPL")}

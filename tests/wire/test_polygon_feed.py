@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from scalp.core.errors import Refused, Unreachable, UserError
-from scalp.core.messages import MINUTE, Bar, Halt, Trade
+from scalp.core.market_data import Bar, Halt, Trade
+from scalp.core.units import MINUTE
 from scalp.net.stream import LoginRefused, never
 from scalp.polygon.feed import RETRIES, PolygonFeed
 from tests.wire.fakes import POLYGON_KEY, Script, Talk, Told, endpoints, http_fake, run, scripted

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.core.messages import Bar
+from scalp.core.market_data import Bar
 from scalp.core.trades import Holding, RoundTrip
 
 

@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import Any
 
 from scalp.core.clock import new_york
-from scalp.core.messages import HOUR, MILLISECOND, MINUTE, Bar
+from scalp.core.market_data import Bar
 from scalp.core.prices import micros
 from scalp.core.trades import RoundTrip
+from scalp.core.units import HOUR, MILLISECOND, MINUTE
 from scalp.net.printable import printable
 from scalp.results.columns import dollars
 from scalp.results.html.contents import Report

@@ -1,0 +1,62 @@
+"""What the broker tells of orders and positions. Prices and quantities are Decimal, as the broker reckons them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+Side = Literal["buy", "sell"]
+OrderType = Literal["limit", "market"]
+
+# Statuses after which the broker does nothing more with an order today. Anything else, unknown words included, is
+# treated as working.
+FINAL_STATUSES = frozenset({"filled", "canceled", "expired", "rejected", "replaced", "done_for_day"})
+
+
+class OrderReport(Struct, frozen=True):
+    """What some source said of one order: an order update, a REST answer, a row of a listing.
+
+    `filled_qty` and `filled_avg_price` are running totals (None: this source did not say). `price`, `execution_qty` and
+    `execution_id` belong to one execution and only updates have them. `event` is the update's kind, or "" for REST.
+    """
+
+    symbol: str
+    id: str
+    client_order_id: str
+    side: str
+    type: str
+    status: str
+    qty: Decimal | None = None
+    filled_qty: Decimal | None = None
+    filled_avg_price: Decimal | None = None
+    limit_price: Decimal | None = None
+    submitted_at: int | None = None
+    replaced_by: str | None = None
+    replaces: str | None = None
+    time_in_force: str = ""
+    event: str = ""
+    execution_id: str | None = None
+    price: Decimal | None = None
+    execution_qty: Decimal | None = None
+    at: int | None = None  # when it happened, where the source says so
+    closes: bool = False  # it ends a position, long or short, and opens none, by the broker's own word
+    canceled_at: int | None = None  # exchange time, ns
+    stop_price: Decimal | None = None
+    # Of a leg: the broker's id and the client order id of the order it belongs to, "" where this source did not say.
+    parent_id: str = ""
+    parent_client_id: str = ""
+    legs: tuple[OrderReport, ...] = ()  # those that this source told of with it
+
+
+class PositionReport(Struct, frozen=True):
+    """A position as the broker lists it; `qty` is signed, prices in dollars a share.
+
+    `current_price` is that of the last trade, None where the listing does not tell.
+    """
+
+    symbol: str
+    qty: Decimal
+    avg_entry_price: Decimal
+    current_price: Decimal | None = None
