@@ -26,11 +26,11 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.fees import FREE, Rates
-from scalp.core.limits import NO_LIMITS, Limits
 from scalp.core.market_data import Bar, Trade
 from scalp.core.orders import OrderReport
 from scalp.core.prices import exact
-from scalp.core.rails import Rails
+from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
+from scalp.core.risk_rules import RiskRules
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE
 from scalp.results.symbol_day import SymbolDay
@@ -45,7 +45,7 @@ def play(
     session: Session,
     bars: Sequence[Bar],
     slippage: Slippage,
-    limits: Limits = NO_LIMITS,
+    limits: RiskLimits = NO_RISK_LIMITS,
     rates: Rates = FREE,
     net_exit: bool = False,
 ) -> SymbolDay:
@@ -112,7 +112,7 @@ class _Day:
         lot: Decimal,
         session: Session,
         slippage: Slippage,
-        limits: Limits,
+        limits: RiskLimits,
     ) -> None:
         self._now = session.open
         self._actions: list[Action] = []  # sent, and not yet performed
@@ -124,7 +124,7 @@ class _Day:
         self._algo = self._fleet.algos[symbol]
         self._algo.asks_exit_on_trades = False  # there are no trades here, and each bar asks
         if limits:
-            self._fleet.risk.rails = Rails(limits)
+            self._fleet.risk.rules = RiskRules(limits)
 
     def play(self, bars: Sequence[Bar]) -> SymbolDay:
         liquidate_at = self._session.liquidate_at

@@ -20,10 +20,10 @@ from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.errors import Refused
 from scalp.core.fees import FREE, Rates
 from scalp.core.leftovers import exits_under_way
-from scalp.core.limits import NO_LIMITS, Limits
 from scalp.core.market_data import Bar, Trade
 from scalp.core.orders import OrderReport
-from scalp.core.rails import Rails
+from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
+from scalp.core.risk_rules import RiskRules
 from scalp.core.trades import Fill
 from scalp.core.units import MILLISECOND, MINUTE, SECOND
 from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
@@ -76,7 +76,7 @@ def play(
     market: Mapping[str, Sequence[Bar]],
     fills: FillModel,
     latency: Latency,
-    limits: Limits = NO_LIMITS,
+    limits: RiskLimits = NO_RISK_LIMITS,
     rates: Rates = FREE,
     net_exit: bool = False,
 ) -> list[SymbolDay]:
@@ -95,7 +95,7 @@ class _Day:
         market: Mapping[str, Sequence[Bar]],
         fills: FillModel,
         latency: Latency,
-        limits: Limits,
+        limits: RiskLimits,
     ) -> None:
         self._session = session
         self._market = market
@@ -108,7 +108,7 @@ class _Day:
         self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
         self._algos = self._fleet.algos
         if limits:
-            self._fleet.risk.rails = Rails(limits, takings=self._fleet.takings)
+            self._fleet.risk.rules = RiskRules(limits, takings=self._fleet.takings)
         asks = any(algo.asks_exit_on_trades for algo in self._algos.values())
         self._watches_prints = limits.watches_prints or asks
         self._minutes: dict[int, list[Bar]] = {}
@@ -144,7 +144,7 @@ class _Day:
         ]
 
     def _prints(self, begun: Sequence[Bar]) -> dict[int, list[str]]:
-        """When this minute's prints are made, and of which symbols, where a rail or the algo looks at them."""
+        """When this minute's prints are made, and of which symbols, where a risk rule or the algo looks at them."""
         prints: dict[int, list[str]] = {}
         for bar in begun if self._watches_prints else ():
             for made in trade_path(bar)[1:]:

@@ -83,8 +83,8 @@ def assumptions(
             "bars arrive 0.3 s after their minute, checkups come every 30 s (10 s near the end, 1 s in liquidation)",
             f"each day starts with ${100_000:,} and four times that of buying power, for all symbols together",
         )
-        if settings.rails:
-            rules += (f"risk rails, anew each day: {settings.rails}",)
+        if settings.risk_limits:
+            rules += (f"risk rails, anew each day: {settings.risk_limits}",)
         order, update = times.order / MILLISECOND, times.update / MILLISECOND
         waits = f"{order:g} ms for orders and cancels, {update:g} ms for updates"
     return {

@@ -26,13 +26,14 @@ def play(
     """One day; `market` is by symbol, oldest bar first, other hours than the session's are left out here."""
     inside = {symbol: regular(bars, session) for symbol, bars in market.items()}
     rates, net_exit = settings.fees.on(session.date), settings.net_exit
+    limits = settings.risk_limits
     if settings.fills == "bar":
         for symbol, bars in inside.items():
             yield bar_rules.play(
-                algo_class, symbol, settings.lot, session, bars, settings.slippage, settings.rails, rates, net_exit
+                algo_class, symbol, settings.lot, session, bars, settings.slippage, limits, rates, net_exit
             )
         return
     model = engine_rules.fill_model(settings.fills, settings.slippage)
     yield from engine_rules.play(
-        algo_class, settings.lot, session, inside, model, latency(settings), settings.rails, rates, net_exit
+        algo_class, settings.lot, session, inside, model, latency(settings), limits, rates, net_exit
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
 from scalp.cli.fee_options import add_fees, read_fees
-from scalp.cli.limit_options import add_arguments, read_limits
 from scalp.cli.options import TRADING, LineParser, add_html, add_json, add_seed, named_path, read_date
+from scalp.cli.risk_options import add_arguments, read_limits
 from scalp.cli.settings import Endpoints, read_endpoints, read_lot, read_symbols
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule
-from scalp.core.limits import NO_LIMITS, Limits
+from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
 from scalp.core.units import SECOND
 
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
@@ -47,7 +47,7 @@ class BacktestSettings:
     html: Path | None = None
     endpoints: Endpoints | None = None  # where to ask for history; None: files, or the synthetic market
     requests: int | None = None  # a minute, at most, while asking for history
-    rails: Limits = NO_LIMITS
+    risk_limits: RiskLimits = NO_RISK_LIMITS
     fees: FeeSchedule = ALPACA
     net_exit: bool = False
 
@@ -94,9 +94,9 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         raise UserError(f"--from {args.first} is after --to {args.last}")
     if args.fills == "bar" and args.latency is not None:
         raise UserError("--fills bar knows no latency: leave out --latency")
-    rails = read_limits(args)
-    others = replace(rails, stop_loss=None, trail=None, stop_at=None)
-    if args.fills == "bar" and (others or rails.stop_at == "bot"):
+    limits = read_limits(args)
+    others = replace(limits, stop_loss=None, trail=None, stop_at=None)
+    if args.fills == "bar" and (others or limits.stop_at == "bot"):
         told = others if others else "stop-at bot"
         raise UserError(f"--fills bar knows no risk rails but the stop at the broker ({told}): leave them out, or take "
                         "another --fills")  # fmt: skip
@@ -123,7 +123,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         html=args.html,
         endpoints=endpoints,
         requests=args.requests,
-        rails=rails,
+        risk_limits=limits,
         fees=read_fees(args.fees),
         net_exit=args.net_exit,
     )

@@ -2,7 +2,7 @@
 
 settings        arguments, environment and keys
 options         those that several commands have
-limit_options   the options of the risk rails
+risk_options    the risk limits, as options
 fee_options     which fees are reckoned with
 custom          loading a user's own ScalpAlgo
 parameters      `--set`: class attributes of its class

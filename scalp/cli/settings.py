@@ -15,13 +15,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from scalp.cli.fee_options import add_fees, read_fees
-from scalp.cli.limit_options import add_arguments, read_limits
 from scalp.cli.options import ADDRESS, TRADING, LineParser, add_seed, named, named_path, read_date
 from scalp.cli.paths import default_path
+from scalp.cli.risk_options import add_arguments, read_limits
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule
-from scalp.core.limits import NO_LIMITS, Limits
+from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
 from scalp.net.printable import Mask
 
 PAPER_URL = "https://paper-api.alpaca.markets"
@@ -90,7 +90,7 @@ class Settings:
     session: dt.date | None = None
     replay: tuple[Path, ...] = ()
     journal: Path | None = None  # None: no journal
-    rails: Limits = NO_LIMITS
+    risk_limits: RiskLimits = NO_RISK_LIMITS
     fees: FeeSchedule = ALPACA
     net_exit: bool = False  # offer no lower than the entry and the fees of both sides
 
@@ -168,7 +168,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         session=args.session,
         replay=tuple(args.replay),
         journal=read_journal(args.journal or ""),
-        rails=read_limits(args),
+        risk_limits=read_limits(args),
         fees=read_fees(args.fees),
         net_exit=args.net_exit,
     )

@@ -24,8 +24,9 @@ another room.
     readiness       whether the bot sees enough to buy
     reservation     the requests that are kept for exits and cancels
     exit_times      when the exit plans want to be driven
-    rails, limits   the risk rails and their limits
-    risk_watch      the rails obeyed
+    risk_limits     the limits a user may set
+    risk_rules      what they forbid and what they call for
+    risk_watch      the rules obeyed
     clock           exchange time and the session
     prices, trades  ticks and exact prices; fills and round trips
     fees, takings   what executions cost beside the price; what the day brought after that

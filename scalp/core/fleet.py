@@ -145,8 +145,8 @@ class Fleet:
             self._carry_out(algo, actions)
         if algo.ledger.position:
             self.on_held_print(trade)
-            if (rails := self.risk.rails) is not None:
-                self.risk.watch(algo, rails)
+            if (rules := self.risk.rules) is not None:
+                self.risk.watch(algo, rules)
                 if algo.stop.due_at:
                     self.exit_times.note(algo, now)
 
@@ -399,12 +399,12 @@ class Fleet:
         self._perform(algo, actions)
 
     def _perform(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
-        rails = self.risk.rails
-        if rails is None:
+        rules = self.risk.rules
+        if rules is None:
             self._carry_out(algo, actions)
         else:
-            self._carry_out(algo, self.risk.allowed(algo, actions, rails))
-            self.risk.watch(algo, rails)
+            self._carry_out(algo, self.risk.allowed(algo, actions, rules))
+            self.risk.watch(algo, rules)
 
     def _carry_out(self, algo: ScalpAlgo, actions: Sequence[Action]) -> None:
         self._is_sending = True

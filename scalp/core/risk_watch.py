@@ -1,4 +1,4 @@
-"""The risk rails obeyed: buys that they forbid are refused, and what they call for is left."""
+"""The risk rules obeyed: buys that they forbid are refused, and what they call for is left."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scalp.core.bus import EventBus
 from scalp.core.commands import Action, SubmitOrder
 from scalp.core.events import RiskRuleStruck
 from scalp.core.exits import Plan
-from scalp.core.rails import Rails
 from scalp.core.recording import Recording
+from scalp.core.risk_rules import RiskRules
 
 
 class RiskWatch:
@@ -24,7 +24,7 @@ class RiskWatch:
         perform: Callable[[ScalpAlgo, Sequence[Action]], None],
         trouble: Callable[[ScalpAlgo], None],
     ) -> None:
-        self._rails: Rails | None = None
+        self._rules: RiskRules | None = None
         self._algos = algos
         self._bus = bus
         self._now = bus.now
@@ -34,59 +34,59 @@ class RiskWatch:
         self._is_over = False  # the session's loss was too high, and that was said
 
     @property
-    def rails(self) -> Rails | None:
+    def rules(self) -> RiskRules | None:
         """Asked before a buy leaves, and whether to leave a symbol; None: there is no rule."""
-        return self._rails
+        return self._rules
 
-    @rails.setter
-    def rails(self, rails: Rails | None) -> None:
-        self._rails = rails
+    @rules.setter
+    def rules(self, rules: RiskRules | None) -> None:
+        self._rules = rules
         for algo in self._algos.values():
-            algo.stop.rule = None if rails is None else rails.limits.stop
+            algo.stop.rule = None if rules is None else rules.limits.stop
 
-    def allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rails: Rails) -> list[Action]:
-        """`actions` without the buys that a rail forbids: those are refused, as the broker might have."""
+    def allowed(self, algo: ScalpAlgo, actions: Sequence[Action], rules: RiskRules) -> list[Action]:
+        """`actions` without the buys that a risk rule forbids: those are refused, as the broker might have."""
         allowed = []
         for action in actions:
             if isinstance(action, SubmitOrder) and action.side == "buy" and not action.covers:
                 at = self._now()
-                rails.look(algo, at)
-                if why := rails.why_no_buy(algo, at):
+                rules.look(algo, at)
+                if why := rules.why_no_buy(algo, at):
                     allowed += algo.on_submit_refused(action.client_order_id, why, at)
                     self._record.refused(algo.symbol, action.client_order_id, why, at)
                     continue
             allowed.append(action)
         return allowed
 
-    def watch(self, algo: ScalpAlgo, rails: Rails) -> None:
-        """Something happened to `algo`: leave its symbol if a rail says so, or all at once."""
+    def watch(self, algo: ScalpAlgo, rules: RiskRules) -> None:
+        """Something happened to `algo`: leave its symbol if a risk rule says so, or all at once."""
         at = self._now()
-        rails.look(algo, at)
-        if rails.is_over and not self._is_over:
-            self.obey(rails)
-        elif (why := rails.why_leave(algo, at)) and algo.exits.plan is Plan.OFFER:
+        rules.look(algo, at)
+        if rules.is_over and not self._is_over:
+            self.obey(rules)
+        elif (why := rules.why_leave(algo, at)) and algo.exits.plan is Plan.OFFER:
             self._leave(algo, why)
 
-    def obey(self, rails: Rails) -> None:
-        """Leave every symbol that a rail calls for."""
-        if rails.is_over and not self._is_over:
+    def obey(self, rules: RiskRules) -> None:
+        """Leave every symbol that a risk rule calls for."""
+        if rules.is_over and not self._is_over:
             self._is_over = True
             for algo in self._algos.values():
-                algo.forbid_buys("rails", rails.verdict)
-            self._bus.tell(RiskRuleStruck("", self._now(), rails.verdict))
+                algo.forbid_buys("rails", rules.verdict)
+            self._bus.tell(RiskRuleStruck("", self._now(), rules.verdict))
         for algo in self._algos.values():
-            if (why := rails.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
+            if (why := rules.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
                 self._leave(algo, why)
         self._bus.settle()
 
     def why_no_buy(self, algo: ScalpAlgo) -> str:
         """Why no buy may leave just now; "" if it may."""
-        return self.rails.why_no_buy(algo, self._now()) if self.rails is not None else ""
+        return self.rules.why_no_buy(algo, self._now()) if self.rules is not None else ""
 
     @property
     def is_leaving(self) -> bool:
         """Whether any symbol is being left."""
-        return self.rails is not None and any(algo.exits.plan is Plan.RISK_RULE for algo in self._algos.values())
+        return self.rules is not None and any(algo.exits.plan is Plan.RISK_RULE for algo in self._algos.values())
 
     def _leave(self, algo: ScalpAlgo, why: str) -> None:
         try:

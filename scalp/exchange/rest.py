@@ -48,7 +48,7 @@ class Response(Struct, frozen=True):
 class Access(Struct, frozen=True):
     """Who may do what. `keys` maps key ids to secrets; None lets any non-empty pair in, and any Polygon key.
 
-    Limits are requests per minute of exchange time. `sip` is whether the plan includes the sip feed; `symbol_limit`
+    RiskLimits are requests per minute of exchange time. `sip` is whether the plan includes the sip feed; `symbol_limit`
     is how many symbols a data stream may subscribe to, None for any number.
     """
 

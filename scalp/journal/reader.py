@@ -13,16 +13,16 @@ from typing import Any, Literal
 
 from msgspec import Struct, convert, structs
 
-from scalp.cli.limit_options import limits_from
+from scalp.cli.risk_options import limits_from
 from scalp.core.clock import Session, new_york
 from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule, Rates
 from scalp.core.ledger import LOST, REFUSED, Ledger, Order
-from scalp.core.limits import Limits
 from scalp.core.market_data import Bar
 from scalp.core.orders import OrderReport
+from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE
 from scalp.journal.schema import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS, MigrationFailed, prepare
@@ -53,7 +53,7 @@ class Run(Struct, frozen=True):
     lost: int
 
     @property
-    def rails(self) -> Limits:
+    def risk_limits(self) -> RiskLimits:
         return limits_from(str(self.options.get("rails") or ""))
 
     @property
@@ -126,7 +126,7 @@ class JournaledDay:
         for run in runs:
             if run.lost:
                 self.notes.append(f"the journal lacks {run.lost} entries of run {run.run}")
-        if len({run.rails for run in runs}) > 1:
+        if len({run.risk_limits for run in runs}) > 1:
             self.notes.append("its runs had different risk rails: a backtest of it has those of the last one")
 
     @property

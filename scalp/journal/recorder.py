@@ -73,7 +73,7 @@ class Journaling:
                 "on_exit": settings.on_exit,
                 "wait": settings.wait,
                 "speed": settings.speed,
-                "rails": str(settings.rails) if settings.rails else "",
+                "rails": str(settings.risk_limits) if settings.risk_limits else "",
                 "fees": {"name": settings.fees.name, **_plain(settings.fees.on(session.date))},
                 "net_exit": settings.net_exit,
                 "set": settings.given,

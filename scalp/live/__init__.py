@@ -7,7 +7,7 @@ hours           the session's clock and calendar
 early_bars      bars from before their time
 history         the bars so far
 checkups        what time alone makes due
-past_fills      what was traded before the start, for the day's figures and the risk rails
+past_fills      what was traded before the start, for the day's figures and the risk rules
 closing_books   the broker's fees, and its cash beside ours
 trip_watch      what is seen of a round trip beside its fills
 winding_up      stopped early or after the close, and what is left then

@@ -1,4 +1,4 @@
-"""`--notify URL`: fills, refusals, rails, outages and the session's result, to a phone or a chat, through apprise.
+"""`--notify URL`: fills, refusals, rules, outages and the session's result, to a phone or a chat, through apprise.
 
 Told are some of the core's events, and every error in the log. Each becomes a line in a queue, and a thread for each
 service sends what has gathered. A service that is slow or dead costs its own messages and nothing else. Its address
@@ -206,7 +206,7 @@ class Notifier:
         return False
 
     def _is_new(self, refused: Refused) -> bool:
-        """A rail refuses every buy for hours: it is told once a symbol. Dollars and times don't make a reason new."""
+        """A risk rule refuses buys for hours: it is told once a symbol. Dollars and times don't make a reason new."""
         kind = (refused.symbol, refused.why.translate(NO_DIGITS))
         if kind in self._refusals:
             return False

@@ -1,4 +1,4 @@
-"""What was traded today before the process began: the day's figures and some risk rails have to know it."""
+"""What was traded today before the process began: the day's figures and some risk rules have to know it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalp.core.events import DayRecalled
 from scalp.core.fleet import Fleet
 from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Broker, Execution
-from scalp.core.rails import Rails
+from scalp.core.risk_rules import RiskRules
 from scalp.core.trades import Fill
 from scalp.core.units import SECOND
 from scalp.live.reconcile import TROUBLES, Reconciler
@@ -27,17 +27,17 @@ EARLIEST_FILL = 6 * 3600 * SECOND  # before the open: nothing of the day before 
 
 
 class PastFills:
-    """Tells `fleet` and its `rails` what was traded before the positions that the bot started with were listed."""
+    """Tells `fleet` and its `rules` what was traded before the positions that the bot started with were listed."""
 
     def __init__(
-        self, fleet: Fleet, account: Account, broker: Broker, reconciler: Reconciler, rails: Rails | None
+        self, fleet: Fleet, account: Account, broker: Broker, reconciler: Reconciler, rules: RiskRules | None
     ) -> None:
         self._fleet = fleet
         self._account = account
         self._broker = broker
         self._reconciler = reconciler
-        self._rails = rails
-        self._is_needed = rails is not None and rails.limits.needs_todays_fills
+        self._rules = rules
+        self._is_needed = rules is not None and rules.limits.needs_todays_fills
         self._is_said = False
 
     async def recall(self, session: Session) -> None:
@@ -65,15 +65,15 @@ class PastFills:
                     break
                 except TROUBLES as error:
                     self._say(f"{refusal}, {error}", backoff.pause)
-            if self._rails is not None:
-                self._rails.judge_by_own()
-                self._fleet.risk.obey(self._rails)
+            if self._rules is not None:
+                self._rules.judge_by_own()
+                self._fleet.risk.obey(self._rules)
             await backoff.wait()
-        if self._rails is None:
+        if self._rules is None:
             self._fleet.takings.recall(past)
         else:
-            self._rails.recall(past)
-            self._fleet.risk.obey(self._rails)
+            self._rules.recall(past)
+            self._fleet.risk.obey(self._rules)
         if executions:
             await self._tell(executions, session)
 

@@ -23,7 +23,7 @@ from scalp.core.leftovers import leftovers
 from scalp.core.market_data import Bar, Halt, Trade, TradeGone
 from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
-from scalp.core.rails import Rails
+from scalp.core.risk_rules import RiskRules
 from scalp.core.units import MINUTE, SECOND
 from scalp.journal.recorder import Journaling
 from scalp.live.checkups import Checkups
@@ -146,17 +146,17 @@ class TradingSession:
             gc.freeze()  # what is here stays: no collection has to look at it while an exit waits
             self._jobs.start(keep_warm(lambda: self.fleet.reservation.needed))
             self.fleet.bus.call_later = self._loop.call_later
-        self._begin_rails()
+        self._begin_risk_rules()
         self._checkups.begin()
 
-    def _begin_rails(self) -> None:
-        limits, rails = self.settings.rails, None
+    def _begin_risk_rules(self) -> None:
+        limits, rules = self.settings.risk_limits, None
         if limits:
-            self.fleet.risk.rails = rails = Rails(limits, not limits.needs_todays_fills, self.fleet.takings)
+            self.fleet.risk.rules = rules = RiskRules(limits, not limits.needs_todays_fills, self.fleet.takings)
             log.info("risk rails: %s", limits)
         if (stop := limits.stop) is not None and stop.is_at_broker:
             log.info("each exit takes its stop along to the broker, where it rests also while this bot is down")
-        past = PastFills(self.fleet, self.rest, self.broker, self.reconciler, rails)
+        past = PastFills(self.fleet, self.rest, self.broker, self.reconciler, rules)
         self._jobs.start(self._recall(past))
 
     async def _recall(self, past: PastFills) -> None:

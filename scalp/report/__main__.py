@@ -55,7 +55,7 @@ def run(argv: Sequence[str] | None) -> None:
             _write_page(day, results, args.html)
         if args.diff:
             with _damage_told(path):
-                whole = read_day(connection, args.date, venue=args.venue) if day.facts.rails else day
+                whole = read_day(connection, args.date, venue=args.venue) if day.facts.risk_limits else day
             lines, answer = _diff(day, whole, results, args.algo or "")
         else:
             seen = speed.links(connection, [run.id for run in day.runs], day.symbols)
@@ -137,7 +137,7 @@ def _charges(day: JournaledDay, results: Results) -> dict[str, Any]:
 
 
 def _diff(day: JournaledDay, whole: JournaledDay, results: Results, algo: str) -> tuple[Iterator[str], dict[str, Any]]:
-    """`whole` has all symbols of the session: some rails look at all of them, though only those of `day` are told."""
+    """`whole` has all symbols of the session: some rules look at all of them, though only those of `day` are told."""
     name = algo or day.facts.algo
     try:
         algo_class = with_set(load_algo(name), () if algo else day.facts.options.get("set") or ())

@@ -90,7 +90,7 @@ def replayed(day: JournaledDay, algo_class: type[ScalpAlgo]) -> list[SymbolDay]:
             return day.was_running(at) and super()._may_enter(at)
 
     facts = day.facts
-    settings = BacktestSettings(symbols=day.symbols, lot=facts.lot, rails=facts.rails, fees=facts.fees,
+    settings = BacktestSettings(symbols=day.symbols, lot=facts.lot, risk_limits=facts.risk_limits, fees=facts.fees,
                                 net_exit=bool(facts.options.get("net_exit")))  # fmt: skip
     market = {symbol: day.bars(symbol) for symbol in day.symbols}
     return list(play(settings, WhileRunning, day.session, market))
@@ -131,8 +131,8 @@ class _Comparison:
                 self._only("the session", live, self._why_not_played(live))
             elif live is None:
                 is_refused = played.buy is not None and played.buy.order.status == REFUSED and not played.exits
-                if is_refused and self._day.facts.rails:
-                    continue  # a rail forbade it in both: the journal has only what was sent
+                if is_refused and self._day.facts.risk_limits:
+                    continue  # a risk rule forbade it in both: the journal has only what was sent
                 self._only("the backtest", played, self._why_not_live(played))
             else:
                 self._compare(live, played)

@@ -90,7 +90,7 @@ class Told:
         words = ["python", "main.py", f"--lot={chosen.pop(LOT, settings.lot):f}"]
         words += ["--algo", settings.algo] if settings.algo else []
         words += [word for name, value in chosen.items() for word in ("--set", f"{name}={_word(value)}")]
-        words += [word for rail in str(settings.rails).split(", ") if rail for word in f"--{rail}".split()]
+        words += [word for rail in str(settings.risk_limits).split(", ") if rail for word in f"--{rail}".split()]
         words += ["--net-exit"] if settings.net_exit else []
         return shlex.join([*words, *(settings.symbols or best.by_symbol)])
 

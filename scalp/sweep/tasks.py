@@ -163,7 +163,7 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if self.first or record.thread != self._thread or type(getattr(record, "event", None)) is RiskRuleStruck:
-            return  # that a rail sold is no fault of the set
+            return  # that a risk rule sold is no fault of the set
         error = record.exc_info[1] if record.exc_info else None
         text = record.getMessage() if error is None else _told(error)
         self.first = f"{record.name.removeprefix('scalp.')}: {text}"

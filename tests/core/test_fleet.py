@@ -17,10 +17,10 @@ from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way, has_open_orders, leftovers
-from scalp.core.limits import Limits
 from scalp.core.market_data import Bar, Halt
 from scalp.core.orders import OrderReport, PositionReport
-from scalp.core.rails import Rails
+from scalp.core.risk_limits import RiskLimits
+from scalp.core.risk_rules import RiskRules
 from scalp.core.units import MINUTE, SECOND
 
 OPEN = 1_795_185_000 * SECOND
@@ -284,7 +284,7 @@ def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCap
 def test_what_was_sold_twice_is_bought_back_although_the_first_try_was_refused() -> None:
     world = World("TSLA")
     world.see_all()
-    world.fleet.risk.rails = Rails(Limits(stop_loss=Decimal("0.01")))
+    world.fleet.risk.rules = RiskRules(RiskLimits(stop_loss=Decimal("0.01")))
     bought = world.buy("TSLA")
     world.report(bought, "filled", bought.qty)
     exit_ = world.sent[-1]

@@ -13,10 +13,10 @@ from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.events import Event, TripSeen
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
-from scalp.core.limits import NO_LIMITS, Limits
 from scalp.core.market_data import Trade
 from scalp.core.orders import OrderReport, PositionReport
-from scalp.core.rails import Rails
+from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
+from scalp.core.risk_rules import RiskRules
 from scalp.core.units import MINUTE, SECOND
 from scalp.live.trip_watch import TripWatch
 from tests.core.test_fleet import OPEN, SESSION, Eager, World
@@ -135,10 +135,10 @@ def leg(sell: SubmitOrder, id: str, status: str, stop: str, **more: Any) -> Orde
                        parent_id=f"id-{sell.client_order_id}", **more)  # fmt: skip
 
 
-def held(limits: Limits = NO_LIMITS) -> tuple[Watched, SubmitOrder]:
+def held(limits: RiskLimits = NO_RISK_LIMITS) -> tuple[Watched, SubmitOrder]:
     """Bought at 100, and offered."""
     at = Watched()
-    at.fleet.risk.rails = Rails(limits, True, at.fleet.takings)
+    at.fleet.risk.rules = RiskRules(limits, True, at.fleet.takings)
     sell = at.bought()
     at.report(sell, "new")
     return at, sell
@@ -159,7 +159,7 @@ def test_a_limit_took_the_profit() -> None:
 
 
 def test_the_stop_at_the_broker_sold() -> None:
-    at, sell = held(Limits(stop_loss=STOP))
+    at, sell = held(RiskLimits(stop_loss=STOP))
     assert sell.stop_price == 99
     at.fleet.on_order_update(leg(sell, "stop", "held", "99"))
     at.fleet.on_order_update(leg(sell, "stop", "filled", "99"))
@@ -168,7 +168,7 @@ def test_the_stop_at_the_broker_sold() -> None:
 
 def test_the_stop_at_the_broker_was_moved_and_sold() -> None:
     for before in (True, False):  # the process that moved it, and the next one
-        at, sell = held(Limits(trail=TRAIL))
+        at, sell = held(RiskLimits(trail=TRAIL))
         if before:
             at.fleet.on_order_update(leg(sell, "stop", "held", "98"))
             at.fleet.on_order_update(leg(sell, "stop", "replaced", "98", replaced_by="moved"))
@@ -178,21 +178,21 @@ def test_the_stop_at_the_broker_was_moved_and_sold() -> None:
 
 
 def test_the_stop_at_the_broker_was_not_moved_before_it_sold() -> None:
-    at, sell = held(Limits(trail=TRAIL))
+    at, sell = held(RiskLimits(trail=TRAIL))
     at.fleet.on_order_update(leg(sell, "stop", "held", "98"))
     at.fleet.on_order_update(leg(sell, "stop", "filled", "98"))
     assert told(at) == "stop at broker"
 
 
 def test_the_bot_stopped() -> None:
-    at, sell = held(Limits(stop_loss=STOP, trail=TRAIL, stop_at="bot"))
+    at, sell = held(RiskLimits(stop_loss=STOP, trail=TRAIL, stop_at="bot"))
     at.later(1)
     at.price(99.0)
     assert sold(at, market(at, sell)) == "stop"
 
 
 def test_the_bot_trailed() -> None:
-    at, sell = held(Limits(stop_loss=STOP, trail=TRAIL, stop_at="bot"))
+    at, sell = held(RiskLimits(stop_loss=STOP, trail=TRAIL, stop_at="bot"))
     at.later(1)
     at.price(102.0)  # so that the stop is at 99.96
     at.later(1)
@@ -203,14 +203,14 @@ def test_the_bot_trailed() -> None:
 
 
 def test_it_was_held_for_too_long() -> None:
-    at, sell = held(Limits(max_hold=60 * SECOND))
+    at, sell = held(RiskLimits(max_hold=60 * SECOND))
     at.later(61)
     at.price(100.0)
     assert sold(at, market(at, sell)) == "max hold"
 
 
 def test_the_session_lost_too_much() -> None:
-    at, sell = held(Limits(max_loss=Decimal(5)))
+    at, sell = held(RiskLimits(max_loss=Decimal(5)))
     at.price(99.0)
     assert sold(at, market(at, sell)) == "max loss"
 

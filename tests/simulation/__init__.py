@@ -6,10 +6,10 @@ Only sockets are replaced.
     faults                        kinds of trouble, and which of them a seed brings
     network, happenings           trouble between the bot and the exchange; what happens at an instant
     told, hindrances              what the bot was told over the wire; until when which way was hindered
-    invariants, rails             what must hold, by these two, always
+    invariants, rules             what must hold, by these two, always
     stop_faults, stop_invariants  what goes wrong with exits that have a stop at the broker; what must hold of them
     excuses                       until when what should be done may have to wait
     defects, claim_defects,
-    rail_defects, stop_defects    the proof that the simulation can fail
+    risk_defects, stop_defects    the proof that the simulation can fail
     runner                        running seeds, and a failing one until little is left of it
 """

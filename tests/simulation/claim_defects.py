@@ -1,6 +1,6 @@
 """Deliberate defects that believe what they should weigh, or forget what was told: one at least for each kind of lie.
 
-Those of orders and ledgers are in `defects`, those of the risk rules in `rail_defects`.
+Those of orders and ledgers are in `defects`, those of the risk rules in `risk_defects`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from tests.simulation import claim_defects, rail_defects, stop_defects  # noqa: F401  (they enter themselves into DEFECTS)
+from tests.simulation import claim_defects, risk_defects, stop_defects  # noqa: F401  (they enter themselves into DEFECTS)
 from tests.simulation.defects import DEFECTS
 from tests.simulation.runner import caught_in
 

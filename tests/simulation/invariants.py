@@ -1,6 +1,6 @@
 """What must always hold, seen from the exchange's side: its books don't depend on what the bot believes.
 
-Numbers 1 to 6 are those of the design's list, 7 is about the risk rails. Nothing is excused because something else was
+Numbers 1 to 6 are those of the design's list, 7 is about the risk rules. Nothing is excused because something else was
 wrong: each deadline is as long as a sound bot needs, by what it was told over the wire (`told`) and by which ways were
 hindered (`hindrances`), and where facts were told and orders get through that is a second or two.
 """
@@ -31,7 +31,7 @@ from tests.simulation.excuses import (
     START,
     Excuses,
 )
-from tests.simulation.rails import RailInvariants
+from tests.simulation.risk_rules import RiskInvariants
 from tests.simulation.stop_faults import is_of_bot
 from tests.simulation.stop_invariants import StopInvariants, is_cover, is_leaving, on_offer
 
@@ -72,9 +72,9 @@ class Invariants(Excuses):
         self._start_position: dict[str, Decimal] = {}
         self._first_execution = 0  # of the running process
         self._looks = 0
-        self._has_rails = bool(replace(world.limits, stop_loss=None, trail=None))  # a stop is looked at more closely
+        self._has_risk_rules = bool(replace(world.limits, stop_loss=None, trail=None))  # stops are looked at closely
         self.stops = StopInvariants(world, self._fail)
-        self.rails = RailInvariants(world, world.limits, self._fail)
+        self.risk_rules = RiskInvariants(world, world.limits, self._fail)
         self.violation: Violation | None = None
         self.violated: asyncio.Future[None] = world.loop.create_future()
 
@@ -97,14 +97,14 @@ class Invariants(Excuses):
             if self._looks % 6 == 0:
                 self._check_resumed(symbol)
         self._looks += 1
-        self.rails.check()
+        self.risk_rules.check()
 
     def check(self, symbol: str) -> None:
         """After every event in a symbol."""
         if symbol in self._world.symbols:
             self._check_books(symbol)
             self.stops.check_learned(symbol)
-            self.rails.check()
+            self.risk_rules.check()
 
     def _check_books(self, symbol: str) -> None:
         world, engine = self._world, self._world.engine
@@ -312,7 +312,7 @@ class Invariants(Excuses):
         world = self._world
         early = LIQUIDATION if world.hindrances.has_clock_lied else 1.0
         if (
-            self._has_rails
+            self._has_risk_rules
             or self.stops.is_struck(symbol)
             or world.stopped_at is not None
             or world.elapsed >= self.liquidates_at - CLOCK_MOVES - early
@@ -383,7 +383,7 @@ class Invariants(Excuses):
         symbol = order.symbol
         early = CLOCK_MOVES + (120.0 if world.hindrances.has_clock_lied else 1.0)
         if (
-            self._has_rails
+            self._has_risk_rules
             or self.stops.is_struck(symbol)
             or world.stopped_at is not None
             or now >= self.liquidates_at - early
@@ -403,7 +403,7 @@ class Invariants(Excuses):
 
     def check_submit(self, request: OrderRequest) -> None:
         """An order of the bot's arrives at the exchange."""
-        self.rails.check_submit(request)
+        self.risk_rules.check_submit(request)
 
     # -- what the bot believes ----------------------------------------------------------------------------------------
 
@@ -447,7 +447,7 @@ class Invariants(Excuses):
         since = max(world.hindrances.last, world.bot_since, *world.touched.values(), 0.0, world.told.changed_at[symbol])
         since = max([since, *(e.end for episodes in world.plan.episodes.values() for e in episodes
                               if e.start <= world.elapsed)])  # fmt: skip
-        if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or self._has_rails:
+        if world.elapsed < since + CALM or world.stopped_at is not None or world.bot is None or self._has_risk_rules:
             return
         if (
             world.elapsed > self.liquidates_at - CLOCK_MOVES - 2

@@ -42,7 +42,7 @@ def run_seed(
 
 def caught_in(name: str, first: int, within: int) -> int | None:
     """How many seeds from `first` on it takes until the defect `name` shows; None: more than `within`."""
-    from tests.simulation import claim_defects, rail_defects, stop_defects  # noqa: F401  (they enter themselves into DEFECTS)
+    from tests.simulation import claim_defects, risk_defects, stop_defects  # noqa: F401  (they enter themselves into DEFECTS)
     from tests.simulation.defects import DEFECTS
 
     for seed in range(first, first + within):

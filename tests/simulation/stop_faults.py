@@ -8,8 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from scalp.core.limits import Limits
 from scalp.core.orders import FINAL_STATUSES
+from scalp.core.risk_limits import RiskLimits
 from scalp.exchange import rules
 from scalp.exchange.fills import Book, FillModel
 from scalp.exchange.orders import Order, OrderRequest, Update
@@ -18,7 +18,7 @@ from tests.simulation.faults import GROUPS, STOP_HALTED, Episode, size
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-MORE_STOPS = 0.375  # of the seeds whose rails have none: half of all have one then
+MORE_STOPS = 0.375  # of the seeds whose rules have none: half of all have one then
 TRAILS, ALONE, AT_BOT = 0.4, 0.3, 0.15  # of those: a trail as well, no loss beside it, the bot keeps the stop
 SHARES = (Decimal("0.0005"), Decimal("0.001"), Decimal("0.002"), Decimal("0.005"))
 WHY_NOT = ("invalid order_class", "oco orders must be exit orders", "order class oco is not supported at this time")
@@ -26,8 +26,8 @@ WHY_NOT = ("invalid order_class", "oco orders must be exit orders", "order class
 log = logging.getLogger("scalp.world")
 
 
-def draw(seed: int, limits: Limits, only: frozenset[str] | None) -> Limits:
-    """The rails of this seed, and the stop that it has besides them."""
+def draw(seed: int, limits: RiskLimits, only: frozenset[str] | None) -> RiskLimits:
+    """The rules of this seed, and the stop that it has besides them."""
     rng = random.Random(f"stop {seed}")
     is_drawn = rng.random() < MORE_STOPS
     is_wanted = only is not None and bool(only & set(GROUPS))

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
 
-from tests.simulation import rail_defects, stop_defects  # noqa: F401  (they enter themselves into DEFECTS)
+from tests.simulation import risk_defects, stop_defects  # noqa: F401  (they enter themselves into DEFECTS)
 from tests.simulation.faults import KINDS
 from tests.simulation.runner import caught_in, run_seed, transcript
 

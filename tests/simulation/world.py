@@ -43,7 +43,7 @@ from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
 from scalp.live.session import TradingSession
 from scalp.live.stopping import Stop
-from tests.simulation import rails, stop_faults
+from tests.simulation import risk_rules, stop_faults
 from tests.simulation.faults import Plan, size
 from tests.simulation.happenings import Happenings
 from tests.simulation.hindrances import Hindrances
@@ -189,7 +189,7 @@ class World(Listener):
         self._timer: asyncio.TimerHandle | None = None
         self._moves_at: int | None = None  # when the market moves next, exchange time
         self._day: dict[str, float] = {}  # volume by symbol, for Polygon's bars
-        self.limits = stop_faults.draw(seed, rails.draw(seed, start, self.minutes), only)
+        self.limits = stop_faults.draw(seed, risk_rules.draw(seed, start, self.minutes), only)
         if self.limits.stop is not None and self.limits.stop.is_at_broker:
             self.plan.draw_groups(seed, without, only)
         self.hindrances = Hindrances(self)
@@ -314,7 +314,7 @@ class World(Listener):
             return
         for session in self.data_sessions:
             session.on_print(symbol, made)
-        self.invariants.rails.on_print()
+        self.invariants.risk_rules.on_print()
 
     def on_bar(self, bar: Bar, corrected: bool) -> None:
         """A bar that the bot cannot get by listening, and can know to miss, goes into `must_have`."""
@@ -511,7 +511,7 @@ class World(Listener):
             url, url, "ws://127.0.0.1", "KEY", "SECRET", feed, url, "ws://127.0.0.1/stocks", "K" if self.polygon else ""
         )
         settings = Settings(
-            symbols=self.symbols, lot=LOT, endpoints=endpoints, seed=1, rails=self.limits, on_exit=self.on_exit
+            symbols=self.symbols, lot=LOT, endpoints=endpoints, seed=1, risk_limits=self.limits, on_exit=self.on_exit
         )
         console: Any = SimpleNamespace(now=None)
         try:

@@ -124,7 +124,11 @@ def test_the_last_line_runs_the_best_set(capsys: pytest.CaptureFixture[str], odd
     assert (code, line.startswith("the best set runs with: python main.py --lot=1000 --algo ")) == (0, True)
     words = shlex.split(line.partition(" main.py ")[2])
     settings = read_main_settings(words, {})
-    assert (settings.given, str(settings.rails), settings.net_exit) == (("label=x y", "window=20"), "trail 0.5%", True)
+    assert (settings.given, str(settings.risk_limits), settings.net_exit) == (
+        ("label=x y", "window=20"),
+        "trail 0.5%",
+        True,
+    )
     chosen = with_set(load_algo(settings.algo), settings.given)
     assert (chosen.window, chosen.label, settings.lot) == (20, "x y", 1000)  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""The risk rails of some seeds, and what they promise, seen from the exchange's side.
+"""The risk rules of some seeds, and what they promise, seen from the exchange's side.
 
 This is invariant 7. A person's trades excuse what they cause. An exit is promised while nothing is wrong; that a buy
 stays at home, always.
@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from scalp.core.clock import new_york
-from scalp.core.limits import Limits
+from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill, RoundTrips
 from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.orders import OrderRequest
@@ -33,13 +33,13 @@ LATEST = 8.0  # seconds from the decision to buy until the order arrives
 PENNY = Decimal("0.01")
 
 
-def draw(seed: int, start: int, minutes: int) -> Limits:
-    """The rails of this seed; of most seeds none."""
+def draw(seed: int, start: int, minutes: int) -> RiskLimits:
+    """The rules of this seed; of most seeds none."""
     rng = random.Random(f"rails {seed}")
     if rng.random() >= WITH_RAILS:
-        return Limits()
+        return RiskLimits()
     ends = new_york(start + int(minutes * rng.uniform(0.3, 0.8)) * MINUTE).time().replace(second=0, microsecond=0)
-    return Limits(
+    return RiskLimits(
         stop_loss=_maybe(rng, Decimal("0.001"), Decimal("0.003")),
         max_hold=_maybe(rng, 120 * SECOND, 300 * SECOND, 600 * SECOND),
         max_loss=_maybe(rng, Decimal(3), Decimal(10), None),
@@ -54,8 +54,8 @@ def _maybe(rng: random.Random, *values: Any) -> Any:
     return rng.choice((*values, *[None] * len(values)))
 
 
-class RailInvariants:
-    def __init__(self, world: World, limits: Limits, fail: Callable[[int, str], None]) -> None:
+class RiskInvariants:
+    def __init__(self, world: World, limits: RiskLimits, fail: Callable[[int, str], None]) -> None:
         self._world = world
         self._limits = limits
         self._is_on = bool(limits)

@@ -1,4 +1,4 @@
-"""The limits of the risk rails. All are off unless they are named."""
+"""The risk limits. All are off unless they are named."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from scalp.core.units import SECOND
 
 
 @dataclass(frozen=True)
-class Limits:
-    """None: that rail is off."""
+class RiskLimits:
+    """None: that limit is off."""
 
     stop_loss: Decimal | None = None  # share of the entry price, above 0 and below 1
     max_hold: int | None = None  # ns
@@ -25,7 +25,7 @@ class Limits:
     stop_at: str | None = None  # "broker" or "bot"; None: at the broker
 
     def __bool__(self) -> bool:
-        """Whether any rail is on."""
+        """Whether any limit is on."""
         return any(getattr(self, limit.name) is not None for limit in fields(self) if limit.name != "stop_at")
 
     @property
@@ -61,4 +61,4 @@ class Limits:
         return not (self.stop is None and self.max_loss is None and self.max_hold is None)
 
 
-NO_LIMITS = Limits()
+NO_RISK_LIMITS = RiskLimits()

@@ -1,7 +1,7 @@
-"""Risk rails: what forbids a buy, and what calls for an exit at once.
+"""Risk rules: what forbids a buy, and what calls for an exit at once.
 
-The fleet keeps one `Rails` for all symbols, or none. It lets it look at a symbol after everything that happened there,
-asks it before a buy leaves, and afterwards whether the symbol is to be left. Nothing here acts, waits or talks.
+The fleet keeps one `RiskRules` for all symbols, or none. It shows it a symbol after everything that happened there,
+asks it before a buy leaves, and afterwards whether to close the position. Nothing here acts, waits or talks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
-from scalp.core.limits import Limits
 from scalp.core.prices import exact
+from scalp.core.risk_limits import RiskLimits
 from scalp.core.takings import A_LOSS, Takings
 from scalp.core.trades import Fill
 from scalp.core.units import SECOND
@@ -25,7 +25,7 @@ SHARP = SECOND // 10  # a fill is learned of some ms late, and a look on time mu
 
 @dataclass(slots=True)
 class _Book:
-    """What the rails know of one symbol."""
+    """What the rules know of one symbol."""
 
     version: int = -1  # of its ledger, that this is in line with
     used: Decimal = ZERO  # dollars held, and those that working buys may still spend
@@ -37,14 +37,14 @@ class _Book:
     result: Decimal = ZERO  # dollars since the process began, realised and open, after fees
 
 
-class Rails:
+class RiskRules:
     """`limits` over one session of a fleet, whose `takings` know the fees: losses are reckoned after them.
 
     With `knows_today` False nothing is bought, and no loss of the session is judged, until `recall` has told what was
     traded before the process began. Where that cannot be had, `judge_by_own` lets this process's own losses count.
     """
 
-    def __init__(self, limits: Limits, knows_today: bool = True, takings: Takings | None = None) -> None:
+    def __init__(self, limits: RiskLimits, knows_today: bool = True, takings: Takings | None = None) -> None:
         self.limits = limits
         self._takings = Takings() if takings is None else takings
         self.used = ZERO  # dollars held and being bought for, over the fleet

@@ -1,4 +1,4 @@
-"""Risk rails: what is not bought, and what is left at once."""
+"""Risk rules: what is not bought, and what is left at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalp.alpaca.activities import PAGE, Activities
 from scalp.backtest import engine_rules
 from scalp.backtest.days import NO_SLIPPAGE
 from scalp.backtest.settings import read_settings as read_backtest_settings
-from scalp.cli.limit_options import limits_from
+from scalp.cli.risk_options import limits_from
 from scalp.cli.settings import Endpoints, read_settings
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, ScalpAlgo, State
 from scalp.core.clock import Session as ClockSession
@@ -22,10 +22,10 @@ from scalp.core.commands import CancelOrder, SubmitOrder
 from scalp.core.errors import UserError
 from scalp.core.exits import Plan
 from scalp.core.fees import ALPACA, FREE, Charges, Rates
-from scalp.core.limits import Limits
 from scalp.core.market_data import Trade
 from scalp.core.orders import OrderType, PositionReport
-from scalp.core.rails import Rails
+from scalp.core.risk_limits import RiskLimits
+from scalp.core.risk_rules import RiskRules
 from scalp.core.takings import Taken
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE, SECOND
@@ -92,14 +92,14 @@ def test_a_buy_that_fills_while_it_is_cancelled_is_sold_at_market() -> None:
     assert desk.tells(1, "fill") == ["sell 19 market #2"]
 
 
-# -- each rail --------------------------------------------------------------------------------------------------------
+# -- each risk rule ----------------------------------------------------------------------------------------------------
 
 
 def world(*symbols: str, rates: Rates = FREE, **limits: Any) -> World:
-    """A fleet that buys $1000 of each symbol at every bar, with these rails; a stop rests in the bot."""
+    """A fleet that buys $1000 of each symbol at every bar, with these rules; a stop rests in the bot."""
     made = World(*symbols)
     made.fleet.charge(rates)
-    made.fleet.risk.rails = Rails(Limits(**{"stop_at": "bot", **limits}), takings=made.fleet.takings)
+    made.fleet.risk.rules = RiskRules(RiskLimits(**{"stop_at": "bot", **limits}), takings=made.fleet.takings)
     made.see_all()
     return made
 
@@ -182,7 +182,7 @@ def test_max_loss_is_realised_and_open_over_the_fleet_and_ends_buying(caplog: py
     hold(at, "FB")
     hold(at, "AAPL")
     trade(at, "FB", 98.1)  # -19
-    assert not at.fleet.risk.rails.is_over  # type: ignore[union-attr]
+    assert not at.fleet.risk.rules.is_over  # type: ignore[union-attr]
     trade(at, "AAPL", 99.9)  # -1
     assert [action.symbol for action in at.sent[-2:]] == ["FB", "AAPL"]
     assert all(isinstance(action, CancelOrder) for action in at.sent[-2:])
@@ -223,18 +223,18 @@ def test_max_loss_counts_the_fees() -> None:
         at = world("TSLA", rates=RATES, max_loss=Decimal(limit))
         sell = hold(at, "TSLA")
         at.report(SubmitOrder("TSLA", sell.client_order_id, "sell", 10, "limit", Decimal("99.1")), "filled", 10)
-        rails = at.fleet.risk.rails
-        assert rails is not None
+        rules = at.fleet.risk.rules
+        assert rules is not None
         fees = Decimal("0.0204146") + 10 * Decimal("0.000195") + 20 * Decimal("0.000003")
-        assert (rails.result, rails.is_over) == (-9 - fees, is_over)
+        assert (rules.result, rules.is_over) == (-9 - fees, is_over)
 
 
 def test_the_fees_of_before_a_restart_count_as_well() -> None:
     at = restarted(rates=RATES, max_loss=Decimal("20.03"))
     recall(at, bought("FB", 100, 1), sold("FB", 98, 2))  # -20 and 2.2 cents
-    rails = at.fleet.risk.rails
-    assert rails is not None
-    assert rails.result == Decimal(-20) - Decimal("0.020188") - Decimal("0.00195") - Decimal("0.00006")
+    rules = at.fleet.risk.rules
+    assert rules is not None
+    assert rules.result == Decimal(-20) - Decimal("0.020188") - Decimal("0.00195") - Decimal("0.00006")
     assert at.fleet.takings.of(at.fleet.algos["FB"].ledger) == Taken(
         1, Decimal(10), Decimal(-20), Charges(Decimal("0.020188"), Decimal("0.00195"), Decimal("0.00006"))
     )
@@ -283,8 +283,8 @@ def test_no_buy_after() -> None:
 
 
 def test_without_a_rail_nothing_is_asked() -> None:
-    assert not Limits()
-    assert World("TSLA").fleet.risk.rails is None
+    assert not RiskLimits()
+    assert World("TSLA").fleet.risk.rules is None
 
 
 # -- over a restart ---------------------------------------------------------------------------------------------------
@@ -303,17 +303,17 @@ def restarted(rates: Rates = FREE, **limits: Any) -> World:
     at = World("TSLA", "FB")
     at.now = OPEN + 60 * MINUTE
     at.fleet.charge(rates)
-    at.fleet.risk.rails = Rails(Limits(**limits), knows_today=False, takings=at.fleet.takings)
+    at.fleet.risk.rules = RiskRules(RiskLimits(**limits), knows_today=False, takings=at.fleet.takings)
     at.see_all()
     at.fleet.on_snapshot("TSLA", [], PositionReport("TSLA", Decimal(10), Decimal(100)), at.now)
     return at
 
 
 def recall(at: World, *fills: Fill) -> None:
-    rails = at.fleet.risk.rails
-    assert rails is not None
-    rails.recall(fills)
-    at.fleet.risk.obey(rails)
+    rules = at.fleet.risk.rules
+    assert rules is not None
+    rules.recall(fills)
+    at.fleet.risk.obey(rules)
 
 
 def test_nothing_is_bought_before_the_past_is_known() -> None:
@@ -401,9 +401,9 @@ def test_trades_of_before_that_were_closed_say_nothing_of_how_long_the_shares_ar
 
 
 def test_shares_from_before_today_are_no_loss() -> None:
-    rails = Rails(Limits(max_loss=Decimal(1), cooldown=MINUTE), knows_today=False)
-    rails.recall([sold("TSLA", 50, 1), bought("TSLA", 100, 2), sold("TSLA", 100, 3, qty=15)])
-    assert (str(rails.result), rails.is_over) == ("0", False)
+    rules = RiskRules(RiskLimits(max_loss=Decimal(1), cooldown=MINUTE), knows_today=False)
+    rules.recall([sold("TSLA", 50, 1), bought("TSLA", 100, 2), sold("TSLA", 100, 3, qty=15)])
+    assert (str(rules.result), rules.is_over) == ("0", False)
 
 
 class Pages:
@@ -454,8 +454,8 @@ def test_a_fill_that_is_not_understood_costs_itself(flaw: dict[str, Any]) -> Non
 async def _session(
     bot: type[ScalpAlgo], endpoints: Endpoints, server: ExchangeServer, script: Script, until: float
 ) -> None:
-    limits = Limits(max_hold=5 * MINUTE)
-    startup = Startup(settings("TSLA", rails=limits), endpoints, bot)
+    limits = RiskLimits(max_hold=5 * MINUTE)
+    startup = Startup(settings("TSLA", risk_limits=limits), endpoints, bot)
     session = await startup.open()
     assert session is not None
     running = RunningBot(server, session, script)
@@ -488,7 +488,7 @@ def test_a_position_is_left_in_time_though_the_bot_was_started_again() -> None:
 # -- in a backtest ----------------------------------------------------------------------------------------------------
 
 
-def backtested(limits: Limits) -> list[tuple[str, int, float]]:
+def backtested(limits: RiskLimits) -> list[tuple[str, int, float]]:
     """Bought at 100 in the third minute; the fifth one falls to 99. (Side, shares, seconds since the open.)"""
     session = ClockSession(session_day(dt.date(2026, 11, 20)).date, OPEN, OPEN + 390 * MINUTE)
     prices = [AT_100] * 4 + [(100.0, 100.0, 99.0, 99.0)] + [(99.0, 99.0, 99.0, 99.0)] * 30
@@ -507,18 +507,18 @@ class SlowToSell(BuysOnce):
 
 
 def test_a_print_strikes_the_stop_loss_in_a_backtest() -> None:
-    buy, sell = backtested(Limits(stop_loss=Decimal("0.005")))
+    buy, sell = backtested(RiskLimits(stop_loss=Decimal("0.005")))
     assert (buy[0], sell[:2]) == ("buy", ("sell", 10))
     assert 4 * 60 <= sell[2] < 5 * 60 + 1
 
 
 def test_max_hold_in_a_backtest() -> None:
-    (_, _, bought_at), (_, _, sold_at) = backtested(Limits(max_hold=10 * MINUTE))
+    (_, _, bought_at), (_, _, sold_at) = backtested(RiskLimits(max_hold=10 * MINUTE))
     assert bought_at + 600 <= sold_at < bought_at + 640
 
 
 def test_a_last_time_to_buy_in_a_backtest() -> None:
-    assert backtested(Limits(no_buy_after=dt.time(9, 31))) == []
+    assert backtested(RiskLimits(no_buy_after=dt.time(9, 31))) == []
 
 
 # -- settings ---------------------------------------------------------------------------------------------------------
@@ -526,15 +526,15 @@ def test_a_last_time_to_buy_in_a_backtest() -> None:
 
 def test_rails_as_they_are_written() -> None:
     line = "--stop-loss 0.5% --max-hold 15m --max-loss 300 --cooldown 90s --max-positions 5 --budget 10000 "
-    limits = Limits(Decimal("0.005"), 900 * SECOND, Decimal(300), 90 * SECOND, 5, Decimal(10000), dt.time(15, 30))
-    assert read_settings([*(line + "--no-buy-after 15:30").split(), "TSLA"], {}).rails == limits
-    assert read_backtest_settings([*(line + "--no-buy-after 15:30").split(), "TSLA"], {}).rails == limits
-    assert not read_settings(["TSLA"], {}).rails
+    limits = RiskLimits(Decimal("0.005"), 900 * SECOND, Decimal(300), 90 * SECOND, 5, Decimal(10000), dt.time(15, 30))
+    assert read_settings([*(line + "--no-buy-after 15:30").split(), "TSLA"], {}).risk_limits == limits
+    assert read_backtest_settings([*(line + "--no-buy-after 15:30").split(), "TSLA"], {}).risk_limits == limits
+    assert not read_settings(["TSLA"], {}).risk_limits
     assert str(limits) == (
         "stop-loss 0.5%, max-hold 900s, max-loss 300, cooldown 90s, max-positions 5, budget 10000, no-buy-after 15:30"
     )
     assert limits_from(str(limits)) == limits
-    assert limits_from("") == Limits()
+    assert limits_from("") == RiskLimits()
     for odd in ("stop-loss much", "stop-loss", "seatbelt 3", "max-hold"):
         with pytest.raises(UserError, match=f"risk rails '{odd}'"):
             limits_from(odd)
@@ -563,7 +563,7 @@ def test_each_mistake_is_one_clear_line(argument: str, words: str) -> None:
 
 @pytest.mark.parametrize("rail", [["--max-hold", "5m"], ["--stop-loss", "1%", "--stop-at", "bot"]])
 def test_bar_fills_know_no_rail_but_the_stop_at_the_broker(rail: list[str]) -> None:
-    assert read_backtest_settings(["--fills", "bar", "--stop-loss", "1%", "TSLA"], {}).rails.stop
+    assert read_backtest_settings(["--fills", "bar", "--stop-loss", "1%", "TSLA"], {}).risk_limits.stop
     with pytest.raises(UserError, match="--fills bar knows no risk rails but the stop at the broker"):
         read_backtest_settings(["--fills", "bar", *rail, "TSLA"], {})
 

@@ -1,4 +1,4 @@
-"""Deliberate defects of the risk rails."""
+"""Deliberate defects of the risk rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalp.core.commands import Action
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
 from scalp.core.market_data import Trade
-from scalp.core.rails import Rails
+from scalp.core.risk_rules import RiskRules
 from scalp.core.risk_watch import RiskWatch
 from scalp.core.units import MINUTE
 from tests.simulation.defects import defect
@@ -18,13 +18,13 @@ from tests.simulation.defects import defect
 
 @defect("the budget and the positions forget buys that are still working")
 def _working_buys_forgotten() -> Iterator[None]:
-    whole = Rails._count
+    whole = RiskRules._count
 
-    def count(self: Rails, book: object, ledger: Ledger, at: int, last: float | None) -> None:
+    def count(self: RiskRules, book: object, ledger: Ledger, at: int, last: float | None) -> None:
         with patch.object(Ledger, "open_orders", []):
             whole(self, book, ledger, at, last)  # type: ignore[arg-type]
 
-    with patch.object(Rails, "_count", count):
+    with patch.object(RiskRules, "_count", count):
         yield
 
 
@@ -39,26 +39,26 @@ def _left_at_limit() -> Iterator[None]:
 
 @defect("a restart forgets the losses of the day")
 def _losses_forgotten() -> Iterator[None]:
-    whole = Rails.recall
-    with patch.object(Rails, "recall", lambda self, fills: whole(self, [])):
+    whole = RiskRules.recall
+    with patch.object(RiskRules, "recall", lambda self, fills: whole(self, [])):
         yield
 
 
 @defect("the session's loss stops buys, and leaves what is held")
 def _loss_only_stops_buys() -> Iterator[None]:
-    whole = Rails.why_leave
+    whole = RiskRules.why_leave
 
-    def why_leave(self: Rails, algo: ScalpAlgo, at: int) -> str:
+    def why_leave(self: RiskRules, algo: ScalpAlgo, at: int) -> str:
         return "" if self.is_over else whole(self, algo, at)
 
-    with patch.object(Rails, "why_leave", why_leave):
+    with patch.object(RiskRules, "why_leave", why_leave):
         yield
 
 
 @defect("a rail is asked only about buys that have left already")
 def _asked_too_late() -> Iterator[None]:
     with (
-        patch.object(RiskWatch, "allowed", lambda self, algo, actions, rails: list(actions)),
+        patch.object(RiskWatch, "allowed", lambda self, algo, actions, rules: list(actions)),
         patch.object(Fleet, "no_buys", lambda self, symbol: self.algos[symbol].no_buys),
     ):
         yield
@@ -66,8 +66,8 @@ def _asked_too_late() -> Iterator[None]:
 
 @defect("the time of the last buy is an hour off")
 def _an_hour_off() -> Iterator[None]:
-    whole = Rails.why_no_buy
-    with patch.object(Rails, "why_no_buy", lambda self, algo, at: whole(self, algo, at - 60 * MINUTE)):
+    whole = RiskRules.why_no_buy
+    with patch.object(RiskRules, "why_no_buy", lambda self, algo, at: whole(self, algo, at - 60 * MINUTE)):
         yield
 
 

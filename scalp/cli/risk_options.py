@@ -1,4 +1,4 @@
-"""The limits of the risk rails, as a user writes them."""
+"""The risk limits, as a user writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 
 from scalp.core.errors import UserError
-from scalp.core.limits import Limits
+from scalp.core.risk_limits import RiskLimits
 from scalp.core.units import SECOND
 
 HIGHEST = 10**9  # dollars
@@ -20,36 +20,36 @@ PERCENTAGE = re.compile(r"(\d{0,3}\.?\d{1,4})%")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of all rails."""
-    rails = parser.add_argument_group("risk rails (each is off unless named; kept by the bot while it runs)")
-    rails.add_argument("--stop-loss", type=_percentage, metavar="PERCENT",
+    """The options of all risk limits."""
+    group = parser.add_argument_group("risk rails (each is off unless named; kept by the bot while it runs)")
+    group.add_argument("--stop-loss", type=_percentage, metavar="PERCENT",
                        help="sell at market when the last trade is so far under the entry (0.5%%)")  # fmt: skip
-    rails.add_argument("--trail", type=_percentage, metavar="PERCENT",
+    group.add_argument("--trail", type=_percentage, metavar="PERCENT",
                        help="the same under the highest last trade since the entry (0.3%%)")  # fmt: skip
-    rails.add_argument("--stop-at", choices=("broker", "bot"),
+    group.add_argument("--stop-at", choices=("broker", "bot"),
                        help="where the stop rests: with the exit at the broker, also while the bot is down (the "
                        "default), or in the bot alone")  # fmt: skip
-    rails.add_argument("--max-hold", type=_duration, metavar="TIME", help="sell at market what is held so long (15m)")
-    rails.add_argument("--max-loss", type=_dollars, metavar="DOLLARS",
+    group.add_argument("--max-hold", type=_duration, metavar="TIME", help="sell at market what is held so long (15m)")
+    group.add_argument("--max-loss", type=_dollars, metavar="DOLLARS",
                        help="at such a loss of the session, realised and open, sell all and buy no more")  # fmt: skip
-    rails.add_argument("--cooldown", type=_duration, metavar="TIME",
+    group.add_argument("--cooldown", type=_duration, metavar="TIME",
                        help="buy nothing in a symbol for so long after it lost money (10m)")  # fmt: skip
-    rails.add_argument("--max-positions", type=_count, metavar="N",
+    group.add_argument("--max-positions", type=_count, metavar="N",
                        help="symbols held or being bought at once, at most")  # fmt: skip
-    rails.add_argument("--budget", type=_dollars, metavar="DOLLARS",
+    group.add_argument("--budget", type=_dollars, metavar="DOLLARS",
                        help="dollars held and being bought for at once, at most")  # fmt: skip
-    rails.add_argument("--no-buy-after", type=_time, metavar="HH:MM", help="buy nothing from then on (New York)")
+    group.add_argument("--no-buy-after", type=_time, metavar="HH:MM", help="buy nothing from then on (New York)")
 
 
-def read_limits(args: argparse.Namespace) -> Limits:
-    """What was said of the rails."""
-    limits = Limits(**{limit.name: getattr(args, limit.name) for limit in fields(Limits)})
+def read_limits(args: argparse.Namespace) -> RiskLimits:
+    """What was said of the limits."""
+    limits = RiskLimits(**{limit.name: getattr(args, limit.name) for limit in fields(RiskLimits)})
     if limits.stop_at is not None and limits.stop is None:
         raise UserError("--stop-at says where a stop rests: give --stop-loss or --trail as well")
     return limits
 
 
-def limits_from(text: str) -> Limits:
+def limits_from(text: str) -> RiskLimits:
     """What `str` wrote, read again. Raises UserError for anything else."""
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     add_arguments(parser)
