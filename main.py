@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from scalp import ScalpAlgo
+from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import say_error
-from scalp.cli.custom import load_algo
 from scalp.cli.parameters import with_set
 from scalp.cli.settings import Endpoints, Settings, read_settings
 from scalp.core import events
@@ -24,7 +24,7 @@ from scalp.live.notify import notifications
 from scalp.live.session import CLOCK_PATIENCE, TradingSession
 from scalp.live.startup import Startup
 from scalp.live.stopping import Stop, endless, stopping_signals
-from scalp.net.loops import JumpingLoop, ScaledLoop
+from scalp.net.virtual_time import JumpingLoop, ScaledLoop
 from scalp.results.session_table import Total, summary, times
 
 # Put your own subclass of ScalpAlgo here (or name it with --algo).

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scalp import ScalpAlgo
-from scalp.cli.custom import load_algo
+from scalp.cli.algo_loader import load_algo
 from scalp.core.market_data import Bar
 from scalp.core.stops import StopRule
 from scalp.core.units import MINUTE

@@ -37,8 +37,8 @@ from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Response
 from scalp.exchange.server import ExchangeServer
-from scalp.net.loops import JumpingLoop, ScaledLoop
 from scalp.net.stream import ReconnectingStream
+from scalp.net.virtual_time import JumpingLoop, ScaledLoop
 from scalp.polygon.feed import PolygonFeed
 from tests.blackbox.shared_time import SharedTime
 from tests.wire.fakes import Told
@@ -361,8 +361,8 @@ async def all_errors(where: Endpoints) -> AsyncIterator[str]:
     polygon = PolygonFeed(where, ["TSLA"], Told(), random.Random(1), lambda: True)
     order = SubmitOrder("TSLA", "scalp-TSLA-1-1", "buy", 1, "limit", Decimal(1))
 
-    async def submit_by_lane() -> None:
-        rest.open_lane().start()
+    async def submit_by_order_connections() -> None:
+        rest.open_order_connections().start()
         await asyncio.sleep(0.1)
         await rest.submit(order)
 
@@ -371,7 +371,7 @@ async def all_errors(where: Endpoints) -> AsyncIterator[str]:
         lambda: rest.submit(order),
         lambda: rest.cancel("x"),
         lambda: polygon._get("/v2/aggs", None),
-        submit_by_lane,
+        submit_by_order_connections,
     )
     try:
         for ask in asked:

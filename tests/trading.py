@@ -22,7 +22,7 @@ from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
 from scalp.live.session import CLOCK_PATIENCE, TradingSession
 from scalp.live.startup import Startup
-from scalp.net.loops import JumpingLoop
+from scalp.net.virtual_time import JumpingLoop
 
 DAY = session_day(dt.date(2026, 11, 20))
 OPEN = DAY.open

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from scalp.alpaca.activities import Activities
 from scalp.alpaca.broker import AlpacaBroker
-from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import Endpoints
@@ -41,9 +41,9 @@ class AlpacaAccount(AlpacaREST):
         longest_pause: float = 60.0,
         asks_by_id: bool = True,
     ) -> Broker:
-        budget = RequestBudget(now, reserve, longest_pause, asks_by_id)
-        self.on_rate_limit = budget.on_rate_limit
-        return AlpacaBroker(self, budget, desk, latest_trade)
+        limiter = RateLimiter(now, reserve, longest_pause, asks_by_id)
+        self.on_rate_limit = limiter.on_rate_limit
+        return AlpacaBroker(self, limiter, desk, latest_trade)
 
 
 def open_broker(endpoints: Endpoints) -> Account:

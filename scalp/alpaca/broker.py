@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
@@ -51,7 +51,7 @@ EXIT_PAUSE = 2.0  # seconds an exit or a cancel waits at most after a 429, whate
 CANCEL_TRIES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 ASK_MOVE_AFTER = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds after a stop was to be moved, one after the other
 MUTE_AGAIN = 120.0  # seconds between two reconnections of a stream for being mute
-ROOM_EVERY = 0.25  # seconds between looks whether the budget has room
+ROOM_EVERY = 0.25  # seconds between looks whether the limiter has room
 LONGEST_ROOM_WAIT = 60  # seconds a question waits for that: by then the minute is another
 
 LAST_TRADE_PATIENCE = 3.0  # seconds: a buy waits for it
@@ -65,12 +65,12 @@ class AlpacaBroker:
     def __init__(
         self,
         rest: AlpacaREST,
-        budget: RequestBudget,
+        limiter: RateLimiter,
         desk: Desk,
         latest_trade: Callable[[str], Awaitable[Trade | None]],
     ) -> None:
         self._rest = rest
-        self._budget = self.limit = budget
+        self._limiter = self.limit = limiter
         self._desk = desk
         self._latest_trade = latest_trade
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,7 +82,7 @@ class AlpacaBroker:
 
     def start(self) -> None:
         """From now on orders have connections of their own."""
-        self._rest.open_lane().start()
+        self._rest.open_order_connections().start()
 
     def perform(self, action: Action) -> None:
         """Start `action`; returns at once."""
@@ -122,26 +122,26 @@ class AlpacaBroker:
         self._watched.clear()
 
     async def counted(self, request: Awaitable[T]) -> T:
-        """Await one request to the trading API, counted in the budget."""
-        self._budget.sent()
+        """Await one request to the trading API, counted in the limiter."""
+        self._limiter.sent()
         try:
             answer = await request
-            self._budget.went_through()
+            self._limiter.went_through()
             return answer
         except RateLimited as limited:
-            self._budget.refused(limited.retry_after)
+            self._limiter.refused(limited.retry_after)
             raise
         finally:
-            self._budget.answered()
+            self._limiter.answered()
 
     @property
     def has_plenty(self) -> bool:
         """More than half of the minute's requests are left."""
-        return self._budget.has_plenty
+        return self._limiter.has_plenty
 
     async def room(self) -> None:
-        """Wait until the budget has room for what is not urgent."""
-        await _room(lambda: self._budget.allows_rest)
+        """Wait until the limiter has room for what is not urgent."""
+        await _room(lambda: self._limiter.allows_rest)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -219,7 +219,7 @@ class AlpacaBroker:
 
     def _pause(self, limited: RateLimited, wait: float, longest: float) -> float:
         """Seconds to wait after a 429: as told, else `wait`; no longer than until the limit is fresh, nor `longest`."""
-        return min(limited.retry_after or wait, max(self._budget.resets_in, FIRST_WAIT), longest)
+        return min(limited.retry_after or wait, max(self._limiter.resets_in, FIRST_WAIT), longest)
 
     async def _entry_forbidden(self, action: SubmitOrder, deadline: float) -> str:
         """Wait until an entry may go; returns why not when it may not at all."""
@@ -232,7 +232,7 @@ class AlpacaBroker:
                 return why
             if loop.time() >= deadline:
                 return "the request limit left no room for it"
-            if self._budget.allows_entry:
+            if self._limiter.allows_entry:
                 return ""
             await asyncio.sleep(min(ROOM_EVERY, max(deadline - loop.time(), 0.01)))
 
@@ -322,7 +322,7 @@ class AlpacaBroker:
                     self._desk.on_submit_lost(action.symbol, action.client_order_id)
                     return None
             # A 429 may have asked for more patience than an exit has.
-            await _room(lambda: self._budget.allows_question or self._is_unwanted(action))
+            await _room(lambda: self._limiter.allows_question or self._is_unwanted(action))
             report, absent = await self._look_up(action)
             if report is not None:
                 return report
@@ -370,7 +370,7 @@ class AlpacaBroker:
             while (offset := self._next_question(offset)) <= ASK_AFTER[-1]:
                 await asyncio.sleep(max(accepted_at + offset - loop.time(), 0))
                 order = self._desk.find_order(symbol, order_id)
-                if order is None or order.has_ended or not self._budget.has_plenty:
+                if order is None or order.has_ended or not self._limiter.has_plenty:
                     break
                 asked = {task for task in asked if not task.done()}
                 if len(asked) < MOST_UNANSWERED:
@@ -388,7 +388,7 @@ class AlpacaBroker:
         than `ASK_AFTER`, which half of what can be spared is kept for.
         """
         sparse = next((after for after in ASK_AFTER if after > offset), ASK_AFTER[-1] + 1)
-        share = (self._budget.spare - self._budget.limit // 4) / self._asked_early
+        share = (self._limiter.spare - self._limiter.limit // 4) / self._asked_early
         if share < 1 or offset >= ASK_DENSELY_FOR:
             return sparse
         return min(sparse, offset + max(DENSEST, DENSEST_OF_ALL * self._asked_early, ASK_DENSELY_FOR / share))
@@ -454,7 +454,7 @@ class AlpacaBroker:
     async def _move_stop(self, action: MoveStop) -> None:
         """Change a stop's price, as long as requests are plenty; an outcome that is not known is asked for."""
         symbol, order_id = action.symbol, action.id
-        if not self._budget.has_plenty or self._desk.no_orders():
+        if not self._limiter.has_plenty or self._desk.no_orders():
             self._desk.on_stop_fixed(symbol, order_id, "")
             return
         try:
@@ -497,7 +497,7 @@ class AlpacaBroker:
             await asyncio.sleep(pause)
             if all(other.has_ended for other in order.group):
                 return
-            if self._budget.allows_question:
+            if self._limiter.allows_question:
                 await self.ask(action.symbol, order.id)
 
     async def _send_cancel(self, action: CancelOrder) -> Order | None:

@@ -40,7 +40,7 @@ from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.ports import Asset, Clock, Listing, OrderPage
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.core.units import SECOND
-from scalp.net.lane import OrderLane
+from scalp.net.order_connections import OrderConnections
 from scalp.net.printable import NO_MASK
 from scalp.net.transport import (
     LISTING,
@@ -92,7 +92,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         self._data_url = endpoints.data_url
         self._own_transport = HttpTransport() if transport is None else None
         self._transport: Transport = transport or self._own_transport  # type: ignore[assignment]
-        self._lane: OrderLane | None = None
+        self._order_connections: OrderConnections | None = None
         self._order_timeout = order_timeout
         self._sell_timeout = sell_timeout  # shorter: one that got lost may be sent again under its own id
         self._timeout = timeout
@@ -103,15 +103,15 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             "User-Agent": "scalp",
         }
 
-    def open_lane(self) -> OrderLane:
-        """From now on orders have connections of their own; `start` the lane to have them opened."""
-        self._lane = OrderLane(self._base_url, self._headers)
-        return self._lane
+    def open_order_connections(self) -> OrderConnections:
+        """From now on orders have connections of their own; `start` them."""
+        self._order_connections = OrderConnections(self._base_url, self._headers)
+        return self._order_connections
 
     async def close(self) -> None:
-        """Close the connections of the lane and of the default transport."""
-        if self._lane is not None:
-            await self._lane.close()
+        """Close the connections of orders and of the default transport."""
+        if self._order_connections is not None:
+            await self._order_connections.close()
         if self._own_transport is not None:
             await self._own_transport.close()
 
@@ -236,13 +236,13 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         return self._sell_timeout if order.side == "sell" else self._order_timeout
 
     def submit_now(self, order: SubmitOrder) -> Coroutine[Any, Any, OrderReport] | None:
-        """Write the order out before this returns; None, and nothing sent, when no connection of the lane is ready.
+        """Write the order out before this returns; None, and nothing sent, when no connection is ready.
 
         The coroutine waits for the answer, as `submit` does.
         """
-        if self._lane is None:
+        if self._order_connections is None:
             return None
-        pending = self._lane.send("POST", "/v2/orders", msgspec.json.encode(_order_body(order)))
+        pending = self._order_connections.send("POST", "/v2/orders", msgspec.json.encode(_order_body(order)))
         return None if pending is None else self._answer_of(pending, order)
 
     async def _answer_of(self, pending: asyncio.Future[Answer], order: SubmitOrder) -> OrderReport:

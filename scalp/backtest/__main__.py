@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import backtest
 from scalp.backtest.settings import read_settings
+from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import check_writable, exit_code, say, say_note
-from scalp.cli.custom import load_algo
 from scalp.cli.identity import remember_backtest
 from scalp.cli.parameters import with_set
 from scalp.core.algo import ScalpAlgo

@@ -4,7 +4,7 @@ settings        arguments, environment and keys
 options         those that several commands have
 risk_options    the risk limits, as options
 fee_options     which fees are reckoned with
-custom          loading a user's own ScalpAlgo
+algo_loader     loading a user's own ScalpAlgo
 parameters      `--set`: class attributes of its class
 identity        which class it is: parameters, and a fingerprint of its source
 venues          the feeds and brokers that can be named, and what opens them

@@ -28,7 +28,7 @@ from scalp.exchange.replay import load
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
 from scalp.exchange.simulation import new_york
-from scalp.net.loops import ScaledLoop
+from scalp.net.virtual_time import ScaledLoop
 
 Market = Mapping[str, Sequence[Bar]]
 

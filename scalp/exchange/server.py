@@ -30,7 +30,7 @@ from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
 from scalp.exchange.tape import Tape
-from scalp.net.loops import pace
+from scalp.net.virtual_time import pace
 
 LINGER = 60 * SECOND
 LOGIN_TIMEOUT = 10.0  # seconds of everybody's, however fast exchange time passes

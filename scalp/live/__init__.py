@@ -13,7 +13,7 @@ trip_watch      what is seen of a round trip beside its fills
 winding_up      stopped early or after the close, and what is left then
 jobs            the tasks of all these
 reconcile       listings and executions against the ledger
-rehearsal       keeps the exit warm
+cache_warmup    keeps the caches of the exit warm
 lock            one bot for one key
 heartbeat       signs of life
 stopping        Ctrl+C, SIGTERM, a terminal that is closed

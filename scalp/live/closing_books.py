@@ -16,7 +16,7 @@ from scalp.core.prices import CENT
 from scalp.core.units import HOUR
 from scalp.live.past_fills import EARLIEST_FILL, until_calm
 from scalp.live.reconcile import TROUBLES
-from scalp.net.loops import pace
+from scalp.net.virtual_time import pace
 
 log = logging.getLogger("scalp.main")
 

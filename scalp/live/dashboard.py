@@ -151,7 +151,7 @@ class Dashboard:
         for symbol, all_of_them in fleet.reactions.items():
             reactions += all_of_them[self._reactions_seen.get(symbol, 0) :]
             self._reactions_seen[symbol] = len(all_of_them)
-        budget = session.budget
+        limit = session.request_limit
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         return Frame(
             venue=_venue(session),
@@ -162,9 +162,9 @@ class Dashboard:
                 Stream(name, stream.is_up, None if stream.heard_at is None else now - stream.heard_at)
                 for name, stream in (("bars", session.feed), ("orders", session.updates))
             ],
-            # Asked for in a new minute, the budget would begin to count from here.
-            requests_left=budget.remaining if budget.resets_in else budget.limit,
-            requests_limit=budget.limit,
+            # Asked for in a new minute, the limiter would begin to count from here.
+            requests_left=limit.remaining if limit.resets_in else limit.limit,
+            requests_limit=limit.limit,
             reactions=reactions,
             lines=lines,
         )

@@ -26,6 +26,7 @@ from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
 from scalp.core.risk_rules import RiskRules
 from scalp.core.units import MINUTE, SECOND
 from scalp.journal.recorder import Journaling
+from scalp.live.cache_warmup import keep_warm
 from scalp.live.checkups import Checkups
 from scalp.live.closing_books import ClosingBooks
 from scalp.live.early_bars import EarlyBars
@@ -36,11 +37,10 @@ from scalp.live.jobs import Jobs
 from scalp.live.opening import Permits, Start
 from scalp.live.past_fills import PastFills
 from scalp.live.reconcile import Reconciler
-from scalp.live.rehearsal import keep_warm
 from scalp.live.trip_watch import TripWatch
 from scalp.live.winding_up import WindingUp
-from scalp.net.loops import is_real_time
 from scalp.net.stream import LoginRefused
+from scalp.net.virtual_time import is_real_time
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class TradingSession:
         self.updates: OrderUpdates = account.order_updates(self, rng, self._is_final)
         self.feed: Feed = open_feed(endpoints, settings.symbols, self, rng, self._expect_bars, account, self._is_final)
         self.broker: Broker = account.broker(fleet, clock.now, lambda: fleet.reservation.needed, self.feed.latest_trade)
-        self.budget = self.broker.limit
+        self.request_limit = self.broker.limit
         # Market data goes to the fleet, with nothing between, except while the hours are in doubt.
         self._take_bar: Callable[[Bar], None] = fleet.on_bar
         self.on_trade: Callable[[Trade], None] = fleet.on_trade
@@ -99,7 +99,7 @@ class TradingSession:
         early_bars = EarlyBars(fleet, clock, self.hours, self._jobs.start)
         self.reconciler = Reconciler(fleet, self.broker, account, clock)
         self.history = History(fleet, self.feed, clock, self._jobs.start, self.hours.refresh)
-        heartbeat = SignsOfLife(fleet, (self.feed, self.updates), self.budget, self._loop.time)
+        heartbeat = SignsOfLife(fleet, (self.feed, self.updates), self.request_limit, self._loop.time)
         self._checkups = Checkups(fleet, clock, self.hours, self.reconciler, heartbeat)
         self._closing_books = ClosingBooks(fleet, account, self.broker)
         self._winding_up = WindingUp(fleet, self.reconciler, clock, settings.on_exit)

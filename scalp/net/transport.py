@@ -17,8 +17,8 @@ import aiohttp
 import msgspec
 
 from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
-from scalp.net.loops import is_real_time
 from scalp.net.printable import NO_MASK, Mask
+from scalp.net.virtual_time import is_real_time
 
 Answer = tuple[int, Mapping[str, str], bytes]  # HTTP status, headers, body
 # (method, url, headers, params, json, seconds of the loop to wait). Raises OSError (TimeoutError is one) when the

@@ -14,8 +14,8 @@ from typing import Any
 
 from scalp.backtest.html import report_of
 from scalp.backtest.output import numbers_table, outcome
+from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import exit_code, say
-from scalp.cli.custom import load_algo
 from scalp.cli.options import LineParser, add_html, add_json, named, named_path, read_date
 from scalp.cli.parameters import with_set
 from scalp.cli.paths import default_path

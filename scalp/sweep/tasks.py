@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
-from scalp.cli.custom import load_algo
+from scalp.cli.algo_loader import load_algo
 from scalp.cli.parameters import LOT, Values, tuned
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO

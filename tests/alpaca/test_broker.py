@@ -240,10 +240,10 @@ def test_entries_wait_for_the_request_limit_and_are_dropped_after_30_seconds() -
     async def story(recovers: bool) -> None:
         script = Script()
         async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
-            budget = bot.session.broker._budget
+            limiter = bot.session.broker._limiter
             await bot.until(SIGNAL + 0.1)
             bot.session.rest.on_rate_limit = None
-            budget._remaining, budget._resets_at = 2, OPEN + (SIGNAL + (20 if recovers else 60)) * SECOND
+            limiter._remaining, limiter._resets_at = 2, OPEN + (SIGNAL + (20 if recovers else 60)) * SECOND
             await bot.until(SIGNAL + 35)
             if recovers:
                 assert [r.at - SIGNAL for r in script.orders("buy")] == [pytest.approx(20.15, abs=0.15)]
@@ -283,7 +283,7 @@ def test_exits_never_wait_for_the_budget() -> None:
         script = Script()
         async with trading({"TSLA": BUY_FILLS}, script) as bot:
             await bot.until(SIGNAL + 0.301)
-            bot.session.broker._budget.refused(60)
+            bot.session.broker._limiter.refused(60)
             await bot.until(SIGNAL + 59)
             filled = next(at for at, event in script.updates if event == "fill")
             assert [r.at - filled < 0.001 for r in script.orders("sell")] == [True]
@@ -311,9 +311,9 @@ def test_a_buy_is_asked_for_by_id_while_requests_are_plenty() -> None:
         script = Script()
         async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
             await bot.until(SIGNAL + 0.2)
-            budget = bot.session.broker._budget
-            budget._remaining = rest_left
-            budget.on_rate_limit = lambda *_: None  # type: ignore[method-assign]
+            limiter = bot.session.broker._limiter
+            limiter._remaining = rest_left
+            limiter.on_rate_limit = lambda *_: None  # type: ignore[method-assign]
             bot.session.rest.on_rate_limit = None
             await bot.until(SIGNAL + 20)
             posted = script.orders("buy")[0].at

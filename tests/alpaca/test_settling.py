@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from scalp.alpaca.broker import AlpacaBroker
-from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import OrderPage, RateLimited
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused
@@ -95,8 +95,8 @@ class Counter:
 
     def __init__(self, outcome: Exception, side: Side = "sell") -> None:
         self.desk, self.rest = Desk(), Rest(outcome)
-        budget = RequestBudget(lambda: 0, lambda: 0)
-        self.broker = AlpacaBroker(self.rest, budget, self.desk, _no_trade)  # type: ignore[arg-type]
+        limiter = RateLimiter(lambda: 0, lambda: 0)
+        self.broker = AlpacaBroker(self.rest, limiter, self.desk, _no_trade)  # type: ignore[arg-type]
         self.action = SubmitOrder(AAPL, "scalp-AAPL-R-1", side, 10, "limit", Decimal(101))
         self.desk.ledger.expect(self.action, 0)
 
@@ -168,7 +168,7 @@ def test_an_exit_behind_a_buy_of_unknown_outcome_waits_for_no_429() -> None:
 
     def unwanted() -> None:
         counter.desk.order.cancel_sent_at = 1
-        counter.broker._budget.refused(3600.0)
+        counter.broker._limiter.refused(3600.0)
 
     counter.rest.meanwhile = unwanted
     assert counter.perform(15) == (1, ["lost"])

@@ -22,8 +22,8 @@ from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.server import ExchangeServer
-from scalp.net.loops import JumpingLoop
 from scalp.net.transport import Answer
+from scalp.net.virtual_time import JumpingLoop
 from scalp.sweep.__main__ import main as sweep
 
 KEYS = {"APCA_API_KEY_ID": "KEY", "APCA_API_SECRET_KEY": "SECRET", "POLYGON_API_KEY": "POLY"}

@@ -23,7 +23,7 @@ from scalp.exchange.orders import Order, OrderRequest, Refusal
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
 from scalp.exchange.streams import OrderSession, Session
-from scalp.net.loops import ScaledLoop
+from scalp.net.virtual_time import ScaledLoop
 from tests.chaos.books import LOT, Books, is_own
 from tests.chaos.network import LATEST_ARRIVAL, RATES, Network, Plan
 from tests.chaos.process import BotProcess

@@ -11,7 +11,7 @@ import pytest
 import main
 from scalp import ScalpAlgo
 from scalp.backtest.__main__ import main as backtest
-from scalp.cli.custom import load_algo
+from scalp.cli.algo_loader import load_algo
 from scalp.cli.identity import fingerprint, parameters, since_backtest, told
 from scalp.cli.parameters import with_set
 

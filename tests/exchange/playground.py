@@ -16,7 +16,7 @@ from scalp.exchange.rest import Access, Rest
 from scalp.exchange.server import ExchangeServer
 from scalp.exchange.simulation import Simulation
 from scalp.exchange.tape import Tape
-from scalp.net.loops import JumpingLoop
+from scalp.net.virtual_time import JumpingLoop
 
 DAY = session_day(dt.date(2026, 11, 20))
 KEYS = {"APCA-API-KEY-ID": "KEY", "APCA-API-SECRET-KEY": "SECRET"}

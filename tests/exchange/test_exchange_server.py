@@ -21,8 +21,8 @@ from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.faults import ScriptedFaults
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
-from scalp.net.loops import JumpingLoop
 from scalp.net.transport import HttpTransport
+from scalp.net.virtual_time import JumpingLoop
 from tests.exchange.playground import DAY, KEYS, on_the_wire
 
 LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalp.alpaca.budget import RequestBudget
 from scalp.alpaca.feed import AlpacaFeed
+from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError
@@ -124,12 +124,12 @@ CALLS: dict[str, tuple[Call, Any, Callable[[Any], None]]] = {
 def test_any_answer_of_alpaca(name: str, data: st.DataObject) -> None:
     call, example, check = CALLS[name]
     now = START
-    budget = RequestBudget(lambda: now, lambda: 2)
+    limiter = RateLimiter(lambda: now, lambda: 2)
     status = data.draw(statuses)
     server = Server(status, data.draw(headers), data.draw(bodies(example, example, real.ERROR)))
-    rest = AlpacaREST(POINTS, transport=server, on_rate_limit=budget.on_rate_limit)
+    rest = AlpacaREST(POINTS, transport=server, on_rate_limit=limiter.on_rate_limit)
     answer = result(call(rest))
-    assert 0 <= budget.resets_in <= 60
+    assert 0 <= limiter.resets_in <= 60
     if not isinstance(answer, ScalpError):
         check(answer)
     elif name in ("submit", "cancel") and status in (200, 408, 500, 503):
@@ -154,15 +154,15 @@ def test_one_absurd_number_in_a_header(name: str) -> None:
     good = {"X-Ratelimit-Limit": "200", "X-Ratelimit-Remaining": "199", "X-Ratelimit-Reset": f"{START // SECOND + 60}"}
     for value in ("1e1000000", "9" * 4000, "9" * 5000, "-1", "0", "nan", "inf", "-inf", "1e308", "1_0", "\u0663", ""):
         for status in (200, 429):
-            budget = RequestBudget(lambda: START, lambda: 2)
+            limiter = RateLimiter(lambda: START, lambda: 2)
             server = Server(status, good | {name: value}, json.dumps(real.ACCOUNT).encode())
-            rest = AlpacaREST(POINTS, transport=server, on_rate_limit=budget.on_rate_limit)
+            rest = AlpacaREST(POINTS, transport=server, on_rate_limit=limiter.on_rate_limit)
             answer = result(rest.account())
             if isinstance(answer, RateLimited):
-                budget.refused(answer.retry_after)
-            assert 0 <= budget.resets_in <= 60
-            assert 0 < budget.limit < 10**7
-            assert f"{budget.limit} {budget.remaining}"
+                limiter.refused(answer.retry_after)
+            assert 0 <= limiter.resets_in <= 60
+            assert 0 < limiter.limit < 10**7
+            assert f"{limiter.limit} {limiter.remaining}"
 
 
 def test_the_examples_are_understood() -> None:

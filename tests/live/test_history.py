@@ -17,7 +17,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar, Trade
 from scalp.core.units import MINUTE, SECOND
 from scalp.live.history import History
-from scalp.net.loops import JumpingLoop
+from scalp.net.virtual_time import JumpingLoop
 from tests.helpers import SESSION, bar, clock
 
 NOT_YET = "today's bars are not here yet"

@@ -18,7 +18,7 @@ from scalp.backtest.download import download
 from scalp.cli.settings import Endpoints, Settings
 from scalp.cli.venues import BROKERS, FEEDS, FeedKind
 from scalp.live.stopping import Stop
-from scalp.net.loops import JumpingLoop
+from scalp.net.virtual_time import JumpingLoop
 from tests.toys import broker, feed
 from tests.trading import DAY
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from scalp.net.backoff import Backoff
-from scalp.net.loops import JumpingLoop
+from scalp.net.virtual_time import JumpingLoop
 
 
 def test_waits_double_up_to_the_longest_until_it_worked() -> None:

@@ -21,7 +21,7 @@ from scalp.core.units import MINUTE, SECOND
 from scalp.exchange import wire
 from scalp.exchange.rest import Response
 from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
-from scalp.net.lane import OrderLane
+from scalp.net.order_connections import OrderConnections
 from tests.simulation.faults import ENDPOINTS, REQUESTS, Episode, size
 
 if TYPE_CHECKING:
@@ -402,7 +402,7 @@ def _fail(answer: asyncio.Future[Response]) -> None:
         answer.set_exception(ConnectionRefusedError())
 
 
-class NoLane(OrderLane):
+class NoOrderConnections(OrderConnections):
     """No connection is ever ready: orders go the way of all requests."""
 
     def start(self) -> None:

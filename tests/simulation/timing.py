@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TypeVarTuple
 
-from scalp.net.loops import JumpingLoop
+from scalp.net.virtual_time import JumpingLoop
 
 Ts = TypeVarTuple("Ts")
 

@@ -48,7 +48,7 @@ from tests.simulation.faults import Plan, size
 from tests.simulation.happenings import Happenings
 from tests.simulation.hindrances import Hindrances
 from tests.simulation.invariants import Invariants, Violation
-from tests.simulation.network import ABSURD, LATEST_ARRIVAL, LONGEST_LAG, Liar, NoLane, Transport, connect
+from tests.simulation.network import ABSURD, LATEST_ARRIVAL, LONGEST_LAG, Liar, NoOrderConnections, Transport, connect
 from tests.simulation.stop_faults import StickyFills, StopFaults
 from tests.simulation.timing import SimulatedLoop, Stuck
 from tests.simulation.told import Told, is_bots
@@ -616,7 +616,7 @@ def simulate(
         patch("scalp.net.stream.connect", connect),
         patch("scalp.alpaca.rest.HttpTransport", Transport),
         patch("scalp.polygon.feed.HttpTransport", Transport),
-        patch("scalp.alpaca.rest.OrderLane", NoLane),
+        patch("scalp.alpaca.rest.OrderConnections", NoOrderConnections),
         patch("scalp.live.startup.TradingSession", Observed),
         patch("main.algo_class", ScalpAlgo),
         asyncio.Runner(loop_factory=SimulatedLoop) as runner,

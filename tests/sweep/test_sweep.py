@@ -20,7 +20,7 @@ import pytest
 
 from scalp import ScalpAlgo
 from scalp.backtest.__main__ import main as backtest
-from scalp.cli.custom import load_algo
+from scalp.cli.algo_loader import load_algo
 from scalp.cli.parameters import read_grid, with_set
 from scalp.cli.settings import read_settings as read_main_settings
 from scalp.core.clock import Session

@@ -17,8 +17,8 @@ from websockets.legacy.server import WebSocketServerProtocol, serve
 from scalp.cli.settings import Endpoints
 from scalp.core.market_data import Bar, Halt, Trade, TradeGone
 from scalp.core.orders import OrderReport
-from scalp.net.loops import JumpingLoop
 from scalp.net.stream import ReconnectingStream
+from scalp.net.virtual_time import JumpingLoop
 
 KEY, SECRET, POLYGON_KEY = "PKTESTKEY", "testsecret", "polygontestkey"
 

@@ -17,7 +17,7 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
-from scalp.net import lane
+from scalp.net import order_connections
 from scalp.net.stream import LONGEST_FRAME, MOST_BEHIND, ReconnectingStream
 from scalp.net.transport import LISTING, LONGEST, LONGEST_ERROR, SHORT
 from scalp.polygon.feed import PolygonFeed
@@ -167,13 +167,13 @@ def test_of_what_did_not_succeed_the_beginning_is_enough(status: int) -> None:
         (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 9999),
     ],
 )
-def test_an_order_of_the_lane_has_no_endless_answer(head: bytes, part: bytes) -> None:
+def test_an_order_of_its_own_connection_has_no_endless_answer(head: bytes, part: bytes) -> None:
     server = Endless(head, part)
 
     async def story() -> None:
         async with listening(server) as address:
             rest = AlpacaREST(endpoints(f"http://{address}"))
-            rest.open_lane().start()
+            rest.open_order_connections().start()
             await asyncio.sleep(0.1)
             sent = rest.submit_now(BUY)
             assert sent is not None
@@ -181,7 +181,7 @@ def test_an_order_of_the_lane_has_no_endless_answer(head: bytes, part: bytes) ->
             await rest.close()
 
     run(story())
-    assert server.sent < lane.LONGEST_ANSWER + ON_THE_WAY
+    assert server.sent < order_connections.LONGEST_ANSWER + ON_THE_WAY
 
 
 def test_a_page_of_polygon_has_an_end() -> None:

@@ -19,7 +19,7 @@ from websockets.frames import OP_TEXT, Frame
 from websockets.server import ServerConnection
 
 from scalp.alpaca.broker import AlpacaBroker
-from scalp.alpaca.budget import RequestBudget
+from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import Endpoints
@@ -28,7 +28,7 @@ from scalp.core.commands import Action
 from scalp.core.fleet import Fleet
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.units import SECOND
-from scalp.net.lane import Connection
+from scalp.net.order_connections import Connection
 from scalp.net.websocket import WebSocket
 
 log = logging.getLogger("scalp.main")
@@ -53,21 +53,21 @@ BUY = OrderReport(
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class Rehearsal:
+class CacheWarmup:
     """The way of a fill, cut off from the world. Needs a running loop."""
 
     def __init__(self) -> None:
         self._rest = _Rest(NOWHERE)
-        self._lane = self._rest.open_lane()
+        self._order_connections = self._rest.open_order_connections()
         self._way_out = _Pipe()
-        self._order_connection = Connection(self._lane)
+        self._order_connection = Connection(self._order_connections)
         self._order_connection.connection_made(self._way_out)
         self._socket = _opened()
         self._socket.deliver(OrderUpdates(NOWHERE, self, random.Random(0)).on_message)
         self._frame = Frame(OP_TEXT, FILL).serialize(mask=False)
         self._fleet = Fleet([], _now, self._perform, listeners=())
         self._fleet.early_updates.take()
-        self._broker = _Broker(self._rest, RequestBudget(_now, lambda: 0), self._fleet, _no_trade)
+        self._broker = _Broker(self._rest, RateLimiter(_now, lambda: 0), self._fleet, _no_trade)
 
     def play(self) -> bytes:
         """One fill of a working buy; returns its sell as it would have gone out. Raises RuntimeError if none did."""
@@ -75,8 +75,8 @@ class Rehearsal:
         self._fleet.algos[SYMBOL] = algo = ScalpAlgo(SYMBOL, Decimal(2000), "0")
         algo.telling.to(self._fleet.bus)
         self._fleet.on_snapshot(SYMBOL, [BUY], PositionReport(SYMBOL, Decimal(0), Decimal(0)), NOW - SECOND)
-        self._lane.retire(self._order_connection)
-        self._lane.free(self._order_connection)  # as if just used: one that is old is not trusted with an order
+        self._order_connections.retire(self._order_connection)
+        self._order_connections.free(self._order_connection)  # as if just used: an old one gets no order
         self._way_out.written = b""
         self._socket.data_received(self._frame)
         if not self._way_out.written:
@@ -99,14 +99,14 @@ class Rehearsal:
 
 
 async def keep_warm(is_at_stake: Callable[[], object]) -> None:
-    """Rehearse while `is_at_stake()`. A rehearsal that goes wrong is the last one, and stops nothing else."""
+    """Warm up while `is_at_stake()`. A warm-up that goes wrong is the last one, and stops nothing else."""
     try:
-        rehearsal = Rehearsal()
-        rehearsal.play()
+        warmup = CacheWarmup()
+        warmup.play()
         log.debug("exits are rehearsed while something is at stake")
         while True:
             if is_at_stake():
-                rehearsal.play()
+                warmup.play()
                 await asyncio.sleep(EVERY)
             else:
                 await asyncio.sleep(LOOK_EVERY)

@@ -1,4 +1,4 @@
-"""The rehearsal of an exit: the real way, with nothing behind it."""
+"""The warm-up of the exit's caches: the real way, with nothing behind it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from scalp.core.fleet import Fleet
-from scalp.live.rehearsal import EVERY, Rehearsal, keep_warm
-from scalp.net.loops import JumpingLoop
+from scalp.live.cache_warmup import EVERY, CacheWarmup, keep_warm
+from scalp.net.virtual_time import JumpingLoop
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -24,16 +24,16 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 
 def test_the_sell_of_a_fill_comes_out_and_nothing_else_happens(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
-        rehearsal = Rehearsal()
+        warmup = CacheWarmup()
         for _ in range(20):
             await asyncio.sleep(100)  # nothing of it grows too old
-            head, _, body = rehearsal.play().partition(b"\r\n\r\n")
+            head, _, body = warmup.play().partition(b"\r\n\r\n")
             assert head.startswith(b"POST /v2/orders HTTP/1.1\r\n")
             assert json.loads(body) == {
                 "symbol": "REHEARSAL", "qty": "19", "side": "sell", "type": "limit", "time_in_force": "day",
                 "client_order_id": "scalp-REHEARSAL-0-1", "position_intent": "sell_to_close", "limit_price": "100.25",
             }  # fmt: skip
-        assert rehearsal.play() == head + b"\r\n\r\n" + body
+        assert warmup.play() == head + b"\r\n\r\n" + body
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     caplog.set_level(logging.DEBUG)
@@ -46,7 +46,7 @@ def test_the_sell_of_a_fill_comes_out_and_nothing_else_happens(caplog: pytest.Lo
 
 def test_it_is_played_only_while_something_is_at_stake(monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[float] = []
-    monkeypatch.setattr(Rehearsal, "play", lambda self: played.append(asyncio.get_running_loop().time()) or b"sent")
+    monkeypatch.setattr(CacheWarmup, "play", lambda self: played.append(asyncio.get_running_loop().time()) or b"sent")
 
     async def story() -> None:
         loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ ENTRY = 3  # a buy, its cancel, its exit
 FIRST_PAUSE = SECOND
 
 
-class RequestBudget:
+class RateLimiter:
     """Counts requests against the limit the answers tell of.
 
     Exits and cancels never ask here: they always go. Questions about orders of unknown outcome need what exits and

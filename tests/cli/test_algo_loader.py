@@ -11,7 +11,7 @@ import pytest
 
 from scalp import ScalpAlgo
 from scalp.backtest.__main__ import main as backtest
-from scalp.cli.custom import load_algo
+from scalp.cli.algo_loader import load_algo
 from scalp.cli.parameters import with_set
 from scalp.core.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scalp.net.lane import CONNECTIONS, Connection, OrderLane
+from scalp.net.order_connections import CONNECTIONS, Connection, OrderConnections
 from scalp.net.transport import KEEP_ALIVE
 from tests.wire.fakes import run
 
@@ -54,23 +54,23 @@ class Broker:
 
 
 @asynccontextmanager
-async def lane_to(broker: Broker) -> AsyncIterator[OrderLane]:
+async def connections_to(broker: Broker) -> AsyncIterator[OrderConnections]:
     await broker.open()
-    lane = OrderLane(f"http://127.0.0.1:{broker.port}", {"APCA-API-KEY-ID": "KEY"})
-    lane.start()
+    connections = OrderConnections(f"http://127.0.0.1:{broker.port}", {"APCA-API-KEY-ID": "KEY"})
+    connections.start()
     await asyncio.sleep(0.5)
     try:
-        yield lane
+        yield connections
     finally:
-        await lane.close()
+        await connections.close()
         await broker.close()
 
 
 def test_an_order_goes_out_on_a_connection_that_is_open_already() -> None:
     async def story() -> None:
         broker = Broker()
-        async with lane_to(broker) as lane:
-            answer = lane.send("POST", "/v2/orders", b"")
+        async with connections_to(broker) as connections:
+            answer = connections.send("POST", "/v2/orders", b"")
             assert answer is not None
             assert (await answer)[0::2] == (200, b"{}")
             assert broker.connections == CONNECTIONS
@@ -82,13 +82,13 @@ def test_a_server_that_hangs_up_on_everybody_is_not_stormed() -> None:
     async def story() -> None:
         broker = Broker()
         broker.is_rude = True
-        async with lane_to(broker) as lane:
+        async with connections_to(broker) as connections:
             await asyncio.sleep(60)
             assert broker.connections <= CONNECTIONS * 10
-            assert lane.send("POST", "/v2/orders", b"") is None
+            assert connections.send("POST", "/v2/orders", b"") is None
             broker.is_rude = False
             await asyncio.sleep(20)
-            assert lane.send("POST", "/v2/orders", b"") is not None
+            assert connections.send("POST", "/v2/orders", b"") is not None
 
     run(story())
 
@@ -96,10 +96,10 @@ def test_a_server_that_hangs_up_on_everybody_is_not_stormed() -> None:
 def test_an_order_that_is_under_way_while_connections_are_renewed_gets_its_answer() -> None:
     async def story() -> None:
         broker = Broker()
-        async with lane_to(broker) as lane:
+        async with connections_to(broker) as connections:
             broker.delay = KEEP_ALIVE
             await asyncio.sleep(KEEP_ALIVE - 5)
-            answer = lane.send("POST", "/v2/orders", b"")
+            answer = connections.send("POST", "/v2/orders", b"")
             assert answer is not None
             assert (await answer)[0] == 200
             assert broker.connections > CONNECTIONS  # the others are new
@@ -110,13 +110,13 @@ def test_an_order_that_is_under_way_while_connections_are_renewed_gets_its_answe
 def test_connections_come_back_after_an_outage_that_began_while_they_were_idle() -> None:
     async def story() -> None:
         broker = Broker()
-        async with lane_to(broker) as lane:
+        async with connections_to(broker) as connections:
             await broker.close()
             await asyncio.sleep(KEEP_ALIVE * 2)
-            assert lane.send("POST", "/v2/orders", b"") is None
+            assert connections.send("POST", "/v2/orders", b"") is None
             await broker.open()
             await asyncio.sleep(20)
-            answer = lane.send("POST", "/v2/orders", b"")
+            answer = connections.send("POST", "/v2/orders", b"")
             assert answer is not None and (await answer)[0] == 200
 
     run(story())
@@ -126,8 +126,8 @@ def test_an_answer_that_never_comes_is_told_as_a_lost_connection() -> None:
     async def story() -> None:
         broker = Broker()
         broker.delay = 3600
-        async with lane_to(broker) as lane:
-            answer = lane.send("POST", "/v2/orders", b"")
+        async with connections_to(broker) as connections:
+            answer = connections.send("POST", "/v2/orders", b"")
             assert answer is not None
             await asyncio.sleep(1)
             await broker.close()
@@ -148,17 +148,17 @@ def test_a_second_answer_to_one_request_ends_the_connection_and_is_nobodys() -> 
             writer.close()
 
         server = await asyncio.start_server(talk, "127.0.0.1", 0)
-        lane = OrderLane(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {})
-        lane.start()
+        connections = OrderConnections(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {})
+        connections.start()
         await asyncio.sleep(0.1)
-        first = lane.send("POST", "/v2/orders", b"{}")
+        first = connections.send("POST", "/v2/orders", b"{}")
         assert first is not None
         assert (await first)[2] == b"AAAA"
         await asyncio.sleep(0.05)
-        connections = [c for c in lane._idle]
+        connections = [c for c in connections._idle]
         assert len(connections) == len(set(connections))
         assert all(connection.is_usable for connection in connections)
-        await lane.close()
+        await connections.close()
         server.close()
         await asyncio.sleep(0.1)
 
@@ -186,20 +186,20 @@ class Wire(asyncio.Transport):
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def connected() -> tuple[OrderLane, Connection, Wire]:
-    """A lane with one connection that is open and idle."""
-    lane, wire = OrderLane("http://127.0.0.1:1", {}), Wire()
-    connection = Connection(lane)
+def connected() -> tuple[OrderConnections, Connection, Wire]:
+    """Connections of which one is open and idle."""
+    connections, wire = OrderConnections("http://127.0.0.1:1", {}), Wire()
+    connection = Connection(connections)
     connection.connection_made(wire)
-    return lane, connection, wire
+    return connections, connection, wire
 
 
 @pytest.mark.parametrize(("idle", "is_sent"), [(KEEP_ALIVE, True), (KEEP_ALIVE + 0.1, False)])
 def test_nothing_is_sent_where_the_server_may_be_about_to_hang_up(idle: float, is_sent: bool) -> None:
     async def story() -> None:
-        lane, _, wire = connected()
+        connections, _, wire = connected()
         await asyncio.sleep(idle)
-        assert (lane.send("POST", "/v2/orders", b"{}") is not None) is is_sent
+        assert (connections.send("POST", "/v2/orders", b"{}") is not None) is is_sent
         assert bool(wire.written) is is_sent
 
     run(story())
@@ -207,14 +207,14 @@ def test_nothing_is_sent_where_the_server_may_be_about_to_hang_up(idle: float, i
 
 def test_an_answer_nobody_waits_for_any_more_is_not_the_next_ones() -> None:
     async def story() -> None:
-        lane, connection, wire = connected()
-        given_up = lane.send("POST", "/v2/orders", b"{}")
+        connections, connection, wire = connected()
+        given_up = connections.send("POST", "/v2/orders", b"{}")
         assert given_up is not None
         given_up.cancel()
         await asyncio.sleep(0)
         assert wire.is_gone
         connection.data_received(ANSWER)
-        assert lane.send("POST", "/v2/orders", b"{}") is None
+        assert connections.send("POST", "/v2/orders", b"{}") is None
 
     run(story())
 
@@ -231,13 +231,13 @@ def test_an_answer_nobody_waits_for_any_more_is_not_the_next_ones() -> None:
 )
 def test_a_connection_is_used_again_only_after_one_whole_answer(said: bytes, is_kept: bool) -> None:
     async def story() -> None:
-        lane, connection, wire = connected()
-        answer = lane.send("POST", "/v2/orders", b"{}")
+        connections, connection, wire = connected()
+        answer = connections.send("POST", "/v2/orders", b"{}")
         assert answer is not None
         connection.data_received(said)
         assert (await answer)[0::2] == (200, b"{}")
         assert wire.is_gone is not is_kept
-        assert (lane.send("POST", "/v2/orders", b"{}") is not None) is is_kept
+        assert (connections.send("POST", "/v2/orders", b"{}") is not None) is is_kept
 
     run(story())
 
@@ -245,22 +245,22 @@ def test_a_connection_is_used_again_only_after_one_whole_answer(said: bytes, is_
 @pytest.mark.parametrize("said", [ANSWER, b"x"])
 def test_a_server_that_talks_unasked_is_hung_up_on(said: bytes) -> None:
     async def story() -> None:
-        lane, connection, wire = connected()
+        connections, connection, wire = connected()
         connection.data_received(said)
         assert wire.is_gone
-        assert lane.send("POST", "/v2/orders", b"{}") is None
+        assert connections.send("POST", "/v2/orders", b"{}") is None
 
     run(story())
 
 
 def test_a_connection_that_is_given_up_takes_no_order_though_its_end_takes_time() -> None:
     async def story() -> None:
-        lane, connection, wire = connected()
+        connections, connection, wire = connected()
         wire.abort = lambda: None  # type: ignore[method-assign]
         connection.abort()
-        assert not connection.is_usable and connection not in lane._idle
-        lane.free(connection)
-        assert lane.send("POST", "/v2/orders", b"{}") is None
+        assert not connection.is_usable and connection not in connections._idle
+        connections.free(connection)
+        assert connections.send("POST", "/v2/orders", b"{}") is None
         assert wire.written == b""
 
     run(story())
@@ -269,26 +269,26 @@ def test_a_connection_that_is_given_up_takes_no_order_though_its_end_takes_time(
 def test_of_idle_connections_the_old_are_replaced_and_the_others_stay() -> None:
     async def story() -> None:
         broker = Broker()
-        async with lane_to(broker) as lane:
-            old = set(lane._idle)
+        async with connections_to(broker) as connections:
+            old = set(connections._idle)
             await asyncio.sleep(KEEP_ALIVE)
             assert broker.connections >= 2 * CONNECTIONS
-            assert len(lane._open) == len(lane._idle) == CONNECTIONS
-            assert not old & set(lane._idle)
+            assert len(connections._open) == len(connections._idle) == CONNECTIONS
+            assert not old & set(connections._idle)
 
     run(story())
 
 
 def test_a_connection_that_an_order_took_while_it_was_being_replaced_stays() -> None:
     async def story() -> None:
-        lane, _, wire = connected()
+        connections, _, wire = connected()
         await asyncio.sleep(KEEP_ALIVE / 2 + 1)
 
         async def connect() -> None:
-            assert lane.send("POST", "/v2/orders", b"{}") is not None
+            assert connections.send("POST", "/v2/orders", b"{}") is not None
 
-        lane._connect = connect  # type: ignore[method-assign]
-        await lane._renew()
+        connections._connect = connect  # type: ignore[method-assign]
+        await connections._renew()
         assert not wire.is_gone
 
     run(story())

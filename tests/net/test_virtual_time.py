@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scalp.net.loops import JumpingLoop, ScaledLoop, pace
+from scalp.net.virtual_time import JumpingLoop, ScaledLoop, pace
 
 
 @pytest.fixture

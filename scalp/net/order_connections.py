@@ -28,10 +28,10 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between attempts to open a conne
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which carries one request at a time, and tells its lane what becomes of it."""
+    """One connection, which carries one request at a time, and tells its owner what becomes of it."""
 
-    def __init__(self, lane: OrderLane) -> None:
-        self._lane = lane
+    def __init__(self, owner: OrderConnections) -> None:
+        self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -57,13 +57,13 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._is_given_up = True
-        self._lane.retire(self)
+        self._owner.retire(self)
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        self._lane.gained(self)
+        self._owner.gained(self)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
@@ -79,10 +79,10 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def eof_received(self) -> None:
-        self._lane.retire(self)
+        self._owner.retire(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lane.lost(self)
+        self._owner.lost(self)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError("closed before the answer"))
 
@@ -111,12 +111,12 @@ class Connection(asyncio.Protocol):
         if not answer.done():
             answer.set_result((status, self._headers, b"".join(self._body)))
         if self._parser.should_keep_alive():
-            self._lane.free(self)
+            self._owner.free(self)
         else:
             self.abort()
 
 
-class OrderLane:
+class OrderConnections:
     """Warm connections to `base_url`; `headers` go with every request, the keys among them."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
