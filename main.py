@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -22,7 +23,7 @@ from scalp.live.dashboard import open_dashboard
 from scalp.live.lock import only_bot
 from scalp.live.notify import notifications
 from scalp.live.session import CLOCK_PATIENCE, TradingSession
-from scalp.live.startup import Startup
+from scalp.live.startup import Ended, Startup
 from scalp.live.stopping import Stop, endless, stopping_signals
 from scalp.net.virtual_time import JumpingLoop, ScaledLoop
 from scalp.results.session_table import Total, summary, times
@@ -50,7 +51,44 @@ async def trade(
     total: Total | None = None,
 ) -> int:
     """Trade one session to its end, add it to `total`; returns the exit code."""
-    startup = Startup(settings, endpoints, algo_class, listeners)
+    return await trade_one(Startup(settings, endpoints, algo_class, listeners), console, stop, total)
+
+
+async def every_day(
+    settings: Settings, endpoints: Endpoints, console: ConsoleLog, stop: Stop, listeners: Sequence[Listener] = ()
+) -> int:
+    """Trade session after session, each in all its parts new, until somebody stops the bot or a part of it dies.
+
+    Returns the exit code: 1 while shares are held.
+    """
+    last: Ended | None = None
+    code = 0
+    while True:
+        startup = Startup(settings, endpoints, algo_class, listeners, last)
+        try:
+            code = await trade_one(startup, console, stop)
+        except asyncio.CancelledError:
+            if last is None:
+                raise
+            log.info("stopped while the market is closed")
+            return code or stop.exit_code
+        last = startup.ended
+        if last is None or not last.is_closed:
+            return 1 if last is not None and last.held else code
+        if last.held:
+            shares = ", ".join(f"{qty:f} {symbol}" for symbol, qty in last.held.items())
+            log.error("held over the night: %s; the next session begins with selling them", shares)
+        if stop.is_set:
+            return code or stop.exit_code
+        stop.between_sessions()
+        console.now = last.clock.now
+        del startup  # and all that the day has gathered
+        gc.unfreeze()
+        gc.collect()
+
+
+async def trade_one(startup: Startup, console: ConsoleLog, stop: Stop, total: Total | None = None) -> int:
+    """Trade the session of `startup` to its end, add it to `total`; returns the exit code."""
     console.now = startup.now
     try:
         session = await startup.open()
@@ -119,6 +157,8 @@ async def run(settings: Settings, console: ConsoleLog, listeners: Sequence[Liste
     """Trade until the end or until somebody stops the bot; returns the exit code."""
     with Stop(before_leaving=console.flush) as stop:
         try:
+            if settings.endpoints is not None and settings.every_day:
+                return await every_day(settings, settings.endpoints, console, stop, listeners)
             if settings.endpoints is not None:
                 return await trade(settings, settings.endpoints, console, stop, listeners)
             return await simulate(settings, console, stop, listeners)

@@ -78,6 +78,7 @@ class Settings:
     endpoints: Endpoints | None = None
     is_live: bool = False
     wait: bool = False
+    every_day: bool = False  # session after session; `wait` is True then
     on_exit: str = "cancel-buys"  # or "keep" or "flatten"
     debug: bool = False
     dashboard: bool = False
@@ -120,6 +121,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         "POLYGON_API_KEY, else iex)")  # fmt: skip
     parser.add_argument("--live", action="store_true", help="trade real money; needs the keys of a live account")
     parser.add_argument("--wait", action="store_true", help="while the market is closed, wait until it opens")
+    parser.add_argument("--every-day", action="store_true", help="trade session after session, and wait in between")
     parser.add_argument("--on-exit", choices=ON_EXIT, default="cancel-buys",
                         help="when stopped early: keep every order, cancel working buys (default), or cancel "
                         "everything and sell what is held at market")  # fmt: skip
@@ -147,6 +149,9 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                 raise UserError(f"--{name} belongs to the built-in exchange: unset the APCA_* variables to use it")
     elif args.feed is not None:
         raise UserError(f"--feed {args.feed} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY")
+    elif args.every_day:
+        raise UserError("--every-day waits for an account's next session: set APCA_API_KEY_ID and APCA_API_SECRET_KEY "
+                        "(--replay FOLDER plays recorded days one after the other)")  # fmt: skip
     elif environ.get("POLYGON_API_KEY", "").strip():
         notes += ("POLYGON_API_KEY is not used: without Alpaca's keys there is nothing to trade on its bars",)
     return Settings(
@@ -155,7 +160,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         notes=notes,
         endpoints=endpoints,
         is_live=args.live,
-        wait=args.wait,
+        wait=args.wait or args.every_day,
+        every_day=args.every_day,
         on_exit=args.on_exit,
         debug=args.debug,
         dashboard=args.dashboard,

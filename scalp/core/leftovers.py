@@ -21,6 +21,11 @@ def leftovers(algos: Algos) -> dict[str, tuple[Decimal, list[Order]]]:
     return left
 
 
+def held(algos: Algos) -> dict[str, Decimal]:
+    """Symbol -> shares held; less than one share counts as flat."""
+    return {symbol: position for symbol, (position, _) in leftovers(algos).items() if abs(position) >= 1}
+
+
 def has_open_orders(algos: Algos) -> bool:
     return any(algo.ledger.open_orders for algo in algos.values())
 

@@ -7,6 +7,7 @@ session goes on: it stops buys, never exits.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import difflib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -31,7 +32,7 @@ PATIENCE = 30.0  # seconds of trouble until it is an error
 OPEN_PATIENCE = 12.0  # once the market is known to be open the start goes on without an answer: exits wait for it
 LONGEST_PAUSE = 8.0  # seconds between two tries then
 NIGHT_PAUSE = 60.0  # the same while waiting for the open
-NIGHT_LINE_EVERY = 600.0  # seconds between lines about trouble that lasts
+NIGHT_LINE_EVERY = 3600.0  # seconds between lines about trouble that lasts
 LONGEST_SLEEP = 3600.0
 SLOW_LOOK = 30.0  # seconds between two looks when the market should be open for a minute already
 OPENING_GRACE = 10 * SECOND  # the clock may be as late to say that the session has begun
@@ -42,9 +43,16 @@ SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one l
 
 
 class Start:
-    """The questions of one start. `--wait` has them waited for; else a refusal is the user's to mend."""
+    """The questions of one start. `--wait` has them waited for; else a refusal is the user's to mend.
 
-    def __init__(self, rest: Account, clock: MarketClock, calendar: Calendar, settings: Settings) -> None:
+    `after` is the date of the session that this process traded last: another one on that day is not begun, and no
+    answer ends this start any more.
+    """
+
+    def __init__(
+        self, rest: Account, clock: MarketClock, calendar: Calendar, settings: Settings, after: dt.date | None = None
+    ) -> None:
+        self.after = after
         self._rest = rest
         self._clock = clock
         self._calendar = calendar
@@ -52,14 +60,14 @@ class Start:
         self._loop = asyncio.get_running_loop()
         self._deadline = float("inf")  # loop time until which trouble is waited out
         self._told_at = float("-inf")  # loop time of the last line about trouble at night
+        self._told: set[str] = set()  # what was said of waiting
 
     async def market(self) -> Clock | None:
         """The clock's answer once the market is open; None when it is closed and nobody wants to wait.
 
         An answer that says closed: the calendar has a session now all the same.
         """
-        answer = await self._first_time()
-        told: set[str] = set()
+        answer = await self._next_day(await self._first_time())
         was_open = False
         while True:
             now, calendar = self._clock.now(), self._calendar
@@ -81,27 +89,41 @@ class Start:
             if (answer.is_open and is_on) or (is_by_the_clock and may_be_on) or calendar.covers(now - OPENING_GRACE):
                 return answer
             was_open = answer.is_open
-            line, opens = f"the market is closed: waiting until {_opens(answer)}", answer.next_open
+            line, opens = _waiting(answer), answer.next_open
             if is_on:
                 opens = now + SECOND
             elif answer.is_open:
                 line, opens = "the clock says open, the calendar has no session now: waiting", now + 60 * SECOND
                 if calendar.day is not None and calendar.day.open > now:
                     opens = min(opens, calendar.day.open)
-            if line not in told:
-                told.add(line)
-                log.info("%s", line)
+            self._say(line)
             answer = await self._after_a_sleep(answer, opens)
 
     async def _first_time(self) -> Clock:
-        """Whoever waits has time for trouble of the network, not for wrong keys."""
+        """Whoever waits has time for trouble of the network, not for wrong keys; these were right once, later."""
+        if self.after is not None:
+            return await self._after_trouble()
+        try:
+            return await self.patiently(lambda: ask_time(self._rest, self._clock))
+        except Unreachable as error:
+            if not self._settings.wait:
+                raise UserError(str(error)) from None
+            log.warning("%s: waiting", error)
+            self._told_at = self._loop.time()
         while True:
             try:
-                return await self.patiently(lambda: ask_time(self._rest, self._clock))
-            except Unreachable as error:
-                if not self._settings.wait:
-                    raise UserError(str(error)) from None
-                log.warning("%s: waiting", error)
+                return await ask_time(self._rest, self._clock)
+            except Refused as refusal:
+                raise self._users_error(refusal) from None
+            except (Unreachable, OutcomeUnknown) as error:
+                await self._pass_over(error, LONGEST_PAUSE)
+
+    async def _next_day(self, answer: Clock) -> Clock:
+        """The clock's answer, once the day of the last session is over."""
+        while self.after is not None and new_york(self._clock.now()).date() <= self.after:
+            self._say(_waiting(answer))
+            answer = await self._after_a_sleep(answer, answer.next_open)
+        return answer
 
     async def _after_a_sleep(self, last: Clock, opens: int) -> Clock:
         """The clock's next answer, asked for when the market `opens`, or after an hour.
@@ -119,13 +141,32 @@ class Start:
                     answer = await ask_time(self._rest, self._clock)
                 return answer
             except TROUBLE as error:
-                if self._loop.time() - self._told_at >= NIGHT_LINE_EVERY:
-                    self._told_at = self._loop.time()
-                    log.warning("waiting for the open: %s; asking on", error)
+                trouble = error
             left = self._clock.seconds_until(opens)
             if left <= 0 and self._calendar.is_possible(self._clock.now()):
                 return last
-            await asyncio.sleep(min(backoff.next(), max(left, 1.0)))
+            await self._pass_over(trouble, min(backoff.next(), max(left, 1.0)))
+
+    async def _after_trouble(self) -> Clock:
+        """The clock's answer, however long it is away."""
+        backoff = Backoff(1.0, NIGHT_PAUSE)
+        while True:
+            try:
+                return await ask_time(self._rest, self._clock)
+            except TROUBLE as error:
+                await self._pass_over(error, backoff.next())
+
+    async def _pass_over(self, trouble: Exception, seconds: float) -> None:
+        """Sleep; trouble at night is told once an hour."""
+        if self._loop.time() - self._told_at >= NIGHT_LINE_EVERY:
+            self._told_at = self._loop.time()
+            log.warning("waiting for the open: %s; asking on", trouble)
+        await asyncio.sleep(seconds)
+
+    def _say(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            log.info("%s", line)
 
     async def _read_calendar(self) -> None:
         if self._calendar.is_read_for(self._clock.now()) and not self._calendar.is_due:
@@ -178,6 +219,10 @@ class Start:
         )
 
 
+def _waiting(answer: Clock) -> str:
+    return f"the market is closed: waiting until {_opens(answer)}"
+
+
 def _opens(answer: Clock) -> str:
     return f"{new_york(answer.next_open):%A %Y-%m-%d %H:%M} New York"
 
@@ -200,19 +245,22 @@ class Permits:
     async def look(self, start: Start) -> None:
         """Say what the account is and what each symbol stands for, and forbid buys where they may not be.
 
-        Raises UserError, which names near ones, for a symbol there is not.
+        Raises UserError, which names near ones, for a symbol there is not; one that there was yesterday is not bought.
         """
         self._take_account(await start.if_possible(self._rest.get_account, "the account"))
         assets, unknown = await self._find(start)
-        if unknown:
+        if unknown and start.after is not None:
+            for symbol in unknown:
+                self._bar(symbol, f"unknown symbol {symbol}")
+        elif unknown:
             known = assets if len(self._settings.symbols) > SINGLE_ASSETS else await self._known_symbols()
             raise UserError("; ".join(_unknown(symbol, known) for symbol in unknown))
         for symbol in self._settings.symbols:
             if symbol in assets:
                 self._take_asset(symbol, assets[symbol])
-            else:
+            elif symbol not in unknown:
                 self._bar(symbol, f"what {symbol} stands for is not known yet", is_said=False)
-        if missing := len([symbol for symbol in self._settings.symbols if symbol not in assets]):
+        if missing := len([symbol for symbol in self._settings.symbols if symbol not in {*assets, *unknown}]):
             log.warning("what %d symbols stand for is not known yet: no buys in them", missing)
 
     async def _find(self, start: Start) -> tuple[dict[str, Asset], list[str]]:

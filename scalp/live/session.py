@@ -59,6 +59,8 @@ class TradingSession:
     """
 
     _trips: TripWatch | None = None  # None: there is no journal
+    is_later = False  # this process has traded another day before: its keys were right, and nobody is there to look
+    has_closed = False  # it came to its close, and was not stopped before
 
     def __init__(
         self,
@@ -231,7 +233,7 @@ class TradingSession:
 
         What the plan lacks is in the documentation; refused keys need a second witness, `ask`, that takes the same.
         """
-        if not self.reconciler.is_started or leftovers(self.fleet.algos):
+        if self.is_later or not self.reconciler.is_started or leftovers(self.fleet.algos):
             return False
         if refusal.is_about_plan:
             return True
@@ -281,6 +283,7 @@ class TradingSession:
     async def finish(self) -> bool:
         """After the close: False if the broker has not confirmed what the ledgers say, however often it was asked."""
         is_settled = await self._winding_up.finish()
+        self.has_closed = True
         if (session := self.fleet.session) is not None:
             await self._closing_books.compare(session)
         return is_settled

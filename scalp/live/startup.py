@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
 from scalp.cli.settings import Endpoints, Settings
 from scalp.cli.venues import open_broker
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock
 from scalp.core.events import Listener
+from scalp.core.leftovers import held
 from scalp.journal.recorder import Journaling
 from scalp.live.hours import Calendar
 from scalp.live.opening import Start
 from scalp.live.session import TradingSession
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a session leaves to the next one of the same process."""
+
+    date: dt.date  # of the session: there is no other on that day
+    clock: MarketClock  # tells the time until the exchange does again
+    held: dict[str, Decimal]  # shares, by symbol
+    is_closed: bool  # the session came to its close, and was not stopped before
 
 
 class Startup:
@@ -25,12 +39,14 @@ class Startup:
         endpoints: Endpoints,
         algo_class: type[ScalpAlgo],
         listeners: Sequence[Listener] = (),
+        last: Ended | None = None,
     ) -> None:
-        """`listeners` are told of everything in the session, as the log and the journal are."""
+        """`listeners` are told of everything in the session, as the log and the journal are; `last` came before it."""
         self._settings = settings
         self._endpoints = endpoints
         self._algo_class = algo_class
         self._listeners = listeners
+        self._last = last
         self.clock = MarketClock(asyncio.get_running_loop().time)
         self.account = open_broker(endpoints)
         self._journaling = Journaling(settings, endpoints, self.now)
@@ -38,19 +54,30 @@ class Startup:
 
     def now(self) -> int | None:
         """Exchange time (ns), None before it is known."""
+        if not self.clock.is_set and self._last is not None:
+            return self._last.clock.now()
         return self.clock.now() if self.clock.is_set else None
 
     async def open(self) -> TradingSession | None:
         """The session; None when the market is closed and nobody wants to wait. Raises UserError."""
         calendar = Calendar(self.account)
-        start = Start(self.account, self.clock, calendar, self._settings)
+        start = Start(self.account, self.clock, calendar, self._settings, self._last.date if self._last else None)
         answer = await start.market()
         if answer is None:
             return None
         self._session = session = TradingSession(self._settings, self._endpoints, self._algo_class, self.account,
                                                  self.clock, calendar, answer, self._listeners)  # fmt: skip
+        session.is_later = self._last is not None
         await session.begin(start, self._journaling)
         return session
+
+    @property
+    def ended(self) -> Ended | None:
+        """What the session came to, once it is over; None where there was none."""
+        session = self._session
+        if session is None or session.fleet.session is None:
+            return self._last
+        return Ended(session.fleet.session.date, self.clock, held(session.fleet.algos), session.has_closed)
 
     async def close(self) -> None:
         """Close everything that was opened, also where the start did not succeed."""

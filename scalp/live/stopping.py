@@ -75,6 +75,10 @@ class Stop:
         asked.cancel()
         return self._asked.is_set()
 
+    def between_sessions(self) -> None:
+        """Nothing is traded any more, or not yet: whoever asks to stop from now on interrupts the waiting."""
+        self._is_awaited = False
+
     def _on_signal(self, number: int, *_: Any) -> None:
         if self._asked.is_set():
             if number == SIGHUP:
