@@ -6,8 +6,9 @@ only ever moves forward: filled quantities grow (also after an order ended: a fi
 is still a fill), and an ending the broker told of stays.
 
 An execution counts once, by identity. Growth of the filled total of an order that is followed here is always news,
-whatever its time. A position that is adopted from a listing names the executions that explain it, and those never count
-again; only for orders first heard of after that does the time of an execution decide.
+whatever its time; but for a buy sent elsewhere that was listed open though it had filled a minute before. A position that
+is adopted from a listing names the executions that explain it, and those never count again; only for orders first
+heard of after that does the time of an execution decide.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from scalp.core.units import SECOND
 
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
 IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position
+IN_ANY_LISTING = 60 * SECOND  # no listing of positions is so far behind: it holds what was executed before that
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it
 
 # Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
@@ -491,6 +493,11 @@ class Ledger:
             if not (added := fresh):
                 order.filled_avg_price = average or order.filled_avg_price
                 return ZERO, ZERO
+        elif was_adopted := self._adopted_of(order, report, added):
+            order.assumed = order.filled_qty = order.filled_qty + was_adopted
+            if not (added := added - was_adopted):
+                order.filled_avg_price = average or order.filled_avg_price
+                return ZERO, ZERO
         before = order.filled_qty * (order.filled_avg_price or ZERO)
         if _is_price(report.price) and report.execution_qty == added:
             price = report.price
@@ -508,6 +515,15 @@ class Ledger:
         if report.at is None or report.at <= self.adopted_at:
             return ZERO
         return max(execution, added - max(self.adopted, ZERO)) if order.side == "buy" else execution
+
+    def _adopted_of(self, order: Order, report: OrderReport, added: Decimal) -> Decimal:
+        """How many of `added` shares, new to a buy that was sent elsewhere, the adopted position held for sure.
+
+        The order was listed as it had been before it filled, but that was long before the position was listed.
+        """
+        if order.is_own or order.side != "buy" or report.at is None or report.at > self.adopted_at - IN_ANY_LISTING:
+            return ZERO
+        return min(added, max(self.adopted, ZERO))
 
     def _not_assumed(
         self, order: Order, report: OrderReport, is_known: bool, execution: Decimal

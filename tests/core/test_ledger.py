@@ -466,6 +466,25 @@ def test_a_sell_of_an_earlier_run_sold_what_was_held(held: int, entry: int) -> N
     assert (ledger.position, ledger.realised) == (0, 10 * (101 - entry))
 
 
+@pytest.mark.parametrize(
+    ("adopted", "filled_at", "own", "position"),
+    [
+        (4, "09:58:30", False, 4),  # the very shares
+        (3, "09:58:30", False, 4),  # of which one came after all
+        (0, "09:58:30", False, 4),  # listed as behind as the order
+        (4, "09:59:30", False, 8),  # a listing may lag so much
+        (4, "09:58:30", True, 8),  # followed since it was sent
+    ],
+)
+def test_a_buy_listed_open_that_had_filled_long_before(adopted: int, filled_at: str, own: bool, position: int) -> None:
+    ledger = Ledger(AAPL)
+    buy = sent(ledger, qty=4) if own else BrokerOrder("x", "buy", Decimal(4), Decimal(100), submitted_at=clock("09:58"))
+    ledger.merge(buy.report("new"))
+    ledger.adopt_position(Decimal(adopted), Decimal(100), clock("10:00"))
+    ledger.merge(replace(buy.report("", 4), filled_qty=Decimal(4), status="filled", at=clock(filled_at)))
+    assert (ledger.position, ledger.open_orders) == (position, [])
+
+
 def test_an_older_buy_brought_at_least_what_is_not_in_so_small_an_adopted_position() -> None:
     for side, position in (("buy", 7), ("sell", -2)):
         ledger = Ledger(AAPL)
