@@ -6,8 +6,8 @@ only ever moves forward: filled quantities grow (also after an order ended: a fi
 is still a fill), and an ending the broker told of stays.
 
 An execution counts once, by identity. Growth of the filled total of an order that is followed here is always news,
-whatever its time; but for a buy sent elsewhere that was listed open though it had filled a minute before. A position that
-is adopted from a listing names the executions that explain it, and those never count again; only for orders first
+whatever its time; but for a buy sent elsewhere that was listed open though it had filled a minute before. A position
+that is adopted from a listing names the executions that explain it, and those never count again; only for orders first
 heard of after that does the time of an execution decide.
 """
 
