@@ -108,9 +108,9 @@ class FrameDecoder(Generic[Message]):
         try:
             yield from self._all.decode(frame)
             return
-        except (msgspec.ValidationError, UnicodeDecodeError):
-            pass
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # which of its messages it is, the parts tell; a text that is not UTF-8 is an error of either kind
+        except RecursionError as error:
             on_trouble(error, frame)
             return
         try:
