@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -191,12 +192,17 @@ async def test_a_last_look_that_is_never_answered_is_no_clean_end(path: str) -> 
 
 async def test_an_order_that_is_parked_in_the_last_second_is_cancelled_though_its_first_delete_errs() -> None:
     async with Alpaca(at="15:58:32", speed=10) as alpaca, Bot(alpaca, "AAPL") as bot:
+        parked: list[dict[str, Any]] = []
+
+        async def park(request: Request) -> None:
+            if request.when >= alpaca.close and not parked:
+                parked.append(alpaca.place("AAPL", "buy", 5, "90.00"))
+
         await bot.trades()
-        await alpaca.reaches(alpaca.close)
+        alpaca.on("GET", "/v2/orders", park)
         alpaca.on("DELETE", "/v2/orders", INTERNAL, times=1)
-        parked = alpaca.place("AAPL", "buy", 5, "90.00")
         assert await bot.exits(within=60) == 0
-        assert parked["status"] == "canceled"
+        assert [order["status"] for order in parked] == ["canceled"]
 
 
 async def test_exit_code_0_only_if_flat_by_the_executions() -> None:
