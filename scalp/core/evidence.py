@@ -17,9 +17,9 @@ the shares held. This module weighs the claims about positions and orders:
     no more of what a listing alone had
       told of, for a minute               believed, unless the broker has taken a sell of it
     more is listed, just as it was before
-      the bot's own executions            not believed: the listing is behind (where the day's executions can be read;
-                                          else there is nothing but listings to go by; nor where the ledger is below
-                                          zero, as more was sold than it knew of)
+      the bot's own executions            not believed: the listing is behind (by a minute at most, where the day's
+                                          executions can't be read; and not where the ledger is below zero, as more
+                                          was sold than it knew of)
     less is listed                        not believed, however long it lasts
     an order is absent by id and in the
       listings, look after look           given up: its exit is sent under the same id, which is a fact again
@@ -35,6 +35,7 @@ import enum
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -57,13 +58,19 @@ class Verdict(enum.Enum):
     SURPLUS = "surplus"  # add what is listed beyond the ledger's position
 
 
+class Look(NamedTuple):
+    at: int  # ns
+    surplus: Decimal  # so much more (or less) was listed
+    version: int  # of the ledger
+
+
 class Doubt(Struct):
     """A difference between the listed position and the ledger's, and how it has stood."""
 
     listed: Decimal
     held: Decimal
     sold: Decimal  # by the ledger until then
-    seen: list[tuple[int, Decimal]]  # when (ns) how much more (or less) was listed, oldest first
+    seen: list[Look]  # oldest first
 
 
 class Absence(Struct):
@@ -102,8 +109,8 @@ class Evidence:
         if doubt is None or not is_same:
             doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, [])
         doubt.listed, doubt.held, doubt.sold = listed.qty, ledger.position, ledger.shares_sold
-        doubt.seen.append((at, surplus))
-        stood = at - doubt.seen[0][0]
+        doubt.seen.append(Look(at, surplus, ledger.version))
+        stood = at - doubt.seen[0].at
         if surplus == transferred:
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
@@ -118,13 +125,15 @@ class Evidence:
             self.surplus = surplus
             return self._settled(ledger, Verdict.SURPLUS) if is_taken_back else Verdict.DOUBT
         # Nobody here sells what is not held: below zero it is the ledger that lacks something.
-        is_behind = knows_executions and listed.qty in ledger.positions_before and ledger.position >= 0
-        if stood < SURPLUS_STANDS or is_behind:
+        is_behind = listed.qty in ledger.positions_before and ledger.position >= 0
+        if stood < SURPLUS_STANDS or (is_behind and knows_executions):
             return Verdict.DOUBT
         # What was listed at every look of the last minute, and at the one before that, has stood.
-        before = [number for number, (seen_at, _) in enumerate(doubt.seen) if at - seen_at >= SURPLUS_STANDS][-1]
-        self.surplus = least = min(more for _, more in doubt.seen[before:])
-        doubt.seen = [(seen_at, more - least) for seen_at, more in doubt.seen[before:] if more > least]
+        looks = doubt.seen[[number for number, look in enumerate(doubt.seen) if at - look.at >= SURPLUS_STANDS][-1] :]
+        if is_behind and ledger.positions_before[listed.qty] >= looks[0].version:
+            return Verdict.DOUBT  # so much was held within that time
+        self.surplus = least = min(look.surplus for look in looks)
+        doubt.seen = [look._replace(surplus=look.surplus - least) for look in looks if look.surplus > least]
         return Verdict.SURPLUS if doubt.seen else self._settled(ledger, Verdict.SURPLUS)
 
     def is_in_doubt(self, symbol: str) -> bool:

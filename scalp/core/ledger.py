@@ -179,7 +179,8 @@ class Ledger:
         self.near = ZERO  # shares bought elsewhere so soon after the adopted position was dated that it may hold them
         # So much more is held if the first listing held more or fewer of the newest executions than was thought.
         self.alternatives: set[Decimal] = set()
-        self.positions_before: set[Decimal] = set()  # what was held at some time since the adoption: a listing may lag
+        # What was held at some time since the adoption, and the version that ended it: a listing may lag.
+        self.positions_before: dict[Decimal, int] = {}
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -606,7 +607,7 @@ class Ledger:
             elif after == 0:
                 self.entry_price = None
                 self.done.round_trips += 1
-        self.positions_before.add(before)
+        self.positions_before[before] = self.version
         if not order.is_priced:
             self.question = f"at what price order {order.id or order.client_order_id} was filled"
         self.position = after

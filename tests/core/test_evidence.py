@@ -78,6 +78,19 @@ def test_a_listing_of_before_an_execution_of_ours_is_behind() -> None:
         assert weigh(evidence, book, 5, 600, knows=knows) == verdict
 
 
+def test_where_no_execution_can_be_read_a_listing_may_be_a_minute_behind() -> None:
+    """Sold one by one, with 2 listed too many at every look: believed a minute after the last that would explain it."""
+    evidence, book = Evidence(), ledger(9)
+    sell = BrokerOrder("s1", "sell", Decimal(9), Decimal(100), submitted_at=NOW)
+    verdicts = []
+    for after in range(0, 181, 30):
+        verdicts.append(weigh(evidence, book, int(book.position) + 2, after, knows=False))
+        if after < 150:
+            book.merge(sell.report("partial_fill", 1, at=NOW))
+    assert verdicts == ["doubt"] * 6 + ["surplus"]
+    assert (book.position, evidence.surplus) == (Decimal(4), Decimal(2))
+
+
 def test_where_the_ledger_is_below_zero_the_listing_is_not_the_one_behind() -> None:
     """Shares that no listing had told of were sold by hand."""
     evidence, book = Evidence(), ledger(0)
