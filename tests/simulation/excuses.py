@@ -69,6 +69,9 @@ class Excuses:
             # What was found at the start waits a moment for a price, and for a second listing while things move.
             troubled = hindrances.until("ask", "data")
             until = max(until, told.base_at + 2 * QUICK, troubled + START if troubled > world.bot_since else 0.0)
+            if symbol in world.touched and self._was_executed_shortly_before(world.bot_since, symbol):
+                # Which of somebody else's executions the first listing holds, one of after them all tells.
+                until = max(until, told.base_at + LISTINGS_LAG + LEARN)
             if self._was_deceived:
                 # What the true ones add has to be explained, or to stand.
                 ways = max(told.base_at, hindrances.until("ask", "claims"))
@@ -95,6 +98,12 @@ class Excuses:
         is_late = told.base_at is not None and told.base_at > told.first_claimed_at + 1.0
         is_own_row_alone = struck["own row unreadable"] and not any(struck[kind] for kind in UNTRUE_LISTINGS)
         return is_late and not is_own_row_alone
+
+    def _was_executed_shortly_before(self, since: float, symbol: str) -> bool:
+        """Whether the first listings of a process that began at `since` may lack an execution."""
+        times = [(done.at - self._world.start) / SECOND
+                 for done in self._world.engine.executions if done.symbol == symbol]  # fmt: skip
+        return any(since - LISTINGS_LAG <= at <= since for at in times)
 
     def _are_untold(self, symbol: str) -> bool:
         """Whether somebody else traded in this symbol, and no activity may have told of it: a listing alone does."""

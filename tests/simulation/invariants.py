@@ -69,6 +69,7 @@ class Invariants(Excuses):
         self._may_repeat: set[str] = set()  # of those, what the broker did nothing about
         self.cancelled: set[str] = set()  # order ids whose cancel the bot asked for
         self._stuck_since: dict[str, float] = {}  # order id -> when its symbol began to trade past it
+        self._traded_at: dict[str, float] = {}  # when it was first seen that others trade
         self._start_position: dict[str, Decimal] = {}
         self._first_execution = 0  # of the running process
         self._looks = 0
@@ -200,11 +201,19 @@ class Invariants(Excuses):
                 self._fail(2, f"{symbol}: a buy has worked for {age:.0f} s")
             if order.type != "market" or order.id not in world.fills.stuck or world.engine.is_halted(symbol):
                 self._stuck_since.pop(order.id, None)
+                self._traded_at.pop(order.id, None)
                 continue
             since, printed_at = self._stuck_since.setdefault(order.id, now), world.told.printed_at[symbol]
             trades = printed_at > since + STUCK_SEEN and printed_at > now - TRADES_WITHIN
-            since = max(since, self.excused_until(symbol, 0.0))
-            if trades and now - since > STUCK_FOR and world.until_close > 20:
+            if not trades:
+                self._traded_at.pop(order.id, None)
+                continue
+            since = max(
+                since,
+                self.excused_until(symbol, 0.0),
+                self._traded_at.setdefault(order.id, now) + STUCK_SEEN - STUCK_FOR,
+            )
+            if now - since > STUCK_FOR and world.until_close > 20:
                 self._fail(2, f"{symbol}: a market order has got nothing for {now - since:.0f} s, and others trade")
 
     # -- what the bot sends -------------------------------------------------------------------------------------------

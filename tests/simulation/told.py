@@ -15,7 +15,7 @@ import msgspec
 
 from scalp.core.orders import FINAL_STATUSES
 from scalp.core.prices import exact
-from scalp.core.units import MINUTE
+from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.orders import Order
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Told:
                 self._halt(message["T"], 17 in message["i"])
 
     def _print(self, now: float, symbol: str, at: int, price: float, key: Any) -> None:
-        self.printed_at[symbol] = now
+        self.printed_at[symbol] = max(self.printed_at[symbol], (at - self._world.start) / SECOND)  # it may be told late
         self.last[symbol].see(now, at, price, key)
         self._world.invariants.stops.see(symbol)
 
