@@ -12,7 +12,7 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import Endpoints
 from scalp.core.market_data import Trade
-from scalp.core.ports import Account, Broker, Counted, Desk, OrderUpdateSink, never
+from scalp.core.ports import Account, Broker, Counted, OrderListener, OrderUpdateSink, never
 from scalp.net.stream import LoginRefused
 
 
@@ -33,7 +33,7 @@ class AlpacaAccount(AlpacaREST):
 
     def broker(
         self,
-        desk: Desk,
+        listener: OrderListener,
         now: Callable[[], int],
         reserve: Callable[[], int],
         latest_trade: Callable[[str], Awaitable[Trade | None]],
@@ -43,7 +43,7 @@ class AlpacaAccount(AlpacaREST):
     ) -> Broker:
         limiter = RateLimiter(now, reserve, longest_pause, asks_by_id)
         self.on_rate_limit = limiter.on_rate_limit
-        return AlpacaBroker(self, limiter, desk, latest_trade)
+        return AlpacaBroker(self, limiter, listener, latest_trade)
 
 
 def open_broker(endpoints: Endpoints) -> Account:

@@ -24,7 +24,7 @@ from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
 from scalp.core.ledger import Order
 from scalp.core.market_data import Trade
 from scalp.core.orders import OrderReport
-from scalp.core.ports import Desk
+from scalp.core.ports import OrderListener
 from scalp.core.units import SECOND
 from scalp.net.backoff import Backoff
 
@@ -66,12 +66,12 @@ class AlpacaBroker:
         self,
         rest: AlpacaREST,
         limiter: RateLimiter,
-        desk: Desk,
+        listener: OrderListener,
         latest_trade: Callable[[str], Awaitable[Trade | None]],
     ) -> None:
         self._rest = rest
         self._limiter = self.limit = limiter
-        self._desk = desk
+        self._listener = listener
         self._latest_trade = latest_trade
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
@@ -89,7 +89,7 @@ class AlpacaBroker:
         if isinstance(action, SubmitOrder):
             # An exit is on the wire before this returns, if a connection is warm; an entry has to ask for leave first.
             sent = None
-            if action.side == "sell" and not self._desk.no_orders():
+            if action.side == "sell" and not self._listener.no_orders():
                 try:
                     sent = self._rest.submit_now(action)
                 except Exception:
@@ -97,7 +97,7 @@ class AlpacaBroker:
                     log.exception("%s: the order lane failed", action.symbol)
                     sent = _unknown()
                 if sent is not None:
-                    self._desk.on_sent(action)
+                    self._listener.on_sent(action)
             self._start(self._submit(action, sent))
         elif isinstance(action, CancelOrder):
             self._start(self._cancel(action))
@@ -164,15 +164,15 @@ class AlpacaBroker:
         found: OrderReport | None
         while True:
             if sent is None:
-                why = await self._entry_forbidden(action, deadline) if is_entry else self._desk.no_orders()
+                why = await self._entry_forbidden(action, deadline) if is_entry else self._listener.no_orders()
                 if why:
-                    self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+                    self._listener.on_submit_refused(action.symbol, action.client_order_id, why)
                     return
                 if not backoff.is_fresh and self._is_unwanted(action):
                     # Not wanted any more after a 429, and never accepted: what is wanted instead can go at once.
-                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                    self._listener.on_submit_lost(action.symbol, action.client_order_id)
                     return
-                self._desk.on_sent(action)
+                self._listener.on_sent(action)
                 sent = self._rest.submit(action)
             try:
                 answer, sent, sent_at = sent, None, time.perf_counter()
@@ -195,26 +195,26 @@ class AlpacaBroker:
                 found = await (self._settle_sell(action) if action.side == "sell" else self._settle_buy(action))
             if found is None:
                 return
-            self._desk.on_order_update(found)
+            self._listener.on_order_update(found)
             if action.side == "buy":
                 await self._ask_early(action.symbol, found.id)
             return
 
     def _refuse(self, action: SubmitOrder, refusal: Refused) -> None:
-        self._desk.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
+        self._listener.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
         if refusal.orders:
             self._start(self._ask_related(action.symbol, refusal.orders[:MOST_RELATED]))
         if action.side == "sell":
-            self._desk.reconcile_soon(f"a sell of {action.symbol} was refused")
+            self._listener.reconcile_soon(f"a sell of {action.symbol} was refused")
 
     def _is_unwanted(self, action: SubmitOrder) -> bool:
         """Whether its cancel was asked for before the broker answered for it."""
-        order = self._desk.find_order(action.symbol, action.client_order_id)
+        order = self._listener.find_order(action.symbol, action.client_order_id)
         return order is not None and order.cancel_sent_at > 0 and not order.id
 
     def _is_settled(self, action: SubmitOrder) -> bool:
         """Whether another source has told what became of it."""
-        order = self._desk.find_order(action.symbol, action.client_order_id)
+        order = self._listener.find_order(action.symbol, action.client_order_id)
         return order is None or bool(order.id) or order.has_ended
 
     def _pause(self, limited: RateLimited, wait: float, longest: float) -> float:
@@ -225,10 +225,10 @@ class AlpacaBroker:
         """Wait until an entry may go; returns why not when it may not at all."""
         loop = asyncio.get_running_loop()
         while True:
-            order = self._desk.find_order(action.symbol, action.client_order_id)
+            order = self._listener.find_order(action.symbol, action.client_order_id)
             if order is not None and order.cancel_sent_at:
                 return "cancelled before it was sent"
-            if why := self._desk.no_buys(action.symbol):
+            if why := self._listener.no_buys(action.symbol):
                 return why
             if loop.time() >= deadline:
                 return "the request limit left no room for it"
@@ -241,7 +241,7 @@ class AlpacaBroker:
         report = await self._find(action)
         if report is None:
             return None
-        order = self._desk.find_order(action.symbol, action.client_order_id)
+        order = self._listener.find_order(action.symbol, action.client_order_id)
         is_same = (
             (report.symbol, report.side, report.type) == (action.symbol, action.side, action.type)
             and report.qty in (None, action.qty)
@@ -250,10 +250,10 @@ class AlpacaBroker:
         if order is not None and report.submitted_at is not None:
             is_same &= report.submitted_at >= order.submitted_at - SAME_TIME
         # One that was given up and is there after all is known by its own id.
-        if is_same or self._desk.find_order(action.symbol, report.id) is not None:
+        if is_same or self._listener.find_order(action.symbol, report.id) is not None:
             return report
         why = f"the id {action.client_order_id} belongs to another order"
-        self._desk.on_submit_refused(action.symbol, action.client_order_id, why)
+        self._listener.on_submit_refused(action.symbol, action.client_order_id, why)
         return None
 
     async def _find(self, action: SubmitOrder) -> OrderReport | None:
@@ -267,7 +267,7 @@ class AlpacaBroker:
             if self._is_unwanted(action):
                 unwanted_since = unwanted_since or loop.time()
                 if loop.time() - unwanted_since >= UNWANTED_FOR:
-                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                    self._listener.on_submit_lost(action.symbol, action.client_order_id)
                     return None
             await backoff.wait()
         return None
@@ -277,13 +277,13 @@ class AlpacaBroker:
 
         The same where it is not wanted any more: then it is cancelled by its id, and none of it can still arrive; but
         never once its shares are sold. When nobody answers for 10 s the exit that goes instead does not wait for it.
-        None when the desk knows its end.
+        None when the listener knows its end.
         """
         loop = asyncio.get_running_loop()
         backoff, unwanted_since = Backoff(FIRST_WAIT / 4, EXIT_PAUSE), 0.0
         while not self._is_settled(action):
             refusal: Refused | None = None
-            may_send = not self._desk.no_orders() and self._desk.holds(action.symbol, action.qty)
+            may_send = not self._listener.no_orders() and self._listener.holds(action.symbol, action.qty)
             if may_send:
                 try:
                     return await self.counted(self._rest.submit(action))
@@ -304,7 +304,7 @@ class AlpacaBroker:
             if self._is_unwanted(action):
                 unwanted_since = unwanted_since or loop.time()
                 if (absent and not may_send) or loop.time() - unwanted_since >= UNWANTED_FOR:
-                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                    self._listener.on_submit_lost(action.symbol, action.client_order_id)
                     return None
             await backoff.wait()
         return None
@@ -319,7 +319,7 @@ class AlpacaBroker:
                 # Its cancel waits, and behind that an exit: should it be there, the broker says so to the exit.
                 unwanted_since = unwanted_since or loop.time()
                 if loop.time() - unwanted_since >= UNWANTED_FOR:
-                    self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                    self._listener.on_submit_lost(action.symbol, action.client_order_id)
                     return None
             # A 429 may have asked for more patience than an exit has.
             await _room(lambda: self._limiter.allows_question or self._is_unwanted(action))
@@ -332,7 +332,7 @@ class AlpacaBroker:
                 absent_since = loop.time()
                 backoff.reset()
             elif loop.time() - absent_since >= ABSENT_FOR[absent - 1]:
-                self._desk.on_submit_lost(action.symbol, action.client_order_id)
+                self._listener.on_submit_lost(action.symbol, action.client_order_id)
                 return None
             await asyncio.sleep(backoff.next(None if absent_since is None else 1.0))
         return None
@@ -349,7 +349,7 @@ class AlpacaBroker:
             absent += refusal.status == 404
         except (Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", action.symbol, error)
-        order = self._desk.find_order(action.symbol, action.client_order_id)
+        order = self._listener.find_order(action.symbol, action.client_order_id)
         since = order.submitted_at - LISTED_SINCE if order is not None else None
         try:
             page = await self.counted(self._rest.orders("all", [action.symbol], since))
@@ -369,7 +369,7 @@ class AlpacaBroker:
         try:
             while (offset := self._next_question(offset)) <= ASK_AFTER[-1]:
                 await asyncio.sleep(max(accepted_at + offset - loop.time(), 0))
-                order = self._desk.find_order(symbol, order_id)
+                order = self._listener.find_order(symbol, order_id)
                 if order is None or order.has_ended or not self._limiter.has_plenty:
                     break
                 asked = {task for task in asked if not task.done()}
@@ -394,20 +394,20 @@ class AlpacaBroker:
         return min(sparse, offset + max(DENSEST, DENSEST_OF_ALL * self._asked_early, ASK_DENSELY_FOR / share))
 
     async def ask(self, symbol: str, order_id: str) -> bool:
-        """Ask for an order by the broker's id; what it says goes to the desk, no answer is only logged.
+        """Ask for an order by the broker's id; what it says goes to the listener, no answer is only logged.
 
         False if the answer is that there is no such order.
         """
-        order = self._desk.find_order(symbol, order_id)
+        order = self._listener.find_order(symbol, order_id)
         filled, status = (order.filled_qty, order.status) if order else (None, "")
         try:
             report = await self.counted(self._rest.order(order_id))
         except (Refused, Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", symbol, error)
             return not (isinstance(error, Refused) and error.status == 404)
-        after = self._desk.find_order(symbol, order_id)
+        after = self._listener.find_order(symbol, order_id)
         has_news = after is not None and not after.has_ended and (after.filled_qty, after.status) == (filled, status)
-        self._desk.on_order_update(report)
+        self._listener.on_order_update(report)
         moved = has_news and after is not None and (after.has_ended or after.filled_qty != filled)
         if moved and order_id not in self._watched:
             self._watched.add(order_id)
@@ -417,7 +417,7 @@ class AlpacaBroker:
     async def _ask_related(self, symbol: str, order_ids: Sequence[str]) -> None:
         """A refusal named these orders: no listing may have told of them."""
         for order_id in order_ids:
-            order = self._desk.find_order(symbol, order_id)
+            order = self._listener.find_order(symbol, order_id)
             if order is None or order.has_ended:
                 await self.ask(symbol, order_id)
 
@@ -429,14 +429,14 @@ class AlpacaBroker:
             self._watched.discard(order_id)
             if now - self._mute_at >= MUTE_AGAIN:
                 self._mute_at = now
-                self._desk.on_mute_updates()
+                self._listener.on_mute_updates()
 
     async def _ask(self, action: AskOrder) -> None:
         """Ask by id, and again while no answer tells at what price it was filled."""
         for pause in ASK_PRICE_AFTER:
             await asyncio.sleep(pause)
             await self.ask(action.symbol, action.id)
-            order = self._desk.find_order(action.symbol, action.id)
+            order = self._listener.find_order(action.symbol, action.id)
             if order is None or order.is_priced:
                 return
 
@@ -447,38 +447,38 @@ class AlpacaBroker:
         except (Refused, Unreachable, OutcomeUnknown, TimeoutError) as error:
             log.info("%s: no last trade (%s), its last close serves", action.symbol, str(error) or "no answer in time")
             trade = None
-        self._desk.on_last_trade(action.symbol, trade)
+        self._listener.on_last_trade(action.symbol, trade)
 
     # -- moving stops -------------------------------------------------------------------------------------------------
 
     async def _move_stop(self, action: MoveStop) -> None:
         """Change a stop's price, as long as requests are plenty; an outcome that is not known is asked for."""
         symbol, order_id = action.symbol, action.id
-        if not self._limiter.has_plenty or self._desk.no_orders():
-            self._desk.on_stop_fixed(symbol, order_id, "")
+        if not self._limiter.has_plenty or self._listener.no_orders():
+            self._listener.on_stop_fixed(symbol, order_id, "")
             return
         try:
             report = await self.counted(self._rest.move_stop(order_id, action.stop_price))
         except RateLimited:
-            self._desk.on_stop_fixed(symbol, order_id, "")
+            self._listener.on_stop_fixed(symbol, order_id, "")
             return
         except Refused as refusal:
             await self.ask(symbol, order_id)
-            order = self._desk.find_order(symbol, order_id)
+            order = self._listener.find_order(symbol, order_id)
             works = order is not None and not order.has_ended
-            self._desk.on_stop_fixed(symbol, order_id, refusal.message if works else "")
+            self._listener.on_stop_fixed(symbol, order_id, refusal.message if works else "")
             return
         except (OutcomeUnknown, Unreachable) as error:
             log.warning("%s: moving the stop: %s; asking what became of it", symbol, error)
             for pause in ASK_MOVE_AFTER:
                 await asyncio.sleep(pause)
-                order = self._desk.find_order(symbol, order_id)
+                order = self._listener.find_order(symbol, order_id)
                 if order is None or order.has_ended:
                     return
                 await self.ask(symbol, order_id)
-            self._desk.on_stop_fixed(symbol, order_id, "")
+            self._listener.on_stop_fixed(symbol, order_id, "")
             return
-        self._desk.on_order_update(report)
+        self._listener.on_order_update(report)
 
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
@@ -508,7 +508,7 @@ class AlpacaBroker:
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         tries = iter(CANCEL_TRIES)
         while True:
-            order = self._desk.find_order(action.symbol, action.id or action.client_order_id)
+            order = self._listener.find_order(action.symbol, action.id or action.client_order_id)
             if order is None or order.has_ended:
                 return None
             if not order.id:

@@ -47,7 +47,7 @@ class OrderUpdateSink(Protocol):
     def on_updates_down(self, why: str) -> None: ...
 
 
-class Desk(Protocol):
+class OrderListener(Protocol):
     """Where the outcome of actions goes: the fleet."""
 
     def on_order_update(self, report: OrderReport) -> None: ...
@@ -250,7 +250,7 @@ class NoLimit(RequestLimit):
 
 
 class Broker(Protocol):
-    """Performs actions; what comes of them goes to the desk that it was made for."""
+    """Performs actions; what comes of them goes to the listener that it was made for."""
 
     round_trips: list[float]  # seconds from an order's sending to its answer, in this run
 
@@ -266,7 +266,7 @@ class Broker(Protocol):
         """Start `action`; returns at once, raises nothing."""
 
     async def ask(self, symbol: str, order_id: str) -> bool:
-        """Ask for an order by the broker's id; the answer goes to the desk. False: there is no such order."""
+        """Ask for an order by the broker's id; the answer goes to the listener. False: there is no such order."""
 
     async def counted(self, request: Awaitable[T]) -> T:
         """Await one question to the account, counted in the request limit."""
@@ -382,7 +382,7 @@ class Account(Protocol):
 
     def broker(
         self,
-        desk: Desk,
+        listener: OrderListener,
         now: Callable[[], int],
         reserve: Callable[[], int],
         latest_trade: Callable[[str], Awaitable[Trade | None]],
@@ -390,7 +390,7 @@ class Account(Protocol):
         longest_pause: float = 60.0,
         asks_by_id: bool = True,
     ) -> Broker:
-        """Who performs the actions of `desk`.
+        """Who performs the actions of `listener`.
 
         `reserve()` tells how many requests its exits and cancels may take; `longest_pause` (s) caps what a word about
         too many requests may ask for; without `asks_by_id` no order is asked for by id in passing.

@@ -246,7 +246,7 @@ def _profit_at_limit() -> Iterator[None]:
 @defect("a cancel is asked for once")
 def _cancel_once() -> Iterator[None]:
     async def send_cancel(self: AlpacaBroker, action: Any) -> Order | None:
-        order = self._desk.find_order(action.symbol, action.id or action.client_order_id)
+        order = self._listener.find_order(action.symbol, action.id or action.client_order_id)
         if order is None or order.has_ended or not order.id:
             return None
         try:

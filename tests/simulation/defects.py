@@ -49,7 +49,7 @@ def _no_dedupe() -> Iterator[None]:
 @defect("a timeout is taken for a rejection, and that for the last word")
 def _timeout_is_rejection() -> Iterator[None]:
     async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
-        self._desk.on_submit_refused(action.symbol, action.client_order_id, "timeout")
+        self._listener.on_submit_refused(action.symbol, action.client_order_id, "timeout")
 
     whole = Ledger.merge
 
@@ -208,11 +208,11 @@ def _cancel_is_believed() -> Iterator[None]:
     whole = AlpacaREST.cancel
 
     async def cancel_at_once(self: AlpacaBroker, action: CancelOrder) -> None:
-        order = self._desk.find_order(action.symbol, action.client_order_id)
+        order = self._listener.find_order(action.symbol, action.client_order_id)
         if order is not None and order.id:
             report = OrderReport(action.symbol, order.id, order.client_order_id, order.side, order.type, "canceled")
             self._start(whole(self._rest, order.id))
-            self._desk.on_order_update(report)
+            self._listener.on_order_update(report)
 
     with patch.object(AlpacaBroker, "_cancel", cancel_at_once):
         yield

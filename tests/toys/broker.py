@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.commands import Action, SubmitOrder
 from scalp.core.orders import OrderReport, PositionReport
-from scalp.core.ports import Account, Broker, Clock, Desk, Listing, OrderPage, OrderUpdates
+from scalp.core.ports import Account, Broker, Clock, Listing, OrderListener, OrderPage, OrderUpdates
 from scalp.core.units import MINUTE, SECOND
 
 OPEN = nanoseconds(dt.datetime(2026, 11, 20, 9, 30, tzinfo=NEW_YORK))
@@ -43,16 +43,15 @@ class ToyAccount(Account, Broker, OrderUpdates):
         return OrderPage(list(self._orders.values()), frozenset(), len(self._orders))
 
     async def positions(self) -> Listing[PositionReport]:
-        filled = [o.filled_qty if o.side == "buy" else -(o.filled_qty or 0) for o in self._orders.values()]
-        held = Decimal(sum(qty or 0 for qty in filled))
+        held = sum(((o.filled_qty or 0) * (1 if o.side == "buy" else -1) for o in self._orders.values()), Decimal(0))
         return Listing([PositionReport("TSLA", held, Decimal(100))] if held else [])
 
     def order_updates(self, sink: Any, *more: Any) -> OrderUpdates:
         self._sink = sink
         return self
 
-    def broker(self, desk: Desk, *more: Any, **options: Any) -> Broker:
-        self._desk = desk
+    def broker(self, listener: OrderListener, *more: Any, **options: Any) -> Broker:
+        self._listener = listener
         return self
 
     async def ask(self, symbol: str, order_id: str) -> bool:
@@ -65,7 +64,7 @@ class ToyAccount(Account, Broker, OrderUpdates):
     def perform(self, action: Action) -> None:
         assert isinstance(action, SubmitOrder)
         placed.append(f"{action.side} {action.qty} {action.symbol} at {action.limit_price}")
-        self._desk.on_sent(action)
+        self._listener.on_sent(action)
         order = OrderReport(action.symbol, str(len(placed)), action.client_order_id, action.side, action.type, "new",
                             Decimal(action.qty), Decimal(0), None, action.limit_price, self._now())  # fmt: skip
         fill = replace(order, event="fill", status="filled", filled_qty=order.qty, filled_avg_price=order.limit_price,

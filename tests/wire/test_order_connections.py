@@ -155,9 +155,9 @@ def test_a_second_answer_to_one_request_ends_the_connection_and_is_nobodys() -> 
         assert first is not None
         assert (await first)[2] == b"AAAA"
         await asyncio.sleep(0.05)
-        connections = [c for c in connections._idle]
-        assert len(connections) == len(set(connections))
-        assert all(connection.is_usable for connection in connections)
+        idle = [c for c in connections._idle]
+        assert len(idle) == len(set(idle))
+        assert all(connection.is_usable for connection in idle)
         await connections.close()
         server.close()
         await asyncio.sleep(0.1)
