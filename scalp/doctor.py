@@ -31,7 +31,7 @@ from scalp.cli.venues import FEEDS, open_broker, open_feed
 from scalp.core.clock import new_york
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
-from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Asset, Clock, Feed, Stream
 from scalp.core.units import MINUTE, SECOND
@@ -82,7 +82,7 @@ class _Ear:
     def on_gap(self, symbol: str) -> None:
         """Of no interest here."""
 
-    def on_trade_gone(self, gone: TradeGone) -> None:
+    def on_trade_correction(self, correction: TradeCorrection) -> None:
         """Of no interest here."""
 
     def on_halt(self, halt: Halt) -> None:

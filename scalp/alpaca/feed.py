@@ -13,7 +13,7 @@ from scalp.alpaca.decode import format_time_ns, parse_time_ns
 from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
 from scalp.cli.settings import Endpoints
 from scalp.core.errors import Refused, Unreachable, UserError
-from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.core.units import MINUTE
@@ -318,11 +318,13 @@ class AlpacaFeed(MarketDataStream):
                     counts = 0 < message.cp < HIGHEST_PRICE and counts_as_last_sale(message.cc, message.z)
                     instead = message.cp if counts else None
                     at = 0 if message.oi != "" else parse_time_ns(message.t)
-                    self._sink.on_trade_gone(TradeGone(message.S, message.op, instead, message.oi, message.ci, at))
+                    self._sink.on_trade_correction(
+                        TradeCorrection(message.S, message.op, instead, message.oi, message.ci, at)
+                    )
             elif isinstance(message, _CancelError):
                 if message.S in self._watched:
                     at = 0 if message.i != "" else parse_time_ns(message.t)
-                    self._sink.on_trade_gone(TradeGone(message.S, message.p, None, message.i, "", at))
+                    self._sink.on_trade_correction(TradeCorrection(message.S, message.p, None, message.i, "", at))
             elif (
                 isinstance(message, _Status)
                 and message.S in self._watched

@@ -28,7 +28,7 @@ from scalp.core.exits import DRIVE_EVERY, Plan
 from scalp.core.fees import Rates
 from scalp.core.ledger import Order
 from scalp.core.log import LogListener
-from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.readiness import FEED, RECONCILED, UPDATES, Readiness
 from scalp.core.recording import Recording
@@ -150,9 +150,9 @@ class Fleet:
                 if algo.stop.due_at:
                     self.exit_times.note(algo, now)
 
-    def on_trade_gone(self, gone: TradeGone) -> None:
-        if algo := self.algos.get(gone.symbol):
-            algo.tape.strike(gone, algo.session_bars)
+    def on_trade_correction(self, correction: TradeCorrection) -> None:
+        if algo := self.algos.get(correction.symbol):
+            algo.tape.strike(correction, algo.session_bars)
 
     def on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         """Fetched bars of before: they never trade."""

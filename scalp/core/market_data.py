@@ -31,7 +31,7 @@ class Trade(Struct, frozen=True, gc=False):
     id: int | str = ""
 
 
-class TradeGone(Struct, frozen=True, gc=False):
+class TradeCorrection(Struct, frozen=True, gc=False):
     """The print `id` at `price` is no trade any more; `instead` is its right price, None if it never was.
 
     Where the feed tells no id, the print is the one that was made at `at`. `new_id` is that of the print put right.

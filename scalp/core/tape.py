@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 
 from scalp.core.bars import SessionBars
-from scalp.core.market_data import Bar, Trade, TradeGone
+from scalp.core.market_data import Bar, Trade, TradeCorrection
 from scalp.core.units import MINUTE
 
 KEPT = 8  # prints: a correction that comes after so many newer ones moves nothing any more
@@ -54,21 +54,22 @@ class Tape:
         if self.last_price is None and price:
             self.last_price = float(price)
 
-    def strike(self, gone: TradeGone, bars: SessionBars) -> None:
+    def strike(self, correction: TradeCorrection, bars: SessionBars) -> None:
         """A print was wrong: if it is the last trade, the newest one that still stands is.
 
         That is a print (put right, perhaps), or the close of the newest of `bars`. A close counts as a print made at
         its minute's end, and one that this print made does not stand.
         """
-        place = self._find(gone)
+        place = self._find(correction)
         if place is None:
             return
         wrong = self._kept.pop(place)
         made_close = (_end_of_minute(wrong.at), wrong.price)
         if place < len(self._kept) and self._kept[place].at <= made_close[0]:
             made_close = (0, 0.0)  # a newer print of that minute did
-        if gone.instead is not None and 0 < gone.instead < math.inf:
-            self._kept.insert(place, Trade(wrong.symbol, wrong.at, gone.instead, wrong.size, gone.new_id or gone.id))
+        if correction.instead is not None and 0 < correction.instead < math.inf:
+            right_id = correction.new_id or correction.id
+            self._kept.insert(place, Trade(wrong.symbol, wrong.at, correction.instead, wrong.size, right_id))
         if (self.last_at, self.last_price) not in ((wrong.at, wrong.price), made_close):
             return
         standing: list[tuple[int, float | None]] = [(print_.at, print_.price) for print_ in self._kept[-1:]]
@@ -76,14 +77,14 @@ class Tape:
             standing.append(close)
         self.last_at, self.last_price = max(standing, default=(0, None))
 
-    def _find(self, gone: TradeGone) -> int | None:
+    def _find(self, correction: TradeCorrection) -> int | None:
         """The place of the very print: by its id; where there is none the newest one, by its time and price."""
         kept = self._kept
-        if gone.id == "":
-            is_newest = bool(kept) and (kept[-1].at, kept[-1].price) == (gone.at, gone.price)
+        if correction.id == "":
+            is_newest = bool(kept) and (kept[-1].at, kept[-1].price) == (correction.at, correction.price)
             return len(kept) - 1 if is_newest else None
         for place in reversed(range(len(kept))):
-            if (kept[place].id, kept[place].price) == (gone.id, gone.price):
+            if (kept[place].id, kept[place].price) == (correction.id, correction.price):
                 return place
         return None
 

@@ -20,7 +20,7 @@ from scalp.core.events import Listener
 from scalp.core.fees import ALPACA
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import leftovers
-from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
 from scalp.core.risk_rules import RiskRules
@@ -94,7 +94,7 @@ class TradingSession:
         # Market data goes to the fleet, with nothing between, except while the hours are in doubt.
         self._take_bar: Callable[[Bar], None] = fleet.on_bar
         self.on_trade: Callable[[Trade], None] = fleet.on_trade
-        self.on_trade_gone: Callable[[TradeGone], None] = fleet.on_trade_gone
+        self.on_trade_correction: Callable[[TradeCorrection], None] = fleet.on_trade_correction
         self.on_halt: Callable[[Halt], None] = fleet.on_halt
         self.hours = MarketHours(fleet, clock, calendar, account, answer, self.broker.counted,
                                  self._listen, self._jobs.start)  # fmt: skip

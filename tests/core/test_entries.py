@@ -12,7 +12,7 @@ import pytest
 from scalp.core.algo import TO_BUY
 from scalp.core.clock import Session
 from scalp.core.commands import AskLastTrade
-from scalp.core.market_data import Trade, TradeGone
+from scalp.core.market_data import Trade, TradeCorrection
 from tests.helpers import AAPL, BOUGHT, DAY, SESSION, SOLD, Desk, bar, buying, clock, flat, in_sell_submitted, trade
 
 # -- quantities and prices ---------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_the_last_trade_is_the_newest_by_exchange_time() -> None:
 def test_a_print_that_was_wrong_prices_no_sell() -> None:
     desk = buying()  # at 101, which is the last close
     desk.algo.on_trade(Trade(AAPL, clock("09:52:07"), 150.0, 100, 7))
-    desk.algo.tape.strike(TradeGone(AAPL, 150.0, float("nan"), 7), desk.algo.session_bars)
+    desk.algo.tape.strike(TradeCorrection(AAPL, 150.0, float("nan"), 7), desk.algo.session_bars)
     assert desk.tells(1, "fill") == SOLD
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalp.core.market_data import Trade, TradeGone
+from scalp.core.market_data import Trade, TradeCorrection
 from tests.helpers import AAPL, Desk, bar, clock
 
 
@@ -25,11 +25,13 @@ class Tape:
         return self.algo.last_price
 
     def cancel(self, number: int | str, price: float, at: str = "") -> float | None:
-        self.algo.tape.strike(TradeGone(AAPL, price, None, number, "", clock(at) if at else 0), self.algo.session_bars)
+        self.algo.tape.strike(
+            TradeCorrection(AAPL, price, None, number, "", clock(at) if at else 0), self.algo.session_bars
+        )
         return self.algo.last_price
 
     def correct(self, number: int | str, price: float, instead: float, new: int | str = "") -> float | None:
-        self.algo.tape.strike(TradeGone(AAPL, price, instead, number, new), self.algo.session_bars)
+        self.algo.tape.strike(TradeCorrection(AAPL, price, instead, number, new), self.algo.session_bars)
         return self.algo.last_price
 
 

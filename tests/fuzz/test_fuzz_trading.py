@@ -20,7 +20,7 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.fleet import Fleet
-from scalp.core.market_data import Halt, Trade, TradeGone
+from scalp.core.market_data import Halt, Trade, TradeCorrection
 from scalp.core.orders import OrderReport
 from scalp.core.prices import tick
 from scalp.core.units import MINUTE, SECOND
@@ -76,8 +76,8 @@ class Bot:
 
     def on_gap(self, symbol: str) -> None: ...
 
-    def on_trade_gone(self, gone: TradeGone) -> None:
-        self.fleet.on_trade_gone(gone)
+    def on_trade_correction(self, correction: TradeCorrection) -> None:
+        self.fleet.on_trade_correction(correction)
 
     def on_halt(self, halt: Halt) -> None:
         self.fleet.on_halt(halt)

@@ -24,7 +24,7 @@ from scalp.core.evidence import Evidence, Verdict
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger, Order
-from scalp.core.market_data import Halt, TradeGone
+from scalp.core.market_data import Halt, TradeCorrection
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.tape import Tape
@@ -354,8 +354,8 @@ def _fractions_are_whole() -> Iterator[None]:
 
 @defect("a correction is told by its price alone")
 def _by_price_alone() -> Iterator[None]:
-    def find(self: Tape, gone: TradeGone) -> int | None:
-        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].price == gone.price), None)
+    def find(self: Tape, correction: TradeCorrection) -> int | None:
+        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].price == correction.price), None)
 
     with patch.object(Tape, "_find", find):
         yield
@@ -363,7 +363,7 @@ def _by_price_alone() -> Iterator[None]:
 
 @defect("corrections are not heard")
 def _corrections_unheard() -> Iterator[None]:
-    with patch.object(Fleet, "on_trade_gone", lambda self, gone: None):
+    with patch.object(Fleet, "on_trade_correction", lambda self, correction: None):
         yield
 
 

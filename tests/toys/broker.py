@@ -24,8 +24,7 @@ class ToyAccount(Account, Broker, OrderUpdates):
     name, heard_at, is_up, heard, round_trips = "toy orders", None, True, {}, []
 
     def __init__(self, endpoints: object) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._orders: dict[str, OrderReport] = {}
+        self._loop, self._orders = asyncio.get_running_loop(), dict[str, OrderReport]()
 
     def _now(self) -> int:
         return OPEN + round(self._loop.time() * SECOND)
@@ -43,8 +42,8 @@ class ToyAccount(Account, Broker, OrderUpdates):
         return OrderPage(list(self._orders.values()), frozenset(), len(self._orders))
 
     async def positions(self) -> Listing[PositionReport]:
-        held = sum(((o.filled_qty or 0) * (1 if o.side == "buy" else -1) for o in self._orders.values()), Decimal(0))
-        return Listing([PositionReport("TSLA", held, Decimal(100))] if held else [])
+        signed = ((o.filled_qty or Decimal(0)) * (1 if o.side == "buy" else -1) for o in self._orders.values())
+        return Listing([PositionReport("TSLA", held, Decimal(100))] if (held := sum(signed, Decimal(0))) else [])
 
     def order_updates(self, sink: Any, *more: Any) -> OrderUpdates:
         self._sink = sink

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.legacy.server import WebSocketServerProtocol, serve
 
 from scalp.cli.settings import Endpoints
-from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.orders import OrderReport
 from scalp.net.stream import ReconnectingStream
 from scalp.net.virtual_time import JumpingLoop
@@ -139,8 +139,8 @@ class Told:
     def on_gap(self, symbol: str) -> None:
         self.all.append(f"gap: {symbol}")
 
-    def on_trade_gone(self, gone: TradeGone) -> None:
-        self.all.append(gone)
+    def on_trade_correction(self, correction: TradeCorrection) -> None:
+        self.all.append(correction)
 
     def on_halt(self, halt: Halt) -> None:
         self.all.append(halt)

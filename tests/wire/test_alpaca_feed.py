@@ -13,7 +13,7 @@ import pytest
 from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.errors import Refused, Unreachable, UserError
-from scalp.core.market_data import Bar, Halt, Trade, TradeGone
+from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.units import MINUTE
 from scalp.net.stream import LoginRefused, never
 from scalp.net.transport import RateLimited
@@ -133,11 +133,11 @@ def test_bars_corrections_of_bars_trades_and_halts() -> None:
         Bar("AAPL", AT_1530, 178.31, 178.47, 178.3, 178.42, 21900),
         LAST,
         Trade("AAPL", LAST.at, 178.43, 100, LAST.id),
-        TradeGone("AAPL", 178.43, 178.4, 1, 2),
-        TradeGone("AAPL", 178.43, 178.43, 2, 3),
-        TradeGone("AAPL", 178.43, None, 1, 2),
-        TradeGone("TSLA", 402.0, None, 1),
-        TradeGone("TSLA", 402.0, at=AT_1530 + 100_000_000),
+        TradeCorrection("AAPL", 178.43, 178.4, 1, 2),
+        TradeCorrection("AAPL", 178.43, 178.43, 2, 3),
+        TradeCorrection("AAPL", 178.43, None, 1, 2),
+        TradeCorrection("TSLA", 402.0, None, 1),
+        TradeCorrection("TSLA", 402.0, at=AT_1530 + 100_000_000),
         Halt("AAPL", AT_1530 + 100_000_000, True, "Volatility Trading Pause"),
         Halt("AAPL", AT_1530 + 100_000_000, False, "LUDP"),
         Halt("TSLA", AT_1530 + 100_000_000, True, ""),
