@@ -19,6 +19,7 @@ from scalp.core.leftovers import leftovers
 from scalp.core.prices import round_up, tick
 from scalp.core.units import SECOND
 from scalp.exchange.orders import Order, OrderRequest
+from tests.simulation import own_exits
 from tests.simulation.excuses import (
     CLOCK_MOVES,
     CLOSE_FELT,
@@ -74,6 +75,7 @@ class Invariants(Excuses):
         self._first_execution = 0  # of the running process
         self._looks = 0
         self._has_risk_rules = bool(replace(world.limits, stop_loss=None, trail=None))  # stops are looked at closely
+        self._has_risk_rules |= "_calculate_exit_signal" in world.algo._own_hooks  # which may leave at any time, too
         self.stops = StopInvariants(world, self._fail)
         self.risk_rules = RiskInvariants(world, world.limits, self._fail)
         self.violation: Violation | None = None
@@ -310,6 +312,9 @@ class Invariants(Excuses):
         if symbol in world.touched and (is_new or world.plan.struck["update late"] or world.plan.struck["update lost"]):
             return  # the average of shares bought twice depends on whether a sell between them is known to be told of
         entry = round(position.avg_entry_price, 9)
+        own = own_exits.takes(world.algo, entry)
+        if own is not None and abs(limit - own) <= tick(own):
+            return
         low, high = round_up(max(min(last), entry)), round_up(max(*last, entry))
         if limit < low:
             self._fail(1, f"{symbol}: offered at {limit}, the last trade is {sorted(last)}, the entry {entry}")

@@ -43,7 +43,7 @@ from scalp.exchange.streams import OrderSession
 from scalp.exchange.tape import Tape
 from scalp.live.session import TradingSession
 from scalp.live.stopping import Stop
-from tests.simulation import risk_rules, stop_faults
+from tests.simulation import own_exits, risk_rules, stop_faults
 from tests.simulation.faults import Plan, size
 from tests.simulation.happenings import Happenings
 from tests.simulation.hindrances import Hindrances
@@ -132,7 +132,8 @@ class World(Listener):
         self.plan = Plan.draw(seed, self.minutes, without, only)
         count = rng.choice((1, 1, 2, 2, 3, 4))
         self.symbols = SYMBOLS[-count:] if rng.random() < 0.3 else SYMBOLS[:count]
-        self.algo = algo or (ScalpAlgo if rng.random() < REAL_SIGNAL else EagerAlgo)
+        drawn = ScalpAlgo if rng.random() < REAL_SIGNAL else EagerAlgo
+        self.algo = algo or own_exits.draw(seed, EagerAlgo) or drawn
         # A piece of a full day, with its own open or close: the opening burst, midday or the closing one.
         start = OPEN + rng.choice((0, 150, 390 - self.minutes)) * MINUTE
         opened = start if rng.random() < 0.2 and self.algo is not ScalpAlgo else max(OPEN, start - 30 * MINUTE)
