@@ -30,7 +30,7 @@ from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, is_loopback, read
 from scalp.cli.venues import FEEDS, open_broker, open_feed
 from scalp.core.clock import new_york
 from scalp.core.decimals import decimal_or_none
-from scalp.core.errors import Refused, ScalpError, Unreachable, UserError
+from scalp.core.errors import Rejected, ScalpError, Unreachable, UserError
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Asset, Clock, Feed, Stream
@@ -164,7 +164,7 @@ class Doctor:
         host = urlsplit(self._endpoints.trading_url).netloc
         try:
             account = await _account(self._rest)
-        except Refused as refusal:
+        except Rejected as refusal:
             if refusal.status not in (401, 403):
                 raise
             self._tell("keys", BAD, f"{host} refused them ({refusal.status}): {await self._whose()}")
@@ -289,7 +289,7 @@ class Doctor:
     async def _asset(self, symbol: str) -> Asset | None:
         try:
             return await self._rest.asset(symbol)
-        except Refused as refusal:
+        except Rejected as refusal:
             if refusal.status in (404, 422):
                 return None
             raise
@@ -304,7 +304,7 @@ class Doctor:
             async for symbol, bars in feed.history(list(self._symbols), opens, end):
                 counts[symbol] = len(bars)
                 newest = max([newest, *(bar.start + MINUTE for bar in bars)])
-        except (Unreachable, Refused) as error:
+        except (Unreachable, Rejected) as error:
             key = FEEDS[self._endpoints.feed].key
             hint = f": check {key} and its plan" if key else ""
             self._tell("bars", BAD, f"{error}{hint}")

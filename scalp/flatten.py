@@ -25,7 +25,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
 from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.decimals import ZERO
-from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
+from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable, UserError
 from scalp.core.exits import CANCEL_AGAIN, Plan, cancel
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way
@@ -73,9 +73,9 @@ class Leaving(Fleet):
     def leave(self, symbol: str) -> None:
         self._handle(symbol, lambda algo, at: algo.leave(Plan.FLATTEN, "told to flatten", at))
 
-    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
+    def on_submit_rejected(self, symbol: str, client_order_id: str, why: str) -> None:
         self._say_aloud(f"{symbol}: refused: {why}")
-        super().on_submit_refused(symbol, client_order_id, why)
+        super().on_submit_rejected(symbol, client_order_id, why)
 
 
 class Attempt:
@@ -96,7 +96,7 @@ class Attempt:
             try:
                 return await self.ask_clock()
             except TROUBLES as error:
-                if isinstance(error, Refused) and error.status in KEYS_REFUSED:
+                if isinstance(error, Rejected) and error.status in KEYS_REFUSED:
                     await self._check_keys(error)
                 pause = self.trouble("looking", error)
             await asyncio.sleep(pause)
@@ -108,11 +108,11 @@ class Attempt:
         self.clock.set(clock.timestamp, asked, self.loop.time())
         return clock
 
-    async def _check_keys(self, refusal: Refused) -> None:
+    async def _check_keys(self, refusal: Rejected) -> None:
         """Raises UserError when a second request is refused like the first."""
         try:
             await self.account.positions()
-        except Refused as error:
+        except Rejected as error:
             if error.status in KEYS_REFUSED:
                 raise UserError(
                     f"Alpaca refused the keys ({refusal.status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY"
@@ -320,7 +320,7 @@ class Flattener:
                 for symbol, qty, _ in await self._activities.transfers(self._midnight):
                     if symbol in missing:
                         missing[symbol] += qty
-        except Refused as error:
+        except Rejected as error:
             self._once(f"today's executions: {error}; what is listed has to do")
             return []
         except (Unreachable, OutcomeUnknown) as error:

@@ -210,7 +210,7 @@ class Desk:
         return self.words(self.algo.after_trade(self.now))
 
     def refuses(self, number: int, why: str = "403 insufficient buying power") -> list[str]:
-        return self.words(self.algo.on_submit_refused(self.orders[number].client_order_id, why, self.now))
+        return self.words(self.algo.on_submit_rejected(self.orders[number].client_order_id, why, self.now))
 
     def loses(self, number: int) -> list[str]:
         return self.words(self.algo.on_submit_lost(self.orders[number].client_order_id, self.now))

@@ -14,7 +14,7 @@ from scalp.alpaca.decode import format_time_ns, text_of, time_or_none
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.decimals import amount_or_none, decimal_or_none
-from scalp.core.errors import Refused, Unreachable
+from scalp.core.errors import Rejected, Unreachable
 from scalp.core.ports import Counted, Execution, FeeCharged
 from scalp.core.units import SECOND
 
@@ -39,14 +39,14 @@ class Activities:
         self.unreadable: set[str] = set()  # symbols with a row that could not be read
 
     async def read(self) -> list[Execution]:
-        """All executions since the beginning, oldest first. Raises Unreachable, Refused."""
+        """All executions since the beginning, oldest first. Raises Unreachable, Rejected."""
         after = max(self._newest - LATE_BY, self._since)
         for row in await self._rows(self._path, after):
             self._take(row)
         return sorted(self._executions.values(), key=lambda done: done.at)
 
     async def transfers(self, since: int) -> list[tuple[str, Decimal, int]]:
-        """Shares that came (or went) after `since` by no order: (symbol, shares, when). Raises Unreachable, Refused."""
+        """Shares that came (or went) after `since` by no order: (symbol, shares, when). Raises the same."""
         moved = [row for row in await self._rows(ALL, since) if text_of(row.get("activity_type")) in TRANSFERS]
         return [
             (text_of(row.get("symbol")), decimal_or_none(row.get("qty")) or Decimal(0), _entered_at(row.get("id")))
@@ -54,7 +54,7 @@ class Activities:
         ]
 
     async def fees(self) -> list[FeeCharged]:
-        """What was charged since the beginning. Raises Unreachable, Refused."""
+        """What was charged since the beginning. Raises Unreachable, Rejected."""
         return [fee for row in await self._rows(FEES, self._since) if (fee := _fee(row)) is not None]
 
     async def _rows(self, path: str, after: int) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ class Activities:
                 query["page_token"] = token
             try:
                 page = await self._counted(self._rest.get(path, query))
-            except Refused as refusal:
+            except Rejected as refusal:
                 if refusal.status == 404 and path in (EXECUTIONS, FEES):
                     # One path for all kinds, those asked for among them.
                     self._path = ALL if path == EXECUTIONS else self._path

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, MoveStop, SubmitOrder
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.ledger import Order
 from scalp.core.market_data import Trade
 from scalp.core.orders import OrderReport
@@ -166,7 +166,7 @@ class AlpacaBroker:
             if sent is None:
                 why = await self._entry_forbidden(action, deadline) if is_entry else self._listener.no_orders()
                 if why:
-                    self._listener.on_submit_refused(action.symbol, action.client_order_id, why)
+                    self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                     return
                 if not backoff.is_fresh and self._is_unwanted(action):
                     # Not wanted any more after a 429, and never accepted: what is wanted instead can go at once.
@@ -185,7 +185,7 @@ class AlpacaBroker:
                 log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
                 await asyncio.sleep(pause)
                 continue
-            except Refused as refusal:
+            except Rejected as refusal:
                 if not _is_duplicate(refusal):
                     self._refuse(action, refusal)
                     return
@@ -200,8 +200,8 @@ class AlpacaBroker:
                 await self._ask_early(action.symbol, found.id)
             return
 
-    def _refuse(self, action: SubmitOrder, refusal: Refused) -> None:
-        self._listener.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
+    def _refuse(self, action: SubmitOrder, refusal: Rejected) -> None:
+        self._listener.on_submit_rejected(action.symbol, action.client_order_id, refusal.message)
         if refusal.orders:
             self._start(self._ask_related(action.symbol, refusal.orders[:MOST_RELATED]))
         if action.side == "sell":
@@ -253,7 +253,7 @@ class AlpacaBroker:
         if is_same or self._listener.find_order(action.symbol, report.id) is not None:
             return report
         why = f"the id {action.client_order_id} belongs to another order"
-        self._listener.on_submit_refused(action.symbol, action.client_order_id, why)
+        self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
         return None
 
     async def _find(self, action: SubmitOrder) -> OrderReport | None:
@@ -282,7 +282,7 @@ class AlpacaBroker:
         loop = asyncio.get_running_loop()
         backoff, unwanted_since = Backoff(FIRST_WAIT / 4, EXIT_PAUSE), 0.0
         while not self._is_settled(action):
-            refusal: Refused | None = None
+            refusal: Rejected | None = None
             may_send = not self._listener.no_orders() and self._listener.holds(action.symbol, action.qty)
             if may_send:
                 try:
@@ -290,7 +290,7 @@ class AlpacaBroker:
                 except RateLimited as limited:
                     await asyncio.sleep(self._pause(limited, backoff.pause, EXIT_PAUSE))
                     continue
-                except Refused as error:
+                except Rejected as error:
                     refusal = error
                 except (OutcomeUnknown, Unreachable) as error:
                     log.debug("%s %s: %s", action.side, action.symbol, error)
@@ -345,7 +345,7 @@ class AlpacaBroker:
         absent = 0
         try:
             return await self.counted(self._rest.order_by_client_id(action.client_order_id)), 0
-        except Refused as refusal:
+        except Rejected as refusal:
             absent += refusal.status == 404
         except (Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", action.symbol, error)
@@ -353,7 +353,7 @@ class AlpacaBroker:
         since = order.submitted_at - LISTED_SINCE if order is not None else None
         try:
             page = await self.counted(self._rest.orders("all", [action.symbol], since))
-        except (Refused, Unreachable, OutcomeUnknown) as error:
+        except (Rejected, Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", action.symbol, error)
             return None, absent
         found = [report for report in page.rows if report.client_order_id == action.client_order_id]
@@ -402,9 +402,9 @@ class AlpacaBroker:
         filled, status = (order.filled_qty, order.status) if order else (None, "")
         try:
             report = await self.counted(self._rest.order(order_id))
-        except (Refused, Unreachable, OutcomeUnknown) as error:
+        except (Rejected, Unreachable, OutcomeUnknown) as error:
             log.debug("%s: %s", symbol, error)
-            return not (isinstance(error, Refused) and error.status == 404)
+            return not (isinstance(error, Rejected) and error.status == 404)
         after = self._listener.find_order(symbol, order_id)
         has_news = after is not None and not after.has_ended and (after.filled_qty, after.status) == (filled, status)
         self._listener.on_order_update(report)
@@ -444,7 +444,7 @@ class AlpacaBroker:
         try:
             async with asyncio.timeout(LAST_TRADE_PATIENCE):
                 trade = await self._latest_trade(action.symbol)
-        except (Refused, Unreachable, OutcomeUnknown, TimeoutError) as error:
+        except (Rejected, Unreachable, OutcomeUnknown, TimeoutError) as error:
             log.info("%s: no last trade (%s), its last close serves", action.symbol, str(error) or "no answer in time")
             trade = None
         self._listener.on_last_trade(action.symbol, trade)
@@ -462,7 +462,7 @@ class AlpacaBroker:
         except RateLimited:
             self._listener.on_stop_fixed(symbol, order_id, "")
             return
-        except Refused as refusal:
+        except Rejected as refusal:
             await self.ask(symbol, order_id)
             order = self._listener.find_order(symbol, order_id)
             works = order is not None and not order.has_ended
@@ -503,7 +503,7 @@ class AlpacaBroker:
     async def _send_cancel(self, action: CancelOrder) -> Order | None:
         """The order whose cancel was accepted; None when there is nothing to wait for.
 
-        Refused or broken off, the order itself tells: while it works, the cancel is asked for again.
+        Rejected or broken off, the order itself tells: while it works, the cancel is asked for again.
         """
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         tries = iter(CANCEL_TRIES)
@@ -521,7 +521,7 @@ class AlpacaBroker:
             except RateLimited as limited:
                 await asyncio.sleep(self._pause(limited, backoff.next(), EXIT_PAUSE))
                 continue
-            except Refused as refusal:
+            except Rejected as refusal:
                 # Mostly: filled already.
                 log.info("%s: cancel refused: %s", action.symbol, refusal.message)
             except (OutcomeUnknown, Unreachable) as error:
@@ -545,5 +545,5 @@ async def _unknown() -> OrderReport:
     raise OutcomeUnknown("the order lane failed")
 
 
-def _is_duplicate(refusal: Refused) -> bool:
+def _is_duplicate(refusal: Rejected) -> bool:
     return refusal.status == 422 and "client_order_id must be unique" in refusal.message.lower()

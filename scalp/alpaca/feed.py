@@ -12,7 +12,7 @@ import msgspec
 from scalp.alpaca.decode import format_time_ns, parse_time_ns
 from scalp.alpaca.rest import LONGEST_LIST, AlpacaREST, list_length
 from scalp.cli.settings import Endpoints
-from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
@@ -355,13 +355,13 @@ class AlpacaFeed(MarketDataStream):
         Raises UserError if the plan does not allow it, else the errors of AlpacaREST. Symbols that cannot be had do not
         hold up those that are asked for in another request.
         """
-        troubles: list[Refused | Unreachable] = []
+        troubles: list[Rejected | Unreachable] = []
         for chunk in _chunks(symbols):
             try:
                 bars = await self._chunk_of_history(chunk, start, end)
             except RateLimited:
                 raise
-            except (Refused, Unreachable) as error:
+            except (Rejected, Unreachable) as error:
                 troubles.append(error)
             else:
                 for symbol in chunk:
@@ -396,7 +396,7 @@ class AlpacaFeed(MarketDataStream):
         }
         try:
             return _decode_page(await self._rest.data_bytes("/stocks/bars", query, self._feed))
-        except Refused as error:
+        except Rejected as error:
             if error.status == 403 and "recent sip" in str(error).lower():
                 raise UserError(
                     f"this account's data plan has no recent bars of the feed {self._feed}; --feed iex is free"
@@ -434,7 +434,7 @@ class AlpacaFeed(MarketDataStream):
         """The latest trade that counts as last sale; None where the plan or the symbol has none."""
         try:
             return await self._rest.latest_trade(symbol, self._feed)
-        except Refused:
+        except Rejected:
             return None
 
 

@@ -4,7 +4,7 @@ The SDK builds paths and parameters and calls `_request`, which is a coroutine h
 return awaitables of plain JSON. Three of its methods must not be used that way: `cancel_order` and `cancel_all_orders`
 drop the coroutine and send nothing, `submit_order` turns prices into floats. The bot uses the methods below.
 
-Errors of all methods: `RateLimited` (429, nothing done), `Refused` (a definite no), `OutcomeUnknown` (an order was
+Errors of all methods: `RateLimited` (429, nothing done), `Rejected` (a definite no), `OutcomeUnknown` (an order was
 sent, changed or cancelled and the answer is missing), `Unreachable` (a question without an answer; ask again).
 """
 
@@ -34,7 +34,7 @@ from scalp.cli.settings import Endpoints
 from scalp.core.clock import NEW_YORK
 from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import decimal_or_none
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.market_data import Trade
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.ports import Asset, Clock, Listing, OrderPage
@@ -214,7 +214,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
             raise Unreachable("GET /calendar: the answer is not understood") from None
 
     async def asset(self, symbol: str) -> Asset:
-        """Raises Refused with status 404 for an unknown symbol."""
+        """Raises Rejected with status 404 for an unknown symbol."""
         return _asset(_mapping(await self.get_asset(_in_path(symbol)), "assets"))
 
     async def assets(self) -> list[Asset]:
@@ -271,11 +271,11 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         return report if report.replaces else msgspec.structs.replace(report, replaces=order_id)
 
     async def order(self, order_id: str) -> OrderReport:
-        """An order with its legs. Raises Refused with status 404 for an unknown order."""
+        """An order with its legs. Raises Rejected with status 404 for an unknown order."""
         return _order(_mapping(await self.get(f"/orders/{_in_path(order_id)}", NESTED), "orders"))
 
     async def order_by_client_id(self, client_order_id: str) -> OrderReport:
-        """Raises Refused with status 404 for an unknown order."""
+        """Raises Rejected with status 404 for an unknown order."""
         return _order(_mapping(await self.get_order_by_client_order_id(client_order_id), "orders"))
 
     async def open_orders(self, symbols: Sequence[str] | None = None) -> Listing[OrderReport]:
@@ -336,9 +336,9 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
 
 
 def _in_path(name: str) -> str:
-    """`name` as one step of a path. Raises Refused for dots, which would be steps to something else: to all orders."""
+    """`name` as one step of a path. Raises Rejected for dots, which would be steps to something else: to all orders."""
     if not name.strip("."):
-        raise Refused(404, 0, "nothing has such a name")
+        raise Rejected(404, 0, "nothing has such a name")
     return quote(name, safe="")
 
 

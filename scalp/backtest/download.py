@@ -18,7 +18,7 @@ from scalp.cli.paths import default_cache
 from scalp.cli.settings import Endpoints
 from scalp.cli.venues import FEEDS, open_feed
 from scalp.core.clock import new_york
-from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.ports import History
 from scalp.core.units import MINUTE
@@ -102,10 +102,10 @@ async def _patiently(feed: History, source: str, symbol: str, days: Sequence[Ses
             async for _, found in feed.history([symbol], days[0].open, days[-1].close):
                 bars += found
             return bars
-        except (Refused, Unreachable) as error:
-            if isinstance(error, Refused) and error.status in (401, 403):
+        except (Rejected, Unreachable) as error:
+            if isinstance(error, Rejected) and error.status in (401, 403):
                 raise UserError(f"{name} refused the keys, or the plan has no such history: {error}") from None
-            if isinstance(error, Refused):
+            if isinstance(error, Rejected):
                 raise UserError(f"{name} refused to give history: {error.message}") from None
             if pause is None:
                 raise UserError(

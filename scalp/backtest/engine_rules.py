@@ -17,7 +17,7 @@ from scalp.backtest.days import NO_SLIPPAGE, Slippage, open_fleet, symbol_day
 from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
-from scalp.core.errors import Refused
+from scalp.core.errors import Rejected
 from scalp.core.fees import FREE, Rates
 from scalp.core.leftovers import exits_under_way
 from scalp.core.market_data import Bar, Trade
@@ -237,15 +237,15 @@ class _Day:
         )
         try:
             order = self._engine.submit(request)
-        except Refused as refusal:
-            self._fleet.on_submit_refused(action.symbol, action.client_order_id, refusal.message)
+        except Rejected as refusal:
+            self._fleet.on_submit_rejected(action.symbol, action.client_order_id, refusal.message)
             return
         self._fleet.on_order_update(_report(order))
 
     def _move_stop(self, action: MoveStop) -> None:
         try:
             order = self._engine.replace(action.id, stop_price=action.stop_price)
-        except Refused as refusal:
+        except Rejected as refusal:
             works = self._engine.order(action.id).open
             self._fleet.on_stop_fixed(action.symbol, action.id, refusal.message if works else "")
             return
@@ -254,11 +254,11 @@ class _Day:
     def _cancel(self, action: CancelOrder) -> None:
         try:
             order = self._engine.order_by_client_id(action.client_order_id)
-        except Refused:
+        except Rejected:
             return  # it was refused when it was sent, and that was told
         try:
             self._engine.cancel(order.id)
-        except Refused:  # mostly: filled already. The order itself tells
+        except Rejected:  # mostly: filled already. The order itself tells
             self._fleet.on_order_update(_report(order))
 
 

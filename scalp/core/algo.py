@@ -25,7 +25,7 @@ from scalp.core.bars import SessionBars
 from scalp.core.clock import Session
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, SubmitOrder
 from scalp.core.errors import IllegalMove
-from scalp.core.events import EXIT_SIGNAL, Oversold, Refused, RiskRuleStruck, Transition
+from scalp.core.events import EXIT_SIGNAL, Oversold, Rejected, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
 from scalp.core.following import order_to_follow, successor
@@ -225,7 +225,7 @@ class ScalpAlgo(Hooks):
                 self.exits.on_bought(at)
                 self.stop.on_bought(report.at or at)
             if change.ended and order.is_cover and order.status != "filled":
-                self.exits.on_cover_refused(at)
+                self.exits.on_cover_rejected(at)
             elif change.ended:
                 self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
         else:
@@ -240,7 +240,7 @@ class ScalpAlgo(Hooks):
                 if order.stop_price is not None and order.status == "rejected" and order.is_own:
                     may_sell = self._offer_without_stop(order.status, at)
                 elif order.is_bots and (order.status == "rejected" or (order.type == "market" and not may_sell)):
-                    self.exits.on_refused(order.status, at)
+                    self.exits.on_rejected(order.status, at)
         actions = self.drive(at, _cause(order), may_sell)
         if not order.is_priced and change.new_qty and order.id:
             actions = [*actions, AskOrder(self.symbol, order.id)]
@@ -252,7 +252,7 @@ class ScalpAlgo(Hooks):
             actions = [*actions, cancel(order, at)]
         return actions
 
-    def on_submit_refused(self, client_order_id: str, why: str, at: int) -> list[Action]:
+    def on_submit_rejected(self, client_order_id: str, why: str, at: int) -> list[Action]:
         """The broker, or this side on the way there, refused an order: it never came to be."""
         order = self.ledger.find(client_order_id)
         if order is None or order.has_ended or order.id:
@@ -260,18 +260,18 @@ class ScalpAlgo(Hooks):
         self.ledger.end(order, REFUSED)
         wait = 0.0
         if order.is_cover:
-            self.exits.on_cover_refused(at)
-            self.telling.tell(Refused(self.symbol, at, "buy", order.qty, why))
+            self.exits.on_cover_rejected(at)
+            self.telling.tell(Rejected(self.symbol, at, "buy", order.qty, why))
         elif order.stop_price is not None and "insufficient qty" not in why.lower():
             self._offer_without_stop(why, at)
         elif order.side == "sell":
-            wait = self.exits.on_refused(why, at) / SECOND
+            wait = self.exits.on_rejected(why, at) / SECOND
             if any(words in why.lower() for words in NO_SHARES):
                 self.ledger.deny(available(why))
             may_pass = wait in PASSING_RETRIES and not self.exits.plan.is_at_market
-            self.telling.tell(Refused(self.symbol, at, "sell", order.qty, why, wait, may_pass, self.exits.quantity))
+            self.telling.tell(Rejected(self.symbol, at, "sell", order.qty, why, wait, may_pass, self.exits.quantity))
         else:
-            self.telling.tell(Refused(self.symbol, at, "buy", order.qty, why))
+            self.telling.tell(Rejected(self.symbol, at, "buy", order.qty, why))
         return self.drive(at, f"{order.side} refused", may_sell=not wait)
 
     def on_submit_lost(self, client_order_id: str, at: int) -> list[Action]:
@@ -444,7 +444,7 @@ class ScalpAlgo(Hooks):
             return
         held = ledger.whole_shares
         if not held:
-            self.exits.forget_refusals()  # the next shares have nothing to do with what was refused
+            self.exits.forget_rejections()  # the next shares have nothing to do with what was refused
         chosen = order_to_follow(ledger, may_be_filling=self.state is TO_BUY and before is None)
         is_selling = bool(held) if chosen is None else chosen.side == "sell"
         resting = TO_SELL if is_selling else TO_BUY
@@ -525,7 +525,7 @@ class ScalpAlgo(Hooks):
 
     def _offer_without_stop(self, why: str, at: int) -> bool:
         """The broker took no exit with a stop: the plain one goes at once, and the bot's own stop stands behind it."""
-        self.stop.on_refused()
+        self.stop.on_rejected()
         self.telling.warning("no stop at the broker (%s): offering without, the bot keeps the stop", why)
         return True
 

@@ -3,7 +3,7 @@
 ScalpError
  +-- UserError        the user must change something: one line, exit code 2
  +-- Unreachable      the venue could not be reached or answered with trouble of its own; may pass
- +-- Refused          the broker answered and said no: the request had no effect
+ +-- Rejected         the broker answered and said no: the request had no effect
  +-- OutcomeUnknown   the request may or may not have had its effect: ask, never guess
  +-- IllegalMove      a mistake in here: an order, or a state, that the state so far does not allow
 """
@@ -25,7 +25,7 @@ class Unreachable(ScalpError):
     """No connection, a timeout of a harmless question, a 5xx: worth another try."""
 
 
-class Refused(ScalpError):
+class Rejected(ScalpError):
     """A definite refusal by the broker: HTTP `status`, its error `code` (0: none) and `message`.
 
     `orders` are the ids of other orders that it names as its ground.

@@ -76,7 +76,7 @@ class OrderEnded(Struct, frozen=True, gc=False):
     qty: Decimal | None
 
 
-class Refused(Struct, frozen=True, gc=False):
+class Rejected(Struct, frozen=True, gc=False):
     """The broker, or a risk rule, refused an order.
 
     A sell goes again after `wait` seconds; with a wait of 0 another one, of `offering` shares, goes at once.
@@ -314,7 +314,7 @@ Event = (
     | OrderFound
     | Fill
     | OrderEnded
-    | Refused
+    | Rejected
     | RiskRuleStruck
     | Oversold
     | Liquidating

@@ -103,7 +103,7 @@ class ExitPlan:
         if plan <= self.plan:
             return False
         if not self.plan.is_at_market:
-            self.forget_refusals()
+            self.forget_rejections()
             self._stuck = 0
         self.plan, self.why, self.since = plan, why, at
         return True
@@ -161,7 +161,7 @@ class ExitPlan:
         return not self._ledger.whole_shares or any(not order.cancel_sent_at for order in sells)
 
     @property
-    def is_refused(self) -> bool:
+    def is_rejected(self) -> bool:
         """Whether sells are refused for a reason that lasts, or on and on."""
         return self._lasting > 0
 
@@ -201,7 +201,7 @@ class ExitPlan:
     def on_sold(self) -> None:
         self._passing = self._lasting = self._stuck = 0
 
-    def forget_refusals(self) -> None:
+    def forget_rejections(self) -> None:
         """What was refused has nothing to do with what is to be sold from here on."""
         self.retry_at = self._passing = self._lasting = 0
         self._missing = ZERO
@@ -210,7 +210,7 @@ class ExitPlan:
         """What a sell may have been refused for is gone."""
         self.retry_at = 0
 
-    def on_refused(self, why: str, at: int) -> int:
+    def on_rejected(self, why: str, at: int) -> int:
         """A sell was refused, or ended unsold: none before `retry_at`, later each time. Returns the wait, ns."""
         words = why.lower()
         lasts = any(word in words for word in LASTS)
@@ -411,7 +411,7 @@ class ExitPlan:
         """Shares to buy back now."""
         return self.over_sold if at >= self._cover_at else 0
 
-    def on_cover_refused(self, at: int) -> None:
+    def on_cover_rejected(self, at: int) -> None:
         self._cover_at = at + MARKET_RETRIES[0]
 
 

@@ -247,10 +247,10 @@ class Fleet:
     def on_mute_updates(self) -> None:
         self._reconnect_updates("an order moved and the stream said nothing")
 
-    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
+    def on_submit_rejected(self, symbol: str, client_order_id: str, why: str) -> None:
         self.reservation.is_out(client_order_id)
         self._filled_at.pop(client_order_id, None)
-        self._handle(symbol, lambda algo, at: algo.on_submit_refused(client_order_id, why, at))
+        self._handle(symbol, lambda algo, at: algo.on_submit_rejected(client_order_id, why, at))
         self._record.failed(symbol, client_order_id, "refused", why)
 
     def on_submit_lost(self, symbol: str, client_order_id: str) -> None:

@@ -100,7 +100,7 @@ class Hooks:
 
     def _own_exit_price(self) -> Decimal | None:
         """The class's own price, as an order has it; None: the default."""
-        if self.exits.is_refused:
+        if self.exits.is_rejected:
             return None  # it may be the price that the broker does not take
         price = self._own_number("exit price", self._calculate_exit_price, lambda price: price > 0)
         return None if price is None else round_up(price)

@@ -20,7 +20,7 @@ from scalp.core.events import (
     OrderEnded,
     OrderFound,
     Oversold,
-    Refused,
+    Rejected,
     RiskRuleStruck,
     SessionOver,
     StreamDown,
@@ -115,7 +115,7 @@ def _order_ended(event: OrderEnded) -> Line:
     return Line(INFO, event.symbol, "%s %s, %s of %s filled", args)
 
 
-def _refused(event: Refused) -> Line:
+def _rejected(event: Rejected) -> Line:
     who, qty, why = event.symbol, event.qty, event.why
     if event.side == "buy":
         return Line(WARNING, who, "buy of %s refused: %s", (qty, why))
@@ -181,7 +181,7 @@ _RENDER: dict[type, Callable[[Any], Line]] = {
     OrderFound: _order_found,
     Fill: _fill,
     OrderEnded: _order_ended,
-    Refused: _refused,
+    Rejected: _rejected,
     RiskRuleStruck: _risk_rule_struck,
     Oversold: _oversold,
     Liquidating: _liquidating,

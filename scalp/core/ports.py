@@ -2,7 +2,7 @@
 
 A feed is one module with `open_feed` and a line in `scalp.cli.venues`; a broker is a package with `open_broker` and a
 line there. Where a protocol has a body, a subclass of it need not write its own. All times are ns since the epoch; a
-question raises Unreachable (it may be asked again) or Refused (a definite no).
+question raises Unreachable (it may be asked again) or Rejected (a definite no).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from msgspec import Struct
 
 from scalp.core.commands import Action, SubmitOrder
-from scalp.core.errors import Refused
+from scalp.core.errors import Rejected
 from scalp.core.ledger import Order
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.orders import OrderReport, PositionReport
@@ -51,7 +51,7 @@ class OrderListener(Protocol):
     """Where the outcome of actions goes: the fleet."""
 
     def on_order_update(self, report: OrderReport) -> None: ...
-    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None: ...
+    def on_submit_rejected(self, symbol: str, client_order_id: str, why: str) -> None: ...
     def on_submit_lost(self, symbol: str, client_order_id: str) -> None: ...
     def on_stop_fixed(self, symbol: str, order_id: str, why: str) -> None: ...
     def on_last_trade(self, symbol: str, trade: Trade | None) -> None: ...
@@ -328,13 +328,13 @@ class NoActivities(Activities):
         self.unreadable = set()
 
     async def read(self) -> list[Execution]:
-        raise Refused(404, 0, "the account tells no executions")
+        raise Rejected(404, 0, "the account tells no executions")
 
     async def transfers(self, since: int) -> list[tuple[str, Decimal, int]]:
-        raise Refused(404, 0, "the account tells no transfers")
+        raise Rejected(404, 0, "the account tells no transfers")
 
     async def fees(self) -> list[FeeCharged]:
-        raise Refused(404, 0, "the account tells no fees")
+        raise Rejected(404, 0, "the account tells no fees")
 
 
 class Account(Protocol):
@@ -350,7 +350,7 @@ class Account(Protocol):
         return {"status": "ACTIVE"}
 
     async def asset(self, symbol: str) -> Asset:
-        """Raises Refused with status 404 for an unknown symbol."""
+        """Raises Rejected with status 404 for an unknown symbol."""
         return Asset(symbol, "", "", active=True, tradable=True)
 
     async def assets(self) -> list[Asset]:

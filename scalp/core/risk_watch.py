@@ -52,7 +52,7 @@ class RiskWatch:
                 at = self._now()
                 rules.look(algo, at)
                 if why := rules.why_no_buy(algo, at):
-                    allowed += algo.on_submit_refused(action.client_order_id, why, at)
+                    allowed += algo.on_submit_rejected(action.client_order_id, why, at)
                     self._record.refused(algo.symbol, action.client_order_id, why, at)
                     continue
             allowed.append(action)

@@ -51,7 +51,7 @@ class Stop:
         self._highest = 0.0  # last trade since then
         self._level: Decimal | None = None
         self._level_of: tuple[Decimal, float] | None = None  # entry price and highest trade that it was reckoned from
-        self._is_refused = False  # the broker took no stop for the shares held now
+        self._is_rejected = False  # the broker took no stop for the shares held now
         self._is_fixed = False  # it does not let its stop be moved
         self._under_since = 0  # when the last trade was first seen at or under the stop; 0: it is not
         self._moved_at = 0
@@ -66,11 +66,11 @@ class Stop:
         """The next shares have nothing to do with these."""
         self.bought_at = self._under_since = 0
         self._highest = 0.0
-        self._is_refused = self._is_fixed = False
+        self._is_rejected = self._is_fixed = False
 
-    def on_refused(self) -> None:
+    def on_rejected(self) -> None:
         """The broker takes no stop: these shares are offered without one."""
-        self._is_refused = True
+        self._is_rejected = True
 
     def on_fixed(self) -> None:
         """The broker does not change its stop: the bot trails by itself."""
@@ -99,7 +99,7 @@ class Stop:
     def price_with(self, limit: Decimal) -> Decimal | None:
         """The stop to send with an exit at `limit`; None: it goes without one."""
         rule = self.rule
-        if rule is None or not rule.is_at_broker or self._is_refused or (level := self.level) is None:
+        if rule is None or not rule.is_at_broker or self._is_rejected or (level := self.level) is None:
             return None
         stop = round_down(level)
         return stop if 0 < stop <= limit - CENT else None

@@ -25,7 +25,7 @@ from msgspec import structs
 
 from scalp.core import prices
 from scalp.exchange import rules
-from scalp.exchange.orders import Order, OrderRequest, Refusal
+from scalp.exchange.orders import Order, OrderRequest, Rejection
 
 CLASSES = ("bracket", "oco", "oto")
 ENTRY, TAKE_PROFIT, STOP_LOSS = "entry", "take_profit", "stop_loss"
@@ -108,7 +108,7 @@ class Group:
 
 
 def checked(request: OrderRequest) -> OrderRequest:
-    """The parent that a request for a group asks for. Raises Refusal for what is wrong with the request by itself."""
+    """The parent that a request for a group asks for. Raises Rejection for what is wrong with the request by itself."""
     kind = request.order_class
     if kind == "oco" and request.type != "limit":
         raise rules.parameter("oco orders must be limit orders")
@@ -159,7 +159,7 @@ def check_change(
     time_in_force: str | None,
     last: Decimal | None,
 ) -> None:
-    """What the market and the rest of its group have against changing `order`. Raises Refusal."""
+    """What the market and the rest of its group have against changing `order`. Raises Rejection."""
     group = order.group
     assert group is not None
     if (qty is not None and qty != order.leaves) or time_in_force not in (None, order.time_in_force):
@@ -183,9 +183,9 @@ def check_legs(side: str, take_profit: Decimal | None, stop: Decimal | None, bas
     over, under = base + prices.CENT, base - prices.CENT
     sells = side == "sell"
     if take_profit is not None and (take_profit < over if sells else take_profit > under):
-        raise _refused("take_profit.limit_price", sells, base)
+        raise _rejected("take_profit.limit_price", sells, base)
     if stop is not None and (stop > under if sells else stop < over):
-        raise _refused("stop_loss.stop_price", not sells, base)
+        raise _rejected("stop_loss.stop_price", not sells, base)
 
 
 def legs(request: OrderRequest) -> list[tuple[str, OrderRequest]]:
@@ -215,6 +215,6 @@ def _worst(side: str, limit: Decimal | None, last: Decimal | None) -> Decimal | 
     return (min(known) if side == "sell" else max(known)) if known else None
 
 
-def _refused(name: str, is_least: bool, base: Decimal) -> Refusal:
+def _rejected(name: str, is_least: bool, base: Decimal) -> Rejection:
     bound = ">= base_price + 0.01" if is_least else "<= base_price - 0.01"
-    return Refusal(422, rules.UNPROCESSABLE, f"{name} must be {bound}", {"base_price": rules.text(base)})
+    return Rejection(422, rules.UNPROCESSABLE, f"{name} must be {bound}", {"base_price": rules.text(base)})

@@ -84,7 +84,7 @@ class Engine(Floor):
     # --- what a client can do ---
 
     def submit(self, request: OrderRequest) -> Order:
-        """Take a new order. The answer says pending_new, or accepted while the market is closed. Raises Refusal.
+        """Take a new order. The answer says pending_new, or accepted while the market is closed. Raises Rejection.
 
         Of a group the parent comes back; its legs are in its `group`.
         """
@@ -104,14 +104,14 @@ class Engine(Floor):
         return copy.copy(order)
 
     def order(self, order_id: str) -> Order:
-        """The order with this id. Raises Refusal (404)."""
+        """The order with this id. Raises Rejection (404)."""
         order = self.orders.get(order_id)
         if order is None:
             raise rules.not_found(f"order not found for {order_id}")
         return order
 
     def order_by_client_id(self, client_order_id: str) -> Order:
-        """The order with this client order id. Raises Refusal (404)."""
+        """The order with this client order id. Raises Rejection (404)."""
         order = self._by_client_id.get(client_order_id)
         if order is None:
             raise rules.not_found(f"order not found for {client_order_id}")
@@ -125,7 +125,7 @@ class Engine(Floor):
         return list(self._open.values())
 
     def cancel(self, order_id: str) -> None:
-        """Ask for an order to be cancelled; a fill may still win. Raises Refusal when it is filled or unknown."""
+        """Ask for an order to be cancelled; a fill may still win. Raises Rejection when it is filled or unknown."""
         order = self.order(order_id)
         if order.status in ("canceled", "pending_cancel"):
             return
@@ -150,7 +150,7 @@ class Engine(Floor):
         """Ask for a new order in place of an old one; the new one comes back, the old one may still fill first.
 
         `qty` is what the new order still has to fill; None means what the old one leaves. `trail` is the new distance
-        of a trailing stop, in the unit of the old one. Raises Refusal.
+        of a trailing stop, in the unit of the old one. Raises Rejection.
         """
         old = self.order(order_id)
         if not old.open:

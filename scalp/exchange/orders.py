@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from scalp.core.decimals import ZERO
-from scalp.core.errors import Refused
+from scalp.core.errors import Rejected
 from scalp.core.orders import FINAL_STATUSES
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Update(Struct, frozen=True):
     position_qty: Decimal | None = None
 
 
-class Refusal(Refused):
+class Rejection(Rejected):
     """The exchange says no: HTTP `status`, Alpaca's `code` and `message`, and the `extra` keys of its body."""
 
     def __init__(self, status: int, code: int, message: str, extra: dict[str, object] | None = None) -> None:

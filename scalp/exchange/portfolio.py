@@ -20,7 +20,7 @@ _REPORTING = ("market_hours", "extended_hours", "continuous")
 
 
 def portfolio_history(simulation: Simulation, query: Mapping[str, str]) -> wire.Json:
-    """The answer to a GET of /v2/account/portfolio/history. Raises Refusal and wire.BadTime.
+    """The answer to a GET of /v2/account/portfolio/history. Raises Rejection and wire.BadTime.
 
     Times are the beginnings of the windows in seconds, values those at the windows' ends, numbers JSON numbers. The
     account did nothing before the day that is simulated: its history begins with the open.

@@ -19,7 +19,7 @@ from scalp.core.decimals import decimal_or_none
 from scalp.core.units import MINUTE
 from scalp.exchange import rules, wire
 from scalp.exchange.calendar import LAST_DAY
-from scalp.exchange.orders import Order, OrderRequest, Refusal
+from scalp.exchange.orders import Order, OrderRequest, Rejection
 from scalp.exchange.portfolio import portfolio_history
 from scalp.exchange.rest_data import DataApi
 from scalp.exchange.rest_polygon import PolygonApi
@@ -157,7 +157,7 @@ class Rest:
             try:
                 _check_text(path, query)
                 answer = self._answer(kind, method, path, query, body)
-            except Refusal as refusal:
+            except Rejection as refusal:
                 words = printable(refusal.message, LONGEST_REASON)  # with words of the request among them
                 answer = reply({"code": refusal.code, "message": words} | refusal.extra, refusal.status)
             except wire.BadTime as bad:
@@ -399,7 +399,7 @@ class Rest:
     def _try_cancel(self, of: Order) -> int:
         try:
             self._engine.cancel(of.id)
-        except Refusal:
+        except Rejection:
             return 500
         return 200
 
@@ -442,7 +442,7 @@ class Rest:
             try:
                 body = self._told(self._liquidate(symbol, abs(self._engine.account.held(symbol))))
                 rows.append({"symbol": symbol, "status": 200, "body": body})
-            except Refusal as refusal:
+            except Rejection as refusal:
                 error = {"code": refusal.code, "message": refusal.message} | refusal.extra
                 rows.append({"symbol": symbol, "status": refusal.status, "body": error})
         return reply(rows, 207)
@@ -462,16 +462,16 @@ def _check_text(path: str, query: Mapping[str, str]) -> None:
     try:
         "".join((path, *query, *query.values())).encode()
     except UnicodeEncodeError:
-        raise Refusal(400, 40010000, "the address is no text") from None
+        raise Rejection(400, 40010000, "the address is no text") from None
 
 
 def _fields(body: bytes) -> dict[str, Any]:
     try:
         fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-        raise Refusal(400, 40010000, "request body format is invalid") from None
+        raise Rejection(400, 40010000, "request body format is invalid") from None
     if not isinstance(fields, dict):
-        raise Refusal(400, 40010000, "request body format is invalid")
+        raise Rejection(400, 40010000, "request body format is invalid")
     return fields
 
 

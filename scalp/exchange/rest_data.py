@@ -14,7 +14,7 @@ from typing import Any
 from scalp.core.units import MINUTE
 from scalp.exchange import wire
 from scalp.exchange.derived import DAYS, MINUTES, Derived, Span
-from scalp.exchange.orders import Refusal
+from scalp.exchange.orders import Rejection
 from scalp.exchange.simulation import Simulation, new_york
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -35,7 +35,7 @@ class DataApi:
         self._derived = Derived(simulation)
 
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
-        """HTTP status and JSON value for a GET of `path`. Raises Refusal and wire.BadTime."""
+        """HTTP status and JSON value for a GET of `path`. Raises Rejection and wire.BadTime."""
         parts = path.strip("/").split("/")
         match parts[1:]:
             case ["stocks", what] if what in _KINDS:
@@ -47,7 +47,7 @@ class DataApi:
     def _newest(self, parts: Sequence[str], query: Mapping[str, str]) -> Answer:
         feed = query.get("feed") or "iex"
         if feed not in _LATEST_FEEDS:
-            raise Refusal(400, 40010001, f"invalid feed: {feed}")
+            raise Rejection(400, 40010001, f"invalid feed: {feed}")
         if feed == "sip" and not self._sip:
             raise _no_recent_sip()
         match parts:
@@ -57,7 +57,7 @@ class DataApi:
             case ["stocks", symbol, ("trades" | "quotes" | "bars") as what, "latest"]:
                 value = self._latest(what, symbol)
                 if value is None:
-                    raise Refusal(404, 40410000, f"no {what[:-1]} found for {symbol}")
+                    raise Rejection(404, 40410000, f"no {what[:-1]} found for {symbol}")
                 return 200, {"symbol": symbol, what[:-1]: value}
             case ["stocks", "snapshots"]:
                 return 200, {symbol: self._snapshot(symbol) for symbol in _symbols(query)}
@@ -69,12 +69,12 @@ class DataApi:
         now = self._simulation.now
         limit = query.get("limit") or "1000"
         if not _DIGITS.fullmatch(limit) or int(limit) < 1:
-            raise Refusal(400, 40010001, f"invalid limit: {limit}")
+            raise Rejection(400, 40010001, f"invalid limit: {limit}")
         if int(limit) > 10_000:
-            raise Refusal(400, 40010001, "invalid limit: larger than the allowed maximum of 10000")
+            raise Rejection(400, 40010001, "invalid limit: larger than the allowed maximum of 10000")
         for name, known in (("feed", _FEEDS), ("sort", ("asc", "desc"))):
             if query.get(name) and query[name] not in known:
-                raise Refusal(400, 40010001, f"invalid {name}: {query[name]}")
+                raise Rejection(400, 40010001, f"invalid {name}: {query[name]}")
         today = new_york(now).date().isoformat()
         start = wire.parse_time(query.get("start") or today)
         recent = not self._sip and query.get("feed", "sip" if self._sip else "iex") == "sip"
@@ -84,7 +84,7 @@ class DataApi:
         timeframe = query.get("timeframe", "1Min")
         span = Span.of_alpaca(timeframe)
         if what == "bars" and span is None:
-            raise Refusal(400, 40010001, f"invalid timeframe: {timeframe}")
+            raise Rejection(400, 40010001, f"invalid timeframe: {timeframe}")
         rows = self._rows(what, sorted(set(symbols)), span or MINUTES, (start, end), query)
         page = list(islice(rows, int(limit)))
         # Where the page ended, and not how many rows came before: meanwhile there may be more of them.
@@ -141,14 +141,14 @@ class DataApi:
         return {name: value for name, value in told.items() if value is not None}
 
 
-def _no_recent_sip() -> Refusal:
-    return Refusal(403, 42210000, "subscription does not permit querying recent SIP data")
+def _no_recent_sip() -> Rejection:
+    return Rejection(403, 42210000, "subscription does not permit querying recent SIP data")
 
 
 def _symbols(query: Mapping[str, str]) -> list[str]:
     symbols = [symbol for symbol in query.get("symbols", "").split(",") if symbol]
     if not symbols:
-        raise Refusal(400, 40010001, "symbols is required")
+        raise Rejection(400, 40010001, "symbols is required")
     return symbols
 
 
@@ -158,9 +158,9 @@ def token_of(symbol: str, at: int) -> str:
 
 
 def place_of(token: str) -> tuple[str, int]:
-    """The row that `token` follows. Raises Refusal for one that nobody gave out."""
+    """The row that `token` follows. Raises Rejection for one that nobody gave out."""
     try:
         symbol, _, at = base64.urlsafe_b64decode(token).decode().rpartition("|")
         return symbol, int(at)
     except ValueError:
-        raise Refusal(400, 40010001, f"invalid page_token: {token}") from None
+        raise Rejection(400, 40010001, f"invalid page_token: {token}") from None

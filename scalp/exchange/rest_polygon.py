@@ -14,7 +14,7 @@ from scalp.core.market_data import Bar
 from scalp.core.units import MILLISECOND
 from scalp.exchange import wire
 from scalp.exchange.derived import DAYS, Derived, Span
-from scalp.exchange.orders import Refusal, make_id
+from scalp.exchange.orders import Rejection, make_id
 from scalp.exchange.path import Print
 from scalp.exchange.rest_data import Answer, place_of, token_of
 from scalp.exchange.simulation import Simulation, new_york
@@ -71,7 +71,7 @@ class PolygonApi:
         if query.get("cursor"):
             try:
                 _, at = place_of(query["cursor"])
-            except Refusal:
+            except Rejection:
                 return 400, {"status": "ERROR"} | told | {"error": "invalid cursor"}
             first, last = (first, min(last, at - 1)) if descending else (max(first, at + 1), last)
         bars = [bar for bar in self._derived.bars(symbol, span) if first <= bar.start <= last]

@@ -1,6 +1,6 @@
 """Alpaca's rules for a new order: which are refused, with which status, code and words.
 
-Each check raises a `Refusal`. They run from the request alone to the account's state: parameters, asset, prices, then
+Each check raises a `Rejection`. They run from the request alone to the account's state: parameters, asset, prices, then
 the client order id, and last what the account may do.
 """
 
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from scalp.core import prices
 from scalp.core.decimals import ZERO
-from scalp.exchange.orders import Asset, Order, OrderRequest, Refusal
+from scalp.exchange.orders import Asset, Order, OrderRequest, Rejection
 
 PARAMETER = 40010001
 UNPROCESSABLE = 42210000
@@ -32,20 +32,20 @@ def text(number: Decimal) -> str:
     return "0" if plain == "-0" else plain
 
 
-def parameter(message: str) -> Refusal:
-    return Refusal(422, PARAMETER, message)
+def parameter(message: str) -> Rejection:
+    return Rejection(422, PARAMETER, message)
 
 
-def unprocessable(message: str) -> Refusal:
-    return Refusal(422, UNPROCESSABLE, message)
+def unprocessable(message: str) -> Rejection:
+    return Rejection(422, UNPROCESSABLE, message)
 
 
-def forbidden(message: str, **extra: object) -> Refusal:
-    return Refusal(403, FORBIDDEN, message, extra)
+def forbidden(message: str, **extra: object) -> Rejection:
+    return Rejection(403, FORBIDDEN, message, extra)
 
 
-def not_found(message: str) -> Refusal:
-    return Refusal(404, NOT_FOUND, message)
+def not_found(message: str) -> Rejection:
+    return Rejection(404, NOT_FOUND, message)
 
 
 def check_parameters(request: OrderRequest) -> None:

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from scalp.core import prices
 from scalp.exchange import rules
-from scalp.exchange.orders import Order, OrderRequest, Refusal
+from scalp.exchange.orders import Order, OrderRequest, Rejection
 
 TYPES = ("stop", "stop_limit", "trailing_stop")
 
@@ -30,7 +30,7 @@ def check(request: OrderRequest, last: Decimal | None) -> None:
         return
     bound = "less" if request.side == "sell" else "greater"
     extra: dict[str, object] = {"stop_price": rules.text(stop), "market_price": rules.text(last)}
-    raise Refusal(422, rules.UNPROCESSABLE, f"stop price must be {bound} than current price", extra)
+    raise Rejection(422, rules.UNPROCESSABLE, f"stop price must be {bound} than current price", extra)
 
 
 def is_reached(order: Order, price: float) -> bool:

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from scalp.core.clock import MarketClock
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable, UserError
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar
 from scalp.core.ports import Feed
@@ -229,8 +229,8 @@ class History:
             try:
                 async for symbol, bars in self._feed.history(wanted, since[wanted[0]], self._clock.now()):
                     self._take(symbol, bars)
-            except (UserError, Refused) as error:
-                if isinstance(error, Refused) and not any(word in str(error).lower() for word in PLAN_WORDS):
+            except (UserError, Rejected) as error:
+                if isinstance(error, Rejected) and not any(word in str(error).lower() for word in PLAN_WORDS):
                     trouble = str(error)
                     continue
                 log.warning("today's bars so far cannot be had (%s): going on with those that come", error)
@@ -270,7 +270,7 @@ class History:
             self._holes[symbol].asked_trades = True
         try:
             trades = await self._feed.latest_trades(symbols)
-        except (UserError, Refused, Unreachable, OutcomeUnknown) as error:
+        except (UserError, Rejected, Unreachable, OutcomeUnknown) as error:
             log.debug("no latest trades: %s", error)
             return
         for symbol, trade in trades.items():

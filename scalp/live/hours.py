@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from scalp.core.clock import CHECKUP_EVERY, LATE_LOOK_EVERY, MarketClock, Session, nanoseconds, new_york
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar, Trade
 from scalp.core.orders import OrderReport
@@ -42,7 +42,7 @@ LAST_TRADES, LAST_TRADE_PATIENCE = 3, 3.0  # symbols, seconds
 LONGEST_SESSION = 7 * 60 * MINUTE
 EARLIEST_OPEN, LATEST_CLOSE = dt.time(9, 30), dt.time(16)  # no day has regular hours outside these
 
-TROUBLE = (Unreachable, OutcomeUnknown, Refused)
+TROUBLE = (Unreachable, OutcomeUnknown, Rejected)
 
 
 def is_plausible(answer: Clock, now: int) -> bool:

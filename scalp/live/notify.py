@@ -28,7 +28,7 @@ from scalp.core.events import (
     Note,
     OrderEnded,
     Oversold,
-    Refused,
+    Rejected,
     RiskRuleStruck,
     SessionOver,
     StreamDown,
@@ -195,9 +195,9 @@ class Notifier:
                 return True
             case StreamDown() | StreamUp():
                 return True
-            case Refused(side="buy"):
+            case Rejected(side="buy"):
                 return self._is_new(event)
-            case Refused():
+            case Rejected():
                 return event.wait > 0 and not event.may_pass
             case OrderEnded():
                 return event.status == "rejected"
@@ -205,7 +205,7 @@ class Notifier:
                 return event.level >= logging.ERROR
         return False
 
-    def _is_new(self, refused: Refused) -> bool:
+    def _is_new(self, refused: Rejected) -> bool:
         """A risk rule refuses buys for hours: it is told once a symbol. Dollars and times don't make a reason new."""
         kind = (refused.symbol, refused.why.translate(NO_DIGITS))
         if kind in self._refusals:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from scalp.cli.settings import Settings
 from scalp.core.clock import MarketClock, new_york
 from scalp.core.decimals import decimal_or_none
-from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable, UserError
+from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.ports import Account, Asset, Clock, Counted
 from scalp.core.units import SECOND
@@ -113,7 +113,7 @@ class Start:
         while True:
             try:
                 return await ask_time(self._rest, self._clock)
-            except Refused as refusal:
+            except Rejected as refusal:
                 raise self._users_error(refusal) from None
             except (Unreachable, OutcomeUnknown) as error:
                 await self._pass_over(error, LONGEST_PAUSE)
@@ -178,7 +178,7 @@ class Start:
         self._deadline = self._loop.time() + PATIENCE
         try:
             return await self._ask(ask)
-        except Refused as refusal:
+        except Rejected as refusal:
             raise self._users_error(refusal) from None
         except (Unreachable, OutcomeUnknown) as error:
             raise Unreachable(f"Alpaca cannot be reached: {error}; check the network and APCA_API_BASE_URL") from None
@@ -191,7 +191,7 @@ class Start:
         try:
             return await self._ask(ask)
         except TROUBLE as error:
-            if isinstance(error, Refused) and error.status in (401, 403) and not self._settings.wait:
+            if isinstance(error, Rejected) and error.status in (401, 403) and not self._settings.wait:
                 raise self._users_error(error) from None
             log.warning("%s: %s; going on without", what, error)
         return None
@@ -207,7 +207,7 @@ class Start:
                 log.warning("%s; again in %.0f s", error, backoff.pause)
                 await backoff.wait()
 
-    def _users_error(self, refusal: Refused) -> UserError:
+    def _users_error(self, refusal: Rejected) -> UserError:
         if refusal.status in (401, 403):
             account = "the live" if self._settings.is_live else "a paper"
             return UserError(
@@ -289,7 +289,7 @@ class Permits:
         """Empty where there is no such symbol."""
         try:
             return {symbol: await self._rest.asset(symbol)}
-        except Refused as refusal:
+        except Rejected as refusal:
             if refusal.status in (404, 422):
                 return {}
             raise

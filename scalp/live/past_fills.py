@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from scalp.core.clock import Session
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.events import DayRecalled
 from scalp.core.fleet import Fleet
 from scalp.core.orders import OrderReport
@@ -57,7 +57,7 @@ class PastFills:
                 break
             except (Unreachable, OutcomeUnknown) as error:
                 self._say(str(error), backoff.pause)
-            except Refused as refusal:
+            except Rejected as refusal:
                 # The account has no activities to show: its orders tell nearly as much.
                 try:
                     told_by_orders = await self._fills_by_orders(session)

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from scalp.core.clock import MarketClock
 from scalp.core.decimals import ZERO
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.evidence import Evidence, Verdict, executed, held_already
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
@@ -32,7 +32,7 @@ from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.reconcile")
 
-TROUBLES = (Unreachable, OutcomeUnknown, Refused)
+TROUBLES = (Unreachable, OutcomeUnknown, Rejected)
 
 AT_MOST_EVERY = 2.0  # seconds between two looks, however often somebody asks, once requests get short
 RETRY_FIRST, RETRY_LONGEST = 1.0, 15.0  # seconds
@@ -153,7 +153,7 @@ class Reconciler:
         return differing + [f"{symbol}: its row in a listing could not be read" for symbol in sorted(self._unreadable)]
 
     async def reconcile(self) -> bool:
-        """Once; False when a difference waits for a second look. Raises Unreachable or Refused of a failed listing."""
+        """Once; False when a difference waits for a second look. Raises Unreachable or Rejected of a failed listing."""
         async with self._one_at_a_time:
             epoch = self._updates_epoch
             if not self._is_started:

@@ -15,7 +15,7 @@ from scalp.cli.venues import open_feed
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock, new_york
 from scalp.core.commands import Action
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.events import Listener
 from scalp.core.fees import ALPACA
 from scalp.core.fleet import Fleet
@@ -241,7 +241,7 @@ class TradingSession:
         for question in (self.rest.clock, self.rest.get_account) if ask is None else (ask,):
             try:
                 await (self.broker.counted(question()) if ask is None else question())
-            except Refused as error:
+            except Rejected as error:
                 if error.status not in refusals:
                     return False
             except (Unreachable, OutcomeUnknown):

@@ -7,7 +7,7 @@ import logging
 
 from scalp.core.algo import BUY_SUBMITTED
 from scalp.core.clock import LIQUIDATION_EVERY, MarketClock
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.events import LeftOver
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import has_open_orders, leftovers
@@ -96,7 +96,7 @@ class WindingUp:
         try:
             async with asyncio.timeout(patience):
                 return await self._reconciler.reconcile()
-        except (Unreachable, OutcomeUnknown, Refused, TimeoutError) as error:
+        except (Unreachable, OutcomeUnknown, Rejected, TimeoutError) as error:
             log.warning("no look at orders and positions: %s", str(error) or "no answer in time")
         except Exception:
             log.exception("no look at orders and positions")  # whatever is broken: winding up goes on

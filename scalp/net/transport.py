@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.virtual_time import is_real_time
 
@@ -161,7 +161,7 @@ def check(
 ) -> None:
     """Raise what an answer other than 2xx means. `headers` has lower-case names; `mask` hides the keys in its words.
 
-    RateLimited for 429, Refused for a definite 4xx; OutcomeUnknown or Unreachable for all else.
+    RateLimited for 429, Rejected for a definite 4xx; OutcomeUnknown or Unreachable for all else.
     """
     if 200 <= status < 300:
         return
@@ -171,7 +171,7 @@ def check(
     if status == 429:
         raise RateLimited(f"{what}: too many requests", _seconds(headers.get("retry-after")))
     if 400 <= status < 500 and status not in INDEFINITE:
-        raise Refused(status, code, text, _related_orders(body))
+        raise Rejected(status, code, text, _related_orders(body))
     raise _broken(changes, f"{what}: HTTP {status}, {text}")
 
 

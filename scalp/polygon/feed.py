@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import msgspec
 
 from scalp.cli.settings import Endpoints
-from scalp.core.errors import Refused, Unreachable
+from scalp.core.errors import Rejected, Unreachable
 from scalp.core.market_data import Bar, Halt, Trade
 from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
 from scalp.core.prices import HIGHEST_PRICE
@@ -244,14 +244,14 @@ class PolygonFeed(MarketDataStream):
         """Finished minute bars from `start` to `end` (ns), symbol by symbol, oldest first; a symbol without bars too.
 
         One request a symbol, one after the other. A symbol that cannot be had does not hold up the others: at the end
-        Unreachable, naming those that are missing, is raised, or Refused when it was a definite no for each of them.
+        Unreachable, naming those that are missing, is raised, or Rejected when it was a definite no for each of them.
         """
-        missing: dict[str, Unreachable | Refused] = {}
+        missing: dict[str, Unreachable | Rejected] = {}
         # A copy, as the caller may cross off its list what was yielded.
         for symbol in list(symbols):
             try:
                 bars = await self._bars(symbol, start, end)
-            except (Unreachable, Refused) as error:
+            except (Unreachable, Rejected) as error:
                 missing[symbol] = error
             else:
                 yield symbol, bars
@@ -261,8 +261,8 @@ class PolygonFeed(MarketDataStream):
         if trouble:
             raise Unreachable(f"no history of {names}: {trouble[0]}")
         for refusal in missing.values():
-            assert isinstance(refusal, Refused)
-            raise Refused(refusal.status, refusal.code, f"no history of {names}: {refusal.message}")
+            assert isinstance(refusal, Rejected)
+            raise Rejected(refusal.status, refusal.code, f"no history of {names}: {refusal.message}")
 
     async def _bars(self, symbol: str, start: int, end: int) -> list[Bar]:
         path = f"/v2/aggs/ticker/{quote(symbol, safe='')}/range/1/minute/{start // MILLISECOND}/{end // MILLISECOND}"
@@ -308,7 +308,7 @@ class PolygonFeed(MarketDataStream):
         """The latest trade if it counts as last sale; None where plan or symbol have none. Raises Unreachable."""
         try:
             answer = await self._get(f"/v2/last/trade/{quote(symbol, safe='')}", None)
-        except Refused:
+        except Rejected:
             return None
         trade = answer.get("results")
         if not isinstance(trade, dict):
@@ -336,7 +336,7 @@ class PolygonFeed(MarketDataStream):
         return found
 
     async def ask_rest(self) -> None:
-        """Anything, with the key. Raises Refused with status 401 where the key is not known, or Unreachable."""
+        """Anything, with the key. Raises Rejected with status 401 where the key is not known, or Unreachable."""
         symbol = quote(self._symbols[0], safe="")
         await self._get(f"/v2/aggs/ticker/{symbol}/range/1/minute/0/0", {"limit": "1"})
 
@@ -360,7 +360,7 @@ class PolygonFeed(MarketDataStream):
         # DELAYED is the success of a delayed plan.
         if answer.get("status") not in ("OK", "DELAYED"):
             reason = answer.get("error") or answer.get("message") or answer.get("status")
-            raise Refused(status, 0, self._mask.words(reason))
+            raise Rejected(status, 0, self._mask.words(reason))
         return answer
 
 

@@ -12,7 +12,7 @@ from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import OrderPage, RateLimited
 from scalp.core.commands import SubmitOrder
-from scalp.core.errors import OutcomeUnknown, Refused
+from scalp.core.errors import OutcomeUnknown, Rejected
 from scalp.core.ledger import Ledger, Order
 from scalp.core.orders import OrderReport, Side
 from tests.helpers import AAPL
@@ -31,7 +31,7 @@ class Desk:
     def on_order_update(self, report: OrderReport) -> None:
         self.said.append(f"told {report.status}")
 
-    def on_submit_refused(self, symbol: str, client_order_id: str, why: str) -> None:
+    def on_submit_rejected(self, symbol: str, client_order_id: str, why: str) -> None:
         self.said.append(f"refused: {why}")
 
     def on_submit_lost(self, symbol: str, client_order_id: str) -> None:
@@ -84,7 +84,7 @@ class Rest:
         return answer()
 
     async def order_by_client_id(self, key: str) -> OrderReport:
-        raise Refused(404, 0, "not found")
+        raise Rejected(404, 0, "not found")
 
     async def orders(self, *_: object) -> OrderPage:
         return OrderPage([], frozenset(), 0)
@@ -175,4 +175,4 @@ def test_an_exit_behind_a_buy_of_unknown_outcome_waits_for_no_429() -> None:
 
 
 def test_a_refused_sell_is_told_once() -> None:
-    assert Counter(Refused(403, 0, "insufficient qty")).perform() == (1, ["refused: insufficient qty"])
+    assert Counter(Rejected(403, 0, "insufficient qty")).perform() == (1, ["refused: insufficient qty"])

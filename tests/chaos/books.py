@@ -102,7 +102,7 @@ class Books:
         if not is_heard and blind > BLIND_FOR + self._noise:
             self._fail(3, f"{order.symbol}: a buy was sent, {blind:.1f} s without order updates")
 
-    def on_refused(self, body: bytes) -> None:
+    def on_rejected(self, body: bytes) -> None:
         """An order was refused: its symbol may wait before it tries again."""
         self._refusals[str(msgspec.json.decode(body).get("symbol"))] += 1
 

@@ -137,13 +137,13 @@ class Network(Faults):
             session.write("FAULT", kind)
             status, words = DOWN[n]
             if method == "POST" and 400 <= status < 500:
-                session.books.on_refused(body)
+                session.books.on_rejected(body)
             if not status:
                 await asyncio.sleep(FOREVER)
                 return None
             return Response(status, {}, words)
         if method == "POST" and self._strikes("post refused"):
-            session.books.on_refused(body)
+            session.books.on_rejected(body)
             return reply({"code": 40310000, "message": "insufficient buying power"}, 403)
         if self._strikes("connection refused"):
             return None
@@ -161,7 +161,7 @@ class Network(Faults):
             await asyncio.sleep(rng.uniform(1.0, LATEST_ARRIVAL))
         answer = handle()
         if method == "POST" and answer.status in (403, 422):
-            session.books.on_refused(body)
+            session.books.on_rejected(body)
         if self._strikes("answer lost"):
             if rng.random() < 0.5:
                 await asyncio.sleep(FOREVER)

@@ -19,7 +19,7 @@ from scalp.core.units import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.matching import Engine
-from scalp.exchange.orders import Order, OrderRequest, Refusal
+from scalp.exchange.orders import Order, OrderRequest, Rejection
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
 from scalp.exchange.streams import OrderSession, Session
@@ -265,7 +265,7 @@ class ChaosSession:
         if last is None or qty <= 0:
             return None
         limit = round(last * Decimal("0.999"), 2) if kind == "limit" else None
-        with suppress(Refusal):
+        with suppress(Rejection):
             self.engine.submit(OrderRequest(symbol, side, kind, "day", qty, limit_price=limit))
             self.books.by_hand.add(symbol)
             return 160.0
@@ -273,7 +273,7 @@ class ChaosSession:
 
     def _cancel_by_hand(self) -> float | None:
         orders = self.engine.open_orders()
-        with suppress(Refusal):
+        with suppress(Rejection):
             if orders:
                 self.engine.cancel(self._rng.choice(orders).id)
                 return 40.0
@@ -281,7 +281,7 @@ class ChaosSession:
 
     def _replace_by_hand(self) -> float | None:
         orders = [order for order in self.engine.open_orders() if order.limit_price is not None]
-        with suppress(Refusal):
+        with suppress(Rejection):
             if orders:
                 order = self._rng.choice(orders)
                 assert order.limit_price is not None

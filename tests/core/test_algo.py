@@ -637,7 +637,7 @@ def test_no_sell_goes_under_the_id_of_a_buy_that_is_gone() -> None:
 
 def test_what_is_said_of_an_order_nobody_knows_changes_nothing() -> None:
     desk = in_sell_submitted()
-    assert desk.algo.on_submit_refused("nobody's", "no", desk.now) == []
+    assert desk.algo.on_submit_rejected("nobody's", "no", desk.now) == []
     assert desk.algo.on_submit_lost("nobody's", desk.now) == []
     assert desk.state is SELL_SUBMITTED
 

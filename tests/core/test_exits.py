@@ -251,7 +251,7 @@ def test_when_a_plan_wants_to_be_asked_again() -> None:
     assert [story.due(now) for now in (0, 4.9, 5, 9.9, 10)] == [5, 5, 10, 10, 11]
     story.cancelled_at("a", 10)
     assert [story.due(now) for now in (10, 14.9)] == [15, 15]
-    story.exits.on_refused("no", START + 10 * SECOND)
+    story.exits.on_rejected("no", START + 10 * SECOND)
     assert (story.due(11), story.due(12)) == (12, 15)
 
 
@@ -283,7 +283,7 @@ def test_a_plan_that_rests_or_is_done_wants_nothing() -> None:
     assert Exit().due(3) is None  # the next bar or checkup offers what somebody cancelled
     assert Exit(plan=Plan.LIQUIDATION).due(3) is None  # a checkup comes each second
     done = Exit(0, Plan.FLATTEN)
-    done.exits.on_refused("no", START)
+    done.exits.on_rejected("no", START)
     assert done.due(0) is None
 
 
@@ -302,11 +302,11 @@ def test_a_plan_gives_way_to_a_stronger_one_only() -> None:
 
 def test_what_was_refused_does_not_hold_back_the_first_sell_at_market_and_does_the_next() -> None:
     story = Exit()
-    assert story.exits.on_refused("not tradable", START) == 30 * SECOND
+    assert story.exits.on_rejected("not tradable", START) == 30 * SECOND
     assert story.steps(29.9) == []
     story.exits.state(Plan.RISK_RULE, "a reason", START)
     assert story.steps(0) == ["sell market"]
-    assert [story.exits.on_refused("not tradable", START) / SECOND for _ in range(5)] == [2, 4, 8, 15, 15]
+    assert [story.exits.on_rejected("not tradable", START) / SECOND for _ in range(5)] == [2, 4, 8, 15, 15]
     story.exits.state(Plan.FLATTEN, "a reason", START)
     assert story.steps(14.9) == []
     assert story.steps(15) == ["sell market"]
@@ -316,7 +316,7 @@ def test_what_was_refused_does_not_hold_back_the_first_sell_at_market_and_does_t
 def test_just_after_a_fill_any_refusal_may_pass(since: float, wait: float) -> None:
     story = Exit()
     story.exits.on_bought(START)
-    assert story.exits.on_refused("no", START + round(since * SECOND)) == wait * SECOND
+    assert story.exits.on_rejected("no", START + round(since * SECOND)) == wait * SECOND
 
 
 def test_a_risk_rule_has_its_will_when_nothing_is_held_or_working() -> None:

@@ -166,7 +166,7 @@ def test_how_many_requests_exits_and_cancels_may_need() -> None:
     other = world.buy("FB")
     world.fleet.on_sent(other)
     needed.append(world.fleet.reservation.needed)
-    world.fleet.on_submit_refused("FB", other.client_order_id, "no")
+    world.fleet.on_submit_rejected("FB", other.client_order_id, "no")
     needed.append(world.fleet.reservation.needed)
     world.report(buy, "filled", 10)
     needed.append(world.fleet.reservation.needed)  # the sell that is on its way
@@ -296,7 +296,7 @@ def test_what_was_sold_twice_is_bought_back_although_the_first_try_was_refused()
     world.fleet.on_order_update(leg)
     cover = world.sent[-1]
     assert isinstance(cover, SubmitOrder) and (cover.side, cover.covers) == ("buy", True)
-    world.fleet.on_submit_refused("TSLA", cover.client_order_id, "insufficient buying power")
+    world.fleet.on_submit_rejected("TSLA", cover.client_order_id, "insufficient buying power")
     assert world.sent[-1] is cover
     assert world.fleet.exit_times.next_at == world.now + 2 * SECOND
     world.now += 2 * SECOND

@@ -307,7 +307,7 @@ class HonestBroker:
         chance = self.rng.random()
         key = action.client_order_id
         if chance < 0.1:
-            self.said.append((False, lambda: self.algo.on_submit_refused(key, "403", self.now)))
+            self.said.append((False, lambda: self.algo.on_submit_rejected(key, "403", self.now)))
         elif chance < 0.2:
             self.said.append((False, lambda: self.algo.on_submit_lost(key, self.now)))
         else:

@@ -9,7 +9,7 @@ import pytest
 from scalp.core.units import SECOND
 from scalp.exchange.fills import FillModel
 from scalp.exchange.matching import Engine
-from scalp.exchange.orders import Order, OrderRequest, Refusal, Update
+from scalp.exchange.orders import Order, OrderRequest, Rejection, Update
 
 OPEN = 1_000 * SECOND
 CLOSE = 2_000 * SECOND
@@ -52,7 +52,7 @@ class Desk:
         return self.engine.submit(request)
 
     def refused(self, side: str, qty: str | None = "10", limit: str | None = None, **more) -> tuple[int, int, str]:
-        with pytest.raises(Refusal) as refusal:
+        with pytest.raises(Rejection) as refusal:
             self.send(side, qty, limit, **more)
         return refusal.value.status, refusal.value.code, refusal.value.message
 

@@ -10,7 +10,7 @@ import pytest
 from scalp.core.market_data import Bar
 from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.matching import Engine, Latency
-from scalp.exchange.orders import Asset, Order, OrderRequest, Refusal
+from scalp.exchange.orders import Asset, Order, OrderRequest, Rejection
 from tests.exchange.desk import CLOSE, OPEN, Desk
 
 
@@ -127,7 +127,7 @@ def test_a_fill_may_follow_a_cancel_request() -> None:
         "3 pending_cancel buy",
         "3.5 fill buy 10",
     ]
-    with pytest.raises(Refusal, match='order is already in "filled" state'):
+    with pytest.raises(Rejection, match='order is already in "filled" state'):
         desk.engine.cancel(order.id)
 
 
@@ -311,7 +311,7 @@ def test_buying_power_is_reserved_by_open_buys_and_given_back() -> None:
     desk.trade(1, 100.00)
     order = desk.send("buy", "15", limit="100")
     assert desk.engine.buying_power() == 500
-    with pytest.raises(Refusal, match="insufficient buying power") as refusal:
+    with pytest.raises(Rejection, match="insufficient buying power") as refusal:
         desk.send("buy", "6", limit="100")
     assert refusal.value.extra == {"buying_power": "500", "cost_basis": "600"}
     desk.engine.cancel(order.id)
@@ -322,7 +322,7 @@ def test_buying_power_is_reserved_by_open_buys_and_given_back() -> None:
 def test_shares_held_by_an_open_sell_cannot_be_sold_again() -> None:
     desk = Desk().holding("10")
     working = desk.send("sell", "7", limit="120")
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.send("sell", "10", limit="120")
     assert refusal.value.message == "insufficient qty available for order (requested: 10, available: 3)"
     assert refusal.value.extra == {
@@ -367,7 +367,7 @@ def test_wash_trades(working: tuple, incoming: tuple, reason: str | None) -> Non
     if reason is None:
         desk.send(*incoming)
         return
-    with pytest.raises(Refusal, match="potential wash trade detected") as refusal:
+    with pytest.raises(Rejection, match="potential wash trade detected") as refusal:
         desk.send(*incoming)
     assert refusal.value.extra == {"existing_order_id": first.id, "reject_reason": reason}
 
@@ -376,7 +376,7 @@ def test_a_waiting_market_order_is_a_wash_trade_for_any_opposite_one() -> None:
     desk = Desk().holding()
     desk.engine.halt("AAPL")
     desk.send("sell", "5")
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.send("buy", "5", limit="1")
     assert refusal.value.extra["reject_reason"] == "opposite side market/stop order exists"
 
@@ -393,7 +393,7 @@ def test_assets_that_cannot_be_traded() -> None:
         ("SHUT", "1", "asset SHUT is not tradable"),
         ("WHOLE", "0.5", 'asset "WHOLE" is not fractionable'),
     ):
-        with pytest.raises(Refusal, match=words):
+        with pytest.raises(Rejection, match=words):
             engine.submit(OrderRequest(symbol, "buy", qty=Decimal(qty)))
 
 
@@ -416,7 +416,7 @@ def test_a_replaced_order_lives_on_under_a_new_id() -> None:
         "4 fill sell 10 at 110, filled 10, position 0",
     ]
     assert desk.engine.order(old.id).replaced_by == new.id
-    with pytest.raises(Refusal, match="unable to replace order, order is not open"):
+    with pytest.raises(Rejection, match="unable to replace order, order is not open"):
         desk.engine.replace(old.id, limit_price=Decimal("100"))
 
 
@@ -500,7 +500,7 @@ def test_the_books_always_balance(seed: int) -> None:
                 case 2 if engine.orders:
                     order_id = chance.choice(list(engine.orders))
                     engine.replace(order_id, limit_price=Decimal(str(round(price, 2))))
-        except Refusal:
+        except Rejection:
             pass
         for symbol in engine.assets:
             signed = sum(

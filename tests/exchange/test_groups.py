@@ -11,7 +11,7 @@ import pytest
 from scalp.core.units import SECOND
 from scalp.exchange.fills import FillModel
 from scalp.exchange.matching import Latency
-from scalp.exchange.orders import Order, Refusal, Update
+from scalp.exchange.orders import Order, Rejection, Update
 from scalp.exchange.rules import on_offer
 from tests.exchange.desk import OPEN, Desk
 
@@ -529,7 +529,7 @@ def play_at_random(desk: Table, seed: int) -> Iterator[None]:
                     desk.engine.replace(chance.choice(orders), stop_price=under)
                 case 9 if orders:
                     desk.engine.replace(chance.choice(orders), limit_price=over)
-        except Refusal:
+        except Rejection:
             pass
         yield
 

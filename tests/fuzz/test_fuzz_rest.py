@@ -19,7 +19,7 @@ from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.commands import SubmitOrder
-from scalp.core.errors import OutcomeUnknown, Refused, ScalpError
+from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError
 from scalp.core.market_data import Bar, Trade
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.units import MINUTE, SECOND
@@ -134,7 +134,7 @@ def test_any_answer_of_alpaca(name: str, data: st.DataObject) -> None:
         check(answer)
     elif name in ("submit", "cancel") and status in (200, 408, 500, 503):
         assert isinstance(answer, OutcomeUnknown)  # it may have had its effect
-    elif isinstance(answer, Refused):
+    elif isinstance(answer, Rejected):
         assert 400 <= answer.status < 500
 
 

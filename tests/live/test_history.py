@@ -12,7 +12,7 @@ import pytest
 
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock
-from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar, Trade
 from scalp.core.units import MINUTE, SECOND
@@ -22,8 +22,8 @@ from tests.helpers import SESSION, bar, clock
 
 NOT_YET = "today's bars are not here yet"
 HOLE = "a hole in today's bars: 3 new ones have to come"
-UNAUTHORIZED = Refused(401, 0, "unauthorized.")
-NOT_ENTITLED = Refused(403, 0, "no history of AAPL: You are not entitled to this data.")
+UNAUTHORIZED = Rejected(401, 0, "unauthorized.")
+NOT_ENTITLED = Rejected(403, 0, "no history of AAPL: You are not entitled to this data.")
 
 # What the source knows of a symbol: a minute, and when it lists it.
 Listing = dict[str, str]
@@ -266,7 +266,7 @@ def test_the_source_goes_on_past_a_minute_in_which_nothing_was_traded() -> None:
     story(tell, at="09:34:05")
 
 
-@pytest.mark.parametrize("trouble", [UNAUTHORIZED, Refused(403, 0, "forbidden."), Unreachable("GET: HTTP 500")])
+@pytest.mark.parametrize("trouble", [UNAUTHORIZED, Rejected(403, 0, "forbidden."), Unreachable("GET: HTTP 500")])
 def test_a_fetch_that_fails_is_made_again_and_again(trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)

@@ -31,7 +31,7 @@ from scalp.core.events import (
     Liquidating,
     Note,
     OrderEnded,
-    Refused,
+    Rejected,
     RiskRuleStruck,
     SessionOver,
     StreamDown,
@@ -189,7 +189,7 @@ def test_no_key_is_told_to_a_service() -> None:
         notifier = Notifier([hook.url], "scalp, test", lambda: None, 1, Mask(["hush-hush"]))
         record = logging.LogRecord("scalp.TSLA", logging.ERROR, "", 0, "a key: %s\n\x1b[2J", ("hush-hush",), None)
         notifier.errors.emit(record)
-        notifier(Refused("TSLA", AT, "buy", Decimal(4), "a key: hush-hush\n\x1b[2J"))
+        notifier(Rejected("TSLA", AT, "buy", Decimal(4), "a key: hush-hush\n\x1b[2J"))
         notifier.end()
     assert hook.lines == [
         r"TSLA a key: ***\n\x1b[2J",
@@ -275,15 +275,15 @@ def test_an_error_that_an_event_stands_for_is_told_once() -> None:
 
 
 def test_a_rail_that_refuses_every_buy_is_told_once_a_symbol() -> None:
-    def refused(side: str, why: str, wait: float = 0.0, symbol: str = "TSLA") -> Refused:
-        return Refused(symbol, AT, side, Decimal(4), why, wait)
+    def refused(side: str, why: str, wait: float = 0.0, symbol: str = "TSLA") -> Rejected:
+        return Rejected(symbol, AT, side, Decimal(4), why, wait)
 
     with service() as hook, telling(hook.url) as notifier:
         for left in (540, 480, 420):
             notifier(refused("buy", f"cooling down after a loss, for {left} s more"))
         notifier(refused("buy", "cooling down after a loss, for 400 s more", symbol="AAPL"))
         notifier(refused("buy", "insufficient buying power"))
-        notifier(Refused("TSLA", AT, "sell", Decimal(4), "available: 0", 0.25, may_pass=True))
+        notifier(Rejected("TSLA", AT, "sell", Decimal(4), "available: 0", 0.25, may_pass=True))
         for wait in (30, 60):
             notifier(refused("sell", "halted", wait))
         notifier(refused("sell", "available: 3"))

@@ -272,14 +272,14 @@ def _all_refusals_last() -> Iterator[None]:
 
 @defect("a sell that was refused for good is given up")
 def _refused_for_good() -> Iterator[None]:
-    whole = ExitPlan.on_refused
+    whole = ExitPlan.on_rejected
 
-    def on_refused(self: ExitPlan, why: str, at: int) -> int:
+    def on_rejected(self: ExitPlan, why: str, at: int) -> int:
         whole(self, why, at)
         self.retry_at = at + 10**18
         return 10**18
 
-    with patch.object(ExitPlan, "on_refused", on_refused):
+    with patch.object(ExitPlan, "on_rejected", on_rejected):
         yield
 
 

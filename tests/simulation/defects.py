@@ -18,7 +18,7 @@ from scalp.alpaca.rest import AlpacaREST, Listing, RateLimited
 from scalp.core.algo import ScalpAlgo
 from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.decimals import ZERO
-from scalp.core.errors import OutcomeUnknown, Refused, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import REFUSED, Change, Ledger, Order
 from scalp.core.orders import OrderReport, OrderType, PositionReport
@@ -49,7 +49,7 @@ def _no_dedupe() -> Iterator[None]:
 @defect("a timeout is taken for a rejection, and that for the last word")
 def _timeout_is_rejection() -> Iterator[None]:
     async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
-        self._listener.on_submit_refused(action.symbol, action.client_order_id, "timeout")
+        self._listener.on_submit_rejected(action.symbol, action.client_order_id, "timeout")
 
     whole = Ledger.merge
 
@@ -97,7 +97,7 @@ def _error_is_absence() -> Iterator[None]:
     async def look_up(self: AlpacaBroker, action: SubmitOrder) -> tuple[OrderReport | None, int]:
         try:
             return await self.counted(self._rest.order_by_client_id(action.client_order_id)), 0
-        except (Refused, Unreachable):
+        except (Rejected, Unreachable):
             return None, 2
 
     with patch.object(AlpacaBroker, "_look_up", look_up):
@@ -178,7 +178,7 @@ def _failure_means_flat() -> Iterator[None]:
     async def positions(self: AlpacaREST) -> Listing[PositionReport]:
         try:
             return await whole(self)
-        except (Unreachable, Refused):
+        except (Unreachable, Rejected):
             return Listing([], frozenset())
 
     def weigh(self: Reconciler, ledger: Ledger, listed: Listings, transferred: Decimal) -> bool:

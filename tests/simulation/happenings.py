@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scalp.core.prices import exact, round_down
 from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.calendar import SessionDay
-from scalp.exchange.orders import Order, OrderRequest, Refusal
+from scalp.exchange.orders import Order, OrderRequest, Rejection
 from scalp.exchange.path import Print
 from scalp.exchange.rules import text
 from tests.simulation.faults import STOP_HALTED, size
@@ -245,7 +245,7 @@ class Happenings:
         """Cancel what offers the shares, and sell them a moment later if nobody else does."""
         world = self._world
         for order in world.engine.open_orders(symbol):
-            with suppress(Refusal):
+            with suppress(Rejection):
                 world.engine.cancel(order.id)
         qty = world.engine.account.held(symbol)
         sale = OrderRequest(symbol, "sell", "market", "day", qty, position_intent="sell_to_close")
@@ -253,7 +253,7 @@ class Happenings:
         return True
 
     def _submit(self, request: OrderRequest) -> Order | None:
-        with suppress(Refusal):
+        with suppress(Rejection):
             order = self._world.engine.submit(request)
             if request.symbol in self._world.symbols:
                 self._world.touch(request.symbol)
@@ -270,7 +270,7 @@ class Happenings:
         if not orders:
             return False
         order = world.plan.rng("hand cancels").choice(orders)
-        with suppress(Refusal):
+        with suppress(Rejection):
             world.engine.cancel(order.id)
             return True
         return False
@@ -282,7 +282,7 @@ class Happenings:
             return False
         order = world.plan.rng("hand replaces").choice(orders)
         assert order.limit_price is not None
-        with suppress(Refusal):
+        with suppress(Rejection):
             world.engine.replace(order.id, limit_price=order.limit_price + Decimal("0.01"))
             world.touch(order.symbol)
             return True

@@ -95,13 +95,13 @@ class Hindrances:
             if not is_injected and self._refusals[call.symbol] >= len(PASSING_RETRIES):
                 return
             if b'"oco"' not in call.body or b"insufficient qty" in body:  # else the plain exit goes at once
-                self.on_refused(call.symbol, may_pass=any(words in body for words in MAY_PASS))
+                self.on_rejected(call.symbol, may_pass=any(words in body for words in MAY_PASS))
             if call.client_id in self._world.told.unknown:
                 # An earlier try of it may have arrived all the same: that has to be asked first.
                 until = max(now, self._until["ask"]) + UNKNOWN_FELT
                 self.note_sending(call.symbol, max(until, self._send_until[call.symbol] + UNKNOWN_FELT))
 
-    def on_refused(self, symbol: str, may_pass: bool = False) -> None:
+    def on_rejected(self, symbol: str, may_pass: bool = False) -> None:
         """A sell was turned down."""
         world = self._world
         n = self._refusals[symbol]
@@ -121,7 +121,7 @@ class Hindrances:
         """The bot was told that a sell of its own has ended, and how."""
         if status == "rejected":
             self._world.invariants.stops.on_rejected(symbol)
-            self.on_refused(symbol)
+            self.on_rejected(symbol)
         elif self._world.engine.orders[order_id].group is not None and self._is_done_by_another(order_id):
             return
         elif status in ("canceled", "expired") and order_id not in self._world.invariants.cancelled:

@@ -97,7 +97,7 @@ def _no_stop_sent() -> Iterator[None]:
 
 @defect("an exit whose stop is not taken is sent again with it")
 def _no_plain_exit() -> Iterator[None]:
-    with patch.object(Stop, "on_refused", lambda self: None):
+    with patch.object(Stop, "on_rejected", lambda self: None):
         yield
 
 

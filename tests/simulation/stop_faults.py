@@ -75,7 +75,7 @@ class StopFaults:
         world.loop.call_later(outage.end - outage.start, world.fills.outages.discard, outage.start)
 
     def check(self, request: OrderRequest) -> None:
-        """Raises Refusal while groups are not taken."""
+        """Raises Rejection while groups are not taken."""
         if request.order_class != "oco":
             return
         if episode := self._world.plan.episode("stop class refused", self._world.elapsed):

@@ -12,7 +12,7 @@ import pytest
 
 from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
 from scalp.alpaca.rest import AlpacaREST
-from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.units import MINUTE
 from scalp.net.stream import LoginRefused, never
@@ -638,7 +638,7 @@ def test_history_refused_says_why_in_a_line() -> None:
             feed = AlpacaFeed(points, ["AAPL"], Told(), random.Random(1), lambda: True, rest)
             recent = {"code": 42210000, "message": "subscription does not permit querying recent SIP data"}
             for body, status, raised in (
-                (recent, 403, UserError), ({"message": "forbidden."}, 403, Refused), ("<html>", 200, Unreachable),
+                (recent, 403, UserError), ({"message": "forbidden."}, 403, Rejected), ("<html>", 200, Unreachable),
                 ({"bars": 5}, 200, Unreachable), ("", 500, Unreachable),
             ):  # fmt: skip
                 fake.will_answer(body, status)
@@ -667,7 +667,7 @@ def test_a_page_of_history_that_fails_holds_up_no_other() -> None:
             many = [f"SYM{n:04}" for n in range(1200)]  # three requests
             for answers, raised in (
                 (((400, {"message": "bad symbol"}), (500, ""), (200, {"bars": {}})), Unreachable),
-                (((400, {"message": "bad symbol"}), (200, {"bars": {}}), (200, {"bars": {}})), Refused),
+                (((400, {"message": "bad symbol"}), (200, {"bars": {}}), (200, {"bars": {}})), Rejected),
             ):
                 for code, body in answers:
                     fake.will_answer(body, code)

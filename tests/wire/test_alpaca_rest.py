@@ -20,7 +20,7 @@ from scalp.alpaca.decode import (
 )
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, Listing, RateLimited
 from scalp.core.commands import SubmitOrder
-from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable
 from scalp.core.market_data import Trade
 from scalp.core.orders import OrderReport, PositionReport
 from tests.wire.fakes import KEY, SECRET, HttpFake, endpoints, http_fake, run
@@ -85,7 +85,7 @@ def test_account_clock_calendar_and_assets() -> None:
                 Asset("OLD", "", "", False, False),
             ]
             fake.will_answer({"code": 40410000, "message": "asset not found for A/B?"}, 404)
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(Rejected) as refused:
                 await rest.asset("A/B?")
             assert refused.value.status == 404
 
@@ -214,9 +214,9 @@ HTML = "<html><body>Bad Gateway</body></html>"
 @pytest.mark.parametrize(
     ("status", "body", "of_a_question", "of_an_order"),
     [
-        (403, {"code": 40310000, "message": "insufficient buying power"}, Refused, Refused),
-        (422, {"code": 40010001, "message": "client_order_id must be unique"}, Refused, Refused),
-        (401, HTML, Refused, Refused),
+        (403, {"code": 40310000, "message": "insufficient buying power"}, Rejected, Rejected),
+        (422, {"code": 40010001, "message": "client_order_id must be unique"}, Rejected, Rejected),
+        (401, HTML, Rejected, Rejected),
         (429, {"message": "too many requests."}, RateLimited, RateLimited),
         (500, {"code": 50010000, "message": "internal server error occurred"}, Unreachable, OutcomeUnknown),
         (504, HTML, Unreachable, OutcomeUnknown),
@@ -244,7 +244,7 @@ def test_what_an_error_means(
                 assert KEY not in repr(raised.value) and SECRET not in repr(raised.value)
                 if status in (403, 422, 500):
                     assert body["message"] in str(raised.value) and "trace-1" in str(raised.value)
-                if isinstance(raised.value, Refused):
+                if isinstance(raised.value, Rejected):
                     assert raised.value.status == status
                     assert raised.value.code == (body["code"] if isinstance(body, dict) else 0)
 
@@ -336,7 +336,7 @@ def test_an_id_of_dots_is_no_way_to_all_orders(name: str) -> None:
         async with http_fake() as fake:
             rest = AlpacaREST(endpoints(fake.url))
             for ask in (rest.cancel, rest.order, rest.asset):
-                with pytest.raises(Refused, match="404"):
+                with pytest.raises(Rejected, match="404"):
                     await ask(name)
             assert fake.asked == []
             await rest.close()

@@ -16,7 +16,7 @@ from scalp.alpaca.feed import AlpacaFeed
 from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.core.commands import SubmitOrder
-from scalp.core.errors import OutcomeUnknown, Refused, ScalpError, Unreachable
+from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable
 from scalp.net import order_connections
 from scalp.net.stream import LONGEST_FRAME, MOST_BEHIND, ReconnectingStream
 from scalp.net.transport import LISTING, LONGEST, LONGEST_ERROR, SHORT
@@ -152,7 +152,7 @@ def test_of_what_did_not_succeed_the_beginning_is_enough(status: int) -> None:
             error = await error_of(rest.order("b1"))
             await rest.close()
         # What it says is known all the same.
-        assert isinstance(error, Refused) == (status in (404, 422))
+        assert isinstance(error, Rejected) == (status in (404, 422))
         assert "no reason given" in str(error) or "too many requests" in str(error)
 
     run(story())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalp.core.errors import Refused, Unreachable, UserError
+from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.market_data import Bar, Halt, Trade
 from scalp.core.units import MINUTE
 from scalp.net.stream import LoginRefused, never
@@ -365,7 +365,7 @@ def test_a_symbol_whose_history_fails_does_not_hold_up_the_others() -> None:
             fake.will_answer({"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}, 403)
             fake.will_answer({"status": "OK", "results": [row(0)]})
             got = []
-            with pytest.raises(Refused, match=r"^403: no history of BAD: You are not entitled"):
+            with pytest.raises(Rejected, match=r"^403: no history of BAD: You are not entitled"):
                 async for pair in feed.history(["BAD", "AAPL"], START, START + MINUTE):
                     got.append(pair)
             assert got == [("AAPL", [one("AAPL", 0)])]
