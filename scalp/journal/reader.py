@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,10 +94,7 @@ class Rejection(Struct, frozen=True):
 
 
 class JournaledDay:
-    """One session: the runs of a day on one account, in one story. `symbols`: only these; none: all of them.
-
-    `notes` tell what of it is not as it seems.
-    """
+    """One session: the runs of a day on one account, in one story. `symbols`: only these; none: all of them."""
 
     def __init__(self, connection: sqlite3.Connection, runs: Sequence[Run], symbols: Sequence[str] = ()) -> None:
         self.runs = list(runs)
@@ -106,28 +104,53 @@ class JournaledDay:
         if unknown := [symbol for symbol in symbols if symbol not in known]:
             raise UserError(f"{', '.join(unknown)} did not trade on {last.date}: there are {', '.join(known)}")
         self.symbols = tuple(symbols) or tuple(known)
-        self.notes: list[str] = []
         self._connection = connection
         self._ids = ", ".join(str(run.id) for run in runs)
-        self._spans = [(run.started_at, self._end_of(run)) for run in runs]
-        self.seen = self._read_bars()
-        self.sayings = [
-            Saying(at or 0, who, level, text)
-            for at, who, level, text in self._rows("SELECT at, who, level, text FROM decisions")
-        ]
-        self.rejections = [
-            Rejection(*row)
-            for row in self._rows("SELECT at, symbol, key, kind, why FROM rejections")
-            if row[1] in self.symbols
-        ]
-        updates = self._read_updates()
-        self.ledgers = self._replay(updates)
-        self.fills = self._read_fills(updates)
-        for run in runs:
-            if run.lost:
-                self.notes.append(f"the journal lacks {run.lost} entries of run {run.run}")
-        if len({run.risk_limits for run in runs}) > 1:
-            self.notes.append("its runs had different risk rails: a backtest of it has those of the last one")
+        self._fill_notes: list[str] = []
+
+    # Read when they are first asked for.
+
+    @cached_property
+    def seen(self) -> dict[str, list[SeenBar]]:
+        """By symbol, in the order in which they came."""
+        seen: dict[str, list[SeenBar]] = {symbol: [] for symbol in self.symbols}
+        columns = "at, is_history, symbol, start, open, high, low, close, volume"
+        for at, is_history, *row in self._rows(f"SELECT {columns} FROM bars"):
+            bar = Bar(*row)
+            if bar.symbol in seen and None not in row:
+                seen[bar.symbol].append(SeenBar(bar, at, bool(is_history)))
+        return seen
+
+    @cached_property
+    def sayings(self) -> list[Saying]:
+        """What the bot said, but for bars."""
+        rows = self._rows("SELECT at, who, level, text FROM decisions")
+        return [Saying(at or 0, who, level, text) for at, who, level, text in rows]
+
+    @cached_property
+    def rejections(self) -> list[Rejection]:
+        """Of these symbols."""
+        rows = self._rows("SELECT at, symbol, key, kind, why FROM rejections")
+        return [Rejection(*row) for row in rows if row[1] in self.symbols]
+
+    @cached_property
+    def ledgers(self) -> dict[str, Ledger]:
+        """By symbol, from what the bot sent and was told."""
+        return self._replay(self._updates)
+
+    @cached_property
+    def fills(self) -> dict[str, list[Fill]]:
+        """By symbol, oldest first. What moved a position without a fill being told of becomes one, with a note."""
+        return self._read_fills(self._updates)
+
+    @property
+    def notes(self) -> list[str]:
+        """What of it is not as it seems."""
+        assert self.fills is not None  # reading them makes the notes of them
+        lacking = [f"the journal lacks {run.lost} entries of run {run.run}" for run in self.runs if run.lost]
+        differ = len({run.risk_limits for run in self.runs}) > 1
+        rails = ["its runs had different risk rails: a backtest of it has those of the last one"] if differ else []
+        return [*self._fill_notes, *lacking, *rails]
 
     @property
     def facts(self) -> Run:
@@ -183,6 +206,10 @@ class JournaledDay:
         """Whether some run was under way; one that was killed, until its last word."""
         return any(started_at <= at <= ended_at for started_at, ended_at in self._spans)
 
+    @cached_property
+    def _spans(self) -> list[tuple[int, int]]:
+        return [(run.started_at, self._end_of(run)) for run in self.runs]
+
     def _end_of(self, run: Run) -> int:
         if run.ended_at is not None:
             return run.ended_at
@@ -201,16 +228,8 @@ class JournaledDay:
         """In the order in which it was written, all runs."""
         return self._connection.execute(f"{select} WHERE run IN ({self._ids}) AND {where} ORDER BY run, rowid")
 
-    def _read_bars(self) -> dict[str, list[SeenBar]]:
-        seen: dict[str, list[SeenBar]] = {symbol: [] for symbol in self.symbols}
-        columns = "at, is_history, symbol, start, open, high, low, close, volume"
-        for at, is_history, *row in self._rows(f"SELECT {columns} FROM bars"):
-            bar = Bar(*row)
-            if bar.symbol in seen and None not in row:
-                seen[bar.symbol].append(SeenBar(bar, at, bool(is_history)))
-        return seen
-
-    def _read_updates(self) -> list[tuple[int, OrderReport]]:
+    @cached_property
+    def _updates(self) -> list[tuple[int, OrderReport]]:
         updates = []
         for at, *values in self._rows(f"SELECT at, {', '.join(UPDATE_COLUMNS)} FROM updates"):
             fields = dict(zip(UPDATE_FIELDS, values, strict=True))
@@ -221,7 +240,6 @@ class JournaledDay:
         return updates
 
     def _replay(self, updates: Iterable[tuple[int, OrderReport]]) -> dict[str, Ledger]:
-        """The ledger again, from what the bot sent and was told."""
         ledgers = {symbol: Ledger(symbol) for symbol in self.symbols}
         columns = "at, symbol, action, client_order_id, side, qty, type, limit_price, stop_price"
         cancels = []
@@ -245,7 +263,6 @@ class JournaledDay:
         return ledgers
 
     def _read_fills(self, updates: Iterable[tuple[int, OrderReport]]) -> dict[str, list[Fill]]:
-        """By symbol, oldest first. What moved a position without a fill being told of becomes one, with a note."""
         executions = _executions(updates)
         fills: dict[str, list[Fill]] = {symbol: [] for symbol in self.symbols}
         booked: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)  # order id -> shares taken down as its fills
@@ -259,7 +276,7 @@ class JournaledDay:
             if symbol in fills:
                 noun, verb = ("fill", "is") if count == 1 else ("fills", "are")
                 told = f"{count} {noun} that the bot did not write down {verb} from the broker's activities"
-                self.notes.append(f"{symbol}: {told}")
+                self._fill_notes.append(f"{symbol}: {told}")
         marks = [(run, at, symbol, Decimal(qty), None if price is None else Decimal(price))
                  for run, at, symbol, qty, price
                  in self._rows("SELECT run, at, symbol, qty, entry_price FROM positions")]  # fmt: skip
@@ -277,7 +294,7 @@ class JournaledDay:
                 moved = position - held[symbol]
                 side = "buy" if moved > 0 else "sell"
                 price = what if what and moved > 0 else self._close_at(symbol, at)
-                self.notes.append(
+                self._fill_notes.append(
                     f"{symbol}: {side} of {abs(moved):f} at {new_york(at):%H:%M:%S} that the bot did not see, reckoned "
                     f"at {price:f}"
                 )
