@@ -4,7 +4,7 @@ The map: a room a line, four floors, and each imports only what lies below.
 
     doctor      is everything in place to trade
     flatten     sells everything when the bot is dead
-    report      a day from the journal, and beside its backtest
+    report      days from the journal, and beside their backtest
     sweep       a backtest for many sets of parameters
 
     live        one real session

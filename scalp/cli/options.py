@@ -44,6 +44,21 @@ def read_date(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date of the form YYYY-MM-DD") from None
 
 
+def read_month(text: str) -> dt.date:
+    """The first day of a month as an option has it. Raises ArgumentTypeError."""
+    try:
+        return dt.datetime.strptime(text, "%Y-%m").date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a month of the form YYYY-MM") from None
+
+
+def positive(text: str) -> int:
+    """A whole number above 0. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 100_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 # The parent of all commands that trade, live or over history.
 TRADING = LineParser(add_help=False)
 TRADING.add_argument("--lot", default="2000", help="dollars to buy for, per symbol at a time (default 2000)")

@@ -4,4 +4,6 @@ schema          its tables, the view `trades`, and what brings an older file to 
 recorder        the facts a session begins with, and who tells the journal what
 writer          the rows, written by a thread of their own
 reader          a day of it, as a backtest's results know days
+brief           the same for sums over many days, read in a fraction of the time
+upkeep          a copy of the file, and letting go of old sessions
 """

@@ -1,5 +1,7 @@
-"""A day from the journal, told afterwards: `python -m scalp.report`.
+"""Days from the journal, told afterwards: `python -m scalp.report`.
 
+choice          which sessions are meant, and the list of them
+months          many of them told as one
 speed           what came of each link from a fill to its sell
 diff            that day beside its backtest over the same bars
 """

@@ -1,14 +1,15 @@
-"""The command line of `python -m scalp.report`: a day from the journal, or that day beside its backtest."""
+"""The command line of `python -m scalp.report`: a day from the journal, beside its backtest too, or many days."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import json
 import logging
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,22 @@ from scalp.backtest.html import report_of
 from scalp.backtest.output import numbers_table, outcome
 from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import exit_code, say
-from scalp.cli.options import LineParser, add_html, add_json, named, named_path, read_date
+from scalp.cli.options import LineParser, add_html, add_json, named, named_path, positive, read_date, read_month
 from scalp.cli.parameters import with_set
 from scalp.cli.paths import default_path
 from scalp.cli.settings import read_symbols
-from scalp.core.clock import new_york
+from scalp.core.clock import NEW_YORK, new_york
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import REFUSED
-from scalp.journal.reader import JournaledDay, Run, open_journal, read_day
+from scalp.journal.reader import JournaledDay, Run, open_journal, read_day, sessions
+from scalp.journal.upkeep import back_up, drop_before
 from scalp.report import speed
+from scalp.report.choice import VENUES, Span, by_venue, list_lines, list_plain, listed, month
 from scalp.report.diff import differences, plain, replayed
+from scalp.report.months import Months
 from scalp.results.html import write_html
 from scalp.results.numbers import Results
-
-VENUES = ("simulated", "paper", "live")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,27 +49,102 @@ def run(argv: Sequence[str] | None) -> None:
     path = args.journal or default_path()
     if path is None:
         raise UserError("there is no home folder to look for the journal in: name it with --journal PATH")
+    span = _span(args)
+    if args.backup is not None or args.keep_days is not None:
+        _keep(path, args.backup, args.keep_days)
+        return
     with contextlib.closing(open_journal(path)) as connection:
-        with _damage_told(path):
-            day = read_day(connection, args.date, symbols, args.venue)
-            results = Results(day.days(), day.fees)
-        if args.html is not None:
-            _write_page(day, results, args.html)
-        if args.diff:
-            with _damage_told(path):
-                whole = read_day(connection, args.date, venue=args.venue) if day.facts.risk_limits else day
-            lines, answer = _diff(day, whole, results, args.algo or "")
+        if args.list:
+            lines, answer = _list(connection, path, span or Span(), args)
+        elif span is not None:
+            lines, answer = _months(connection, path, span, symbols, args)
         else:
-            seen = speed.links(connection, [run.id for run in day.runs], day.symbols)
-            lines = _report(day, results, seen)
-            answer = {**_facts(day), **outcome(results), **_charges(day, results),
-                      "speed": [speed.plain(link) for link in seen], "notes": day.notes}  # fmt: skip
+            lines, answer = _day(connection, path, symbols, args)
         if args.json:
             json.dump(answer, sys.stdout, indent=1)
             print()
         else:
             for line in lines:
                 say(line)
+
+
+Told = tuple[Iterable[str], dict[str, Any]]  # the same for people and for machines
+
+
+def _day(connection: sqlite3.Connection, path: Path, symbols: Sequence[str], args: argparse.Namespace) -> Told:
+    with _damage_told(path):
+        day = read_day(connection, args.date, symbols, args.venue)
+        results = Results(day.days(), day.fees)
+    if args.html is not None:
+        _write_page(day, results, args.html)
+    if args.diff:
+        with _damage_told(path):
+            whole = read_day(connection, args.date, venue=args.venue) if day.facts.risk_limits else day
+        return _diff(day, whole, results, args.algo or "")
+    seen = speed.links(connection, [run.id for run in day.runs], day.symbols)
+    answer = {**_facts(day), **outcome(results), **_charges(day, results),
+              "speed": [speed.plain(link) for link in seen], "notes": day.notes}  # fmt: skip
+    return _report(day, results, seen), answer
+
+
+def _list(connection: sqlite3.Connection, path: Path, span: Span, args: argparse.Namespace) -> Told:
+    with _damage_told(path):
+        found = by_venue(sessions(connection), span, args.venue)
+        rows = list(listed(connection, span.within([runs for of_venue in found.values() for runs in of_venue])))
+    return list_lines(rows), {"sessions": [list_plain(row) for row in rows]}
+
+
+def _months(
+    connection: sqlite3.Connection, path: Path, span: Span, symbols: Sequence[str], args: argparse.Namespace
+) -> Told:
+    with _damage_told(path):
+        found = by_venue(sessions(connection), span, args.venue)
+        told = [Months(connection, of_venue, symbols) for of_venue in found.values()]
+
+    def lines() -> Iterator[str]:
+        for number, months in enumerate(told):
+            yield from ("" for _ in range(2 * bool(number)))
+            yield from months.lines()
+
+    return lines(), {"venues": {months.venue: months.plain() for months in told}}
+
+
+def _keep(path: Path, backup: Path | None, days: int | None) -> None:
+    """The copy first: what is then deleted is in it."""
+    if backup is not None:
+        with contextlib.closing(open_journal(path)) as connection:
+            size = back_up(connection, path, backup)
+        say(f"{backup}: {size / 1e6:.1f} MB, whole")
+    if days is not None:
+        open_journal(path).close()  # it is one, and there
+        before = _today() - dt.timedelta(days=days)
+        dropped = drop_before(path, before)
+        told = ", ".join(f"{count} {venue}" for venue, count in dropped.items())
+        say(f"runs before {before} deleted: {told or 'there are none'}; {path.stat().st_size / 1e6:.1f} MB are left")
+
+
+def _today() -> dt.date:
+    """In New York."""
+    return dt.datetime.now(NEW_YORK).date()
+
+
+def _span(args: argparse.Namespace) -> Span | None:
+    """The days that are asked for; None: one session. Raises UserError for words that contradict each other."""
+    ways = {"--date": args.date, "--month": args.month, "--days": args.days, "--from/--to": args.first or args.last}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} together: name the days in one way")
+    if given and given != ["--date"] and args.diff:
+        raise UserError(f"--diff sets one session beside its backtest: name it with --date instead of {given[0]}")
+    if args.list and (args.symbols or args.diff):
+        raise UserError("--list tells of whole sessions: leave the symbols and --diff out")
+    if args.first and args.last and args.first > args.last:
+        raise UserError(f"--from {args.first} comes after --to {args.last}: turn them round")
+    if args.month is not None:
+        return month(args.month)
+    if given in ([], ["--date"]):
+        return None
+    return Span(args.first, args.last, args.days)
 
 
 @contextlib.contextmanager
@@ -87,6 +164,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="only these; none: all of the session")
     parser.add_argument("--date", type=read_date, metavar="DATE", help="the session's day, YYYY-MM-DD (the newest)")
+    many = parser.add_argument_group(
+        "many sessions", "those of each venue apart; of a day that was played again the last"
+    )
+    many.add_argument("--list", action="store_true", help="a line a session, of all or of the days named")
+    many.add_argument("--from", dest="first", type=read_date, metavar="DATE", help="sessions from this day on")
+    many.add_argument("--to", dest="last", type=read_date, metavar="DATE", help="sessions up to this day")
+    many.add_argument("--month", type=read_month, metavar="YYYY-MM", help="the sessions of this month")
+    many.add_argument("--days", type=positive, metavar="N", help="the newest N days on which there was a session")
+    kept = parser.add_argument_group("the file")
+    kept.add_argument("--backup", type=named_path, metavar="PATH",
+                      help="copy the journal there, whole, also while the bot writes it; no report")  # fmt: skip
+    kept.add_argument("--keep-days", type=positive, metavar="N",
+                      help="delete sessions of more than N days ago (after --backup, if both); the newest at each "
+                           "venue stays")  # fmt: skip
     parser.add_argument("--venue", choices=VENUES, default="", help="only sessions that traded there")
     parser.add_argument("--journal", type=named_path, metavar="PATH", help="where it is (in your state folder)")
     parser.add_argument("--diff", action="store_true", help="set the session beside its backtest over the same bars")

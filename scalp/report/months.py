@@ -47,7 +47,7 @@ class Months:
         self.fees = FeeSchedule(
             self.days[-1].fees.name, tuple((d.session.date, d.fees.on(d.session.date)) for d in self.days)
         )
-        self.results = Results((one for day in self.days for one in day.days()), self.fees, self.lot)
+        self.results = Results((one for day in self.days for one in day.days()), self.fees)
         self.symbols = list(self.results.by_symbol())
         self.links = speed.links(connection, [run.id for day in self.days for run in day.runs], self.symbols)
 
@@ -71,7 +71,10 @@ class Months:
         """Each with its day."""
         found = [f"{day.session.date}: {note}" for day in self.days for note in day.notes]
         if self.replayed:
-            found.append(f"{self.replayed} earlier sessions of days that were played again are left out")
+            words = "session of a day that was played again is"
+            if self.replayed > 1:
+                words = "sessions of days that were played again are"
+            found.append(f"{self.replayed} earlier {words} left out")
         return found
 
     def charged(self) -> dict[str, Decimal]:
