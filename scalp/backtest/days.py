@@ -13,7 +13,7 @@ from scalp.core.commands import Action
 from scalp.core.decimals import ZERO
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar
-from scalp.core.prices import SUB_DOLLAR_TICK
+from scalp.core.prices import SUB_DOLLAR_TICK, exact
 from scalp.core.trades import Fill
 from scalp.core.units import MILLISECOND
 from scalp.results.symbol_day import SymbolDay, profit_path
@@ -76,5 +76,6 @@ def symbol_day(algo: ScalpAlgo, session: Session, bars: Sequence[Bar], fills: li
         fills=fills,
         orders=list(algo.ledger),
         path=profit_path(bars, fills),
-        last_price=Decimal(repr(bars[-1].close)) if bars else None,
+        last_price=exact(bars[-1].close) if bars else None,
+        first_price=exact(bars[0].open) if bars else None,
     )

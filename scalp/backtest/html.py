@@ -17,9 +17,9 @@ from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
-from scalp.results.columns import SHOWN
+from scalp.results.columns import OF_TRADES, SHOWN, Column
 from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
-from scalp.results.numbers import Numbers, Results
+from scalp.results.numbers import GROUPS, OfTrades, Results
 from scalp.results.symbol_day import SymbolDay, regular
 
 BarsOf = dict[str, list[Bar]]  # by symbol, oldest first
@@ -35,7 +35,7 @@ def backtest_with_bars(settings: BacktestSettings, algo_class: type[ScalpAlgo]) 
                 bars_of.setdefault(symbol, []).extend(regular(bars, session))
             yield from play(settings, algo_class, session, market)
 
-    return Results(played(), settings.fees), bars_of
+    return Results(played(), settings.fees, settings.lot), bars_of
 
 
 def write_report(
@@ -71,6 +71,8 @@ def report_of(
     tables = [_table("Per symbol", "symbol", by_symbol, total.rounding)]
     if len(by_day) > 1:
         tables.append(_table("Per day", "day", by_day))
+    groups = results.grouped()
+    tables += [_table(title.capitalize(), name, of, of=OF_TRADES) for name, title, _ in GROUPS if (of := groups[name])]
     return Report(
         title=title,
         subtitle=subtitle,
@@ -103,16 +105,21 @@ def _end_of(order: Order, day: SymbolDay) -> int:
     return order.cancel_sent_at or order.submitted_at
 
 
-def _table(title: str, first: str, rows: Mapping[str, Numbers], rounding: Decimal = ZERO) -> Table:
+def _table(
+    title: str,
+    first: str,
+    rows: Mapping[str, OfTrades],
+    rounding: Decimal = ZERO,
+    of: Sequence[Column] = SHOWN,
+) -> Table:
     """`rounding` of fees, in dollars, belongs to none of the rows: it is one of its own, so that they add up."""
     cells: list[Sequence[Cell | str]] = [
-        (name, *(Cell(column.text(numbers), column.exact(numbers)) for column in SHOWN))
-        for name, numbers in rows.items()
+        (name, *(Cell(column.text(numbers), column.exact(numbers)) for column in of)) for name, numbers in rows.items()
     ]
     if rounding:
         told = {"fees": Cell(f"{rounding:.4f}", float(rounding)), "net": Cell(f"{-rounding:+.4f}", float(-rounding))}
-        cells.append(("rounding", *(told.get(column.name, Cell("")) for column in SHOWN)))
-    return Table(title, (first, *(column.title for column in SHOWN)), cells)
+        cells.append(("rounding", *(told.get(column.name, Cell("")) for column in of)))
+    return Table(title, (first, *(column.title for column in of)), cells)
 
 
 def _counted(number: int, what: str) -> str:

@@ -19,8 +19,20 @@ from scalp.core.trades import RoundTrip
 from scalp.core.units import MILLISECOND
 from scalp.exchange.matching import Latency
 from scalp.net.printable import printable
-from scalp.results.columns import MANNER, MONEY, TRADE_FIELDS, Column, dollars, iso, plain
-from scalp.results.numbers import Held, Numbers, Results
+from scalp.results.columns import (
+    DAYS,
+    GROUP,
+    MANNER,
+    MONEY,
+    OF_TRADES,
+    TRADE_FIELDS,
+    TRADES,
+    Column,
+    dollars,
+    iso,
+    plain,
+)
+from scalp.results.numbers import GROUPS, Held, OfTrades, Results
 
 # What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -129,6 +141,10 @@ def outcome(results: Results) -> dict[str, Any]:
             **plain(results.total()),
             "per_symbol": {symbol: plain(numbers) for symbol, numbers in results.by_symbol().items()},
             "per_day": {date: plain(numbers) for date, numbers in results.by_day().items()},
+            **{
+                f"per_{name}": {group: plain(numbers, OF_TRADES) for group, numbers in of.items()}
+                for name, of in results.grouped().items()
+            },
         },
     }
 
@@ -181,10 +197,20 @@ def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAl
 
 
 def numbers_table(results: Results) -> Iterator[str]:
-    """The numbers per symbol, per day and in all, and what is still held."""
-    yield from _rows(results, MONEY)
-    yield ""
-    yield from _rows(results, MANNER)
+    """The numbers per symbol, per day, by what trades have in common, and in all, and what is still held."""
+    rows = _Rows(results)
+    for of in (MONEY, MANNER, TRADES, DAYS):
+        if of is not MONEY:
+            yield ""
+        yield from rows.table(of)
+    grouped = results.grouped()
+    for name, title, _ in GROUPS:
+        groups = grouped[name]
+        if len(groups) > 1:
+            yield ""
+            yield title
+            yield _line("", (column.head for column in GROUP), GROUP)
+            yield from (_numbers_line(group, numbers, GROUP) for group, numbers in groups.items())
     if results.held:
         yield ""
     for held in results.held:
@@ -194,21 +220,27 @@ def numbers_table(results: Results) -> Iterator[str]:
         )
 
 
-def _rows(results: Results, of: Sequence[Column]) -> Iterator[str]:
-    """A table with these columns."""
-    total, by_symbol, by_day = results.total(), results.by_symbol(), results.by_day()
-    yield _line("", (column.head for column in of), of)
-    for symbol, numbers in by_symbol.items():
-        yield _numbers_line(symbol, numbers, of)
-    if total.rounding and of is MONEY:
-        cells = {"fees": f"{total.rounding:.4f}", "net": f"{-total.rounding:+.4f}"}
-        yield _line("rounding", (cells.get(column.name, "") for column in of), of)
-    if len(by_day) > 1:
+class _Rows:
+    """Tables of the same rows with other columns."""
+
+    def __init__(self, results: Results) -> None:
+        self._total, self._by_symbol, self._by_day = results.total(), results.by_symbol(), results.by_day()
+
+    def table(self, of: Sequence[Column]) -> Iterator[str]:
+        """The table with these columns; those about days have no rows of single ones."""
+        total = self._total
+        yield _line("", (column.head for column in of), of)
+        for symbol, numbers in self._by_symbol.items():
+            yield _numbers_line(symbol, numbers, of)
+        if total.rounding and of is MONEY:
+            cells = {"fees": f"{total.rounding:.4f}", "net": f"{-total.rounding:+.4f}"}
+            yield _line("rounding", (cells.get(column.name, "") for column in of), of)
+        if len(self._by_day) > 1 and of is not DAYS:
+            yield ""
+            for date, numbers in self._by_day.items():
+                yield _numbers_line(date, numbers, of)
         yield ""
-        for date, numbers in by_day.items():
-            yield _numbers_line(date, numbers, of)
-    yield ""
-    yield _numbers_line("total", total, of)
+        yield _numbers_line("total", total, of)
 
 
 def _line(name: str, cells: Iterable[str], of: Sequence[Column]) -> str:
@@ -216,5 +248,5 @@ def _line(name: str, cells: Iterable[str], of: Sequence[Column]) -> str:
     return f"{name:<10} {told}".rstrip()
 
 
-def _numbers_line(name: str, numbers: Numbers, of: Sequence[Column]) -> str:
+def _numbers_line(name: str, numbers: OfTrades, of: Sequence[Column]) -> str:
     return _line(name, (column.text(numbers) for column in of), of)

@@ -17,7 +17,7 @@ from scalp.results.symbol_day import SymbolDay, regular
 def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Results:
     """The whole backtest. Raises UserError for files or dates that cannot be played."""
     played = (day for session, market in days(settings) for day in play(settings, algo_class, session, market))
-    return Results(played, settings.fees)
+    return Results(played, settings.fees, settings.lot)
 
 
 def play(

@@ -30,8 +30,8 @@ class RoundTrip(Struct, frozen=True):
     """One closed position. Prices are averages over its executions; `qty` is negative for a short one.
 
     `entry_time` is the first execution, `exit_time` the last (ns UTC); `pnl` is gross, in dollars, and `fees` what its
-    executions cost, not rounded. `reason` tells how its last share left: "sell" by a limit order, "liquidation" by a
-    market order.
+    executions cost, not rounded. `reason` tells how its last share left: "sell" by a limit order, "stop" by one that
+    rested at the broker, "liquidation" by a market order.
     """
 
     symbol: str
@@ -120,10 +120,16 @@ class RoundTrips:
                 exit_time=fill.at,
                 exit_price=holding.proceeds / abs(holding.qty),
                 pnl=holding.profit_at(fill.price),
-                reason="liquidation" if fill.order_type == "market" else "sell",
+                reason=_reason(fill.order_type),
                 fees=holding.fees,
             )
         )
+
+
+def _reason(order_type: str) -> str:
+    if order_type == "market":
+        return "liquidation"
+    return "stop" if "stop" in order_type else "sell"
 
 
 def round_trips(fills: Iterable[Fill], rates: Rates = FREE) -> RoundTrips:

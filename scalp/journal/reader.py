@@ -23,6 +23,7 @@ from scalp.core.fees import ALPACA, FeeSchedule, Rates
 from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.market_data import Bar
 from scalp.core.orders import OrderReport
+from scalp.core.prices import exact
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE
@@ -186,7 +187,8 @@ class JournaledDay:
                 fills=fills,
                 orders=self.orders(symbol),
                 path=profit_path(bars, fills) if bars else [],
-                last_price=Decimal(repr(bars[-1].close)) if bars else None,
+                last_price=exact(bars[-1].close) if bars else None,
+                first_price=exact(bars[0].open) if bars else None,
             )
 
     def charged(self) -> dict[str, Decimal]:

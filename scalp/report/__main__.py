@@ -74,7 +74,7 @@ Told = tuple[Iterable[str], dict[str, Any]]  # the same for people and for machi
 def _day(connection: sqlite3.Connection, path: Path, symbols: Sequence[str], args: argparse.Namespace) -> Told:
     with _damage_told(path):
         day = read_day(connection, args.date, symbols, args.venue)
-        results = Results(day.days(), day.fees)
+        results = Results(day.days(), day.fees, day.facts.lot)
     if args.html is not None:
         _write_page(day, results, args.html)
     if args.diff:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from scalp.core.clock import new_york
 from scalp.core.trades import RoundTrip
+from scalp.results.numbers import OfTrades
 
 
 class Kind(Struct, frozen=True):
@@ -74,6 +75,8 @@ FINE_AMOUNT = Kind("{:.4f}".format, dollars)
 AMOUNT = Kind("{:.2f}".format, dollars)
 RATE = Kind("{:.0%}".format, _part)
 FINE_RATE = Kind("{:.1%}".format, _part)
+FINEST_RATE = Kind("{:+.3%}".format, lambda value: round(value, 8))
+RATIO = Kind("{:.2f}".format, _part)
 TIME = Kind(_minutes, lambda seconds: round(seconds, 3))
 
 COLUMNS = (
@@ -85,9 +88,23 @@ COLUMNS = (
     Column("net", "net", FINE_GAIN, "net $", 10, "net $"),
     Column("average_net", "average", GAIN, "average $", 9, "average $"),
     Column("worst_net", "worst", GAIN, "worst $", 8, "worst $"),
+    Column("won", "won", COUNT, "won", 5, "won"),
+    Column("even", "even", COUNT, "even", 5, "even"),
+    Column("lost", "lost", COUNT, "lost", 5, "lost"),
+    Column("profit_factor", "profit_factor", RATIO, "factor", 7, "profit factor"),
+    Column("expectancy", "expectancy", FINEST_RATE, "expected", 8, "expectancy"),
+    Column("sqn", "sqn", RATIO, "SQN", 6, "SQN"),
+    Column("cost_share", "cost_share", RATE, "costs", 6, "cost share"),
+    Column("buy_and_hold", "buy_and_hold", GAIN, "buy&hold $", 10, "buy and hold $"),
     Column("average_hold_seconds", "hold_seconds", TIME, "hold", 9, "hold"),
     Column("exposure", "exposure", FINE_RATE, "exposed", 8, "exposed"),
     Column("drawdown", "drawdown", AMOUNT, "drawdown", 8, "drawdown $"),
+    Column("longest_drawdown_days", "longest_drawdown", RATIO, "longest d", 9, "longest drawdown, days"),
+    Column("under_water", "under_water", FINE_RATE, "under", 6, "under water"),
+    Column("days", "days", COUNT, "days", 5, "days"),
+    Column("sharpe", "sharpe", RATIO, "Sharpe", 7, "Sharpe"),
+    Column("sortino", "sortino", RATIO, "Sortino", 7, "Sortino"),
+    Column("calmar", "calmar", RATIO, "Calmar", 7, "Calmar"),
     Column("buys", "buys", COUNT, "buys", 5, "buys"),
     Column("unfilled_buys", "unfilled_buys", COUNT, "unfilled", 8, "unfilled"),
     Column("liquidations", "liquidations", COUNT, "liquidated", 10, "liquidated"),
@@ -118,9 +135,15 @@ def columns(*names: str) -> tuple[Column, ...]:
     return tuple(by_name[name] for name in names)
 
 
-# Two tables of text, each fits a terminal: what it came to, and how.
+# Tables of text, each fits a terminal: what it came to, and how; how good the trades were, and the days.
 MONEY = columns("trades", "win_rate", "pnl", "fees", "net", "average_net", "worst_net", "drawdown")
 MANNER = columns("average_hold_seconds", "exposure", "buys", "unfilled_buys", "liquidations", "held")
+TRADES = columns("won", "even", "lost", "profit_factor", "expectancy", "sqn", "cost_share", "buy_and_hold")
+DAYS = columns("days", "sharpe", "sortino", "calmar", "longest_drawdown_days", "under_water")
+GROUP = columns("trades", "win_rate", "pnl", "fees", "net", "average_net", "worst_net", "profit_factor")
+
+# Those that trades alone come to, whatever they have in common.
+OF_TRADES = tuple(column for column in COLUMNS if column.attribute in OfTrades.__struct_fields__)
 
 
 def plain(numbers: Any, of: tuple[Column, ...] = COLUMNS) -> dict[str, int | float | None]:

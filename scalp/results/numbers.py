@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.fees import FREE, NO_CHARGES, NO_FEES, Charges, FeeSchedule, Rates
 from scalp.core.trades import Holding, RoundTrip, round_trips
 from scalp.core.units import MINUTE, SECOND
+from scalp.results.statistics import calmar, cost_share, expectancy, profit_factor, sharpe, sortino, sqn, under_water
 from scalp.results.symbol_day import SymbolDay
 
 MICRO = Decimal("0.000001")
@@ -35,26 +37,52 @@ class Held(Struct, frozen=True):
         return self.pnl - self.holding.fees
 
 
-class Numbers(Struct, frozen=True):
-    """What some symbol-days come to, in dollars; `exposure` and `win_rate` are shares of 1.
+class OfTrades(Struct, frozen=True, kw_only=True):
+    """What some trades come to, in dollars; `win_rate`, `cost_share` and `expectancy` are parts of 1.
 
-    `pnl` is gross, of all trades and of what is still held, at its last close; `net` is that after `fees`. `drawdown`
-    is the deepest fall of the profit after fees, looked at each minute's end. A trade wins that gains after fees;
-    `average` and `worst` are net. `exposure` is the part of the sessions' time in which shares were held. `rounding` is
-    the part of the fees that no trade caused: that of whole days, each kind rounded up to a cent.
+    `pnl` is gross, `net` that after `fees`. A trade is won that gains after fees, even that neither gains nor loses;
+    `average`, `worst` and the ratios, which `statistics` explains, are net.
     """
 
     trades: int
+    won: int
+    even: int
+    lost: int
     win_rate: float | None
     pnl: Decimal
     fees: Decimal
-    rounding: Decimal
     net: Decimal
     average: Decimal | None
     worst: Decimal | None
     hold_seconds: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    sqn: float | None
+    cost_share: float | None
+
+
+class Numbers(OfTrades, frozen=True, kw_only=True):
+    """What some symbol-days come to, in dollars; `exposure` and `under_water` are parts of 1.
+
+    `pnl` is of all trades and of what is still held, at its last close. `drawdown` is the deepest fall of the profit
+    after fees, looked at each minute's end; `longest_drawdown` is how long it once took to get back, in trading days,
+    and `under_water` the part of the sessions' time in which it was below its highest so far. `exposure` is the part in
+    which shares were held. `rounding` is the part of the fees that no trade caused: that of whole days, each kind
+    rounded up to a cent. `sharpe`, `sortino` and `calmar` are of the net of `days` trading days; None for fewer than 20
+    of them. `buy_and_hold` is what a lot of each symbol comes to, bought at the first open and sold at the last close,
+    after fees; None where the lot is not known.
+    """
+
+    rounding: Decimal
     exposure: float
     drawdown: Decimal
+    longest_drawdown: float
+    under_water: float
+    days: int
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    buy_and_hold: Decimal | None
     buys: int
     unfilled_buys: int
     liquidations: int
@@ -62,12 +90,25 @@ class Numbers(Struct, frozen=True):
     bars: int
 
 
-class Results:
-    """Everything that came of a backtest, oldest day first, symbols in the order asked for, after `fees`."""
+# What trades are grouped by: each group's name, its title, and which one a trade belongs to, in this order.
+GROUPS: tuple[tuple[str, str, Callable[[RoundTrip], str]], ...] = (
+    ("hour", "by the hour of the entry", lambda trade: f"{new_york(trade.entry_time):%H}:00"),
+    ("weekday", "by weekday", lambda trade: f"{new_york(trade.entry_time):%w %A}"),
+    ("month", "by month", lambda trade: f"{new_york(trade.entry_time):%Y-%m}"),
+    ("reason", "by exit reason", lambda trade: trade.reason),
+)
 
-    def __init__(self, days: Iterable[SymbolDay], fees: FeeSchedule = NO_FEES) -> None:
+
+class Results:
+    """Everything that came of a backtest, oldest day first, symbols in the order asked for, after `fees`.
+
+    `lot` is what each buy was for, in dollars, where that is known and one for all.
+    """
+
+    def __init__(self, days: Iterable[SymbolDay], fees: FeeSchedule = NO_FEES, lot: Decimal | None = None) -> None:
         self.days = list(days)
         self.fees = fees
+        self.lot = lot
         self.charges: dict[dt.date, Charges] = {}  # by day, all symbols together, exact
         self.trades: list[RoundTrip] = []
         self.held: list[Held] = []
@@ -86,8 +127,12 @@ class Results:
             self.held += self._held_of[place]
         self.trades.sort(key=lambda trade: (trade.exit_time, trade.entry_time, trade.symbol))
 
+    def daily(self) -> dict[dt.date, Decimal]:
+        """What each day came to after its fees, in dollars."""
+        return self._daily(range(len(self.days)), True)
+
     def total(self) -> Numbers:
-        return self._numbers(range(len(self.days)), self.charges.values())
+        return self._numbers(range(len(self.days)), list(self.charges.values()))
 
     def by_symbol(self) -> dict[str, Numbers]:
         places: dict[str, list[int]] = {}
@@ -101,11 +146,22 @@ class Results:
             places.setdefault(day.session.date.isoformat(), []).append(place)
         return {date: self._numbers(of, [self.charges[dt.date.fromisoformat(date)]]) for date, of in places.items()}
 
+    def grouped(self) -> dict[str, dict[str, OfTrades]]:
+        """The closed trades by the names of `GROUPS`, and in each by what they have in common, sorted."""
+        found = {}
+        for name, _, key in GROUPS:
+            of: dict[str, list[RoundTrip]] = {}
+            for trade in self.trades:
+                of.setdefault(key(trade), []).append(trade)
+            # A weekday begins with its number, for the order.
+            found[name] = {group.split()[-1]: of_trades(of[group]) for group in sorted(of)}
+        return found
+
     def equity(self) -> list[tuple[int, int]]:
         """The profit of all symbols together after fees, as (end of a minute in ns, millionths of a dollar so far)."""
         return _running(self._paths)
 
-    def _numbers(self, places: Iterable[int], charges: Iterable[Charges] = ()) -> Numbers:
+    def _numbers(self, places: Sequence[int], charges: Sequence[Charges] = ()) -> Numbers:
         """`charges` are those of whole days, which are rounded."""
         days, paths, trades, held = [], [], [], []
         for place in places:
@@ -113,33 +169,89 @@ class Results:
             paths.append(self._paths[place])
             trades += self._trades_of[place]
             held += self._held_of[place]
-        closed = sum((trade.pnl for trade in trades), ZERO)
-        closed_net = sum((trade.net for trade in trades), ZERO)
-        pnl = closed + sum((one.pnl for one in held), ZERO)
+        closed = of_trades(trades)
+        pnl = closed.pnl + sum((one.pnl for one in held), ZERO)
         rounding = sum((of_day.rounding for of_day in charges), ZERO)
-        fees = closed - closed_net + sum((one.holding.fees for one in held), ZERO) + rounding
+        fees = closed.fees + sum((one.holding.fees for one in held), ZERO) + rounding
         spans = [trade.exit_time - trade.entry_time for trade in trades]
         open_spans = [one.day.session.close - one.holding.entry_time for one in held]
         time = sum(day.session.close - day.session.open for day in days)
-        count = len(trades)
+        sessions = sorted({day.session.date: day.session for day in days}.values(), key=lambda session: session.open)
+        daily = [float(net) for net in self._daily(places, bool(charges)).values()]
+        points = _running(paths)
+        longest, under = under_water(points, sessions)
         return Numbers(
-            trades=count,
-            win_rate=sum(trade.net > 0 for trade in trades) / count if count else None,
-            pnl=pnl,
-            fees=fees,
+            **(
+                structs.asdict(closed)
+                | {"pnl": pnl, "fees": fees, "net": pnl - fees, "cost_share": cost_share(pnl, fees)}
+            ),
             rounding=rounding,
-            net=pnl - fees,
-            average=(closed_net / count).quantize(MICRO) if count else None,
-            worst=min((trade.net for trade in trades), default=None),
-            hold_seconds=sum(spans) / count / SECOND if count else None,
             exposure=(sum(spans) + sum(open_spans)) / time if time else 0.0,
-            drawdown=_drawdown(paths),
+            drawdown=_drawdown(points),
+            longest_drawdown=longest,
+            under_water=under,
+            days=len(sessions),
+            sharpe=sharpe(daily),
+            sortino=sortino(daily),
+            calmar=calmar(daily),
+            buy_and_hold=self._buy_and_hold(days),
             buys=sum(order.side == "buy" for day in days for order in day.orders),
             unfilled_buys=sum(day.unfilled_buys for day in days),
             liquidations=sum(trade.reason == "liquidation" for trade in trades),
             held=len(held),
             bars=sum(day.minutes for day in days),
         )
+
+    def _daily(self, places: Iterable[int], is_whole: bool) -> dict[dt.date, Decimal]:
+        """The net of each session, in dollars; `is_whole`: all symbols, so that the rounding of the fees comes off."""
+        net: dict[dt.date, Decimal] = {}
+        for place in places:
+            date = self.days[place].session.date
+            if date not in net:
+                net[date] = -self.charges[date].rounding if is_whole else ZERO
+            net[date] += sum((trade.net for trade in self._trades_of[place]), ZERO)
+            net[date] += sum((held.net for held in self._held_of[place]), ZERO)
+        return net
+
+    def _buy_and_hold(self, days: Sequence[SymbolDay]) -> Decimal | None:
+        """See `Numbers`; whole shares, as the bot buys them."""
+        if self.lot is None:
+            return None
+        gained, of = ZERO, dict[str, list[SymbolDay]]()
+        for day in days:
+            if day.first_price and day.last_price:
+                of.setdefault(day.symbol, []).append(day)
+        for first, *_, last in (those if len(those) > 1 else those * 2 for those in of.values()):
+            assert first.first_price is not None and last.last_price is not None
+            qty = self.lot // first.first_price
+            paid = self.fees.on(first.session.date).of("buy", qty, first.first_price).total
+            paid += self.fees.on(last.session.date).of("sell", qty, last.last_price).total
+            gained += qty * (last.last_price - first.first_price) - paid
+        return gained
+
+
+def of_trades(trades: Sequence[RoundTrip]) -> OfTrades:
+    """What `trades` come to."""
+    gross = sum((trade.pnl for trade in trades), ZERO)
+    net = sum((trade.net for trade in trades), ZERO)
+    count, won, lost = len(trades), sum(trade.net > 0 for trade in trades), sum(trade.net < 0 for trade in trades)
+    return OfTrades(
+        trades=count,
+        won=won,
+        even=count - won - lost,
+        lost=lost,
+        win_rate=won / count if count else None,
+        pnl=gross,
+        fees=gross - net,
+        net=net,
+        average=(net / count).quantize(MICRO) if count else None,
+        worst=min((trade.net for trade in trades), default=None),
+        hold_seconds=sum(trade.exit_time - trade.entry_time for trade in trades) / count / SECOND if count else None,
+        profit_factor=profit_factor(trades),
+        expectancy=expectancy(trades),
+        sqn=sqn(trades),
+        cost_share=cost_share(gross, gross - net),
+    )
 
 
 def _after_fees(day: SymbolDay, rates: Rates) -> list[tuple[int, int]]:
@@ -162,9 +274,9 @@ def _running(paths: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]:
     return points
 
 
-def _drawdown(paths: Iterable[list[tuple[int, int]]]) -> Decimal:
+def _drawdown(points: Iterable[tuple[int, int]]) -> Decimal:
     peak = deepest = 0
-    for _, total in _running(paths):
+    for _, total in points:
         peak = max(peak, total)
         deepest = max(deepest, peak - total)
     return deepest * MICRO

@@ -30,6 +30,7 @@ class SymbolDay(Struct, frozen=True):
     orders: list[Order]
     path: list[tuple[int, int]]
     last_price: Decimal | None  # dollars, the last close of the session
+    first_price: Decimal | None = None  # its first open
 
     @property
     def unfilled_buys(self) -> int:

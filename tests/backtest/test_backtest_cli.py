@@ -54,6 +54,23 @@ def test_the_table_says_what_happened_and_what_is_assumed(capsys: pytest.Capture
     assert "a limit sell never fills in the bar that filled its buy" in out
 
 
+def test_trades_are_told_by_what_they_have_in_common(capsys: pytest.CaptureFixture[str]) -> None:
+    days = ("--fills", "bar", "--from", "2026-11-20", "--to", "2026-11-24", "F", "AAPL")
+    summary = answer(capsys, *days)["summary"]
+    for name in ("hour", "weekday", "month", "reason"):
+        groups = summary[f"per_{name}"]
+        assert sum(group["trades"] for group in groups.values()) == summary["trades"]
+        assert sum(group["net"] for group in groups.values()) == pytest.approx(summary["net"] + summary["rounding"])
+    assert list(summary["per_weekday"]) == ["Monday", "Tuesday", "Friday"]
+    assert (summary["days"], summary["sharpe"]) == (3, None), "too few days for a ratio of days"
+    _, out, _ = run(capsys, *days)
+    lines = out.splitlines()
+    titles = ("by the hour of the entry", "by weekday", "by exit reason")
+    assert [title in lines for title in (*titles, "by month")] == [True, True, True, False], "one month is no choice"
+    numbers = lines[: next(n for n, line in enumerate(lines) if line.startswith("assumptions"))]
+    assert max(map(len, numbers)) <= 80
+
+
 def test_the_help_tells_each_default_of_the_latency(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
