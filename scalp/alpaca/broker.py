@@ -228,7 +228,7 @@ class AlpacaBroker:
             order = self._listener.find_order(action.symbol, action.client_order_id)
             if order is not None and order.cancel_sent_at:
                 return "cancelled before it was sent"
-            if why := self._listener.no_buys(action.symbol):
+            if why := self._listener.why_no_entry(action.symbol):
                 return why
             if loop.time() >= deadline:
                 return "the request limit left no room for it"

@@ -364,15 +364,15 @@ class ScalpAlgo(Hooks):
         self._liquidate_at, self._quiet_at = session.liquidate_at, session.quiet_at
         self.session_bars.limit_to(session.open, session.close)
 
-    def forbid_buys(self, kind: str, why: str) -> None:
-        """Buy nothing until `allow_buys(kind)`; exits go on."""
+    def block_entries(self, kind: str, why: str) -> None:
+        """Buy nothing until `unblock(kind)`; exits go on."""
         self.entry_blocks[kind] = why
 
-    def allow_buys(self, kind: str) -> None:
+    def unblock(self, kind: str) -> None:
         self.entry_blocks.pop(kind, None)
 
     @property
-    def no_buys(self) -> str:
+    def why_no_entry(self) -> str:
         """Why nothing is bought just now; "" when nothing stands against it."""
         return ", ".join(self.entry_blocks.values())
 
@@ -474,7 +474,7 @@ class ScalpAlgo(Hooks):
         if not is_signal:
             return []
         if self.entry_blocks:
-            self.telling.info("signal, but no buy: %s", self.no_buys)
+            self.telling.info("signal, but no buy: %s", self.why_no_entry)
             return []
         if self.asks_last_trade:
             self._price_asked_at = at

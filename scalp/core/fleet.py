@@ -168,10 +168,10 @@ class Fleet:
             return
         if halt.halted:
             self._notes.warning("%s: trading is halted (%s): no buys", halt.symbol, halt.reason)
-            algo.forbid_buys("halt", f"trading is halted ({halt.reason})")
+            algo.block_entries("halt", f"trading is halted ({halt.reason})")
         else:
             self._notes.info("%s: trading goes on", halt.symbol)
-            algo.allow_buys("halt")
+            algo.unblock("halt")
         self.bus.deliver()
 
     def on_feed_up(self) -> None:
@@ -213,7 +213,7 @@ class Fleet:
         if report.replaced_by and not self._was_moved_here(algo, report):
             self._reconcile(f"an order of {report.symbol} was replaced")
         elif algo.ledger.question:
-            algo.forbid_buys("doubt", f"it is not known {algo.ledger.question}")
+            algo.block_entries("doubt", f"it is not known {algo.ledger.question}")
             self._reconcile(algo.ledger.question)
 
     @staticmethod
@@ -361,21 +361,21 @@ class Fleet:
             algo.telling.rates = rates
             algo.builder.break_even = rates.break_even() if net_exit else None
 
-    def forbid_buys(self, kind: str, why: str) -> None:
+    def block_entries(self, kind: str, why: str) -> None:
         for algo in self.algos.values():
-            algo.forbid_buys(kind, why)
+            algo.block_entries(kind, why)
 
-    def allow_buys(self, kind: str) -> None:
+    def unblock(self, kind: str) -> None:
         for algo in self.algos.values():
-            algo.allow_buys(kind)
+            algo.unblock(kind)
 
-    def no_buys(self, symbol: str) -> str:
+    def why_no_entry(self, symbol: str) -> str:
         algo = self.algos.get(symbol)
         if algo is None:
             return "not watched"
         if self.session is not None and self._now() >= self.session.liquidate_at:
             return "the session is about to end"
-        return algo.no_buys or self.risk.why_no_buy(algo)
+        return algo.why_no_entry or self.risk.why_no_entry(algo)
 
     def no_orders(self) -> str:
         """Why no order at all may go out: one sent in the last seconds could be parked for tomorrow's open."""
@@ -435,4 +435,4 @@ class Fleet:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""
         self._notes.exception("%s: an event could not be handled: no more buys in this symbol", algo.symbol)
         self.bus.deliver()
-        algo.forbid_buys("trouble", "an event could not be handled")
+        algo.block_entries("trouble", "an event could not be handled")

@@ -40,7 +40,7 @@ class Readiness:
                 self._tell(Blocked(self._now(), self.why_blind))
             return
         for algo in self._algos.values():
-            algo.allow_buys("blind")
+            algo.unblock("blind")
         if was_blind:
             self._tell(Unblocked(self._now(), self._but()))
 
@@ -59,12 +59,12 @@ class Readiness:
 
     def _block(self) -> None:
         for algo in self._algos.values():
-            algo.forbid_buys("blind", self.why_blind)
+            algo.block_entries("blind", self.why_blind)
 
     def _but(self) -> str:
         """Where nothing is bought for reasons of its own all the same."""
-        waiting = [algo for algo in self._algos.values() if algo.no_buys]
+        waiting = [algo for algo in self._algos.values() if algo.why_no_entry]
         if not waiting:
             return ""
         named = ", ".join(algo.symbol for algo in waiting) if len(waiting) <= 5 else f"{len(waiting)} symbols"
-        return f", except in {named}: {waiting[0].no_buys}"
+        return f", except in {named}: {waiting[0].why_no_entry}"

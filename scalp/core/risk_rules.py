@@ -71,7 +71,7 @@ class RiskRules:
             book.result = result
             self._judge()
 
-    def why_no_buy(self, algo: ScalpAlgo, at: int) -> str:
+    def why_no_entry(self, algo: ScalpAlgo, at: int) -> str:
         """Why the buy that `algo` is about to send, or wants to, must not leave; "" if it may."""
         limits = self.limits
         if self.is_over:

@@ -51,7 +51,7 @@ class RiskWatch:
             if isinstance(action, SubmitOrder) and action.side == "buy" and not action.covers:
                 at = self._now()
                 rules.look(algo, at)
-                if why := rules.why_no_buy(algo, at):
+                if why := rules.why_no_entry(algo, at):
                     allowed += algo.on_submit_rejected(action.client_order_id, why, at)
                     self._record.refused(algo.symbol, action.client_order_id, why, at)
                     continue
@@ -72,16 +72,16 @@ class RiskWatch:
         if rules.is_over and not self._is_over:
             self._is_over = True
             for algo in self._algos.values():
-                algo.forbid_buys("rails", rules.verdict)
+                algo.block_entries("rails", rules.verdict)
             self._bus.tell(RiskRuleStruck("", self._now(), rules.verdict))
         for algo in self._algos.values():
             if (why := rules.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
                 self._leave(algo, why)
         self._bus.settle()
 
-    def why_no_buy(self, algo: ScalpAlgo) -> str:
+    def why_no_entry(self, algo: ScalpAlgo) -> str:
         """Why no buy may leave just now; "" if it may."""
-        return self.rules.why_no_buy(algo, self._now()) if self.rules is not None else ""
+        return self.rules.why_no_entry(algo, self._now()) if self.rules is not None else ""
 
     @property
     def is_leaving(self) -> bool:

@@ -212,7 +212,7 @@ def _row(algo: ScalpAlgo, at: int, taken: Taken) -> Row:
         realised=float(taken.profit),
         fees=float(taken.charges.total),
         trades=taken.trades,
-        no_buys=printable(algo.no_buys, LONGEST_WORDS),
+        why_no_entry=printable(algo.why_no_entry, LONGEST_WORDS),
     )
     if ledger.position and ledger.entry_price is not None:
         row.entry = float(ledger.entry_price)

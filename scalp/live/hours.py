@@ -158,7 +158,7 @@ class MarketHours:
             else:
                 why = "the calendar has not answered yet"
                 log.warning("%s: %s", why, until)
-            self._fleet.forbid_buys("calendar", why)
+            self._fleet.block_entries("calendar", why)
         self._take(self._answer)
         return self._session
 
@@ -175,7 +175,7 @@ class MarketHours:
         if day is None or not self._calendar.covers(now):
             return False
         self._session, self._agrees = day, True
-        self._fleet.allow_buys("calendar")
+        self._fleet.unblock("calendar")
         return True
 
     def _settle(self) -> None:
@@ -185,9 +185,9 @@ class MarketHours:
         if holds and not self._is_holding:
             log.warning("it is %s by the clock, and much earlier by bars and trades: nothing is bought or liquidated "
                         "until they agree", f"{new_york(now):%H:%M:%S}")  # fmt: skip
-            self._fleet.forbid_buys("time", "clock and market data differ")
+            self._fleet.block_entries("time", "clock and market data differ")
         elif self._is_holding and not holds:
-            self._fleet.allow_buys("time")
+            self._fleet.unblock("time")
         self._is_holding = holds
         session = msgspec.structs.replace(self._session, is_held=self._is_shut or holds)
         before = self._fleet.session
@@ -314,13 +314,13 @@ class MarketHours:
         if not self._closed_at:
             self._closed_at, self._is_believed = now, True
             log.warning("the clock says that the market is closed, the calendar does not: no buys")
-            self._fleet.forbid_buys("clock", "the clock says that the market is closed")
+            self._fleet.block_entries("clock", "the clock says that the market is closed")
 
     def _lift(self) -> None:
         """The market is open: all goes on."""
         if self._is_believed:
             self._is_believed = False
-            self._fleet.allow_buys("clock")
+            self._fleet.unblock("clock")
         if self._is_shut:
             self._is_shut, self._fleet.shut = False, ""
             log.warning("the market is open: orders go out again")
@@ -332,7 +332,7 @@ class MarketHours:
         log.log(level, "the clock says that the market is closed, and nothing was traded for %d s: nothing is sent or "
                 "cancelled until one of them changes", SILENCE // SECOND)  # fmt: skip
         self._fleet.shut = "the market may be closed"
-        self._fleet.forbid_buys("clock", "the market may be closed")
+        self._fleet.block_entries("clock", "the market may be closed")
         self._settle()
 
     # -- market data --------------------------------------------------------------------------------------------------

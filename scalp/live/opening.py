@@ -344,10 +344,10 @@ class Permits:
             why = f"the account is blocked ({', '.join(blocks)})"
             if self._is_account_free:
                 log.warning("%s: no buys, what is held is managed", why)
-            self._fleet.forbid_buys("account", why)
+            self._fleet.block_entries("account", why)
         elif not self._is_account_free:
             log.info("the account is free: it stands in the way of buys no more")
-            self._fleet.allow_buys("account")
+            self._fleet.unblock("account")
         self._is_account_free = not blocks
 
     def _tell(self, account: dict[str, Any]) -> None:
@@ -368,13 +368,13 @@ class Permits:
             self._bar(symbol, f"{symbol} cannot be traded now")
         elif was:
             log.info("%s can be traded", symbol)
-            self._fleet.algos[symbol].allow_buys("asset")
+            self._fleet.algos[symbol].unblock("asset")
 
     def _bar(self, symbol: str, why: str, is_said: bool = True) -> None:
         if is_said and self._barred.get(symbol) != why:
             log.warning("%s: no buys in it", why)
         self._barred[symbol] = why
-        self._fleet.algos[symbol].forbid_buys("asset", why)
+        self._fleet.algos[symbol].block_entries("asset", why)
 
 
 def _unknown(symbol: str, known: Iterable[str]) -> str:

@@ -520,7 +520,7 @@ class Reconciler:
         elif verdict is Verdict.SURPLUS:
             self._fleet.on_surplus(replace(position, qty=held + self._evidence.surplus), as_of)
         if not ledger.question:
-            self._fleet.algos[symbol].allow_buys("doubt")
+            self._fleet.algos[symbol].unblock("doubt")
         return True
 
     @staticmethod
@@ -529,7 +529,7 @@ class Reconciler:
         return round(asyncio.get_running_loop().time() * SECOND)
 
     def _doubt(self, symbol: str, why: str) -> None:
-        self._fleet.algos[symbol].forbid_buys("doubt", why)
+        self._fleet.algos[symbol].block_entries("doubt", why)
 
     def _ledger(self, symbol: str) -> Ledger:
         return self._fleet.algos[symbol].ledger

@@ -47,7 +47,7 @@ class Row(msgspec.Struct):
     realised: float = 0.0  # today, gross
     unrealised: float = 0.0
     trades: int = 0
-    no_buys: str = ""  # why nothing is bought just now
+    why_no_entry: str = ""  # why nothing is bought just now
     fees: float = 0.0  # of what was realised, dollars
     stop: float | None = None  # where the stop rests at the broker
 
@@ -96,7 +96,7 @@ class Screen:
         self._lines.extend(frame.lines)
         self._reactions.extend(frame.reactions)
         top = [self._title(frame, width), self._health(frame)]
-        common = _common(row.no_buys for row in frame.rows)
+        common = _common(row.why_no_entry for row in frame.rows)
         if common:
             top.append(Text(f" no buys: {common}", "yellow"))
         free = height - len(top) - 2
@@ -215,7 +215,7 @@ class _Columns:
             return long if len(long) <= self._order else brief, ""  # the state tells the side as well
         if row.minutes < row.warmup:
             return f"bars {row.minutes}/{row.warmup}", "dim"
-        return "" if is_told else row.no_buys, "yellow"
+        return "" if is_told else row.why_no_entry, "yellow"
 
 
 def _common(reasons: Iterable[str]) -> str:

@@ -41,7 +41,7 @@ class WindingUp:
     async def drain(self) -> None:
         """Stopped early: no more buys, and what `--on-exit` says of the rest."""
         log.warning("stopping: no more buys, %s", ON_EXIT[self._on_exit])
-        self._fleet.forbid_buys("stopping", "the bot is stopping")
+        self._fleet.block_entries("stopping", "the bot is stopping")
         if self._on_exit == "flatten" and not self._fleet.shut:
             await self._flatten()
             return

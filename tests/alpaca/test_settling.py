@@ -45,7 +45,7 @@ class Desk:
     def find_order(self, symbol: str, key: str) -> Order | None:
         return self.ledger.find(key)
 
-    def no_buys(self, symbol: str) -> str:
+    def why_no_entry(self, symbol: str) -> str:
         return self.no_buy
 
     def no_orders(self) -> str:

@@ -121,7 +121,7 @@ def test_without_an_answer_the_close_serves_and_a_slow_answer_is_too_late() -> N
 
 def test_an_answer_buys_nothing_once_buying_is_over() -> None:
     desk = asking()
-    desk.algo.forbid_buys("halt", "trading is halted")
+    desk.algo.block_entries("halt", "trading is halted")
     assert answer(desk, 101.5) == []
     desk = asking()
     desk.algo.begin_session(Session(DAY, SESSION.open, clock("09:57:05")))
@@ -186,15 +186,15 @@ def test_nothing_is_bought_before_the_calendar_is_known() -> None:
 
 def test_reasons_not_to_buy_add_up_and_exits_go_on() -> None:
     desk = flat()
-    desk.algo.forbid_buys("blind", "no order updates")
-    desk.algo.forbid_buys("halt", "trading is halted")
-    assert desk.algo.no_buys == "no order updates, trading is halted"
+    desk.algo.block_entries("blind", "no order updates")
+    desk.algo.block_entries("halt", "trading is halted")
+    assert desk.algo.why_no_entry == "no order updates, trading is halted"
     assert desk.bar(101.0) == []
     assert desk.lists_position(5, "101") == ["sell 5 @ 101.00 #1"]
     desk.tells(1, "fill")
-    desk.algo.allow_buys("blind")
+    desk.algo.unblock("blind")
     assert desk.at("09:53:04").bar(99.0) + desk.at("09:54:04").bar(101.0) == []
-    desk.algo.allow_buys("halt")
+    desk.algo.unblock("halt")
     assert desk.at("09:55:04").bar(99.0) + desk.at("09:56:04").bar(101.0) == ["buy 19 @ 101.00 #2"]
 
 

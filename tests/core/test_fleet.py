@@ -128,7 +128,7 @@ def test_what_concerns_no_watched_symbol_is_left_alone() -> None:
     world.fleet.on_halt(Halt("FB", OPEN, True))
     world.report(SubmitOrder("FB", "x", "buy", 1, "market"), "filled", 1)
     assert world.sent == []
-    assert world.fleet.no_buys("FB") == "not watched"
+    assert world.fleet.why_no_entry("FB") == "not watched"
     assert world.fleet.find_order("FB", "x") is None
 
 
@@ -140,7 +140,7 @@ def test_a_bug_in_one_symbol_stops_its_buying_and_no_other(caplog: pytest.LogCap
     world.bar("TSLA")
     world.bar("FB")
     assert [action.symbol for action in world.sent] == ["FB"]
-    assert world.fleet.no_buys("TSLA")
+    assert world.fleet.why_no_entry("TSLA")
     assert "an event could not be handled" in caplog.text
 
 
@@ -220,9 +220,9 @@ def test_no_entry_in_the_last_5_minutes_and_no_order_in_the_last_2_seconds() -> 
     world = World("TSLA")
     world.see_all()
     world.now = SESSION.liquidate_at - 1
-    assert (world.fleet.no_buys("TSLA"), world.fleet.no_orders()) == ("", "")
+    assert (world.fleet.why_no_entry("TSLA"), world.fleet.no_orders()) == ("", "")
     world.now = SESSION.liquidate_at
-    assert (world.fleet.no_buys("TSLA"), world.fleet.no_orders()) == ("the session is about to end", "")
+    assert (world.fleet.why_no_entry("TSLA"), world.fleet.no_orders()) == ("the session is about to end", "")
     world.now = SESSION.quiet_at
     assert world.fleet.no_orders() == "too close to the close"
 
@@ -271,11 +271,11 @@ def test_flatten_reaches_every_symbol() -> None:
 def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world = World("TSLA", "FB")
-    world.fleet.algos["FB"].forbid_buys("history", "today's bars are not here yet")
+    world.fleet.algos["FB"].block_entries("history", "today's bars are not here yet")
     world.see_all()
     told = "streams are up, orders and positions reconciled: buying is on"
     assert caplog.messages[-1] == f"{told}, except in FB: today's bars are not here yet"
-    world.fleet.algos["FB"].allow_buys("history")
+    world.fleet.algos["FB"].unblock("history")
     world.fleet.readiness.see("feed", "lost")
     world.fleet.on_feed_up()
     assert caplog.messages[-1] == told

@@ -279,7 +279,7 @@ def test_no_buy_after() -> None:
     at.now = OPEN + 360 * MINUTE
     at.bar("FB")
     assert buys(at) == ["TSLA"]
-    assert at.fleet.no_buys("TSLA") == "it is later than 15:30"  # one that waited for the request limit
+    assert at.fleet.why_no_entry("TSLA") == "it is later than 15:30"  # one that waited for the request limit
 
 
 def test_without_a_rail_nothing_is_asked() -> None:

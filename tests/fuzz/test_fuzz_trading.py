@@ -111,7 +111,7 @@ class Bot:
     def check(self) -> None:
         for algo in self.algos.values():
             ledger = algo.ledger
-            assert "trouble" not in algo.entry_blocks, algo.no_buys
+            assert "trouble" not in algo.entry_blocks, algo.why_no_entry
             assert ledger.position.is_finite()
             assert abs(ledger.position) < 10**15
             assert ledger.realised.is_finite()

@@ -61,7 +61,7 @@ def frame(*rows: Row, venue: str = "SIMULATED", requests_left: int = 187) -> Fra
 
 TSLA = Row("TSLA", "SELL_SUBMITTED", 401.25, 402.01, 44, 21, 4, 401.62, "sell", 4, 401.62, 12.3, 0, 1.5, -1.48, 2)
 FB = Row("FB", "TO_BUY", 39.77, None, 12, 21)
-AAPL = Row("AAPL", "TO_BUY", 241.24, 240.62, 44, 21, realised=-3.25, trades=1, no_buys="trading is halted (LUDP)",
+AAPL = Row("AAPL", "TO_BUY", 241.24, 240.62, 44, 21, realised=-3.25, trades=1, why_no_entry="trading is halted (LUDP)",
            fees=0.04)  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def test_no_terminal_is_too_small() -> None:
 
 
 def test_a_reason_that_holds_for_all_is_told_once() -> None:
-    rows = [msgspec.structs.replace(row, no_buys="no bars yet") for row in many(3)]
+    rows = [msgspec.structs.replace(row, why_no_entry="no bars yet") for row in many(3)]
     lines = drawn(frame(*rows), 80, 24)
     assert lines[2] == " no buys: no bars yet"
     assert sum("no bars yet" in line for line in lines) == 1
@@ -208,18 +208,18 @@ def test_a_picture_of_a_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert (tsla.symbol, tsla.state, tsla.side, tsla.limit, tsla.minutes) == ("TSLA", "BUY_SUBMITTED", "buy", 100.0, 2)
     assert (tsla.average, tsla.last) == (None, 100.0)
     assert tsla.age > 0
-    assert (aapl.state, aapl.last, aapl.side, aapl.no_buys) == ("TO_BUY", None, "", "")
+    assert (aapl.state, aapl.last, aapl.side, aapl.why_no_entry) == ("TO_BUY", None, "", "")
 
 
 def test_what_others_say_is_a_text_in_a_cell() -> None:
     async def story() -> None:
         async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, Script(), Idle) as bot:
             await bot.until(90)
-            bot.algo().forbid_buys("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
+            bot.algo().block_entries("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
             taken = bot.session.fleet.takings.of(bot.algo().ledger)
             row = dashboard._row(bot.algo(), bot.session.clock.now(), taken)
-            assert row.no_buys.startswith(r"halted\x1b[2J\n\u202e\ud800xxx")
-            assert len(row.no_buys) == dashboard.LONGEST_WORDS
+            assert row.why_no_entry.startswith(r"halted\x1b[2J\n\u202e\ud800xxx")
+            assert len(row.why_no_entry) == dashboard.LONGEST_WORDS
 
     run(story())
 

@@ -121,7 +121,7 @@ def test_a_difference_stops_buys_before_anything_is_asked_about_it() -> None:
     broker.world.report(buy, "new")
     broker.listed = 4
     told: list[str] = []
-    broker.meanwhile["by id"] = lambda: told.append(broker.world.fleet.no_buys("TSLA"))
+    broker.meanwhile["by id"] = lambda: told.append(broker.world.fleet.why_no_entry("TSLA"))
     assert broker.reconcile() is False
     assert told == ["the listed position differs"]
 
@@ -134,7 +134,7 @@ def test_what_happens_while_the_listings_are_asked_for_leaves_no_doubt() -> None
     broker.meanwhile["positions"] = lambda: broker.world.report(buy, "filled", 10)
     assert not broker.reconcile()  # another look is due
     assert (broker.held, broker.reconciler.doubts, broker.asked) == (10, [], [])
-    assert broker.world.fleet.no_buys("TSLA") == "the listed position differs"
+    assert broker.world.fleet.why_no_entry("TSLA") == "the listed position differs"
 
 
 def test_what_happens_while_a_difference_is_explained_is_looked_at_again() -> None:

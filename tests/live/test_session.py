@@ -208,7 +208,7 @@ def test_a_blocked_account_buys_nothing_and_manages_what_it_holds(
         async with trading(BUY_FILLS, script) as bot:
             await bot.until(180)
             assert script.orders("buy") == []
-            assert word in bot.algo().no_buys
+            assert word in bot.algo().why_no_entry
 
     run(story())
     assert f"the account is blocked ({word})" in caplog.text
@@ -221,7 +221,7 @@ def test_what_the_account_and_the_assets_are_is_said(caplog: pytest.LogCaptureFi
         script.on("GET /v2/assets/FB", says({"symbol": "FB", "name": "A Fund", "exchange": "BATS", "status": "active",
                                              "tradable": False}))  # fmt: skip
         async with trading({"TSLA": [], "FB": []}, script, Idle) as bot:
-            assert bot.algo("FB").no_buys
+            assert bot.algo("FB").why_no_entry
 
     with caplog.at_level(logging.INFO):
         run(story())
@@ -257,12 +257,12 @@ def test_nothing_is_bought_before_todays_bars_are_in() -> None:
         script.on("GET /v2/stocks/bars", status(500), times=5)
         async with trading(QUIET, script, Patient) as bot:
             await bot.until(59)
-            assert bot.algo().no_buys == "today's bars are not here yet"
+            assert bot.algo().why_no_entry == "today's bars are not here yet"
             await bot.until(134)
-            assert bot.algo().no_buys == "a hole in today's bars: 5 new ones have to come"
+            assert bot.algo().why_no_entry == "a hole in today's bars: 5 new ones have to come"
             assert script.orders("buy") == []
             await bot.until(137)
-            assert not bot.algo().no_buys
+            assert not bot.algo().why_no_entry
             asked = [r.at for r in script.sent("GET /v2/stocks/bars")]
             assert asked == pytest.approx([0, 5, 15, 35, 75, 135], abs=0.3)
 
@@ -280,7 +280,7 @@ def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogC
     async def story() -> None:
         script = Script()
         async with trading({"TSLA": minutes("TSLA", *[ABOVE_100] * 30)}, script, BuysLate) as bot:
-            bot.session.fleet.forbid_buys("test", "not before the gap")
+            bot.session.fleet.block_entries("test", "not before the gap")
             await bot.until(299)
             script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
             bot.server.close_streams("data")
@@ -290,9 +290,9 @@ def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogC
             script.handshake = lambda kind: False  # type: ignore[method-assign]
             while bot.session.fleet.readiness.is_blind:
                 await asyncio.sleep(0.1)
-            bot.session.fleet.algos["TSLA"].allow_buys("test")
+            bot.session.fleet.algos["TSLA"].unblock("test")
             up_at = script.now()
-            while bot.algo().no_buys:
+            while bot.algo().why_no_entry:
                 assert script.orders("buy") == []
                 await asyncio.sleep(0.1)
             assert up_at + 3 < script.now() < up_at + 20
@@ -316,9 +316,9 @@ def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before()
             script.handshake = lambda kind: False  # type: ignore[method-assign]
             while bot.session.fleet.readiness.is_blind:
                 await asyncio.sleep(0.1)
-            assert bot.algo().no_buys == "today's bars are not here yet"
+            assert bot.algo().why_no_entry == "today's bars are not here yet"
             await asyncio.sleep(2.5)
-            assert not bot.algo().no_buys
+            assert not bot.algo().why_no_entry
             assert len(bot.algo().session_bars) >= minutes_before + 2
             starts = list(bot.algo().session_bars._starts)
             assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
@@ -364,9 +364,9 @@ def test_trades_without_bars_are_noticed_and_nothing_is_bought_until_bars_come(
         async with trading({"TSLA": minutes("TSLA", *[AROUND_100] * 30)}, script, Idle) as bot:
             await bot.until(500)
             assert bot.session.feed.is_up  # a new connection, and trades on it
-            assert bot.algo().no_buys == "no bars: trades come, and no bars for 150 s"
+            assert bot.algo().why_no_entry == "no bars: trades come, and no bars for 150 s"
             await bot.until(665)
-            assert bot.algo().no_buys == ""
+            assert bot.algo().why_no_entry == ""
             starts = list(bot.algo().session_bars._starts)
             assert starts == [OPEN + i * MINUTE for i in range(11)]  # those of the gap were fetched
 
@@ -386,9 +386,9 @@ def test_a_bar_from_before_its_time_is_a_gap() -> None:
             bot.session.on_bar(Bar("TSLA", OPEN + 60 * MINUTE, *AT_100, 1000))
             await bot.until(239)
             assert len(script.sent("GET /v2/stocks/bars")) == asked  # all minutes but the one at work are there
-            assert bot.algo().no_buys == "today's bars are not here yet"
+            assert bot.algo().why_no_entry == "today's bars are not here yet"
             await bot.until(241)
-            assert bot.algo().no_buys == ""
+            assert bot.algo().why_no_entry == ""
 
     run(story())
 

@@ -87,13 +87,13 @@ def _doubt_is_nothing() -> Iterator[None]:
 
 @defect("a doubt never ends")
 def _doubt_for_ever() -> Iterator[None]:
-    whole = ScalpAlgo.allow_buys
+    whole = ScalpAlgo.unblock
 
-    def allow_buys(self: ScalpAlgo, kind: str) -> None:
+    def unblock(self: ScalpAlgo, kind: str) -> None:
         if kind != "doubt":
             whole(self, kind)
 
-    with patch.object(ScalpAlgo, "allow_buys", allow_buys):
+    with patch.object(ScalpAlgo, "unblock", unblock):
         yield
 
 
@@ -384,7 +384,7 @@ def _history_once() -> Iterator[None]:
         trouble = await whole(self, symbols)
         for symbol in list(self._holes):
             del self._holes[symbol]
-            self._fleet.algos[symbol].allow_buys("history")
+            self._fleet.algos[symbol].unblock("history")
         return trouble
 
     with patch.object(History, "_ask", ask):

@@ -193,13 +193,13 @@ def _failure_means_flat() -> Iterator[None]:
 
 @defect("buys go out while blind")
 def _buys_while_blind() -> Iterator[None]:
-    whole = ScalpAlgo.forbid_buys
+    whole = ScalpAlgo.block_entries
 
-    def forbid_buys(self: ScalpAlgo, kind: str, why: str) -> None:
+    def block_entries(self: ScalpAlgo, kind: str, why: str) -> None:
         if kind != "blind":
             whole(self, kind, why)
 
-    with patch.object(ScalpAlgo, "forbid_buys", forbid_buys):
+    with patch.object(ScalpAlgo, "block_entries", block_entries):
         yield
 
 

@@ -59,15 +59,15 @@ def _loss_only_stops_buys() -> Iterator[None]:
 def _asked_too_late() -> Iterator[None]:
     with (
         patch.object(RiskWatch, "allowed", lambda self, algo, actions, rules: list(actions)),
-        patch.object(Fleet, "no_buys", lambda self, symbol: self.algos[symbol].no_buys),
+        patch.object(Fleet, "why_no_entry", lambda self, symbol: self.algos[symbol].why_no_entry),
     ):
         yield
 
 
 @defect("the time of the last buy is an hour off")
 def _an_hour_off() -> Iterator[None]:
-    whole = RiskRules.why_no_buy
-    with patch.object(RiskRules, "why_no_buy", lambda self, algo, at: whole(self, algo, at - 60 * MINUTE)):
+    whole = RiskRules.why_no_entry
+    with patch.object(RiskRules, "why_no_entry", lambda self, algo, at: whole(self, algo, at - 60 * MINUTE)):
         yield
 
 
