@@ -5,6 +5,7 @@ The map: a room a line, four floors, and each imports only what lies below.
     doctor      is everything in place to trade
     flatten     sells everything when the bot is dead
     report      days from the journal, and beside their backtest
+    status      is the bot alive, and what does it hold
     sweep       a backtest for many sets of parameters
 
     live        one real session

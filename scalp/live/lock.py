@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ except ImportError:  # not on every system: there nobody notices the second bot
 
 log = logging.getLogger("scalp.main")
 
+GLANCE = 0.1  # seconds: `is_taken` has a lock for a moment
 LONGEST_TEXT = 100  # bytes of who holds it
 
 
@@ -40,7 +42,7 @@ def only_bot(endpoints: Endpoints | None) -> Iterator[None]:
     file = None
     if endpoints is not None and fcntl is not None:
         try:
-            file = _taken(_path(endpoints))
+            file = _taken(lock_path(endpoints))
         except OSError as error:
             log.warning("a second bot with these keys would go unnoticed: no lock can be had (%s)", error.strerror)
     try:
@@ -50,14 +52,33 @@ def only_bot(endpoints: Endpoints | None) -> Iterator[None]:
             os.close(file)
 
 
-def _path(endpoints: Endpoints) -> Path:
-    """The file of this key: its name tells neither key nor account. Raises OSError where there is no place for it."""
+def locks_folder() -> Path:
+    """Where the locks of this user are. Raises OSError where there is no place for them."""
     journal = default_path()
     if journal is None:
         raise FileNotFoundError(0, "no home folder")
+    return journal.parent / "locks"
+
+
+def is_taken(path: Path) -> bool:
+    """Whether a bot that runs has this lock. Raises OSError where that cannot be known."""
+    if fcntl is None:
+        raise OSError(0, "this system has no such locks")
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def lock_path(endpoints: Endpoints) -> Path:
+    """The file of this key: its name tells neither key nor account. Raises OSError where there is no place for it."""
     parts = urlsplit(endpoints.trading_url)
     whose = f"{parts.scheme}://{parts.hostname}:{parts.port} {endpoints.key_id}"
-    return journal.parent / "locks" / f"{hashlib.sha256(whose.encode()).hexdigest()[:32]}.lock"
+    return locks_folder() / f"{hashlib.sha256(whose.encode()).hexdigest()[:32]}.lock"
 
 
 def _taken(path: Path) -> int:
@@ -65,7 +86,11 @@ def _taken(path: Path) -> int:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(GLANCE)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         now = dt.datetime.now(NEW_YORK)  # of this machine: the exchange's is not known yet
         os.truncate(file, 0)
         os.write(file, f"process {os.getpid()}, since {now:%Y-%m-%d %H:%M:%S} New York".encode())

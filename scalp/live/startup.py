@@ -15,6 +15,7 @@ from scalp.core.clock import MarketClock
 from scalp.core.events import Listener
 from scalp.core.leftovers import held
 from scalp.journal.recorder import Journaling
+from scalp.live.health import SignsOfLife
 from scalp.live.hours import Calendar
 from scalp.live.opening import Start
 from scalp.live.session import TradingSession
@@ -51,6 +52,7 @@ class Startup:
         self.account = open_broker(endpoints)
         self._journaling = Journaling(settings, endpoints, self.now)
         self._session: TradingSession | None = None
+        self._signs = SignsOfLife(settings, endpoints)
 
     def now(self) -> int | None:
         """Exchange time (ns), None before it is known."""
@@ -60,6 +62,7 @@ class Startup:
 
     async def open(self) -> TradingSession | None:
         """The session; None when the market is closed and nobody wants to wait. Raises UserError."""
+        self._signs.begin()
         calendar = Calendar(self.account)
         start = Start(self.account, self.clock, calendar, self._settings, self._last.date if self._last else None)
         answer = await start.market()
@@ -69,6 +72,7 @@ class Startup:
                                                  self.clock, calendar, answer, self._listeners)  # fmt: skip
         session.is_later = self._last is not None
         await session.begin(start, self._journaling)
+        self._signs.session = session
         return session
 
     @property
@@ -81,6 +85,7 @@ class Startup:
 
     async def close(self) -> None:
         """Close everything that was opened, also where the start did not succeed."""
+        await self._signs.end()
         if self._session is not None:
             await self._session.close()
         await self.account.close()
