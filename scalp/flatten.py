@@ -151,7 +151,7 @@ class Flattener:
         algos = [ScalpAlgo(symbol, Decimal(0), run) for symbol in symbols]
         self._fleet = Leaving(algos, now, self._perform, attempt.once)
         # Else a symbol without prints would be taken for a halted one.
-        self._fleet.readiness.see("feed", "none is needed")
+        self._fleet.readiness.update("feed", "none is needed")
         # With many symbols one listing tells of all their orders, a question by id of one.
         self._broker = account.broker(self._fleet, now, self._requests_to_come, account.latest_trade,
                                       longest_pause=LONGEST_PAUSE, asks_by_id=len(symbols) <= FEW)  # fmt: skip

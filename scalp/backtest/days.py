@@ -62,8 +62,8 @@ def open_fleet(
     fleet.begin_session(session)
     fleet.early_updates.take()
     fleet.on_feed_up()
-    fleet.readiness.see("updates", "")
-    fleet.readiness.see("reconciled", "")
+    fleet.readiness.update("updates", "")
+    fleet.readiness.update("reconciled", "")
     return fleet
 
 

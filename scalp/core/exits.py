@@ -93,7 +93,7 @@ class ExitPlan:
         self._asked_at: dict[str, int] = {}  # broker's order id -> when it was asked for last
         self._covered_version = -1  # of the ledger, in which every share is on offer
         self._bought_at = 0  # when shares came last
-        self.is_blind = False  # no market data come: whether the symbol trades is not known
+        self.has_no_data = False  # no market data come: whether the symbol trades is not known
         self._cover_at = 0  # no such buy before this time: it was refused
 
     # -- stating a plan -----------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ class ExitPlan:
             return self._cancel([exit_], at)
         if not exit_.id or not exit_.is_bots or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
             return []
-        if printed_at <= since and not self.is_blind:
+        if printed_at <= since and not self.has_no_data:
             return []  # it may be halted
         ask_at, cancel_at = self._marks(exit_)
         if at >= ask_at and self._asked is not exit_:
@@ -346,7 +346,7 @@ class ExitPlan:
     def _marks(self, exit_: Order) -> tuple[int, int]:
         """When a market exit that does not fill is asked for, and when it is cancelled."""
         # One that fills bit by bit is not stuck so soon; nor is one of which nobody can see whether it could.
-        is_patient = exit_.filled_qty > 0 or self.is_blind
+        is_patient = exit_.filled_qty > 0 or self.has_no_data
         patience = STUCK_AFTER[-1 if is_patient else min(self._stuck, len(STUCK_AFTER) - 1)]
         since = max(exit_.submitted_at, exit_.moved_at)
         return since + patience // 2, since + patience

@@ -175,10 +175,10 @@ class Fleet:
         self.bus.deliver()
 
     def on_feed_up(self) -> None:
-        self.readiness.see(FEED, "")
+        self.readiness.update(FEED, "")
 
     def on_feed_down(self, why: str) -> None:
-        self.readiness.see(FEED, f"no bars: {why}")
+        self.readiness.update(FEED, f"no bars: {why}")
 
     def on_last_trade(self, symbol: str, trade: Trade | None) -> None:
         if trade is not None and trade.at > self._now():
@@ -236,13 +236,13 @@ class Fleet:
             self.bus.deliver()
 
     def on_updates_up(self) -> None:
-        self.readiness.see(RECONCILED, "not reconciled since order updates are up")
-        self.readiness.see(UPDATES, "")
+        self.readiness.update(RECONCILED, "not reconciled since order updates are up")
+        self.readiness.update(UPDATES, "")
         self._reconcile("order updates are up")
 
     def on_updates_down(self, why: str) -> None:
-        self.readiness.see(UPDATES, f"no order updates: {why}")
-        self.readiness.see(RECONCILED, "not reconciled since order updates were lost")
+        self.readiness.update(UPDATES, f"no order updates: {why}")
+        self.readiness.update(RECONCILED, "not reconciled since order updates were lost")
 
     def on_mute_updates(self) -> None:
         self._reconnect_updates("an order moved and the stream said nothing")

@@ -24,33 +24,33 @@ class Readiness:
         }
         self._block()
 
-    def see(self, what: str, why_not: str) -> None:
+    def update(self, what: str, why_not: str) -> None:
         """The bot sees `what` ("feed", "updates" or "reconciled"), or, with a reason, does not: no buys then."""
-        was_blind = self.is_blind
+        was_ready = self.is_ready
         if why_not:
             self._missing[what] = why_not
         else:
             self._missing.pop(what, None)
         if what == FEED:
             for algo in self._algos.values():
-                algo.exits.is_blind = bool(why_not)
+                algo.exits.has_no_data = bool(why_not)
         if self._missing:
             self._block()
-            if not was_blind:
-                self._tell(Blocked(self._now(), self.why_blind))
+            if was_ready:
+                self._tell(Blocked(self._now(), self.why_not_ready))
             return
         for algo in self._algos.values():
             algo.unblock("blind")
-        if was_blind:
+        if not was_ready:
             self._tell(Unblocked(self._now(), self._but()))
 
     @property
-    def is_blind(self) -> bool:
-        return bool(self._missing)
+    def is_ready(self) -> bool:
+        return not self._missing
 
     @property
-    def why_blind(self) -> str:
-        """What is not seen, in words."""
+    def why_not_ready(self) -> str:
+        """What is missing, in words."""
         return ", ".join(self._missing.values())
 
     @property
@@ -59,7 +59,7 @@ class Readiness:
 
     def _block(self) -> None:
         for algo in self._algos.values():
-            algo.block_entries("blind", self.why_blind)
+            algo.block_entries("blind", self.why_not_ready)
 
     def _but(self) -> str:
         """Where nothing is bought for reasons of its own all the same."""

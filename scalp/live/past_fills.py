@@ -124,7 +124,7 @@ class PastFills:
 async def until_calm(fleet: Fleet, broker: Broker) -> None:
     """Wait until the start is over and no exit may need the way to the broker, for two minutes at most."""
     for _ in range(CALM_LOOKS):
-        if not (fleet.readiness.is_blind or fleet.reservation.needed) and broker.has_plenty:
+        if fleet.readiness.is_ready and not fleet.reservation.needed and broker.has_plenty:
             return
         await asyncio.sleep(CALM)
 

@@ -162,7 +162,7 @@ class Reconciler:
             else:
                 is_settled = await self._compare()
             if epoch == self._updates_epoch:
-                self._fleet.readiness.see("reconciled", "")
+                self._fleet.readiness.update("reconciled", "")
             self._looked_at = asyncio.get_running_loop().time()
             return is_settled
 

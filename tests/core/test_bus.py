@@ -50,7 +50,7 @@ def test_lines_wait_until_the_exits_of_the_same_instant_are_out(caplog: pytest.L
     caplog.clear()
     world.bar("TSLA")  # the next one begins anew
     assert len(timers.waiting) == 2 and caplog.messages == []
-    world.fleet.readiness.see("feed", "no bars")  # what is said at once follows what waited
+    world.fleet.readiness.update("feed", "no bars")  # what is said at once follows what waited
     assert caplog.messages == ["bar 100.0 100.0 100.0 100.0, volume 10000", "no buys: no bars"]
 
 

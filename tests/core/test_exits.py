@@ -101,7 +101,7 @@ def test_a_market_exit_waits_while_its_symbol_does_not_trade() -> None:
 def test_where_nobody_can_see_whether_it_trades_a_market_exit_has_40_seconds() -> None:
     story = Exit(plan=Plan.FLATTEN)
     story.order("a", price=None)
-    story.exits.is_blind = True
+    story.exits.has_no_data = True
     assert story.steps(19.9, printed=-1) == []
     assert story.steps(20, printed=-1) == ["ask a"]
     assert story.steps(39.9, printed=-1) == []

@@ -55,7 +55,7 @@ class World:
         for position in flat:
             self.fleet.on_snapshot(position.symbol, [], position, self.now)
         self.fleet.early_updates.take()
-        self.fleet.readiness.see("reconciled", "")
+        self.fleet.readiness.update("reconciled", "")
 
     def bar(self, symbol: str, price: float = 100.0) -> None:
         self.fleet.on_bar(Bar(symbol, self.now - MINUTE, price, price, price, price, 1e4))
@@ -103,7 +103,7 @@ def test_no_buy_goes_out_while_anything_is_not_seen() -> None:
     world = World("TSLA")
     for what in ("feed", "updates", "reconciled"):
         world.see_all()
-        world.fleet.readiness.see(what, "lost")
+        world.fleet.readiness.update(what, "lost")
         world.bar("TSLA")
         assert world.sent == []
     world.see_all()
@@ -115,10 +115,10 @@ def test_order_updates_that_come_up_are_reconciled_before_buying() -> None:
     world = World("TSLA")
     world.see_all()
     world.fleet.on_updates_up()
-    assert world.fleet.readiness.is_blind
+    assert not world.fleet.readiness.is_ready
     assert world.wanted == ["order updates are up"] * 2
-    world.fleet.readiness.see("reconciled", "")
-    assert not world.fleet.readiness.is_blind
+    world.fleet.readiness.update("reconciled", "")
+    assert world.fleet.readiness.is_ready
 
 
 def test_what_concerns_no_watched_symbol_is_left_alone() -> None:
@@ -276,7 +276,7 @@ def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCap
     told = "streams are up, orders and positions reconciled: buying is on"
     assert caplog.messages[-1] == f"{told}, except in FB: today's bars are not here yet"
     world.fleet.algos["FB"].unblock("history")
-    world.fleet.readiness.see("feed", "lost")
+    world.fleet.readiness.update("feed", "lost")
     world.fleet.on_feed_up()
     assert caplog.messages[-1] == told
 

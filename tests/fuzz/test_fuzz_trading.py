@@ -60,7 +60,7 @@ class Bot:
         self.fleet.begin_session(SESSION)
         self.fleet.early_updates.take()
         for what in ("feed", "updates", "reconciled"):
-            self.fleet.readiness.see(what, "")
+            self.fleet.readiness.update(what, "")
         for symbol, algo in self.algos.items():
             algo.on_history(bars([100.0] * 30, symbol=symbol))
         rng = random.Random(1)

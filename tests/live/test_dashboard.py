@@ -272,7 +272,7 @@ def test_a_mistake_in_it_ends_the_view_and_nothing_else(
                 view._look()
                 assert view._view.returncode == 0
                 await bot.until(60)
-            assert not bot.session.fleet.readiness.is_blind
+            assert bot.session.fleet.readiness.is_ready
 
     run(story())
     assert "the dashboard failed: plain log from here on" in (tmp_path / "console.log").read_text()
@@ -301,7 +301,7 @@ def test_a_view_that_ends_by_itself_costs_nothing_but_itself(
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.01)
-            assert not bot.session.fleet.readiness.is_blind
+            assert bot.session.fleet.readiness.is_ready
 
     run(story())
     written = (tmp_path / "console.log").read_text()

@@ -75,7 +75,7 @@ def test_what_is_held_is_offered_though_the_order_updates_cannot_be_had() -> Non
         async with trading(QUIET, script, Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
             await bot.until(4)
             assert len(script.orders("sell")) == 1
-            assert bot.session.fleet.readiness.is_blind
+            assert not bot.session.fleet.readiness.is_ready
 
     run(story())
 
@@ -408,19 +408,19 @@ def test_buying_goes_on_only_after_a_reconciliation_asked_for_after_the_reconnec
         script = Script()
         async with trading(QUIET, script, Idle) as bot:
             await bot.until(29.9)
-            assert not bot.session.fleet.readiness.is_blind
+            assert bot.session.fleet.readiness.is_ready
             script.on(POSITIONS, late(8.0), late(3.0))  # asked for at 30, answered at 38
             await bot.until(30.5)
             bot.server.close_streams("orders")
             await bot.until(30.6)
-            assert bot.session.fleet.readiness.is_blind
+            assert not bot.session.fleet.readiness.is_ready
             await bot.until(37.9)
             assert bot.session.updates.is_up
-            assert bot.session.fleet.readiness.is_blind
+            assert not bot.session.fleet.readiness.is_ready
             await bot.until(38.2)  # the old listing is in; the new one is asked for
-            assert bot.session.fleet.readiness.is_blind
+            assert not bot.session.fleet.readiness.is_ready
             await bot.until(42)
-            assert not bot.session.fleet.readiness.is_blind
+            assert bot.session.fleet.readiness.is_ready
 
     with caplog.at_level(logging.INFO):
         run(story())
@@ -539,7 +539,7 @@ def test_without_order_updates_a_fill_is_found_within_seconds() -> None:
             await bot.until(240)
             filled = next(at for at, event in script.updates if event == "fill")
             (sell,) = script.orders("sell")
-            assert bot.session.fleet.readiness.is_blind
+            assert not bot.session.fleet.readiness.is_ready
             assert filled < sell.at < filled + 6
             looks = [r.at for r in script.sent(POSITIONS) if r.at > sell.at]
             assert len(looks) <= 4  # a sell that works needs no hurry

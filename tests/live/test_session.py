@@ -78,7 +78,7 @@ def test_the_start_takes_at_most_12_requests_and_one_of_history(count: int) -> N
         script = Script()
         async with trading({symbol: minutes(symbol, AT_100) for symbol in symbols}, script, Idle) as bot:
             await bot.until(29)
-            assert not bot.session.fleet.readiness.is_blind
+            assert bot.session.fleet.readiness.is_ready
             history = script.sent("GET /v2/stocks/bars")
             assert len(history) == 1
             assert len(script.requests) - len(history) == {1: 8, 3: 10, 5: 8, 100: 8}[count]
@@ -288,7 +288,7 @@ def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogC
             script.on("GET /v2/stocks/bars", trouble, times=2)
             script.on("GET /v2/stocks/trades/latest", status(404))
             script.handshake = lambda kind: False  # type: ignore[method-assign]
-            while bot.session.fleet.readiness.is_blind:
+            while not bot.session.fleet.readiness.is_ready:
                 await asyncio.sleep(0.1)
             bot.session.fleet.algos["TSLA"].unblock("test")
             up_at = script.now()
@@ -310,11 +310,11 @@ def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before()
             script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
             bot.server.close_streams("data")
             await bot.until(420)
-            assert bot.session.fleet.readiness.is_blind
+            assert not bot.session.fleet.readiness.is_ready
             minutes_before = len(bot.algo().session_bars)
             script.on("GET /v2/stocks/bars", late(2))
             script.handshake = lambda kind: False  # type: ignore[method-assign]
-            while bot.session.fleet.readiness.is_blind:
+            while not bot.session.fleet.readiness.is_ready:
                 await asyncio.sleep(0.1)
             assert bot.algo().why_no_entry == "today's bars are not here yet"
             await asyncio.sleep(2.5)
@@ -601,7 +601,7 @@ def test_a_symbol_limit_of_requests_is_no_reason_to_stop() -> None:
 
     async def story(bot: Any) -> None:
         await bot.until(65)
-        assert not bot.session.fleet.readiness.is_blind
+        assert bot.session.fleet.readiness.is_ready
 
     drained(story, QUIET, algo=BuysOnce, access=Access(trading_limit=5))
 
