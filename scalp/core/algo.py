@@ -212,7 +212,7 @@ class ScalpAlgo(Hooks):
         """Some source told of an order in this symbol: the stream, a REST answer, a listing."""
         known = self.ledger.find(report.id) or self.ledger.find(report.client_order_id)
         was_given_up = known is not None and known.status in (LOST, REFUSED)
-        change = self.ledger.merge(report)
+        change = self.ledger.apply(report)
         if not change.moved:
             return []
         self.telling.change(change, report, at)
@@ -340,16 +340,16 @@ class ScalpAlgo(Hooks):
         `decides`: more is about to be told, and `drive` follows.
         """
         for report in orders:
-            self.telling.change(self.ledger.merge(report), report, at)
+            self.telling.change(self.ledger.apply(report), report, at)
         for report in executions[:held_already]:
             if self.ledger.find(report.id):
-                self.ledger.merge(report)
+                self.ledger.apply(report)
         ids = [report.execution_id for report in executions[:held_already] if report.execution_id]
         before = self.ledger.position
         self.ledger.adopt_position(position.qty, position.avg_entry_price, as_of, ids)
         for report in executions[held_already:]:
             at_last = max(report.at or 0, as_of + ANSWERED_WITHIN)
-            self.telling.change(self.ledger.merge(msgspec.structs.replace(report, at=at_last)), report, at)
+            self.telling.change(self.ledger.apply(msgspec.structs.replace(report, at=at_last)), report, at)
         self.ledger.doubt_all()  # which of them were held is a guess
         later = itertools.accumulate(map(executed, executions[held_already:]))
         self.ledger.alternatives.update(-shares for shares in later)
@@ -519,7 +519,7 @@ class ScalpAlgo(Hooks):
         target, cause = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}"
         check_move(self.symbol, self.state, target, cause)
         action = self.builder.build(side, qty, order_type, price, client_order_id, stop_price)
-        self.order = self.ledger.expect(action, at)
+        self.order = self.ledger.add_in_flight(action, at)
         self._transition(target, cause, at)
         return action
 
@@ -542,7 +542,7 @@ class ScalpAlgo(Hooks):
             return actions
         self.telling.tell(Oversold(self.symbol, at, qty))
         action = self.builder.build("buy", qty, "market", None, covers=True)
-        self.ledger.expect(action, at)
+        self.ledger.add_in_flight(action, at)
         return [*actions, action]
 
     def _wants_out(self) -> bool:

@@ -10,7 +10,7 @@ def successor(order: Order, ledger: Ledger) -> Order | None:
     current: Order | None = order
     while current is not None and current.has_ended:
         if current.replaced_by and current.on_offer != 0:
-            current = ledger.heard_of(current.replaced_by, current)
+            current = ledger.add_replacement(current.replaced_by, current)
         else:
             current = next((other for other in current.group if not other.has_ended), None)
     return current

@@ -1,7 +1,7 @@
 """The order ledger: one symbol's orders, fills and position, merged from everything that is ever told of them.
 
 Order updates, REST answers, rows of listings, answers by id and the day's executions all arrive as `OrderReport` and go
-through `Ledger.merge`; nothing else changes an order. Reports may be lost, repeated, late or out of order, so merging
+through `Ledger.apply`; nothing else changes an order. Reports may be lost, repeated, late or out of order, so applying
 only ever moves forward: filled quantities grow (also after an order ended: a fill that lost the race against its cancel
 is still a fill), and an ending the broker told of stays.
 
@@ -208,7 +208,7 @@ class Ledger:
 
     # -- changing -----------------------------------------------------------------------------------------------------
 
-    def expect(self, action: SubmitOrder, at: int) -> Order:
+    def add_in_flight(self, action: SubmitOrder, at: int) -> Order:
         """Enter an order of our own before it is sent."""
         order = Order(
             symbol=self.symbol,
@@ -231,7 +231,7 @@ class Ledger:
         """The order is given up, and another is about to be sent under its client order id."""
         self._by_client_id.pop(order.client_order_id, None)
 
-    def heard_of(self, order_id: str, old: Order) -> Order:
+    def add_replacement(self, order_id: str, old: Order) -> Order:
         """The order that replaced `old`, known or entered by its id alone until somebody tells more of it."""
         known = self._by_id.get(order_id)
         if known is not None:
@@ -259,7 +259,7 @@ class Ledger:
                 leg.parent = order
         return order
 
-    def merge(self, report: OrderReport) -> Change:
+    def apply(self, report: OrderReport) -> Change:
         """Take in what `report` says; see the module's text for the rules."""
         order = self._by_id.get(report.id) or self._by_client_id.get(report.client_order_id)
         is_new = order is None
@@ -275,7 +275,7 @@ class Ledger:
         moved = is_new | self._learn_identity(order, report)
         self._find_group(order, report, is_new)
         if order.parent is not None and order.replaced_by:
-            self.heard_of(order.replaced_by, order)
+            self.add_replacement(order.replaced_by, order)
         if is_new and self._is_at_the_turn(report):
             self.question = "whether an execution is in the listed position"
         new_qty, price = self._first_shares(order, report) if is_new else self._new_shares(order, report)

@@ -252,9 +252,9 @@ class JournaledDay:
                 cancels.append((at, symbol, key))
             elif ledgers[symbol].find(key) is None:
                 limit, stop = (None if price is None else Decimal(price) for price in prices)
-                ledgers[symbol].expect(SubmitOrder(symbol, key, side, int(qty), kind, limit, stop), at)
+                ledgers[symbol].add_in_flight(SubmitOrder(symbol, key, side, int(qty), kind, limit, stop), at)
         for _, report in updates:
-            ledgers[report.symbol].merge(report)
+            ledgers[report.symbol].apply(report)
         for rejection in self.rejections:
             order = ledgers[rejection.symbol].find(rejection.key)
             if order is not None and (not order.id or rejection.kind == "gone"):

@@ -98,7 +98,7 @@ class Counter:
         limiter = RateLimiter(lambda: 0, lambda: 0)
         self.broker = AlpacaBroker(self.rest, limiter, self.desk, _no_trade)  # type: ignore[arg-type]
         self.action = SubmitOrder(AAPL, "scalp-AAPL-R-1", side, 10, "limit", Decimal(101))
-        self.desk.ledger.expect(self.action, 0)
+        self.desk.ledger.add_in_flight(self.action, 0)
 
     def perform(self, seconds: float = 60) -> tuple[int, list[str]]:
         """How often the order was POSTed, and what the desk was told of it."""

@@ -38,7 +38,7 @@ def test_sources_that_agree_leave_no_doubt() -> None:
 
 def test_less_listed_than_executions_tell_is_never_believed() -> None:
     evidence, book = Evidence(), ledger(0)
-    book.merge(BrokerOrder("b1", qty=Decimal(5), submitted_at=NOW).report("fill", 5, 100, at=NOW))
+    book.apply(BrokerOrder("b1", qty=Decimal(5), submitted_at=NOW).report("fill", 5, 100, at=NOW))
     assert [weigh(evidence, book, 0, minute * 60) for minute in range(300)] == ["doubt"] * 300
 
 
@@ -57,14 +57,14 @@ def test_the_minute_begins_anew_when_anything_changes(change: str) -> None:
     elif change == "agreement":
         assert weigh(evidence, book, 5, 30) == "agrees"
     else:
-        book.merge(BrokerOrder("s1", "sell", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
+        book.apply(BrokerOrder("s1", "sell", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
     assert weigh(evidence, book, 9, 61) == "doubt"
 
 
 def test_shares_bought_meanwhile_leave_the_difference_as_it_is() -> None:
     evidence, book = Evidence(), ledger(5)
     assert weigh(evidence, book, 9, 0) == "doubt"
-    book.merge(BrokerOrder("b1", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
+    book.apply(BrokerOrder("b1", submitted_at=NOW).report("partial_fill", 1, 100, at=NOW))
     assert weigh(evidence, book, 10, 61) == "surplus"
 
 
@@ -73,7 +73,7 @@ def test_a_listing_of_before_an_execution_of_ours_is_behind() -> None:
     for knows, verdict in ((True, "doubt"), (False, "surplus")):
         evidence, book = Evidence(), ledger(5)
         sell = BrokerOrder("s1", "sell", Decimal(5), Decimal(100), submitted_at=NOW)
-        book.merge(sell.report("fill", 5, at=NOW))
+        book.apply(sell.report("fill", 5, at=NOW))
         assert weigh(evidence, book, 5, 0, knows=knows) == "doubt"
         assert weigh(evidence, book, 5, 600, knows=knows) == verdict
 
@@ -86,7 +86,7 @@ def test_where_no_execution_can_be_read_a_listing_may_be_a_minute_behind() -> No
     for after in range(0, 181, 30):
         verdicts.append(weigh(evidence, book, int(book.position) + 2, after, knows=False))
         if after < 150:
-            book.merge(sell.report("partial_fill", 1, at=NOW))
+            book.apply(sell.report("partial_fill", 1, at=NOW))
     assert verdicts == ["doubt"] * 6 + ["surplus"]
     assert (book.position, evidence.surplus) == (Decimal(4), Decimal(2))
 
@@ -94,7 +94,7 @@ def test_where_no_execution_can_be_read_a_listing_may_be_a_minute_behind() -> No
 def test_where_the_ledger_is_below_zero_the_listing_is_not_the_one_behind() -> None:
     """Shares that no listing had told of were sold by hand."""
     evidence, book = Evidence(), ledger(0)
-    book.merge(BrokerOrder("s1", "sell", Decimal(5), submitted_at=NOW).report("fill", 5, 100, at=NOW))
+    book.apply(BrokerOrder("s1", "sell", Decimal(5), submitted_at=NOW).report("fill", 5, 100, at=NOW))
     assert [weigh(evidence, book, 0, after) for after in (1, 59, 61)] == ["doubt", "doubt", "surplus"]
     assert evidence.surplus == 5
 
@@ -117,7 +117,7 @@ def test_a_claim_may_be_taken_back_by_a_claim() -> None:
 
 def test_what_the_broker_took_a_sell_of_is_no_claim_any_more() -> None:
     evidence, book = Evidence(), ledger(5)
-    book.merge(BrokerOrder("s1", "sell", Decimal(5), client_order_id="scalp-AAPL-1-1").report("new"))
+    book.apply(BrokerOrder("s1", "sell", Decimal(5), client_order_id="scalp-AAPL-1-1").report("new"))
     assert [weigh(evidence, book, 0, after) for after in (0, 60, 600)] == ["doubt"] * 3
 
 
@@ -133,7 +133,7 @@ def test_what_a_sell_has_on_offer_is_not_taken_away() -> None:
     """It was found after the position was adopted, by the refusal of another one."""
     evidence, book = Evidence(), ledger(5)
     book.is_denied = True
-    book.merge(BrokerOrder("s1", "sell", Decimal(5), submitted_at=NOW - 7200 * SECOND).report("new"))
+    book.apply(BrokerOrder("s1", "sell", Decimal(5), submitted_at=NOW - 7200 * SECOND).report("new"))
     assert [weigh(evidence, book, 0, after) for after in (0, 60, 600)] == ["doubt"] * 3
 
 
@@ -142,7 +142,7 @@ def test_what_was_taken_away_and_is_listed_again_is_believed_after_a_minute() ->
     book.claim(Decimal(5), Decimal(90), NOW)
     for side in ("buy", "sell"):
         later = NOW + SECOND
-        book.merge(BrokerOrder(side, side, Decimal(1), submitted_at=later).report("fill", 1, 100, at=later))
+        book.apply(BrokerOrder(side, side, Decimal(1), submitted_at=later).report("fill", 1, 100, at=later))
     book.claim(Decimal(-5), None, NOW)
     assert [weigh(evidence, book, 5, after) for after in (1, 60, 61)] == ["doubt", "doubt", "surplus"]
 
@@ -158,16 +158,16 @@ def test_an_execution_of_before_the_adopted_position_may_be_in_it() -> None:
     """The order was listed without it, the position with it; only one of the two can have been of that moment."""
     evidence, book = Evidence(), Ledger("AAPL")
     buy = BrokerOrder("b1", submitted_at=NOW - 100 * SECOND)
-    book.merge(buy.report())
+    book.apply(buy.report())
     book.adopt_position(Decimal(10), Decimal(100), NOW)
-    book.merge(buy.report("fill", 10, 100, at=NOW - SECOND))
+    book.apply(buy.report("fill", 10, 100, at=NOW - SECOND))
     assert book.position == 20  # growth of an order that is followed is always news
     assert [weigh(evidence, book, 10, after) for after in (0, 5)] == ["doubt", "explained"]
     # But never more than was adopted.
     book = Ledger("AAPL")
-    book.merge(BrokerOrder("b1", submitted_at=NOW - 100 * SECOND).report())
+    book.apply(BrokerOrder("b1", submitted_at=NOW - 100 * SECOND).report())
     book.adopt_position(Decimal(0), None, NOW)
-    book.merge(BrokerOrder("b1", submitted_at=NOW - 100 * SECOND).report("fill", 10, 100, at=NOW - SECOND))
+    book.apply(BrokerOrder("b1", submitted_at=NOW - 100 * SECOND).report("fill", 10, 100, at=NOW - SECOND))
     assert [weigh(evidence, book, 0, after) for after in (0, 5, 600)] == ["doubt"] * 3
 
 
@@ -178,7 +178,7 @@ def test_what_the_first_listing_was_thought_to_hold_it_may_show_on_top_later() -
     evidence = Evidence()
     assert [weigh(evidence, desk.algo.ledger, 28, after) for after in (0, 59, 60)] == ["doubt", "doubt", "explained"]
     # Once something was executed since, such a listing may be one of before that.
-    desk.algo.ledger.merge(BrokerOrder("s1", "sell", Decimal(24)).report("fill", 4, 100, at=desk.now + SECOND))
+    desk.algo.ledger.apply(BrokerOrder("s1", "sell", Decimal(24)).report("fill", 4, 100, at=desk.now + SECOND))
     assert [weigh(evidence, desk.algo.ledger, 24, after) for after in (70, 100, 140)] == ["doubt"] * 3
 
 
@@ -194,7 +194,7 @@ def test_what_was_counted_on_top_of_the_first_listing_may_have_been_in_it() -> N
 def test_a_buy_elsewhere_of_the_second_after_is_taken_back_after_a_minute() -> None:
     evidence, book = Evidence(), Ledger("AAPL")
     book.adopt_position(Decimal(10), Decimal(100), NOW)
-    book.merge(BrokerOrder("b1", submitted_at=NOW).report("fill", 10, 100, at=NOW + SECOND // 2))
+    book.apply(BrokerOrder("b1", submitted_at=NOW).report("fill", 10, 100, at=NOW + SECOND // 2))
     assert book.position == 20
     assert [weigh(evidence, book, 10, after) for after in (1, 6, 60, 61)] == ["doubt", "doubt", "doubt", "explained"]
 
@@ -204,9 +204,9 @@ def test_a_surplus_goes_on_through_a_sell_that_does_not_explain_it(sold: int, ve
     """Five more are listed before and after the sell: a listing that lags would show as many as were sold."""
     evidence, book = Evidence(), ledger(12)
     sell = BrokerOrder("s1", "sell", Decimal(12), Decimal(101), submitted_at=NOW)
-    book.merge(sell.report("new"))
+    book.apply(sell.report("new"))
     assert weigh(evidence, book, 17, 0) == "doubt"
-    book.merge(sell.report("fill", sold, 101, at=NOW + 20 * SECOND))
+    book.apply(sell.report("fill", sold, 101, at=NOW + 20 * SECOND))
     assert [weigh(evidence, book, 17 - sold, after) for after in (30, 60)] == ["doubt", verdict]
 
 

@@ -33,13 +33,13 @@ class Exit:
         limit, kind = (None, "market") if price is None else (Decimal(price), "limit")
         key = f"scalp-AAPL-R-{name}" if own else f"{name}-by-hand"
         order = BrokerOrder(name, side, Decimal(qty), limit, key, kind, submitted_at=START + round(at * SECOND))
-        self.ledger.merge(order.report("new"))
+        self.ledger.apply(order.report("new"))
         return order
 
     def unanswered(self, side: str = "sell") -> None:
         """An order of ours on its way."""
         action = SubmitOrder(AAPL, "scalp-AAPL-R-u", "buy" if side == "buy" else "sell", 10, "limit", Decimal(101))
-        self.ledger.expect(action, START)
+        self.ledger.add_in_flight(action, START)
 
     def known(self, name: str) -> Order:
         order = self.ledger.find(name)
@@ -82,7 +82,7 @@ def test_a_market_exit_that_does_not_fill_is_asked_for_then_cancelled_and_later_
         assert story.steps(began + patience) == [f"cancel {name}"]
         assert story.steps(began + patience + 4.9) == []
         assert story.steps(began + patience + 5) == [f"cancel {name}"]  # no word of its end
-        story.ledger.merge(order.report("canceled"))
+        story.ledger.apply(order.report("canceled"))
         assert story.steps(began + patience + 5) == ["sell market"]
         began += 100
     story.exits.on_sold()
@@ -111,7 +111,7 @@ def test_where_nobody_can_see_whether_it_trades_a_market_exit_has_40_seconds() -
 def test_a_market_exit_that_fills_bit_by_bit_has_40_seconds_since_it_last_did() -> None:
     story = Exit(plan=Plan.FLATTEN)
     order = story.order("a", price=None)
-    story.ledger.merge(order.report("partial_fill", 4, 100, at=START + 5 * SECOND))
+    story.ledger.apply(order.report("partial_fill", 4, 100, at=START + 5 * SECOND))
     story.known("a").moved_at = START + 5 * SECOND
     assert story.steps(24.9) == []
     assert story.steps(25) == ["ask a"]
@@ -130,7 +130,7 @@ def test_no_market_exit_is_sent_anew_in_the_last_20_seconds() -> None:
 def test_a_market_exit_that_nobody_answered_for_is_not_asked_for() -> None:
     story = Exit(plan=Plan.FLATTEN)
     action = SubmitOrder(AAPL, "scalp-AAPL-R-u", "sell", 10, "market")
-    story.ledger.expect(action, START)
+    story.ledger.add_in_flight(action, START)
     assert story.steps(60) == []
 
 
@@ -165,7 +165,7 @@ def test_a_buy_that_could_meet_the_sell_is_cancelled_first(side: str, price: str
 @pytest.mark.parametrize(("held", "over"), [(10, False), (9, True), (11, True)])
 def test_the_sell_that_works_covers_what_is_held_and_not_one_share_more(held: int, over: bool) -> None:
     story = Exit(held)
-    story.ledger.expect(SubmitOrder(AAPL, "scalp-AAPL-R-a", "sell", 10, "limit", Decimal(101)), START)
+    story.ledger.add_in_flight(SubmitOrder(AAPL, "scalp-AAPL-R-a", "sell", 10, "limit", Decimal(101)), START)
     story.order("a")
     assert story.steps(1, followed="a") == (["cancel a"] if over else [])
 
@@ -173,15 +173,15 @@ def test_the_sell_that_works_covers_what_is_held_and_not_one_share_more(held: in
 def test_too_much_on_offer_by_an_order_of_an_earlier_run_is_asked_for_and_nothing_cancelled() -> None:
     story = Exit(10)
     action = SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell", 10, "limit", Decimal(101))
-    story.ledger.expect(action, START)
-    story.ledger.merge(BrokerOrder("a", "sell", Decimal(10), Decimal(101), "scalp-AAPL-R-1").report("new"))
+    story.ledger.add_in_flight(action, START)
+    story.ledger.apply(BrokerOrder("a", "sell", Decimal(10), Decimal(101), "scalp-AAPL-R-1").report("new"))
     story.order("old", qty=1, own=False)
     assert story.steps(1, followed="a") == ["ask old"]
     assert story.steps(30.9, followed="a") == []
     assert story.steps(31, followed="a") == ["ask old"]
     short = Exit(12)
-    short.ledger.expect(action, START)
-    short.ledger.merge(BrokerOrder("a", "sell", Decimal(10), Decimal(101), "scalp-AAPL-R-1").report("new"))
+    short.ledger.add_in_flight(action, START)
+    short.ledger.apply(BrokerOrder("a", "sell", Decimal(10), Decimal(101), "scalp-AAPL-R-1").report("new"))
     short.order("old", qty=1, own=False)
     assert short.steps(1, followed="a") == ["cancel a"]  # too little is no matter of what is told
 

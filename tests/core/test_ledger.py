@@ -23,7 +23,7 @@ CENT = Decimal("0.01")
 def told(*reports: OrderReport) -> Ledger:
     ledger = Ledger(AAPL)
     for report in reports:
-        ledger.merge(report)
+        ledger.apply(report)
     return ledger
 
 
@@ -31,7 +31,7 @@ def sent(ledger: Ledger, side: str = "buy", qty: int = 10, price: str = "100", n
     """An order of our own, entered before anybody answered, and what the broker will tell of it."""
     key = f"scalp-AAPL-R-{number}"
     action = SubmitOrder(AAPL, key, "buy" if side == "buy" else "sell", qty, "limit", Decimal(price))
-    ledger.expect(action, clock("10:00"))
+    ledger.add_in_flight(action, clock("10:00"))
     return BrokerOrder(f"id{number}", side, Decimal(qty), Decimal(price), key)
 
 
@@ -44,9 +44,9 @@ def test_a_buy_and_a_sell_make_a_profit() -> None:
 def test_running_totals_count_not_the_size_of_an_execution() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
-    assert ledger.merge(order.report("partial_fill", 4)).new_qty == 4
+    assert ledger.apply(order.report("partial_fill", 4)).new_qty == 4
     order.report("partial_fill", 3)  # lost
-    change = ledger.merge(order.report("fill", 3, "99.00"))
+    change = ledger.apply(order.report("fill", 3, "99.00"))
     assert (change.new_qty, ledger.position) == (6, 10)
     assert change.price == Decimal("99.50")  # 3 at 100 and 3 at 99, from the averages
     assert ledger.entry_price == Decimal("99.7")
@@ -56,9 +56,9 @@ def test_a_repeated_report_changes_nothing() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
     part = order.report("partial_fill", 4)
-    assert ledger.merge(part).moved
+    assert ledger.apply(part).moved
     version = ledger.version
-    again = ledger.merge(part)
+    again = ledger.apply(part)
     assert (again.moved, again.new_qty, ledger.position, ledger.version) == (False, 0, 4, version)
 
 
@@ -69,7 +69,7 @@ def test_without_totals_an_execution_counts_once() -> None:
     bare = [replace(report, filled_qty=None, filled_avg_price=None) for report in whole]
     for _ in range(2):
         for report in bare:
-            ledger.merge(report)
+            ledger.apply(report)
         assert (ledger.position, ledger.entry_price) == (7, 100)
 
 
@@ -77,8 +77,8 @@ def test_a_late_report_never_takes_shares_away() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
     early = order.report("partial_fill", 4)
-    ledger.merge(order.report("fill", 6))
-    assert not ledger.merge(early).moved
+    ledger.apply(order.report("fill", 6))
+    assert not ledger.apply(early).moved
     known = ledger.find("id1")
     assert known is not None and (known.status, known.filled_qty) == ("filled", 10)
 
@@ -88,11 +88,11 @@ def test_an_ending_stays_and_a_fill_after_it_counts(ending: str) -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
     late = BrokerOrder("id1", "buy", Decimal(10), Decimal(100), "scalp-AAPL-R-1").report("partial_fill", 4)
-    assert ledger.merge(order.report(ending)).ended
-    change = ledger.merge(late)
+    assert ledger.apply(order.report(ending)).ended
+    change = ledger.apply(late)
     assert (change.new_qty, change.ended, ledger.position) == (4, False, 4)
     for kind in ("new", "pending_cancel", "accepted", "sneezed"):
-        assert not ledger.merge(order.report(kind)).moved
+        assert not ledger.apply(order.report(kind)).moved
     assert ledger.open_orders == []
 
 
@@ -100,8 +100,8 @@ def test_a_fill_with_a_copy_of_the_order_from_before_it_is_a_whole_one() -> None
     ledger = Ledger(AAPL)
     order = sent(ledger)
     stale = replace(order.report("fill", 10, "99.50"), filled_qty=Decimal(0), filled_avg_price=None, status="new")
-    assert ledger.merge(stale).new_qty == 10
-    assert ledger.merge(stale).new_qty == 0
+    assert ledger.apply(stale).new_qty == 10
+    assert ledger.apply(stale).new_qty == 0
     assert (ledger.position, ledger.entry_price, ledger.open_orders) == (10, Decimal("99.50"), [])
 
 
@@ -111,10 +111,10 @@ def test_a_stale_copy_in_the_last_fill_after_a_partial_one(first_is_lost: bool) 
     order = sent(ledger)
     first = order.report("partial_fill", 6, "100.00")
     if not first_is_lost:
-        ledger.merge(first)
+        ledger.apply(first)
     stale = replace(order.report("fill", 4, "101.00"), filled_qty=Decimal(6), filled_avg_price=Decimal(100))
-    assert ledger.merge(stale).ended
-    assert ledger.merge(stale).new_qty == 0
+    assert ledger.apply(stale).ended
+    assert ledger.apply(stale).new_qty == 0
     assert (ledger.position, ledger.entry_price) == (10, Decimal("100.4"))
 
 
@@ -122,16 +122,16 @@ def test_a_fill_of_an_order_of_unknown_size_is_not_counted_again() -> None:
     ledger = Ledger(AAPL)
     order = BrokerOrder("n", "buy", Decimal(10), None, "by-hand", "market")
     whole = replace(order.report("fill", 10, "100.00"), qty=None)
-    ledger.merge(replace(whole, event="", execution_id=None, execution_qty=None, price=None))
+    ledger.apply(replace(whole, event="", execution_id=None, execution_qty=None, price=None))
     before = ledger.position
-    ledger.merge(replace(whole, filled_qty=Decimal(0), filled_avg_price=None))
+    ledger.apply(replace(whole, filled_qty=Decimal(0), filled_avg_price=None))
     assert ledger.position == before
 
 
 def test_the_kind_of_an_update_is_newer_than_the_copy_of_the_order_in_it() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
-    assert ledger.merge(replace(order.report("canceled"), status="pending_cancel")).ended
+    assert ledger.apply(replace(order.report("canceled"), status="pending_cancel")).ended
 
 
 @pytest.mark.parametrize("word", [REFUSED, LOST])
@@ -142,9 +142,9 @@ def test_the_broker_overrules_what_was_only_believed(word: str) -> None:
     assert own is not None
     ledger.end(own, word)
     assert ledger.open_orders == []
-    ledger.merge(order.report("new"))
+    ledger.apply(order.report("new"))
     assert ledger.open_orders == [own]
-    assert ledger.merge(order.report("fill", 10)).ended
+    assert ledger.apply(order.report("fill", 10)).ended
     ledger.end(own, word)
     assert (own.status, ledger.position) == ("filled", 10)
 
@@ -158,9 +158,9 @@ def test_the_fill_comes_before_the_answer_to_the_post() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
     answer = order.report("")  # pending, nothing filled
-    change = ledger.merge(order.report("fill", 10))
+    change = ledger.apply(order.report("fill", 10))
     assert (change.is_new, change.new_qty, change.order.id) == (False, 10, "id1")
-    assert not ledger.merge(answer).moved
+    assert not ledger.apply(answer).moved
     assert [order.id for order in ledger] == ["id1"]
 
 
@@ -173,13 +173,13 @@ def test_unknown_words_and_missing_fields_are_a_working_order() -> None:
 def test_a_replacement_is_known_by_its_id_until_somebody_tells_more() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger, "sell")
-    ledger.merge(order.report("replaced", replaced_by="id9"))
+    ledger.apply(order.report("replaced", replaced_by="id9"))
     old = ledger.find("id1")
     assert old is not None and old.has_ended and old.replaced_by == "id9"
-    new = ledger.heard_of("id9", old)
+    new = ledger.add_replacement("id9", old)
     assert (new.side, new.qty, new.remaining, new.is_own) == ("sell", None, None, True)
-    assert ledger.heard_of("id9", old) is new
-    ledger.merge(BrokerOrder("id9", "sell", Decimal(7), Decimal(103), "edited").report("new"))
+    assert ledger.add_replacement("id9", old) is new
+    ledger.apply(BrokerOrder("id9", "sell", Decimal(7), Decimal(103), "edited").report("new"))
     assert (new.qty, new.limit_price, ledger.find("edited")) == (7, 103, new)
 
 
@@ -187,32 +187,32 @@ def test_a_listed_position_is_believed_and_older_fills_of_unknown_orders_are_in_
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal("99.5"), clock("10:00"))
     before = BrokerOrder("x", "buy", Decimal(20)).report("partial_fill", 10, "99.50", at=clock("09:59"))
-    assert (ledger.merge(before).new_qty, ledger.position) == (0, 10)
+    assert (ledger.apply(before).new_qty, ledger.position) == (0, 10)
     after = BrokerOrder("y", "buy", Decimal(10)).report("fill", 10, "100.50", at=clock("10:01"))
-    assert (ledger.merge(after).new_qty, ledger.position, ledger.entry_price) == (10, 20, 100)
+    assert (ledger.apply(after).new_qty, ledger.position, ledger.entry_price) == (10, 20, 100)
 
 
 def test_what_an_order_found_at_the_start_had_filled_is_in_the_position_already() -> None:
     ledger = Ledger(AAPL)
     found = BrokerOrder("x", "sell", Decimal(10), Decimal(101))
     found.report("partial_fill", 4)
-    ledger.merge(found.report())
+    ledger.apply(found.report())
     ledger.adopt_position(Decimal(6), Decimal(100), clock("10:00"))
-    change = ledger.merge(found.report("fill", 6, at=clock("10:01")))
+    change = ledger.apply(found.report("fill", 6, at=clock("10:01")))
     assert (change.new_qty, change.profit, ledger.position) == (6, 6, 0)
 
 
 def test_the_profit_of_a_sell_told_before_its_buy_comes_with_the_buy() -> None:
     ledger = told(fill(10, "101.00", "sell", "s1"))
     assert (ledger.position, ledger.realised) == (-10, 0)
-    ledger.merge(fill(10, "100.00", "buy", "b1"))
+    ledger.apply(fill(10, "100.00", "buy", "b1"))
     assert (ledger.position, ledger.entry_price, ledger.realised, ledger.done.round_trips) == (0, None, 10, 1)
 
 
 def test_through_zero_only_the_closed_shares_make_a_profit() -> None:
     ledger = told(fill(4, "100.00"), fill(10, "101.00", "sell", "s1"))
     assert (ledger.position, ledger.entry_price, ledger.realised) == (-6, 101, 4)
-    ledger.merge(fill(8, "100.00", "buy", "b2"))
+    ledger.apply(fill(8, "100.00", "buy", "b2"))
     assert (ledger.position, ledger.entry_price, ledger.realised) == (2, 100, 10)
 
 
@@ -253,7 +253,9 @@ def knows_the_orders(told_of: list[list[OrderReport]]) -> Ledger:
     for reports in told_of:
         first = reports[0]
         side: Side = "buy" if first.side == "buy" else "sell"
-        ledger.expect(SubmitOrder(AAPL, first.client_order_id, side, int(first.qty or 0), "limit", Decimal(100)), 0)
+        ledger.add_in_flight(
+            SubmitOrder(AAPL, first.client_order_id, side, int(first.qty or 0), "limit", Decimal(100)), 0
+        )
     return ledger
 
 
@@ -264,7 +266,7 @@ def test_in_whatever_order_and_however_often_reports_arrive_the_end_is_the_same(
     in_order = knows_the_orders(told_of)
     for reports in told_of:
         for report in reports:
-            in_order.merge(report)
+            in_order.apply(report)
     assert in_order.position == 0 and in_order.realised.quantize(CENT) == cash
 
     everything = [report for reports in told_of for report in reports]
@@ -277,7 +279,7 @@ def test_in_whatever_order_and_however_often_reports_arrive_the_end_is_the_same(
         final: dict[str, str] = {}
         on_time = [r for i, r in enumerate(arriving) if i not in lost]
         for report in [*on_time, *(arriving[i] for i in lost)]:
-            order = ledger.merge(report).order
+            order = ledger.apply(report).order
             assert order.filled_qty >= filled.get(order.id, Decimal(0)), "a quantity shrank"
             assert order.status == final.get(order.id, order.status), "an ending did not stay"
             filled[order.id] = order.filled_qty
@@ -294,14 +296,14 @@ def test_what_the_stream_lost_a_listing_by_id_brings_back(seed: int) -> None:
     for reports in told_of:
         for report in reports:
             if rng.random() < 0.5:
-                ledger.merge(report)
+                ledger.apply(report)
     for reports in told_of:
         last = reports[-1]
         by_id = OrderReport(
             AAPL, last.id, last.client_order_id, last.side, last.type, last.status, last.qty, last.filled_qty,
             last.filled_avg_price,
         )  # fmt: skip
-        ledger.merge(by_id)
+        ledger.apply(by_id)
     assert ledger.position == 0 and ledger.realised.quantize(CENT) == cash
     assert ledger.open_orders == []
 
@@ -312,11 +314,11 @@ def test_an_execution_told_after_a_listing_had_claimed_its_shares_counts_once() 
         ledger.adopt_position(Decimal(0), None, 1_000 * SECOND)
         ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
         if sold_meanwhile:
-            ledger.merge(BrokerOrder("s1", "sell", Decimal(5)).report("fill", 5, 101, at=1_105 * SECOND))
+            ledger.apply(BrokerOrder("s1", "sell", Decimal(5)).report("fill", 5, 101, at=1_105 * SECOND))
         buy = BrokerOrder("b1", "buy", Decimal(8), Decimal(100), submitted_at=1_050 * SECOND)
-        assert ledger.merge(buy.report("partial_fill", 5, 100, at=1_050 * SECOND)).new_qty == 0
+        assert ledger.apply(buy.report("partial_fill", 5, 100, at=1_050 * SECOND)).new_qty == 0
         assert ledger.position == (0 if sold_meanwhile else 5)
-        assert ledger.merge(buy.report("fill", 3, 100, at=1_110 * SECOND)).new_qty == 3
+        assert ledger.apply(buy.report("fill", 3, 100, at=1_110 * SECOND)).new_qty == 3
         assert ledger.position == (3 if sold_meanwhile else 8)
 
 
@@ -327,11 +329,11 @@ def test_more_than_was_ordered_cannot_be_bought_or_sold() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
     told_too_much = replace(order.report("partial_fill", 4), filled_qty=Decimal(12))
-    assert (ledger.merge(told_too_much).new_qty, ledger.position) == (10, 10)
+    assert (ledger.apply(told_too_much).new_qty, ledger.position) == (10, 10)
     ledger = Ledger(AAPL)
     order = sent(ledger)
     for _ in range(3):  # without totals and ids nobody can say whether it is the same execution
-        ledger.merge(replace(order.report("partial_fill", 4), filled_qty=None, execution_id=None))
+        ledger.apply(replace(order.report("partial_fill", 4), filled_qty=None, execution_id=None))
     assert ledger.position == 10
 
 
@@ -343,13 +345,13 @@ def unpriced(order: BrokerOrder) -> OrderReport:
 def test_the_right_price_of_a_buy_takes_the_place_of_the_one_that_stood_in() -> None:
     ledger = Ledger(AAPL)
     buy = sent(ledger, price="101")
-    ledger.merge(unpriced(buy))
+    ledger.apply(unpriced(buy))
     assert (ledger.position, ledger.entry_price) == (10, 101)
-    ledger.merge(fill(4, "103.00", "sell", "s1"))
+    ledger.apply(fill(4, "103.00", "sell", "s1"))
     assert ledger.realised == 8
-    ledger.merge(replace(buy.report(), filled_avg_price=Decimal(100)))
+    ledger.apply(replace(buy.report(), filled_avg_price=Decimal(100)))
     assert (ledger.entry_price, ledger.realised) == (100, 12)
-    ledger.merge(fill(6, "100.00", "sell", "s2"))
+    ledger.apply(fill(6, "100.00", "sell", "s2"))
     assert (ledger.position, ledger.realised) == (0, 12)
 
 
@@ -357,28 +359,28 @@ def test_the_right_price_of_a_buy_beside_older_shares_moves_the_average() -> Non
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(90), 0)
     buy = sent(ledger, price="100")
-    ledger.merge(unpriced(buy))
+    ledger.apply(unpriced(buy))
     assert ledger.entry_price == 95
-    ledger.merge(replace(buy.report(), filled_avg_price=Decimal(98)))
+    ledger.apply(replace(buy.report(), filled_avg_price=Decimal(98)))
     assert (ledger.entry_price, ledger.realised) == (94, 0)
 
 
 def test_the_right_price_of_a_buy_that_is_sold_already_is_profit_or_loss() -> None:
     ledger = Ledger(AAPL)
     buy = sent(ledger, price="101")
-    ledger.merge(unpriced(buy))
-    ledger.merge(fill(10, "103.00", "sell", "s1"))
-    ledger.merge(replace(buy.report(), filled_avg_price=Decimal(100)))
+    ledger.apply(unpriced(buy))
+    ledger.apply(fill(10, "103.00", "sell", "s1"))
+    ledger.apply(replace(buy.report(), filled_avg_price=Decimal(100)))
     assert (ledger.position, ledger.entry_price, ledger.realised) == (0, None, 30)
 
 
 def test_the_right_price_of_a_sell_puts_its_profit_right() -> None:
     ledger = told(fill(10, "100.00"))
     sell = sent(ledger, "sell", price="101")
-    ledger.merge(unpriced(sell))
+    ledger.apply(unpriced(sell))
     assert ledger.realised == 10
     for _ in range(2):
-        ledger.merge(replace(sell.report(), filled_avg_price=Decimal("101.50")))
+        ledger.apply(replace(sell.report(), filled_avg_price=Decimal("101.50")))
         assert ledger.realised == 15
 
 
@@ -397,9 +399,9 @@ def test_a_sell_proves_a_claim_only_while_it_works() -> None:
     for event, claimed in (("new", 0), ("canceled", 4)):
         ledger = Ledger(AAPL)
         sell = BrokerOrder("s1", "sell", Decimal(4), Decimal(101), "scalp-AAPL-Q-1").report(event)
-        ledger.merge(sell)
+        ledger.apply(sell)
         ledger.claim(Decimal(4), Decimal(100), 1_000 * SECOND)
-        ledger.merge(sell)
+        ledger.apply(sell)
         assert ledger.refutable == claimed
 
 
@@ -408,8 +410,8 @@ def test_a_sell_older_than_the_adopted_position_proves_none_of_it() -> None:
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(5), Decimal(100), clock("10:00"))
     sell = BrokerOrder("s1", "sell", Decimal(5), Decimal(101), "scalp-AAPL-Q-1", submitted_at=clock("09:59"))
-    ledger.merge(sell.report("new"))
-    ledger.merge(sell.report("fill", 5, at=clock("09:59:50")))
+    ledger.apply(sell.report("new"))
+    ledger.apply(sell.report("fill", 5, at=clock("09:59:50")))
     ledger.is_denied = True
     assert (ledger.position, ledger.refutable) == (5, 5)
 
@@ -419,7 +421,7 @@ def test_an_execution_named_by_the_adoption_never_counts_again() -> None:
         ledger = Ledger(AAPL)
         ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"), named)
         buy = BrokerOrder("b1", "buy", Decimal(10), Decimal(100), submitted_at=clock("10:00:05"))
-        ledger.merge(buy.report("fill", 10, at=clock("10:00:05")))
+        ledger.apply(buy.report("fill", 10, at=clock("10:00:05")))
         assert ledger.position == position
 
 
@@ -429,9 +431,9 @@ def test_of_an_older_order_told_late_only_what_came_after_the_adoption_counts(si
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
     order = BrokerOrder("x", side, Decimal(20), Decimal(100), submitted_at=clock("09:59"))
-    ledger.merge(order.report("new", at=clock("09:59")))
+    ledger.apply(order.report("new", at=clock("09:59")))
     order.report("partial_fill", 3)
-    ledger.merge(order.report("partial_fill", 4, at=clock("10:01")))
+    ledger.apply(order.report("partial_fill", 4, at=clock("10:01")))
     assert ledger.position == position
     assert ledger.question == "when an order was filled that is older than the listed position"
 
@@ -442,7 +444,7 @@ def test_a_claim_explains_no_more_executions_than_it_had_shares() -> None:
     ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
     for name, position in (("b1", 5), ("b2", 9)):
         buy = BrokerOrder(name, "buy", Decimal(5 if name == "b1" else 4), Decimal(100), submitted_at=1_050 * SECOND)
-        ledger.merge(buy.report("fill", buy.qty, at=1_050 * SECOND))
+        ledger.apply(buy.report("fill", buy.qty, at=1_050 * SECOND))
         assert ledger.position == position
 
 
@@ -462,7 +464,7 @@ def test_a_sell_of_an_earlier_run_sold_what_was_held(held: int, entry: int) -> N
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(held), Decimal(90), clock("10:00"))
     sell = BrokerOrder("s", "sell", Decimal(10), Decimal(101), "scalp-AAPL-Q-1", submitted_at=clock("10:01"))
-    ledger.merge(sell.report("fill", 10, at=clock("10:01")))
+    ledger.apply(sell.report("fill", 10, at=clock("10:01")))
     assert (ledger.position, ledger.realised) == (0, 10 * (101 - entry))
 
 
@@ -479,9 +481,9 @@ def test_a_sell_of_an_earlier_run_sold_what_was_held(held: int, entry: int) -> N
 def test_a_buy_listed_open_that_had_filled_long_before(adopted: int, filled_at: str, own: bool, position: int) -> None:
     ledger = Ledger(AAPL)
     buy = sent(ledger, qty=4) if own else BrokerOrder("x", "buy", Decimal(4), Decimal(100), submitted_at=clock("09:58"))
-    ledger.merge(buy.report("new"))
+    ledger.apply(buy.report("new"))
     ledger.adopt_position(Decimal(adopted), Decimal(100), clock("10:00"))
-    ledger.merge(replace(buy.report("", 4), filled_qty=Decimal(4), status="filled", at=clock(filled_at)))
+    ledger.apply(replace(buy.report("", 4), filled_qty=Decimal(4), status="filled", at=clock(filled_at)))
     assert (ledger.position, ledger.open_orders) == (position, [])
 
 
@@ -490,9 +492,9 @@ def test_an_older_buy_brought_at_least_what_is_not_in_so_small_an_adopted_positi
         ledger = Ledger(AAPL)
         ledger.adopt_position(Decimal(2), Decimal(100), clock("10:00"))
         order = BrokerOrder("x", side, Decimal(20), Decimal(100), submitted_at=clock("09:59"))
-        ledger.merge(order.report("new", at=clock("09:59")))
+        ledger.apply(order.report("new", at=clock("09:59")))
         order.report("partial_fill", 3)
-        ledger.merge(order.report("partial_fill", 4, at=clock("10:01")))
+        ledger.apply(order.report("partial_fill", 4, at=clock("10:01")))
         assert ledger.position == position
 
 
@@ -500,9 +502,9 @@ def test_an_order_of_after_the_adoption_grows_though_nobody_tells_when() -> None
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(0), None, clock("10:00"))
     buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("10:01"))
-    ledger.merge(buy.report("new", at=clock("10:01")))
+    ledger.apply(buy.report("new", at=clock("10:01")))
     buy.report("fill", 10)
-    ledger.merge(buy.report())  # by id
+    ledger.apply(buy.report())  # by id
     assert (ledger.position, ledger.question) == (10, "")
 
 
@@ -511,10 +513,10 @@ def test_an_execution_thought_to_be_in_the_adopted_position_and_made_after_it_co
     ledger = Ledger(AAPL)
     buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("09:59"))
     update = buy.report("fill", 10, at=clock("10:00:01"))
-    ledger.merge(buy.report())
+    ledger.apply(buy.report())
     ledger.adopt_position(Decimal(0), None, clock("10:00"))
     for _ in range(2):
-        ledger.merge(update)
+        ledger.apply(update)
         assert ledger.position == 10
 
 
@@ -526,7 +528,7 @@ def test_whether_an_execution_at_the_turn_is_in_the_adopted_position_is_asked(
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"), named)
     buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("09:59"))
-    ledger.merge(buy.report("fill", 10, at=clock(at)))
+    ledger.apply(buy.report("fill", 10, at=clock(at)))
     assert ledger.question == ("whether an execution is in the listed position" if asks else "")
 
 
@@ -535,7 +537,7 @@ def test_what_an_execution_explains_of_a_claim_is_a_claim_no_more() -> None:
     version = ledger.version
     ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
     assert ledger.version > version
-    ledger.merge(BrokerOrder("b1", submitted_at=1_050 * SECOND).report("partial_fill", 3, 100, at=1_050 * SECOND))
+    ledger.apply(BrokerOrder("b1", submitted_at=1_050 * SECOND).report("partial_fill", 3, 100, at=1_050 * SECOND))
     assert (ledger.position, ledger.claimed, ledger.unoffered) == (5, 2, 2)
 
 
@@ -544,7 +546,7 @@ def test_what_is_adopted_is_a_claim_no_more() -> None:
     ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
     ledger.adopt_position(Decimal(5), Decimal(100), 1_200 * SECOND)
     assert (ledger.refutable, ledger.unoffered, ledger.overlap) == (0, 0, 0)
-    ledger.merge(BrokerOrder("b1", submitted_at=1_250 * SECOND).report("fill", 10, 100, at=1_250 * SECOND))
+    ledger.apply(BrokerOrder("b1", submitted_at=1_250 * SECOND).report("fill", 10, 100, at=1_250 * SECOND))
     assert ledger.position == 15
 
 
@@ -555,7 +557,7 @@ def test_an_order_submitted_well_after_the_adopted_position_is_not_in_it(after: 
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
     buy = BrokerOrder("b1", qty=Decimal(4), submitted_at=clock("10:00") + after * SECOND)
     buy.report("fill", 4, 100)
-    ledger.merge(buy.report("", at=clock("10:00") + 4 * SECOND))
+    ledger.apply(buy.report("", at=clock("10:00") + 4 * SECOND))
     assert (ledger.position, bool(ledger.question)) == (held, True)
 
 
@@ -568,8 +570,10 @@ def test_only_what_was_bought_elsewhere_may_be_in_a_position_dated_just_before(s
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
     order = BrokerOrder("s1", side, Decimal(10), None, "scalp-AAPL-R-1", "market", submitted_at=clock("10:00"))
     if own:
-        ledger.expect(SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell" if side == "sell" else "buy", 10, "market", None), 0)
-    ledger.merge(order.report("fill", 10, 100, at=clock("10:00") + SECOND // 2))
+        ledger.add_in_flight(
+            SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell" if side == "sell" else "buy", 10, "market", None), 0
+        )
+    ledger.apply(order.report("fill", 10, 100, at=clock("10:00") + SECOND // 2))
     assert (ledger.position, ledger.near, ledger.overlap) == (20 if side == "buy" else 0, near, 0)
 
 
@@ -577,8 +581,8 @@ def test_no_refusal_takes_away_what_was_bought_since_the_adoption() -> None:
     """Ten were adopted and sold; ten are bought then, and for a while the broker does not see them."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
-    ledger.merge(BrokerOrder("s1", "sell", submitted_at=clock("10:01")).report("fill", 10, 100, at=clock("10:01")))
-    ledger.merge(BrokerOrder("b1", "buy", submitted_at=clock("10:02")).report("fill", 10, 100, at=clock("10:02")))
+    ledger.apply(BrokerOrder("s1", "sell", submitted_at=clock("10:01")).report("fill", 10, 100, at=clock("10:01")))
+    ledger.apply(BrokerOrder("b1", "buy", submitted_at=clock("10:02")).report("fill", 10, 100, at=clock("10:02")))
     ledger.deny(Decimal(0))
     assert (ledger.position, ledger.refutable) == (10, 0)
 
@@ -586,12 +590,12 @@ def test_no_refusal_takes_away_what_was_bought_since_the_adoption() -> None:
 def test_a_refusal_and_a_listing_take_away_what_was_only_guessed() -> None:
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(2), Decimal(100), clock("10:00"))
-    ledger.merge(BrokerOrder("b1", "buy", submitted_at=clock("10:01")).report("fill", 10, 100, at=clock("10:01")))
+    ledger.apply(BrokerOrder("b1", "buy", submitted_at=clock("10:01")).report("fill", 10, 100, at=clock("10:01")))
     ledger.doubt_all()
     sell = BrokerOrder("s1", "sell", Decimal(12), Decimal(101), "scalp-AAPL-R-1", submitted_at=clock("10:02"))
-    ledger.merge(sell.report("new"))
+    ledger.apply(sell.report("new"))
     assert ledger.refutable == 0  # the broker took a sell of all
-    ledger.merge(sell.report("canceled"))
+    ledger.apply(sell.report("canceled"))
     ledger.deny(Decimal(2))
     assert (ledger.position, ledger.refutable) == (12, 10)
 
@@ -600,9 +604,9 @@ def test_what_was_bought_before_the_adoption_may_have_been_sold_before_it_too() 
     """The first listing of orders was behind: the buy was followed as open, though its shares had been sold."""
     ledger = Ledger(AAPL)
     buy = BrokerOrder("b1", qty=Decimal(5), submitted_at=clock("09:55"))
-    ledger.merge(buy.report("new"))
+    ledger.apply(buy.report("new"))
     ledger.adopt_position(Decimal(0), None, clock("10:00"))
-    ledger.merge(buy.report("fill", 5, 100, at=clock("09:56")))
+    ledger.apply(buy.report("fill", 5, 100, at=clock("09:56")))
     assert (ledger.position, ledger.refutable) == (5, 0)
     ledger.deny(Decimal(0))
     assert ledger.refutable == 5

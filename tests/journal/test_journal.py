@@ -95,7 +95,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_told_is_there_after_the_end(path: Path) -> None:
     ledger = Ledger("TSLA")
-    ledger.expect(BUY, OPEN)
+    ledger.add_in_flight(BUY, OPEN)
     with opened(path) as journal:
         journal.session(SESSION)
         journal.bar(BAR, OPEN + 61 * SECOND)
@@ -119,7 +119,7 @@ def test_what_is_told_is_there_after_the_end(path: Path) -> None:
 
 def test_a_fill_is_what_moved_the_position_at_its_own_price_and_only_once(path: Path) -> None:
     ledger = Ledger("TSLA")
-    ledger.expect(BUY, OPEN)
+    ledger.add_in_flight(BUY, OPEN)
 
     def report(total: str, average: str, event: str, **more: Any) -> OrderReport:
         return OrderReport("TSLA", "b1", BUY.client_order_id, "buy", "limit", "partially_filled", Decimal(20),
@@ -133,7 +133,7 @@ def test_a_fill_is_what_moved_the_position_at_its_own_price_and_only_once(path: 
     with opened(path) as journal:
         for one in told:
             before = ledger.position
-            ledger.merge(one)
+            ledger.apply(one)
             journal.update(one, OPEN)
             if moved := moved_by(ledger, one, before, OPEN):
                 journal.moved(moved)

@@ -201,12 +201,12 @@ def run_of(path: Path, started_at: int, *moves: tuple[str, int, str], before: in
         at = started_at + (number + 1) * MINUTE
         key = f"scalp-TSLA-{started_at}-{number}"
         order = SubmitOrder("TSLA", key, "buy" if side == "buy" else "sell", qty, "limit", Decimal(price))
-        ledger.expect(order, at)
+        ledger.add_in_flight(order, at)
         report = OrderReport("TSLA", f"id-{key}", key, side, "limit", "filled", Decimal(qty), Decimal(qty),
                              Decimal(price), Decimal(price), event="fill", execution_id=f"x-{key}",
                              price=Decimal(price), execution_qty=Decimal(qty), at=at + SECOND)  # fmt: skip
         held = ledger.position
-        ledger.merge(report)
+        ledger.apply(report)
         journal.action(order, at)
         journal.update(report, at + SECOND)
         moved = moved_by(ledger, report, held, at + SECOND)

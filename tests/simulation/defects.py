@@ -51,9 +51,9 @@ def _timeout_is_rejection() -> Iterator[None]:
     async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
         self._listener.on_submit_rejected(action.symbol, action.client_order_id, "timeout")
 
-    whole = Ledger.merge
+    whole = Ledger.apply
 
-    def merge(self: Ledger, report: OrderReport) -> Change:
+    def apply(self: Ledger, report: OrderReport) -> Change:
         order = self.find(report.client_order_id)
         if order is not None and order.status == REFUSED:
             return Change(order, False, False, False)
@@ -62,7 +62,7 @@ def _timeout_is_rejection() -> Iterator[None]:
     with (
         patch.object(AlpacaBroker, "_settle_buy", settle),
         patch.object(AlpacaBroker, "_settle_sell", settle),
-        patch.object(Ledger, "merge", merge),
+        patch.object(Ledger, "apply", apply),
     ):
         yield
 
@@ -135,9 +135,9 @@ def _any_move(symbol: str, old: Any, new: Any, cause: str) -> None:
 
 @defect("an ended order swallows late fills")
 def _terminal_swallows() -> Iterator[None]:
-    whole = Ledger.merge
+    whole = Ledger.apply
 
-    def merge(self: Ledger, report: OrderReport) -> Change:
+    def apply(self: Ledger, report: OrderReport) -> Change:
         order = self.find(report.id) or self.find(report.client_order_id)
         if order is not None and (order.has_ended or order.cancel_sent_at):
             if report.status == "filled":
@@ -145,7 +145,7 @@ def _terminal_swallows() -> Iterator[None]:
             return Change(order, False, True, True)
         return whole(self, report)
 
-    with patch.object(Ledger, "merge", merge):
+    with patch.object(Ledger, "apply", apply):
         yield
 
 
@@ -258,15 +258,15 @@ async def _compare_nothing(self: Reconciler) -> bool:
 
 @defect("shares of a partly filled buy are forgotten when it is cancelled")
 def _partial_forgotten() -> Iterator[None]:
-    whole = Ledger.merge
+    whole = Ledger.apply
 
-    def merge(self: Ledger, report: OrderReport) -> Change:
+    def apply(self: Ledger, report: OrderReport) -> Change:
         change = whole(self, report)
         if change.ended and change.order.side == "buy" and change.order.status == "canceled":
             self.position = ZERO
         return change
 
-    with patch.object(Ledger, "merge", merge):
+    with patch.object(Ledger, "apply", apply):
         yield
 
 

@@ -30,15 +30,15 @@ def _counted_twice() -> Iterator[None]:
 
 @defect("what a leg fills is not counted")
 def _leg_not_counted() -> Iterator[None]:
-    whole = Ledger.merge
+    whole = Ledger.apply
 
-    def merge(self: Ledger, report: OrderReport) -> Change:
+    def apply(self: Ledger, report: OrderReport) -> Change:
         order = self.find(report.id)
         if order is not None and order.parent is not None:
             report = msgspec.structs.replace(report, filled_qty=ZERO, execution_qty=None)
         return whole(self, report)
 
-    with patch.object(Ledger, "merge", merge):
+    with patch.object(Ledger, "apply", apply):
         yield
 
 
