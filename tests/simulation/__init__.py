@@ -7,6 +7,7 @@ Only sockets are replaced.
     network, happenings           trouble between the bot and the exchange; what happens at an instant
     told, hindrances              what the bot was told over the wire; until when which way was hindered
     invariants, rules             what must hold, by these two, always
+    own_exits                     classes with exits of their own that some seeds trade
     stop_faults, stop_invariants  what goes wrong with exits that have a stop at the broker; what must hold of them
     excuses                       until when what should be done may have to wait
     defects, claim_defects,

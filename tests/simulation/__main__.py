@@ -14,7 +14,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.faults import KINDS
-from tests.simulation.runner import Result, run_seed, shrink, transcript
+from tests.simulation.runner import Result, prepare, run_seed, shrink, transcript
 
 TOLD_EVERY = 1000  # sessions
 SHOWN = 60  # last lines of a failing seed's transcript
@@ -45,7 +45,7 @@ def main() -> int:
     struck: Counter[str] = Counter()
     failed: list[Result] = []
     run = functools.partial(run_seed, without=without, only=only)
-    with ProcessPoolExecutor(options.jobs) as pool:
+    with ProcessPoolExecutor(options.jobs, initializer=prepare) as pool:
         for done, result in enumerate(pool.map(run, seeds, chunksize=8), start=1):
             struck.update(result.struck)
             if result.failure:

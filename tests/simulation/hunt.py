@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from tests.simulation import claim_defects, risk_defects, stop_defects  # noqa: F401  (they enter themselves into DEFECTS)
 from tests.simulation.defects import DEFECTS
-from tests.simulation.runner import caught_in
+from tests.simulation.runner import caught_in, prepare
 
 FIRST = 20_000
 
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--within", type=int, default=500, help="seeds for each defect (500)")
     options = parser.parse_args()
     missed = 0
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), initializer=prepare) as pool:
         hunts = {pool.submit(caught_in, name, FIRST, options.within): name for name in DEFECTS}
         for hunt in as_completed(hunts):
             seeds = hunt.result()

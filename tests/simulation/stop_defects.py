@@ -1,4 +1,4 @@
-"""Deliberate defects of exits with a stop at the broker."""
+"""Deliberate defects of exits with a stop at the broker, and of those of one's own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from scalp.core.commands import MoveStop
 from scalp.core.decimals import ZERO
 from scalp.core.exits import ExitPlan, Sell, Step
+from scalp.core.hooks import Hooks
 from scalp.core.ledger import Change, Ledger, Order
 from scalp.core.orders import OrderReport
 from scalp.core.prices import exact, round_down
@@ -123,6 +124,30 @@ def _trail_goes_down() -> Iterator[None]:
         return MoveStop(leg.symbol, leg.id, stop)
 
     with patch.object(Stop, "move", move):
+        yield
+
+
+@defect("a stop is moved after a fill of its group")
+def _moved_after_a_fill() -> Iterator[None]:
+    whole = Stop.move
+
+    def move(self: Stop, liquidate_at: int, at: int) -> MoveStop | None:
+        with patch.object(Order, "sold_by_group", ZERO):
+            return whole(self, liquidate_at, at)
+
+    with patch.object(Stop, "move", move):
+        yield
+
+
+@defect("a stop is moved until the close")
+def _moved_late() -> Iterator[None]:
+    with patch("scalp.core.stops.NO_MOVE_BEFORE", -(10**18)):
+        yield
+
+
+@defect("a hook that fails ends what follows from it")
+def _hook_not_caught() -> Iterator[None]:
+    with patch.object(Hooks, "_ask", lambda self, name, hook: hook()):
         yield
 
 
