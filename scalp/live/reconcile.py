@@ -296,7 +296,7 @@ class Reconciler:
                     since = self._clock.now() - RECENT
                     symbols = list(self._fleet.algos)
                     page = await self._broker.counted(self._rest.orders("closed", symbols, direction="desc"))
-                    ended = [report for report in page.rows if report.at and report.at >= since]
+                    ended = _ended_since(page.rows, since)
                     reports += [replace(r, at=e.at) for e in ended for r in _untold([e], reports, 0)]
                     reports.sort(key=lambda report: report.at or 0)
                     covers = {report.id for report in page.rows if report.side == "buy" and report.closes}
@@ -312,8 +312,8 @@ class Reconciler:
             since = self._clock.now() - RECENT
             reports = [
                 replace(report, execution_qty=report.filled_qty, price=report.filled_avg_price)
-                for report in page.rows
-                if report.filled_qty and report.at and report.at >= since
+                for report in _ended_since(page.rows, since)
+                if report.filled_qty
             ]
             reports.sort(key=lambda report: report.at or 0)
         for report in reports:
@@ -559,6 +559,12 @@ def _filled(executions: Sequence[OrderReport]) -> dict[str, Decimal]:
     for done in executions:
         filled[done.id] = max(filled.get(done.id, ZERO), done.filled_qty or ZERO)
     return filled
+
+
+def _ended_since(orders: Sequence[OrderReport], since: int) -> list[OrderReport]:
+    """Those that ended at `since` or later. Of one that was cancelled, the end dates what it had filled before."""
+    dated = [replace(order, at=order.at or order.canceled_at) for order in orders]
+    return [order for order in dated if order.at and order.at >= since]
 
 
 def _untold(orders: Sequence[OrderReport], executions: Sequence[OrderReport], as_of: int) -> list[OrderReport]:

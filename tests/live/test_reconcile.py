@@ -153,6 +153,29 @@ def test_a_listed_sell_that_was_cancelled_before_stands_for_no_shares() -> None:
     run(story())
 
 
+def test_what_a_cancelled_sell_had_sold_explains_the_first_listing() -> None:
+    """No execution can be read, but the orders that have ended: 7 bought, and 4 of them sold before the cancel."""
+
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/account/activities/", status(403, "forbidden."), times=99)
+
+        def prepare(engine: Engine) -> None:
+            holds(7)(engine)  # type: ignore[operator]
+            sell = engine.submit(by_hand("sell", 7, "101"))
+            engine.advance(engine.now + 10**8)
+            engine._fill(engine.order(sell.id), engine._book("TSLA"), (Decimal(101), 4))
+            engine.cancel(sell.id)
+            engine.advance(engine.now + 10**9)
+            assert engine.account.held("TSLA") == 3
+
+        async with trading(QUIET, script, Idle, before=prepare) as bot:
+            await bot.until(3)
+            assert (bot.algo().ledger.position, [sell.body["qty"] for sell in script.orders("sell")]) == (3, ["3"])
+
+    run(story())
+
+
 def test_a_short_position_is_no_row_that_is_missing_though_a_sell_works() -> None:
     """The other leg of its exit has sold the shares too: a sell that still works stands for none then."""
 
