@@ -3,5 +3,6 @@
 choice          which sessions are meant, and the list of them
 months          many of them told as one
 speed           what came of each link from a fill to its sell
-diff            that day beside its backtest over the same bars
+drift           each of them beside its backtest, and since when they part
+diff            a day beside its backtest over the same bars
 """

@@ -25,11 +25,13 @@ from scalp.core.clock import NEW_YORK, new_york
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import REFUSED
+from scalp.journal.brief import BriefDay
 from scalp.journal.reader import JournaledDay, Run, open_journal, read_day, sessions
 from scalp.journal.upkeep import back_up, drop_before
 from scalp.report import speed
 from scalp.report.choice import VENUES, Span, by_venue, list_lines, list_plain, listed, month
 from scalp.report.diff import differences, plain, replayed
+from scalp.report.drift import Drift
 from scalp.report.months import Months
 from scalp.results.html import write_html
 from scalp.results.numbers import Results
@@ -99,14 +101,20 @@ def _months(
 ) -> Told:
     with _damage_told(path):
         found = by_venue(sessions(connection), span, args.venue)
-        told = [Months(connection, of_venue, symbols) for of_venue in found.values()]
+        kind = JournaledDay if args.drift else BriefDay
+        told = [Months(connection, of_venue, symbols, kind) for of_venue in found.values()]
+        drifts = {months.venue: Drift(months.days, args.algo or "") for months in told if args.drift}
 
     def lines() -> Iterator[str]:
         for number, months in enumerate(told):
             yield from ("" for _ in range(2 * bool(number)))
             yield from months.lines()
+            if drift := drifts.get(months.venue):
+                yield ""
+                yield from drift.lines()
 
-    return lines(), {"venues": {months.venue: months.plain() for months in told}}
+    plain_drift = {venue: {"drift": drift.plain()} for venue, drift in drifts.items()}
+    return lines(), {"venues": {one.venue: one.plain() | plain_drift.get(one.venue, {}) for one in told}}
 
 
 def _keep(path: Path, backup: Path | None, days: int | None) -> None:
@@ -136,8 +144,10 @@ def _span(args: argparse.Namespace) -> Span | None:
         raise UserError(f"{' and '.join(given)} together: name the days in one way")
     if given and given != ["--date"] and args.diff:
         raise UserError(f"--diff sets one session beside its backtest: name it with --date instead of {given[0]}")
-    if args.list and (args.symbols or args.diff):
-        raise UserError("--list tells of whole sessions: leave the symbols and --diff out")
+    if args.list and (args.symbols or args.diff or args.drift):
+        raise UserError("--list tells of whole sessions: leave the symbols, --diff and --drift out")
+    if args.drift and given in ([], ["--date"]):
+        raise UserError("--drift looks at many sessions: name them with --month, --days or --from and --to")
     if args.first and args.last and args.first > args.last:
         raise UserError(f"--from {args.first} comes after --to {args.last}: turn them round")
     if args.month is not None:
@@ -172,6 +182,8 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--to", dest="last", type=read_date, metavar="DATE", help="sessions up to this day")
     many.add_argument("--month", type=read_month, metavar="YYYY-MM", help="the sessions of this month")
     many.add_argument("--days", type=positive, metavar="N", help="the newest N days on which there was a session")
+    many.add_argument("--drift", action="store_true",
+                      help="each session beside its backtest, and since when they part")  # fmt: skip
     kept = parser.add_argument_group("the file")
     kept.add_argument("--backup", type=named_path, metavar="PATH",
                       help="copy the journal there, whole, also while the bot writes it; no report")  # fmt: skip
@@ -182,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--journal", type=named_path, metavar="PATH", help="where it is (in your state folder)")
     parser.add_argument("--diff", action="store_true", help="set the session beside its backtest over the same bars")
     parser.add_argument("--algo", type=named, metavar="MODULE:CLASS",
-                        help="with --diff: the algo to play (the session's own)")  # fmt: skip
+                        help="with --diff and --drift: the algo to play (the session's own)")  # fmt: skip
     add_html(parser)
     add_json(parser)
     return parser

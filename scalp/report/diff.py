@@ -104,6 +104,11 @@ def differences(day: JournaledDay, backtest: Sequence[SymbolDay]) -> list[Differ
     return sorted(found, key=lambda one: (one.at, one.symbol))
 
 
+def paired(session: SymbolDay, backtest: SymbolDay) -> Iterator[tuple[Entry | None, Entry | None]]:
+    """The entries of a symbol that belong together, and those that stand alone, in time order."""
+    return _pairs(_entries(session), _entries(backtest))
+
+
 def plain(difference: Difference) -> dict[str, Any]:
     """For machines."""
     return {

@@ -142,12 +142,12 @@ def test_bars_that_were_fetched_fill_only_the_gaps_of_a_brief_reading(tmp_path: 
         "run": "2", "date": "2026-11-20", "started_at": runs[0].open + 60 * MINUTE, "symbols": ("TSLA",), "algo": "a:A",
         "feed": "iex", "options": {}, "versions": {}})  # fmt: skip
     later = runs[0].open + MINUTE
-    for at, close in ((runs[0].open, 777.0), (later, 103.0)):
-        journal.bar(Bar("TSLA", at, 100.0, 800.0, 99.0, close, 1.0), later, is_history=True)
+    for at, close, is_history in ((runs[0].open, 777.0, True), (later, 103.0, True), (later, 104.0, False)):
+        journal.bar(Bar("TSLA", at, 100.0, 800.0, 99.0, close, 1.0), later, is_history=is_history)
     journal.close(later)
     with closing(open_journal(path)) as connection:
         (runs,) = sessions(connection)
-        assert [bar.close for bar in BriefDay(connection, runs).bars("TSLA")] == [100.5, 103.0]
+        assert [bar.close for bar in BriefDay(connection, runs).bars("TSLA")] == [100.5, 104.0]
         assert BriefDay(connection, runs).bars("TSLA") == JournaledDay(connection, runs).bars("TSLA")
 
 
@@ -208,7 +208,8 @@ def test_old_sessions_go_with_all_their_rows_and_the_newest_of_a_venue_stay(
         ("--month 2026-11 --diff", "--diff sets one session beside its backtest: name it with --date"),
         ("--month 2025-01", "no session of these days in the journal: there are 2026-10-30 (paper)"),
         ("--month 2026-11 FB", "FB did not trade in these sessions with REAL MONEY"),
-        ("--list FB", "--list tells of whole sessions: leave the symbols and --diff out"),
+        ("--list FB", "--list tells of whole sessions: leave the symbols, --diff and --drift out"),
+        ("--drift", "--drift looks at many sessions: name them with --month, --days or --from and --to"),
         ("--backup .", "--backup .: it is a folder"),
         ("--backup {path}", "it is the journal itself"),
         ("--backup {other}", "there is a file that is no journal"),
