@@ -70,8 +70,8 @@ class Leaving(Fleet):
         super().__init__(algos, now, send)
         self._say_aloud = say
 
-    def leave(self, symbol: str) -> None:
-        self._handle(symbol, lambda algo, at: algo.leave(Plan.FLATTEN, "told to flatten", at))
+    def close_position(self, symbol: str) -> None:
+        self._handle(symbol, lambda algo, at: algo.close_position(Plan.FLATTEN, "told to flatten", at))
 
     def on_submit_rejected(self, symbol: str, client_order_id: str, why: str) -> None:
         self._say_aloud(f"{symbol}: refused: {why}")
@@ -282,7 +282,7 @@ class Flattener:
             if needed > room and self._loop.time() - self._turn_at < LONGEST_WINDOW:
                 break
             room, self._turn_at = room - needed, self._loop.time()
-            self._fleet.leave(self._waiting.pop(0))
+            self._fleet.close_position(self._waiting.pop(0))
 
     def _cancel_beside_shorts(self) -> None:
         """The bot keeps its hands off a symbol that is short; here no order stays in it."""

@@ -169,7 +169,7 @@ class Desk:
         return self.words(self.algo.on_bar(bar(close, begin), self.now))
 
     def flatten(self) -> list[str]:
-        return self.words(self.algo.leave(Plan.FLATTEN, "told to flatten", self.now))
+        return self.words(self.algo.close_position(Plan.FLATTEN, "told to flatten", self.now))
 
     def drive(self) -> list[str]:
         return self.words(self.algo.drive(self.now))

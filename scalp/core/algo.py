@@ -158,7 +158,7 @@ class ScalpAlgo(Hooks):
         is_newest = self.session_bars.add(bar)
         self.tape.see_close(bar, at)
         if self._asks_exit and is_newest and self._wants_out():
-            actions = self.leave(Plan.RISK_RULE, EXIT_SIGNAL, at)
+            actions = self.close_position(Plan.RISK_RULE, EXIT_SIGNAL, at)
         else:
             actions = self.drive(at, "bar")
         if self.stop.rule is not None:
@@ -184,7 +184,7 @@ class ScalpAlgo(Hooks):
             newest = self.tape.last_at, self.tape.last_price
             is_news, self._asked_of = newest != self._asked_of, newest
             if is_news and self._wants_out():
-                return self.leave(Plan.RISK_RULE, EXIT_SIGNAL, at)
+                return self.close_position(Plan.RISK_RULE, EXIT_SIGNAL, at)
         if self.stop.rule is not None:
             self.stop.see()
             return self.move_stop(at)
@@ -381,7 +381,7 @@ class ScalpAlgo(Hooks):
         """The last trade in dollars, by exchange timestamp; None before any."""
         return self.tape.last_price
 
-    def leave(self, plan: Plan, why: str, at: int) -> list[Action]:
+    def close_position(self, plan: Plan, why: str, at: int) -> list[Action]:
         """Cancel everything and sell what is held at market; see `Plan` for how long."""
         if not self.exits.state(plan, why, at):
             return []
@@ -422,7 +422,7 @@ class ScalpAlgo(Hooks):
             if isinstance(step, Sell):
                 order_type = step.type
                 if order_type == "limit" and self.stop.is_struck and session is not None:
-                    exits.state(Plan.RISK_RULE, why := self.stop.why_leave(at), at)
+                    exits.state(Plan.RISK_RULE, why := self.stop.why_close(at), at)
                     self.telling.tell(RiskRuleStruck(self.symbol, at, why))
                     order_type = "market"
                 if session is not None or order_type == "limit":

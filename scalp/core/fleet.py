@@ -330,7 +330,7 @@ class Fleet:
     def flatten(self) -> None:
         """Liquidate everything from now on."""
         for symbol in self.algos:
-            self._handle(symbol, lambda algo, at: algo.leave(Plan.FLATTEN, "told to flatten", at))
+            self._handle(symbol, lambda algo, at: algo.close_position(Plan.FLATTEN, "told to flatten", at))
 
     def drive_exits(self) -> None:
         """Go on with the exit plans that are due."""

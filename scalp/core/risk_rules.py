@@ -91,14 +91,14 @@ class RiskRules:
             return f"it would take more than the budget of ${limits.budget}"
         return ""
 
-    def why_leave(self, algo: ScalpAlgo, at: int) -> str:
+    def why_close(self, algo: ScalpAlgo, at: int) -> str:
         """Why everything in this symbol must be sold at market now; "" if it may stay."""
         limits, held = self.limits, algo.ledger.whole_shares
         if self.is_over:
             return self.verdict if held or algo.ledger.open_orders else ""
         if not held:
             return ""
-        if why := algo.stop.why_leave(at):
+        if why := algo.stop.why_close(at):
             return why
         book = self._books.get(algo.symbol)
         if book is None:

@@ -1,4 +1,4 @@
-"""The risk rules obeyed: buys that they forbid are refused, and what they call for is left."""
+"""The risk rules obeyed: buys that they forbid are refused, and positions are closed as they call for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RiskWatch:
 
     @property
     def rules(self) -> RiskRules | None:
-        """Asked before a buy leaves, and whether to leave a symbol; None: there is no rule."""
+        """Asked before a buy leaves, and whether to close a position; None: there is no rule."""
         return self._rules
 
     @rules.setter
@@ -59,24 +59,24 @@ class RiskWatch:
         return allowed
 
     def watch(self, algo: ScalpAlgo, rules: RiskRules) -> None:
-        """Something happened to `algo`: leave its symbol if a risk rule says so, or all at once."""
+        """Something happened to `algo`: close its position if a risk rule says so, or all at once."""
         at = self._now()
         rules.look(algo, at)
         if rules.is_over and not self._is_over:
             self.obey(rules)
-        elif (why := rules.why_leave(algo, at)) and algo.exits.plan is Plan.OFFER:
-            self._leave(algo, why)
+        elif (why := rules.why_close(algo, at)) and algo.exits.plan is Plan.OFFER:
+            self._close_position(algo, why)
 
     def obey(self, rules: RiskRules) -> None:
-        """Leave every symbol that a risk rule calls for."""
+        """Close every position that a risk rule calls for."""
         if rules.is_over and not self._is_over:
             self._is_over = True
             for algo in self._algos.values():
                 algo.block_entries("rails", rules.verdict)
             self._bus.tell(RiskRuleStruck("", self._now(), rules.verdict))
         for algo in self._algos.values():
-            if (why := rules.why_leave(algo, self._now())) and algo.exits.plan is Plan.OFFER:
-                self._leave(algo, why)
+            if (why := rules.why_close(algo, self._now())) and algo.exits.plan is Plan.OFFER:
+                self._close_position(algo, why)
         self._bus.settle()
 
     def why_no_entry(self, algo: ScalpAlgo) -> str:
@@ -84,13 +84,13 @@ class RiskWatch:
         return self.rules.why_no_entry(algo, self._now()) if self.rules is not None else ""
 
     @property
-    def is_leaving(self) -> bool:
-        """Whether any symbol is being left."""
+    def is_closing(self) -> bool:
+        """Whether any position is being closed."""
         return self.rules is not None and any(algo.exits.plan is Plan.RISK_RULE for algo in self._algos.values())
 
-    def _leave(self, algo: ScalpAlgo, why: str) -> None:
+    def _close_position(self, algo: ScalpAlgo, why: str) -> None:
         try:
-            actions = algo.leave(Plan.RISK_RULE, why, self._now())
+            actions = algo.close_position(Plan.RISK_RULE, why, self._now())
         except Exception:
             self._trouble(algo)
             return

@@ -118,7 +118,7 @@ class Stop:
                 return order
         return None
 
-    def why_leave(self, at: int) -> str:
+    def why_close(self, at: int) -> str:
         """Why what is held must be sold at market now; "" if it may stay."""
         last, level = self._tape.last_price, self.level
         if level is None or last is None or exact(last) > level:

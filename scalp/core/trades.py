@@ -88,7 +88,7 @@ class RoundTrips:
         holding = self.held.get(fill.symbol)
         if holding is not None and holding.held * qty < 0:
             left = abs(qty) - abs(holding.held)
-            self._leave(holding, min(abs(qty), abs(holding.held)), fill)
+            self._close(holding, min(abs(qty), abs(holding.held)), fill)
             if left <= 0:
                 return
             qty, holding = left if qty > 0 else -left, None  # through zero: the rest opens a position on the other side
@@ -104,7 +104,7 @@ class RoundTrips:
         self.charges += charged
         holding.fees += charged.total
 
-    def _leave(self, holding: Holding, qty: Decimal, fill: Fill) -> None:
+    def _close(self, holding: Holding, qty: Decimal, fill: Fill) -> None:
         holding.proceeds += qty * fill.price
         holding.held += qty if holding.held < 0 else -qty
         self._charge(holding, qty, fill)

@@ -45,7 +45,7 @@ class Checkups:
         session = self._fleet.session
         assert session is not None
         now = self._clock.now()
-        every = round((LIQUIDATION_EVERY if self._fleet.risk.is_leaving else session.checkup_every(now)) * SECOND)
+        every = round((LIQUIDATION_EVERY if self._fleet.risk.is_closing else session.checkup_every(now)) * SECOND)
         marks = (session.near_at, session.liquidate_at, session.quiet_at, session.close)
         waits = [every - (now - session.open) % every, *(mark - now for mark in marks if mark > now)]
         return min(waits) / SECOND

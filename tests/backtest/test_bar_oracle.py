@@ -32,14 +32,14 @@ def plain_loop(day: Session, bars: list[Bar]) -> list[Row]:
     closes: list[int] = []
     buy = sell = None  # the limit of an order
     met = held = qty = entry = entered = 0
-    is_leaving = False  # a market sell waits for the next open
+    is_closing = False  # a market sell waits for the next open
     last_call = day.close - 5 * MINUTE  # the close of the bar that starts 15:54, on a full day
     for bar in bars:
         opened, low, high, close = map(micros, (bar.open, bar.low, bar.high, bar.close))
-        if bar.start >= last_call and not is_leaving:  # nothing traded in the minute before
-            buy, sell, is_leaving = None, None, held > 0
+        if bar.start >= last_call and not is_closing:  # nothing traded in the minute before
+            buy, sell, is_closing = None, None, held > 0
         filled_now = False
-        if is_leaving and held:
+        if is_closing and held:
             rows.append(Row(held, entered, entry, bar.start, opened, "liquidation"))
             held = 0
         if buy is not None and low <= buy:
@@ -54,7 +54,7 @@ def plain_loop(day: Session, bars: list[Bar]) -> list[Row]:
             held, sell = 0, None
         closes.append(close)
         if bar.start + MINUTE >= last_call:
-            buy, sell, is_leaving = None, None, True
+            buy, sell, is_closing = None, None, True
         elif filled_now:
             sell = -(-max(close, entry) // tick(max(close, entry))) * tick(max(close, entry))
         elif not held and buy is None and crosses_up(closes):

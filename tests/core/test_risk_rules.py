@@ -52,7 +52,7 @@ LEAVE: dict[State, tuple[list[str], State]] = {
 
 
 def leave(desk: Desk) -> list[str]:
-    return desk.words(desk.algo.leave(Plan.RISK_RULE, "a reason", desk.now))
+    return desk.words(desk.algo.close_position(Plan.RISK_RULE, "a reason", desk.now))
 
 
 @pytest.mark.parametrize("state", State)

@@ -115,7 +115,7 @@ def test_the_take_profit_whose_end_is_not_told_is_cancelled() -> None:
 
 def test_the_group_is_cancelled_whole_and_both_ends_are_waited_for() -> None:
     desk = holding()
-    assert desk.algo.leave(Plan.FLATTEN, "told to", desk.now) != []
+    assert desk.algo.close_position(Plan.FLATTEN, "told to", desk.now) != []
     assert desk.tells(2, "canceled") == []  # the stop still holds the shares
     assert desk.tells("2s", "canceled") == ["sell 19 market #3"]
 
@@ -134,7 +134,7 @@ def test_a_halt_takes_the_stop_and_leaves_the_take_profit() -> None:
     assert desk.tells("2s", "canceled") == []
     assert (desk.state, desk.algo.order) == (SELL_SUBMITTED, desk.algo.ledger.find("id2"))
     assert desk.prints(100.4) == []
-    assert desk.algo.stop.why_leave(desk.now) == "stop loss, the last trade is 100.4, the entry was 101.00"
+    assert desk.algo.stop.why_close(desk.now) == "stop loss, the last trade is 100.4, the entry was 101.00"
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -153,8 +153,8 @@ def test_refused_the_plain_exit_goes_at_once(why: str) -> None:
     desk.algo.stop.rule = HALF_A_PERCENT
     desk.tells(1, "fill")
     assert desk.refuses(2, why) == ["sell 19 @ 101.00 #3"]
-    assert desk.later(1).prints(100.5) == [] and not desk.algo.stop.why_leave(desk.now)
-    assert desk.later(1).prints(100.49) == [] and desk.algo.stop.why_leave(desk.now)  # the bot's own, at once
+    assert desk.later(1).prints(100.5) == [] and not desk.algo.stop.why_close(desk.now)
+    assert desk.later(1).prints(100.49) == [] and desk.algo.stop.why_close(desk.now)  # the bot's own, at once
 
 
 def test_a_group_rejected_later_is_followed_by_the_plain_exit() -> None:
@@ -219,27 +219,27 @@ def test_the_bot_strikes_where_the_broker_does_nothing_for_three_seconds() -> No
     desk = holding()
     stop = desk.algo.stop
     desk.prints(100.49)
-    assert not stop.why_leave(desk.now) and stop.due_at == desk.now + 3_000_000_000
-    assert not stop.why_leave(desk.later(2.9).now)
-    assert stop.why_leave(desk.later(0.1).now) == "stop loss, the last trade is 100.49, the entry was 101.00"
-    assert desk.words(desk.algo.leave(Plan.RISK_RULE, "stop loss", desk.now)) == ["ask", "cancel #2"]
+    assert not stop.why_close(desk.now) and stop.due_at == desk.now + 3_000_000_000
+    assert not stop.why_close(desk.later(2.9).now)
+    assert stop.why_close(desk.later(0.1).now) == "stop loss, the last trade is 100.49, the entry was 101.00"
+    assert desk.words(desk.algo.close_position(Plan.RISK_RULE, "stop loss", desk.now)) == ["ask", "cancel #2"]
 
 
 def test_a_price_that_comes_back_calls_for_nothing() -> None:
     desk = holding()
     desk.prints(100.4)
-    assert not desk.algo.stop.why_leave(desk.now)
+    assert not desk.algo.stop.why_close(desk.now)
     desk.later(2).prints(100.6)
-    assert not desk.algo.stop.why_leave(desk.later(10).now) and not desk.algo.stop.due_at
+    assert not desk.algo.stop.why_close(desk.later(10).now) and not desk.algo.stop.due_at
 
 
 def test_a_stop_that_fills_bit_by_bit_is_given_time() -> None:
     desk = holding()
     desk.prints(100.4)
-    assert not desk.algo.stop.why_leave(desk.now)
+    assert not desk.algo.stop.why_close(desk.now)
     assert desk.later(2).tells("2s", "partial_fill", 5, "100.4") == []
-    assert not desk.algo.stop.why_leave(desk.later(2.9).now)
-    assert desk.algo.stop.why_leave(desk.later(0.1).now)
+    assert not desk.algo.stop.why_close(desk.later(2.9).now)
+    assert desk.algo.stop.why_close(desk.later(0.1).now)
 
 
 # -- the trail --------------------------------------------------------------------------------------------------------

@@ -314,7 +314,7 @@ def test_an_exit_in_the_middle_of_being_replaced_is_seen_through(seconds: float)
         await bot.until(150)
         assert bot.algo().state is SELL_SUBMITTED
         bot.script.on("DELETE /v2/orders/", slow(seconds))
-        bot.session.fleet.risk._leave(bot.algo(), "a stop loss")
+        bot.session.fleet.risk._close_position(bot.algo(), "a stop loss")
         await bot.session.drain()
         assert [order.type for order in bot.engine.open_orders()] == (["market"] if bot.held() else [])
         assert [r.body["type"] for r in bot.script.orders("sell")] == ["limit", "market"]

@@ -231,7 +231,7 @@ def test_the_user_said_flatten() -> None:
 def test_a_rule_of_somebodys_own_is_told_in_its_words() -> None:
     at, sell = held()
     algo = at.fleet.algos["TSLA"]
-    for action in algo.leave(Plan.RISK_RULE, "the signal says so", at.now):
+    for action in algo.close_position(Plan.RISK_RULE, "the signal says so", at.now):
         at._send(action)
     assert sold(at, market(at, sell)) == "the signal says so"
 

@@ -34,7 +34,7 @@ from tests.simulation.excuses import (
 )
 from tests.simulation.risk_rules import RiskInvariants
 from tests.simulation.stop_faults import is_of_bot
-from tests.simulation.stop_invariants import StopInvariants, is_cover, is_leaving, on_offer
+from tests.simulation.stop_invariants import StopInvariants, is_closing, is_cover, on_offer
 
 if TYPE_CHECKING:
     from tests.simulation.network import Call
@@ -148,7 +148,7 @@ class Invariants(Excuses):
         for order in orders:
             if order.status == "pending_cancel" or is_cover(order):
                 continue
-            if order in holding and (is_leaving(order) or not is_liquidation):
+            if order in holding and (is_closing(order) or not is_liquidation):
                 offered += order.leaves
             elif is_liquidation and (is_own(order) or is_of_bot(order)):
                 is_in_the_way = True
@@ -514,7 +514,7 @@ class Invariants(Excuses):
             is_hindered = world.hindrances.sending(symbol) > (world.stopped_at or 0.0) - 5.0
             wrong = ""
             if world.on_exit == "flatten":
-                leaving = [o for o in orders if is_leaving(o)]
+                leaving = [o for o in orders if is_closing(o)]
                 if (held >= 1 or orders) and not (orders == leaving and offered >= int(held)):
                     wrong = f"{held} held, {len(orders)} orders at work"
             else:

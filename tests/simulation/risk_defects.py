@@ -30,10 +30,10 @@ def _working_buys_forgotten() -> Iterator[None]:
 
 @defect("what is to be left is only cancelled")
 def _left_at_limit() -> Iterator[None]:
-    def leave(self: ScalpAlgo, at: int, why: str) -> list[Action]:
+    def close_position(self: ScalpAlgo, at: int, why: str) -> list[Action]:
         return self.cancel_all(at)
 
-    with patch.object(ScalpAlgo, "leave", leave):
+    with patch.object(ScalpAlgo, "close_position", close_position):
         yield
 
 
@@ -46,12 +46,12 @@ def _losses_forgotten() -> Iterator[None]:
 
 @defect("the session's loss stops buys, and leaves what is held")
 def _loss_only_stops_buys() -> Iterator[None]:
-    whole = RiskRules.why_leave
+    whole = RiskRules.why_close
 
-    def why_leave(self: RiskRules, algo: ScalpAlgo, at: int) -> str:
+    def why_close(self: RiskRules, algo: ScalpAlgo, at: int) -> str:
         return "" if self.is_over else whole(self, algo, at)
 
-    with patch.object(RiskRules, "why_leave", why_leave):
+    with patch.object(RiskRules, "why_close", why_close):
         yield
 
 

@@ -18,7 +18,7 @@ from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill, RoundTrips
 from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.orders import OrderRequest
-from tests.simulation.stop_invariants import is_cover, is_leaving
+from tests.simulation.stop_invariants import is_closing, is_cover
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -148,7 +148,7 @@ class RiskInvariants:
     def _check_exit(self, symbol: str) -> None:
         engine, limits = self._world.engine, self._limits
         position = engine.account.positions.get(symbol)
-        is_leaving_now = any(map(is_leaving, engine.open_orders(symbol)))
+        is_leaving_now = any(map(is_closing, engine.open_orders(symbol)))
         is_bare = position is not None and position.qty >= 1 and not is_leaving_now
         is_bare &= symbol not in self._world.touched
         last = self._last(symbol)

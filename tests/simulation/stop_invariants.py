@@ -199,6 +199,6 @@ def on_offer(orders: list[Order]) -> list[Order]:
     return rules.on_offer(orders, "sell")
 
 
-def is_leaving(order: Order) -> bool:
+def is_closing(order: Order) -> bool:
     """Whether it sells at market: a market order, or a stop that was reached."""
     return order.side == "sell" and (order.type == "market" or order.elected)
