@@ -102,7 +102,7 @@ def test_the_streams_are_left_again() -> None:
                 checks: list[Check] = []
                 await Doctor(endpoints, ["TSLA"], checks.append).run()
                 assert [check for check in checks if check.status != OK] == []
-                assert server.sessions() == []
+                assert server.clients() == []
 
     run(story())
 

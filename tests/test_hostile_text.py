@@ -23,7 +23,7 @@ from scalp.core.units import MINUTE
 from scalp.doctor import Check, Doctor
 from scalp.exchange.orders import OrderRequest
 from scalp.exchange.rest import Access, Response
-from scalp.exchange.streams import Session
+from scalp.exchange.streams import StreamClient
 from scalp.flatten import flatten
 from scalp.live import notify
 from scalp.live.console import ConsoleLog
@@ -119,9 +119,9 @@ class Spoiling(Script):
 @pytest.fixture
 def spoiled_frames(monkeypatch: pytest.MonkeyPatch) -> Spoiler:
     """Of the frames of every stream each third is spoiled, and an error of the same words comes in between."""
-    spoiler, turns, send = Spoiler(), itertools.count(), Session.send
+    spoiler, turns, send = Spoiler(), itertools.count(), StreamClient.send
 
-    def spoiling(session: Session, frame: str | bytes) -> None:
+    def spoiling(session: StreamClient, frame: str | bytes) -> None:
         turn = next(turns)
         if turn % 3 == 2 and session.authenticated:
             send(session, json.dumps(spoiler.spoil(type(session).__name__, json.loads(frame))))
@@ -133,7 +133,7 @@ def spoiled_frames(monkeypatch: pytest.MonkeyPatch) -> Spoiler:
             halt = {"T": "s", "S": "TSLA", "t": "2026-11-20T14:40:00Z", "sc": "H", "rm": LONG[turn % len(LONG)]}
             send(session, json.dumps([halt, halt | {"sc": "T"}]))
 
-    monkeypatch.setattr(Session, "send", spoiling)
+    monkeypatch.setattr(StreamClient, "send", spoiling)
     return spoiler
 
 
@@ -210,7 +210,7 @@ def test_a_whole_session(
     assert_plain(Path("page.html").read_text().partition('<script type="text/plain"')[0])
     # It was in every field of the session's answers and frames, in its refusals, and in what was told of them.
     assert {"GET account /status", "GET assets /name"} <= script.spoiler.spoiled.keys()
-    assert {"DataSession //S", "OrderSession /data/order/symbol"} <= spoiled_frames.spoiled.keys()
+    assert {"DataStreamClient //S", "OrderStreamClient /data/order/symbol"} <= spoiled_frames.spoiled.keys()
     assert services.lines
     assert r"\x1b" in shown.out
     assert "***" in shown.out

@@ -120,7 +120,7 @@ class Hostile(Faults):
             asyncio.get_running_loop().call_later(seconds, self._drop)
 
     def _drop(self) -> None:
-        for stream in self._server.sessions():
+        for stream in self._server.clients():
             stream.abort()
 
     async def request(self, method: str, path: str, body: bytes, handle: Callable[[], Response]) -> Response | None:

@@ -43,7 +43,7 @@ from scalp.core.units import SECOND
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Response, reply
 from scalp.exchange.simulation import Simulation, new_york
-from scalp.exchange.streams import Session
+from scalp.exchange.streams import StreamClient
 
 Kind = Literal["orders", "data", "polygon"]
 _PAGE = b"<html><body><h1>Something went wrong</h1></body></html>"
@@ -56,7 +56,7 @@ class Server(Protocol):
     def simulation(self) -> Simulation: ...
     def now(self) -> int: ...
     def catch_up(self) -> None: ...
-    def sessions(self, kind: str) -> Sequence[Session]: ...
+    def clients(self, kind: str) -> Sequence[StreamClient]: ...
     def close_streams(self, kind: str) -> None: ...
     def mute_streams(self, kind: str, muted: bool = True) -> None: ...
 
@@ -201,8 +201,8 @@ def _happen(rule: Rule, server: Server) -> None:
     if rule.close is not None:
         server.close_streams(rule.close)
     if rule.drop is not None:
-        for session in server.sessions(rule.drop):
-            session.abort()
+        for client in server.clients(rule.drop):
+            client.abort()
     if rule.mute is not None:
         server.mute_streams(rule.mute)
     if rule.unmute is not None:

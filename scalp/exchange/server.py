@@ -28,7 +28,7 @@ from scalp.exchange.orders import Update
 from scalp.exchange.path import Print
 from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
-from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
+from scalp.exchange.streams import DataStreamClient, OrderStreamClient, PolygonStreamClient, StreamClient
 from scalp.exchange.tape import Tape
 from scalp.net.virtual_time import pace
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 else:
     Adapter = logging.LoggerAdapter
 
-S = TypeVar("S", bound=Session)
+S = TypeVar("S", bound=StreamClient)
 
 
 class ExchangeServer(Listener):
@@ -64,9 +64,9 @@ class ExchangeServer(Listener):
         self._start = simulation.now
         self._timer: asyncio.TimerHandle | None = None
         self._end = simulation.engine.session_close + LINGER
-        self._orders: list[OrderSession] = []
-        self._data: list[DataSession] = []
-        self._polygon: list[PolygonSession] = []
+        self._orders: list[OrderStreamClient] = []
+        self._data: list[DataStreamClient] = []
+        self._polygon: list[PolygonStreamClient] = []
         self._updates_sent = 0
         self._day: dict[str, Bar] = {}  # by symbol: the day so far; its prices are 0 before the open
         self._runner: web.AppRunner | None = None
@@ -149,18 +149,22 @@ class ExchangeServer(Listener):
 
     def close_streams(self, kind: str = "") -> None:
         """Close the connections of one `kind` of stream ("orders", "data", "polygon"), or all."""
-        for session in self.sessions(kind):
-            session.close()
+        for client in self.clients(kind):
+            client.close()
 
     def mute_streams(self, kind: str = "", muted: bool = True) -> None:
         """A fault: connections stay open and say nothing."""
-        for session in self.sessions(kind):
-            session.muted = muted
+        for client in self.clients(kind):
+            client.muted = muted
 
-    def sessions(self, kind: str = "") -> list[Session]:
+    def clients(self, kind: str = "") -> list[StreamClient]:
         """The open connections of one kind, or all."""
-        kinds: dict[str, Sequence[Session]] = {"orders": self._orders, "data": self._data, "polygon": self._polygon}
-        return [session for name, sessions in kinds.items() if kind in ("", name) for session in sessions]
+        kinds: dict[str, Sequence[StreamClient]] = {
+            "orders": self._orders,
+            "data": self._data,
+            "polygon": self._polygon,
+        }
+        return [client for name, clients in kinds.items() if kind in ("", name) for client in clients]
 
     # --- time ---
 
@@ -173,8 +177,8 @@ class ExchangeServer(Listener):
         # A timer may fire a rounding error before the time it was set for: `due` makes sure it isn't set again.
         now = max(self.now(), due)
         self.simulation.advance(now)
-        for session in self.sessions():
-            session.flush()
+        for client in self.clients():
+            client.flush()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -198,12 +202,12 @@ class ExchangeServer(Listener):
     def _tell_update(self, update: Update) -> None:
         self._updates_sent += 1
         message = wire.update(update, self.now(), self._updates_sent, self.simulation.engine.assets)
-        for session in self._orders:
-            session.on_update(message)
+        for client in self._orders:
+            client.on_update(message)
 
     def on_print(self, symbol: str, made: Print) -> None:
-        for session in self._data:
-            session.on_print(symbol, made)
+        for client in self._data:
+            client.on_print(symbol, made)
         for other in self._polygon:
             other.on_print(symbol, made)
 
@@ -222,8 +226,8 @@ class ExchangeServer(Listener):
 
     def _tell_bar(self, bar: Bar, corrected: bool) -> None:
         day = self._day[bar.symbol]
-        for session in self._data:
-            session.on_bar(bar, corrected, day if day.open else None)
+        for client in self._data:
+            client.on_bar(bar, corrected, day if day.open else None)
         for other in self._polygon:
             other.on_bar(bar, day.volume, day.open)
 
@@ -236,9 +240,9 @@ class ExchangeServer(Listener):
         self._day[bar.symbol] = day
 
     def on_status(self, symbol: str, at: int, halted: bool) -> None:
-        for session in self._data:
-            session.on_status(symbol, at, halted)
-            session.flush()
+        for client in self._data:
+            client.on_status(symbol, at, halted)
+            client.flush()
         last = self.simulation.engine.last_price(symbol)
         for other in self._polygon:
             other.on_status(symbol, at, halted, float(last or 0))
@@ -273,7 +277,7 @@ class ExchangeServer(Listener):
             return web.Response(status=429, text="too many connections")
         packed = request.headers.get("Content-Type") == "application/msgpack"
         return await self._serve(
-            request, lambda send, close: OrderSession(self._access, send, close, packed=packed), self._orders
+            request, lambda send, close: OrderStreamClient(self._access, send, close, packed=packed), self._orders
         )
 
     async def _data_stream(self, request: web.Request) -> web.StreamResponse:
@@ -282,13 +286,13 @@ class ExchangeServer(Listener):
         feed = request.path.rpartition("/")[2]
         packed = request.headers.get("Content-Type") == "application/msgpack"
 
-        def claim(session: DataSession) -> bool:
+        def claim(client: DataStreamClient) -> bool:
             if self._faults.login("data"):
                 return False
-            return not any(other.feed == feed and other.authenticated for other in self._data if other is not session)
+            return not any(other.feed == feed and other.authenticated for other in self._data if other is not client)
 
-        def make(send: Callable[[str | bytes], None], close: Callable[[], None]) -> DataSession:
-            return DataSession(self._access, send, close, feed=feed, packed=packed, claim=claim)
+        def make(send: Callable[[str | bytes], None], close: Callable[[], None]) -> DataStreamClient:
+            return DataStreamClient(self._access, send, close, feed=feed, packed=packed, claim=claim)
 
         return await self._serve(request, make, self._data)
 
@@ -296,14 +300,14 @@ class ExchangeServer(Listener):
         if self._faults.handshake("polygon"):
             return web.Response(status=429, text="too many connections")
 
-        def claim(session: PolygonSession) -> None:
+        def claim(client: PolygonStreamClient) -> None:
             for other in list(self._polygon):
-                if other is not session and other.authenticated:
+                if other is not client and other.authenticated:
                     self._polygon.remove(other)
                     other.evict()
 
-        def make(send: Callable[[str | bytes], None], close: Callable[[], None]) -> PolygonSession:
-            return PolygonSession(self._access, send, close, claim=claim)
+        def make(send: Callable[[str | bytes], None], close: Callable[[], None]) -> PolygonStreamClient:
+            return PolygonStreamClient(self._access, send, close, claim=claim)
 
         return await self._serve(request, make, self._polygon)
 
@@ -311,41 +315,41 @@ class ExchangeServer(Listener):
         self,
         request: web.Request,
         make: Callable[[Callable[[str | bytes], None], Callable[[], None]], S],
-        sessions: list[S],
+        clients: list[S],
     ) -> web.StreamResponse:
         """Run one connection. Outgoing frames wait in a queue, so that a slow reader holds up nobody else."""
         socket = web.WebSocketResponse(compress=False)
         outgoing = Outgoing()
-        session = make(outgoing.put, lambda: outgoing.put(None))
+        client = make(outgoing.put, lambda: outgoing.put(None))
         if request.transport is not None:
-            session.abort = outgoing.cut_off = request.transport.abort
-        sessions.append(session)  # before the handshake ends: the place is taken
+            client.abort = outgoing.cut_off = request.transport.abort
+        clients.append(client)  # before the handshake ends: the place is taken
         writer: asyncio.Task[None] | None = None
 
         def time_out() -> None:
-            if not session.authenticated and session in sessions:
-                sessions.remove(session)  # the place is free, however long the client takes to close
-                session.too_late()
-                session.close()
+            if not client.authenticated and client in clients:
+                clients.remove(client)  # the place is free, however long the client takes to close
+                client.too_late()
+                client.close()
 
         login = self._loop.call_later(LOGIN_TIMEOUT * pace(self._loop), time_out)
         try:
             await socket.prepare(request)
             writer = asyncio.create_task(outgoing.write(socket))
-            session.opened()
+            client.opened()
             key_id = request.headers.get("APCA-API-KEY-ID")
-            if key_id and isinstance(session, DataSession):
-                session.log_in(key_id, request.headers.get("APCA-API-SECRET-KEY", ""))
+            if key_id and isinstance(client, DataStreamClient):
+                client.log_in(key_id, request.headers.get("APCA-API-SECRET-KEY", ""))
             async for message in socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     self.catch_up()
                     with outgoing.answering():
-                        session.receive(message.data)
+                        client.receive(message.data)
                     await outgoing.has_room.wait()
         finally:
             login.cancel()
-            if session in sessions:
-                sessions.remove(session)
+            if client in clients:
+                clients.remove(client)
             if writer is not None:
                 writer.cancel()
         return socket

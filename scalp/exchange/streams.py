@@ -1,6 +1,6 @@
-"""The three streams of the simulated exchange as protocol sessions, without sockets.
+"""The three streams of the simulated exchange as a client meets them, without sockets.
 
-A session is given a `send` for outgoing frames (text or bytes) and a `close`; the server hands it every incoming
+A `StreamClient` is given a `send` for outgoing frames (text or bytes) and a `close`; the server hands it every incoming
 message whole. Order updates: Alpaca's account stream. Data: Alpaca's market data stream, JSON or msgpack. Polygon: its
 /stocks.
 """
@@ -27,7 +27,7 @@ LULD_PAUSE, LULD_OVER = 17, 18  # indicators of Polygon's LULD events
 _FOLLOWS_TRADES = ("corrections", "cancelErrors")
 
 
-class Session:
+class StreamClient:
     """What all streams share: a way out, and whether the client has logged in."""
 
     def __init__(self, access: Access, send: Send, close: Callable[[], None]) -> None:
@@ -56,7 +56,7 @@ class Session:
         """Send what has been gathered."""
 
 
-class OrderSession(Session):
+class OrderStreamClient(StreamClient):
     """The account stream. JSON in binary frames, as Alpaca's paper environment sends it; msgpack if asked for."""
 
     def __init__(self, access: Access, send: Send, close: Callable[[], None], *, packed: bool = False) -> None:
@@ -96,7 +96,7 @@ class OrderSession(Session):
         self.send(self._encode(message))
 
 
-class DataSession(Session):
+class DataStreamClient(StreamClient):
     """Alpaca's market data stream. `claim` asks whether the one place of this feed is free, and takes it."""
 
     def __init__(
@@ -107,7 +107,7 @@ class DataSession(Session):
         *,
         feed: str,
         packed: bool,
-        claim: Callable[[DataSession], bool],
+        claim: Callable[[DataStreamClient], bool],
     ) -> None:
         super().__init__(access, send, close)
         self.feed = feed
@@ -236,11 +236,11 @@ class DataSession(Session):
         self._tell({"T": "error", "code": code, "msg": message})
 
 
-class PolygonSession(Session):
-    """Polygon's stream. `claim` makes this the one session of the key and evicts an older one."""
+class PolygonStreamClient(StreamClient):
+    """Polygon's stream. `claim` makes this the one client of the key and evicts an older one."""
 
     def __init__(
-        self, access: Access, send: Send, close: Callable[[], None], *, claim: Callable[[PolygonSession], None]
+        self, access: Access, send: Send, close: Callable[[], None], *, claim: Callable[[PolygonStreamClient], None]
     ) -> None:
         super().__init__(access, send, close)
         self._claim = claim

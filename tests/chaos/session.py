@@ -22,7 +22,7 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Order, OrderRequest, Rejection
 from scalp.exchange.rest import Access
 from scalp.exchange.server import ExchangeServer
-from scalp.exchange.streams import OrderSession, Session
+from scalp.exchange.streams import OrderStreamClient, StreamClient
 from scalp.net.virtual_time import ScaledLoop
 from tests.chaos.books import LOT, Books, is_own
 from tests.chaos.network import LATEST_ARRIVAL, RATES, Network, Plan
@@ -125,8 +125,8 @@ class ChaosSession:
         """How many requests have gone wrong so far."""
         return sum(self.plan.struck[kind] for kind in RATES if not kind.startswith("update"))
 
-    def order_streams(self) -> list[OrderSession]:
-        return [session for session in self._server.sessions("orders") if isinstance(session, OrderSession)]
+    def order_streams(self) -> list[OrderStreamClient]:
+        return [client for client in self._server.clients("orders") if isinstance(client, OrderStreamClient)]
 
     def write(self, who: str, text: str) -> None:
         """A line of the log, stamped as the bot stamps its own."""
@@ -186,8 +186,8 @@ class ChaosSession:
             self.write("FAULT", kind)
         self._server.catch_up()
 
-    def _streams(self, kind: str) -> list[Session]:
-        return self._server.sessions("polygon" if kind == "data" and self._feed == "polygon" else kind)
+    def _streams(self, kind: str) -> list[StreamClient]:
+        return self._server.clients("polygon" if kind == "data" and self._feed == "polygon" else kind)
 
     def _drop(self, kind: str) -> float | None:
         streams = self._streams(kind)

@@ -235,7 +235,7 @@ def test_a_subscription_looks_at_each_symbol_once(monkeypatch: pytest.MonkeyPatc
             return str.__eq__(self, other)  # type: ignore[arg-type]
 
     told: list[list[dict[str, list[str]]]] = []
-    session = streams.DataSession(
+    session = streams.DataStreamClient(
         Access(), lambda frame: None, lambda: None, feed="iex", packed=False, claim=lambda session: True
     )
     monkeypatch.setattr(session, "_encode", told.append)

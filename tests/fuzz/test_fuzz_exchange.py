@@ -16,7 +16,7 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.replay import load
 from scalp.exchange.rest import Access, Rest
 from scalp.exchange.simulation import Simulation
-from scalp.exchange.streams import DataSession, OrderSession, PolygonSession
+from scalp.exchange.streams import DataStreamClient, OrderStreamClient, PolygonStreamClient
 from tests.fuzz.strategies import ODD_TEXTS, bodies, briefly, fuzz, scalars, written
 from tests.trading import AT_100, OPEN, minutes
 
@@ -237,9 +237,9 @@ def test_any_message_to_a_stream(data: st.DataObject) -> None:
     sent: list[str | bytes] = []
     packed = data.draw(st.booleans())
     sessions = (
-        OrderSession(Access(), sent.append, lambda: None, packed=packed),
-        DataSession(Access(), sent.append, lambda: None, feed="iex", packed=packed, claim=lambda _: True),
-        PolygonSession(Access(), sent.append, lambda: None, claim=lambda _: None),
+        OrderStreamClient(Access(), sent.append, lambda: None, packed=packed),
+        DataStreamClient(Access(), sent.append, lambda: None, feed="iex", packed=packed, claim=lambda _: True),
+        PolygonStreamClient(Access(), sent.append, lambda: None, claim=lambda _: None),
     )
     login = {"action": "auth", "key": "K", "secret": "S", "params": "P"}
     frames = bodies(

@@ -20,7 +20,7 @@ from websockets.http11 import Response as HandshakeResponse
 from scalp.core.units import MINUTE, SECOND
 from scalp.exchange import wire
 from scalp.exchange.rest import Response
-from scalp.exchange.streams import DataSession, OrderSession, PolygonSession, Session
+from scalp.exchange.streams import DataStreamClient, OrderStreamClient, PolygonStreamClient, StreamClient
 from scalp.net.order_connections import OrderConnections
 from tests.simulation.faults import ENDPOINTS, REQUESTS, Episode, size
 
@@ -430,24 +430,24 @@ class Socket:
         self._closed = asyncio.Event()
         self._deliver: Callable[[str | bytes], None] | None = None
         access = world.rest.access
-        self.session: Session
+        self.session: StreamClient
         sessions_of: dict[str, list[Any]] = {"orders": world.order_sessions}
         self._sessions = sessions_of.get(kind, world.data_sessions)
         if kind == "orders":
-            self.session = OrderSession(access, self._to_bot, self._break)
+            self.session = OrderStreamClient(access, self._to_bot, self._break)
         elif kind == "polygon":
-            self.session = PolygonSession(access, self._to_bot, self._break, claim=self._evict_others)
+            self.session = PolygonStreamClient(access, self._to_bot, self._break, claim=self._evict_others)
         else:
-            self.session = DataSession(
+            self.session = DataStreamClient(
                 access, self._to_bot, self._break, feed="sip", packed=False, claim=self._is_only_one
             )
         self._sessions.append(self.session)
         self.session.opened()
 
-    def _is_only_one(self, session: DataSession) -> bool:
+    def _is_only_one(self, session: DataStreamClient) -> bool:
         return not any(other.authenticated for other in self._world.data_sessions if other is not session)
 
-    def _evict_others(self, session: PolygonSession) -> None:
+    def _evict_others(self, session: PolygonStreamClient) -> None:
         for other in list(self._world.data_sessions):
             if other is not session and other.authenticated:
                 other.evict()

@@ -39,7 +39,7 @@ from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.exchange.path import Print
 from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
-from scalp.exchange.streams import OrderSession
+from scalp.exchange.streams import OrderStreamClient
 from scalp.exchange.tape import Tape
 from scalp.live.session import TradingSession
 from scalp.live.stopping import Stop
@@ -162,7 +162,7 @@ class World(Listener):
         self.on_exit = rng.choice(list(ON_EXIT))
         self.start = start
         self.zero = self.loop.time()
-        self.order_sessions: list[OrderSession] = []
+        self.order_sessions: list[OrderStreamClient] = []
         self.data_sessions: list[Any] = []  # Alpaca's or Polygon's
         self.refuse_handshakes_until = 0.0
         self.is_mute: dict[str, float] = {}  # stream -> until when it says nothing
