@@ -17,7 +17,7 @@ The map: a room a line, four floors, and each imports only what lies below.
     journal     a session written down, and read again
     results     what came of it: numbers, tables, the page
 
-    cli         what a user says: arguments, environment, his own class, feed and broker
+    cli         what a user says: arguments, file, environment, his own class, feed and broker
     net         connections, and loops with a time of their own
     core        decides: events in, actions out
 """

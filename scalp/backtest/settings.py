@@ -6,15 +6,16 @@ import argparse
 import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
+from scalp.cli.config import add_config, option_names, parse
 from scalp.cli.fee_options import add_fees, read_fees
 from scalp.cli.options import TRADING, LineParser, add_html, add_json, add_seed, named_path, read_date
 from scalp.cli.risk_options import add_arguments, read_limits
-from scalp.cli.settings import Endpoints, read_endpoints, read_lot, read_symbols
+from scalp.cli.settings import Endpoints, make_parser, read_endpoints, read_lot, read_symbols
 from scalp.cli.venues import FEEDS
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule
@@ -22,6 +23,15 @@ from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
 from scalp.core.units import SECOND
 
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
+# What is taken of a file of main.py's options: what it trades and by which rules, not where.
+OF_THE_FILE = (
+    "symbols",
+    "lot",
+    "algo",
+    "fees",
+    "net-exit",
+    *(name.name.replace("_", "-") for name in fields(RiskLimits)),
+)
 EXAMPLE = ("TSLA", "FB", "AAPL")
 LONGEST_LATENCY = 60_000.0  # ms
 
@@ -61,6 +71,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         parents=[TRADING],
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade; none: all in the files of bars")
+    add_config(parser)
     add_fees(parser)
     parser.add_argument("--bars", type=named_path, action="append", default=[], metavar="PATH",
                         help="recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
@@ -81,13 +92,13 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     parser.add_argument("--csv", type=named_path, metavar="PATH", help="write the trades to this file as well")
     add_html(parser)
     add_arguments(parser)
-    args = parser.parse_intermixed_args(argv)
+    args, notes = parse(parser, argv, known=option_names(make_parser()), taken=OF_THE_FILE)
     symbols: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
     if args.symbols:
-        symbols, notes = read_symbols(args.symbols)
+        symbols, more = read_symbols(args.symbols)
+        notes += more
     elif not args.bars:
-        symbols, notes = EXAMPLE, (f"no symbols named: {', '.join(EXAMPLE)}",)
+        symbols, notes = EXAMPLE, (*notes, f"no symbols named: {', '.join(EXAMPLE)}")
     if args.bars and args.seed is not None:
         raise UserError("--seed belongs to the synthetic market: leave it out with --bars")
     if args.first and args.last and args.first > args.last:

@@ -2,6 +2,7 @@
 
 settings        arguments, environment and keys
 options         those that several commands have
+config          those that stand in a file, scalp.toml
 risk_options    the risk limits, as options
 fee_options     which fees are reckoned with
 algo_loader     loading a user's own ScalpAlgo

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from scalp.cli.config import add_config, parse
 from scalp.cli.fee_options import add_fees, read_fees
 from scalp.cli.options import ADDRESS, TRADING, LineParser, add_seed, named, named_path, read_date
 from scalp.cli.paths import default_path
@@ -107,8 +108,8 @@ class Settings:
         return Mask(self.secrets)
 
 
-def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Arguments and environment of one run. Raises UserError with one clear line."""
+def make_parser() -> LineParser:
+    """The options of main.py."""
     parser = LineParser(
         prog="main.py",
         description="Scalps US stocks through Alpaca. With no APCA_* variable set it trades against a built-in "
@@ -116,6 +117,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         parents=[TRADING],
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="stocks to trade, as many as you like")
+    add_config(parser)
     add_fees(parser)
     parser.add_argument("--feed", choices=tuple(FEEDS), help="where bars come from (default: polygon with "
                         "POLYGON_API_KEY, else iex)")  # fmt: skip
@@ -140,8 +142,14 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                            help="trading day to simulate, YYYY-MM-DD (default 2026-11-20)")  # fmt: skip
     simulated.add_argument("--replay", type=named_path, action="append", default=[], metavar="PATH",
                            help="trade recorded minute bars: a CSV file or a folder; may be repeated")  # fmt: skip
-    args = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Arguments, file of options and environment of one run. Raises UserError with one clear line."""
+    args, told = parse(make_parser(), argv)
     symbols, notes = read_symbols(args.symbols)
+    notes = told + notes
     endpoints = read_endpoints(environ, is_live=args.live, feed=args.feed)
     if endpoints is not None:
         for name in ("speed", "seed", "session", "replay"):

@@ -15,7 +15,8 @@ jobs            the tasks of all these
 reconcile       listings and executions against the ledger
 cache_warmup    keeps the caches of the exit warm
 lock            one bot for one key
-heartbeat       signs of life
+heartbeat       signs of life in the log
+health          the same for who watches from outside: a service manager, scalp.status
 stopping        Ctrl+C, SIGTERM, a terminal that is closed
 console         the log: terminal and file
 dashboard       the live view; screen draws it in a process of its own

@@ -61,13 +61,14 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     if _names("--html", others):
         raise UserError("--html belongs to one backtest: play the set you choose with python -m scalp.backtest")
     backtest = read_backtest(others, environ)
+    named = {text.partition("=")[0].strip() for text in args.set}
     algo, colon, name = backtest.algo.rpartition(":")
     if algo.endswith(".py"):
         # Another process may have another current directory.
         backtest = replace(backtest, algo=f"{Path(algo).resolve()}{colon}{name}")
     return SweepSettings(
         backtest=backtest,
-        given=tuple(args.set),
+        given=(*args.set, *(text for text in backtest.given if text.partition("=")[0] not in named)),
         jobs=args.jobs,
         scheduler=args.scheduler or "",
         walk_forward=args.walk_forward,
