@@ -127,18 +127,6 @@ def _trail_goes_down() -> Iterator[None]:
         yield
 
 
-@defect("a stop is moved after a fill of its group")
-def _moved_after_a_fill() -> Iterator[None]:
-    whole = Stop.move
-
-    def move(self: Stop, liquidate_at: int, at: int) -> MoveStop | None:
-        with patch.object(Order, "sold_by_group", ZERO):
-            return whole(self, liquidate_at, at)
-
-    with patch.object(Stop, "move", move):
-        yield
-
-
 @defect("a stop is moved until the close")
 def _moved_late() -> Iterator[None]:
     with patch("scalp.core.stops.NO_MOVE_BEFORE", -(10**18)):
