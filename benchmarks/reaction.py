@@ -3,22 +3,29 @@
 The server, this process, takes both times by its own clock; the clients are processes of their own, all connected
 through the whole run, and take turns, so that whatever else the machine does meets them alike. The bot is `main.py`
 with everything on: it trades on bars, writes its log, is told of each order what Alpaca tells.
+
+Measured twice: with every process where the system puts it, and with the server on one core and the clients on another.
+"Inside" is what the bot itself tells at its end: from the fill's arrival in its socket's reader to the sell being
+written. What is left is the wire, both event loops and the system's scheduling.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
+import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks.exchange import Exchange, python, symbols
 from benchmarks.processes import Child, bot
-from benchmarks.table import print_table, timing_rows
+from benchmarks.table import print_table, quantile, timing_rows
 
 ROUNDS, LONG = 150, 1000
 PEERS = ("libraries", "alpaca-py")
@@ -35,6 +42,7 @@ class Contender:
         self.exchange = exchange
         self.times: list[float] = []
         self.most_requests = 0  # from the fill to the sell, the sell included
+        self.inside: tuple[str, str] = ("", "")  # median and p99 by the bot itself
         self._is_bot = is_bot
         self._busy = busy  # symbols whose bars come with the fill; they never trade
         self._traded = [symbol for symbol in exchange.symbols if symbol not in set(busy)]
@@ -62,15 +70,43 @@ class Contender:
         await asyncio.sleep(PAUSE + len(bars) / 200)
 
 
+@contextlib.contextmanager
+def placed(cores: set[int]) -> Iterator[None]:
+    """What this process starts meanwhile runs on these cores; empty: anywhere."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def two_cores() -> tuple[set[int], set[int]]:
+    """One for the server and one for the clients; empty where there are none to choose from."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return ({cores[0]}, {cores[-1]}) if len(cores) > 1 else (set(), set())
+
+
 async def measure(
-    rounds: int, peers: Sequence[str], sizes: Sequence[int], busy: int = 0, with_stop: bool = False
+    rounds: int,
+    peers: Sequence[str],
+    sizes: Sequence[int],
+    busy: int = 0,
+    with_stop: bool = False,
+    pinned: bool = False,
 ) -> list[Contender]:
     """`rounds` of the floor, of `peers` and of a bot for each of `sizes`, in turns.
 
     With `busy`, that many bars of other symbols come along with each fill of the bots. `with_stop` adds one whose exits
-    take their stop along to the broker.
+    take their stop along to the broker. `pinned`: the server has a core of its own.
     """
+    servers, clients = two_cores() if pinned else (set(), set())
     async with AsyncExitStack() as stack:
+        stack.enter_context(placed(clients))
+        bots: list[tuple[Contender, Child, Path]] = []
         contenders = []
         for name in ("floor", *peers):
             exchange = await stack.enter_async_context(Exchange(symbols(1)).serve())
@@ -80,14 +116,17 @@ async def measure(
             names = symbols(size + busy)
             exchange = await stack.enter_async_context(Exchange(names).serve())
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scalp-benchmark-"))
-            await stack.enter_async_context(bot(exchange, names, Path(folder)))
+            child = await stack.enter_async_context(bot(exchange, names, Path(folder)))
             name = f"bot, {size} symbols" if not busy else f"bot, {busy} bars come with the fill"
             contenders.append(Contender(name, exchange, is_bot=True, busy=names[size:]))
+            bots.append((contenders[-1], child, Path(folder)))
         if with_stop:
             exchange = await stack.enter_async_context(Exchange(symbols(3)).serve())
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scalp-benchmark-"))
-            await stack.enter_async_context(bot(exchange, symbols(3), Path(folder), ("--stop-loss", "1%")))
+            child = await stack.enter_async_context(bot(exchange, symbols(3), Path(folder), ("--stop-loss", "1%")))
             contenders.append(Contender("bot, 3 symbols, a stop with each exit", exchange, is_bot=True))
+            bots.append((contenders[-1], child, Path(folder)))
+        stack.enter_context(placed(servers))
         for contender in contenders:
             await contender.exchange.listening()
             await contender.react()  # the first one is not counted: connections and caches are made
@@ -95,15 +134,31 @@ async def measure(
         for _ in range(rounds):
             for contender in contenders:
                 await contender.react()
+        for contender, child, folder in bots:
+            contender.inside = await told_at_the_end(child, folder / "output")
         return contenders
+
+
+async def told_at_the_end(child: Child, output: Path) -> tuple[str, str]:
+    """Median and p99 in us, from the last line of the table that a bot prints when it is stopped."""
+    child.process.terminate()
+    await asyncio.wait_for(child.process.wait(), 60)
+    said = await asyncio.to_thread(output.read_text)
+    found = re.findall(r" total .* (\d+\.\d\d) +(\d+\.\d\d) +\d+\.\d\d$", said, re.MULTILINE)
+    median, p99 = found[-1]
+    return f"{float(median) * 1000:.0f}", f"{float(p99) * 1000:.0f}"
 
 
 def report(title: str, contenders: Sequence[Contender]) -> None:
     rows = timing_rows({contender.name: contender.times for contender in contenders}, "floor")
+    tail = quantile(contenders[0].times, 0.99)
     print_table(
         f"{title}: fill told -> sell order arrived, us",
-        ["who", "n", "median", "p99", "worst", "median/floor", "most requests"],
-        [[*row, contender.most_requests] for row, contender in zip(rows, contenders, strict=True)],
+        ["who", "n", "median", "p99", "worst", "median/floor", "p99/floor", "inside", "inside p99", "most requests"],
+        [
+            [*row, f"{quantile(contender.times, 0.99) / tail:.2f}x", *contender.inside, contender.most_requests]
+            for row, contender in zip(rows, contenders, strict=True)
+        ],
     )
 
 
@@ -114,6 +169,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounds = LONG if args.long else ROUNDS
     contenders = run(measure(rounds, PEERS, SIZES, with_stop=True))
     report("Reaction", contenders)
+    if all(two_cores()):
+        pinned = run(measure(rounds, PEERS, SIZES, with_stop=True, pinned=True))
+        report("Reaction, server and clients each on a core of their own", pinned)
+        contenders += pinned
     report("Reaction while a minute of the whole market comes in", run(measure(rounds // 5, (), (3,), BUSY_BARS)))
     if any(contender.most_requests != 1 for contender in contenders):
         print("more than one request between a fill and its sell", file=sys.stderr)

@@ -41,7 +41,7 @@ def test_the_reaction_stays_near_its_floor_and_takes_one_request() -> None:
 
 def test_peers_and_a_busy_loop_run_too(capsys: pytest.CaptureFixture[str]) -> None:
     reaction.report("Peers", reaction.run(reaction.measure(2, reaction.PEERS, ())))
-    reaction.report("Busy", reaction.run(reaction.measure(2, (), (3,), 50)))
+    reaction.report("Busy", reaction.run(reaction.measure(2, (), (3,), 50, pinned=True)))
     assert "alpaca-py" in capsys.readouterr().out
 
 
