@@ -54,7 +54,8 @@ class StopInvariants:
     def on_sold(self, symbol: str) -> None:
         if self._world.engine.account.held(symbol) < 1:
             self._entry.pop(symbol, None)
-            self._refused.discard(symbol)
+            if symbol not in self._world.touched:
+                self._refused.discard(symbol)  # else the bot may believe that it holds some of them still
 
     def see(self, symbol: str) -> None:
         """The bot was told of a price."""
