@@ -15,7 +15,7 @@ The map: a room a line, four floors, and each imports only what lies below.
     polygon     the other feed
     exchange    the built-in exchange
     journal     a session written down, and read again
-    results     what came of it: numbers, tables, the page
+    results     what came of it: statistics, tables, the page
 
     cli         what a user says: arguments, file, environment, his own class, feed and broker
     net         connections, and loops with a time of their own

@@ -19,8 +19,8 @@ from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
 from scalp.results.columns import OF_TRADES, SHOWN, Column
 from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
-from scalp.results.numbers import GROUPS, OfTrades, Results
 from scalp.results.symbol_day import SymbolDay, regular
+from scalp.results.totals import GROUPS, Results, TradeStatistics
 
 BarsOf = dict[str, list[Bar]]  # by symbol, oldest first
 
@@ -108,7 +108,7 @@ def _end_of(order: Order, day: SymbolDay) -> int:
 def _table(
     title: str,
     first: str,
-    rows: Mapping[str, OfTrades],
+    rows: Mapping[str, TradeStatistics],
     rounding: Decimal = ZERO,
     of: Sequence[Column] = SHOWN,
 ) -> Table:

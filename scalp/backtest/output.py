@@ -32,7 +32,7 @@ from scalp.results.columns import (
     iso,
     plain,
 )
-from scalp.results.numbers import GROUPS, Held, OfTrades, Results
+from scalp.results.totals import GROUPS, Held, Results, TradeStatistics
 
 # What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -187,7 +187,7 @@ def _held_row(held: Held) -> dict[str, Any]:
 
 def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Iterator[str]:
     """The lines of the result, and what it assumes."""
-    yield from numbers_table(results)
+    yield from statistics_table(results)
     yield ""
     told = assumptions(settings, algo_class, results.charges)
     yield f"assumptions: --fills {told['fills']}, slippage {told['slippage']}, latency {told['latency']}"
@@ -196,7 +196,7 @@ def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAl
         yield f"  - {rule}"
 
 
-def numbers_table(results: Results) -> Iterator[str]:
+def statistics_table(results: Results) -> Iterator[str]:
     """The numbers per symbol, per day, by what trades have in common, and in all, and what is still held."""
     rows = _Rows(results)
     for of in (MONEY, MANNER, TRADES, DAYS):
@@ -248,5 +248,5 @@ def _line(name: str, cells: Iterable[str], of: Sequence[Column]) -> str:
     return f"{name:<10} {told}".rstrip()
 
 
-def _numbers_line(name: str, numbers: OfTrades, of: Sequence[Column]) -> str:
+def _numbers_line(name: str, numbers: TradeStatistics, of: Sequence[Column]) -> str:
     return _line(name, (column.text(numbers) for column in of), of)

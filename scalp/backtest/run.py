@@ -10,8 +10,8 @@ from scalp.backtest.output import latency
 from scalp.backtest.settings import BacktestSettings
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
-from scalp.results.numbers import Results
 from scalp.results.symbol_day import SymbolDay, regular
+from scalp.results.totals import Results
 
 
 def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Results:

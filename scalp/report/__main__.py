@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scalp.backtest.html import report_of
-from scalp.backtest.output import numbers_table, outcome
+from scalp.backtest.output import outcome, statistics_table
 from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import exit_code, say
 from scalp.cli.options import LineParser, add_html, add_json, named, named_path, positive, read_date, read_month
@@ -34,7 +34,7 @@ from scalp.report.diff import differences, plain, replayed
 from scalp.report.drift import Drift
 from scalp.report.months import Months
 from scalp.results.html import write_html
-from scalp.results.numbers import Results
+from scalp.results.totals import Results
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -203,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(day: JournaledDay, results: Results, seen: Sequence[speed.Link]) -> Iterator[str]:
     yield _title(day)
     yield ""
-    yield from numbers_table(results)
+    yield from statistics_table(results)
     yield ""
     yield from speed.table(seen)
     yield from ("" for _ in seen[:1])

@@ -14,7 +14,7 @@ from scalp.core.errors import UserError
 from scalp.journal.brief import BriefDay
 from scalp.journal.reader import Run
 from scalp.results.columns import columns, plain
-from scalp.results.numbers import Numbers, Results
+from scalp.results.totals import Results, Statistics
 
 VENUES = ("simulated", "paper", "live")
 LISTED = columns("trades", "pnl", "fees", "net")
@@ -70,7 +70,7 @@ class Listed(Struct, frozen=True):
     run: Run
     runs: int
     started_at: int
-    numbers: Numbers
+    numbers: Statistics
 
 
 def listed(connection: sqlite3.Connection, sessions: Sequence[Session]) -> Iterator[Listed]:

@@ -23,8 +23,8 @@ from scalp.core.ledger import REFUSED
 from scalp.journal.reader import JournaledDay
 from scalp.report.diff import Entry, paired, replayed
 from scalp.results.columns import dollars
-from scalp.results.numbers import Results
 from scalp.results.symbol_day import SymbolDay
+from scalp.results.totals import Results
 
 WINDOW = 10  # days that are looked at together
 FEWEST = 5  # days without which nothing is said

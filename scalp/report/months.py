@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalp.backtest.output import numbers_table, outcome
+from scalp.backtest.output import outcome, statistics_table
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.fees import FeeSchedule
@@ -15,7 +15,7 @@ from scalp.journal.brief import BriefDay
 from scalp.journal.reader import JournaledDay
 from scalp.report import speed
 from scalp.report.choice import Session, newest_of_each_day
-from scalp.results.numbers import Results
+from scalp.results.totals import Results
 
 VENUE_WORDS = {"simulated": "SIMULATED sessions", "paper": "paper sessions", "live": "sessions with REAL MONEY"}
 
@@ -89,7 +89,7 @@ class Months:
         """The report."""
         yield self.title
         yield ""
-        yield from numbers_table(self.results)
+        yield from statistics_table(self.results)
         yield ""
         yield from speed.table(self.links)
         yield from ("" for _ in self.links[:1])

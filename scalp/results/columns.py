@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from scalp.core.clock import new_york
 from scalp.core.trades import RoundTrip
-from scalp.results.numbers import OfTrades
+from scalp.results.totals import TradeStatistics
 
 
 class Kind(Struct, frozen=True):
@@ -22,7 +22,7 @@ class Kind(Struct, frozen=True):
 class Column(Struct, frozen=True):
     """One of the numbers that results come to.
 
-    `attribute` is where `Numbers` has it, or whatever else comes to some of the same. JSON and CSV call it `name`, a
+    `attribute` is where `Statistics` has it, or whatever else comes to some of the same. JSON and CSV call it `name`, a
     text table `head`, set right and `width` characters wide, and the page `title`. Without a head it is in no table.
     """
 
@@ -143,7 +143,7 @@ DAYS = columns("days", "sharpe", "sortino", "calmar", "longest_drawdown_days", "
 GROUP = columns("trades", "win_rate", "pnl", "fees", "net", "average_net", "worst_net", "profit_factor")
 
 # Those that trades alone come to, whatever they have in common.
-OF_TRADES = tuple(column for column in COLUMNS if column.attribute in OfTrades.__struct_fields__)
+OF_TRADES = tuple(column for column in COLUMNS if column.attribute in TradeStatistics.__struct_fields__)
 
 
 def plain(numbers: Any, of: tuple[Column, ...] = COLUMNS) -> dict[str, int | float | None]:

@@ -15,8 +15,8 @@ from scalp.cli.parameters import LOT, Values
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.results.columns import columns, plain
-from scalp.sweep.results import SetResult, Step, SweepResults, Window, merit
-from scalp.sweep.tasks import Part
+from scalp.sweep.results import SetResult, Step, SweepResults, Window, objective
+from scalp.sweep.tasks import PartialStatistics
 
 NUMBERS = columns("trades", "win_rate", "pnl", "fees", "net", "drawdown", "buys", "held", "bars")
 SHOWN = columns("trades", "win_rate", "pnl", "net", "drawdown")
@@ -171,27 +171,27 @@ def _best_for(symbol: str, sound: list[SetResult]) -> SetResult:
     """The first of the best."""
     return min(
         (one for one in sound if symbol in one.by_symbol),
-        key=lambda one: merit(one.by_symbol[symbol]),
+        key=lambda one: objective(one.by_symbol[symbol]),
     )
 
 
-def _sum(parts: Sequence[Part]) -> Part:
-    whole = Part()
+def _sum(parts: Sequence[PartialStatistics]) -> PartialStatistics:
+    whole = PartialStatistics()
     for part in parts:
         whole += part
     return whole
 
 
-def _cells(part: Part) -> tuple[str, ...]:
+def _cells(part: PartialStatistics) -> tuple[str, ...]:
     return tuple(column.text(part) for column in SHOWN)
 
 
-def _daily(part: Part, *windows: Window) -> str:
+def _daily(part: PartialStatistics, *windows: Window) -> str:
     days = sum(window.last - window.first + 1 for window in windows)
     return f"{part.net / days:+.2f}"
 
 
-def _plain(part: Part) -> dict[str, Any]:
+def _plain(part: PartialStatistics) -> dict[str, Any]:
     return plain(part, NUMBERS)
 
 

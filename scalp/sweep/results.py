@@ -9,15 +9,15 @@ from msgspec import Struct
 
 from scalp.cli.parameters import Values
 from scalp.sweep.source import DaySpec
-from scalp.sweep.tasks import Outcome, Part
+from scalp.sweep.tasks import Outcome, PartialStatistics
 
 
 class SetResult(Struct, frozen=True):
     """One set of parameters. `problem` says what is wrong with it, "" if nothing; its numbers are then incomplete."""
 
     values: Values
-    whole: Part
-    by_symbol: dict[str, Part]
+    whole: PartialStatistics
+    by_symbol: dict[str, PartialStatistics]
     problem: str
 
 
@@ -37,8 +37,8 @@ class Step(Struct, frozen=True):
     train: Window
     test: Window
     chosen: Values | None
-    inside: Part
-    outside: Part
+    inside: PartialStatistics
+    outside: PartialStatistics
     problem: str  # of the chosen set, in `test`
 
 
@@ -58,14 +58,14 @@ class SweepResults:
         """Best first; those with a problem come last, in the order of the sets."""
         results = [self._result(number) for number in range(len(self.sets))]
         # Sorting keeps the order of the sets where all else is equal.
-        return sorted(results, key=lambda one: (bool(one.problem), *(() if one.problem else merit(one.whole))))
+        return sorted(results, key=lambda one: (bool(one.problem), *(() if one.problem else objective(one.whole))))
 
     def _result(self, number: int) -> SetResult:
         whole, problem = self._sum(number, Window(0, len(self.days) - 1))
-        by_symbol: dict[str, Part] = {}
+        by_symbol: dict[str, PartialStatistics] = {}
         for outcome in self._outcomes[number]:
             for symbol, part in outcome.by_symbol if outcome is not None else ():
-                by_symbol[symbol] = by_symbol.get(symbol, Part()) + part
+                by_symbol[symbol] = by_symbol.get(symbol, PartialStatistics()) + part
         return SetResult(self.sets[number], whole, by_symbol, problem)
 
     def walk_forward(self, train: int, test: int) -> list[Step]:
@@ -84,14 +84,14 @@ class SweepResults:
         sums = [(number, *self._sum(number, inside)) for number in range(len(self.sets))]
         sound = [(number, part) for number, part, problem in sums if not problem]
         if not sound:
-            return Step(inside, outside, None, Part(), Part(), "each set had a problem")
-        best, part = min(sound, key=lambda one: merit(one[1]))
+            return Step(inside, outside, None, PartialStatistics(), PartialStatistics(), "each set had a problem")
+        best, part = min(sound, key=lambda one: objective(one[1]))
         tried, problem = self._sum(best, outside)
         return Step(inside, outside, self.sets[best], part, tried, problem)
 
-    def _sum(self, number: int, window: Window) -> tuple[Part, str]:
+    def _sum(self, number: int, window: Window) -> tuple[PartialStatistics, str]:
         """What the days of `window` come to, and the first problem in them."""
-        whole, problem = Part(), ""
+        whole, problem = PartialStatistics(), ""
         for outcome in self._outcomes[number][window.first : window.last + 1]:
             assert outcome is not None, "every task was played"
             whole += outcome.part
@@ -100,6 +100,6 @@ class SweepResults:
         return whole, problem
 
 
-def merit(part: Part) -> tuple[Decimal, int, int]:
+def objective(part: PartialStatistics) -> tuple[Decimal, int, int]:
     """Less is better: the most profit after fees, then the smallest drawdown, then the fewest trades."""
     return (-part.net, part.fall, part.trades)

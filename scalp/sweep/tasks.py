@@ -17,11 +17,11 @@ from scalp.cli.parameters import LOT, Values, tuned
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.core.events import RiskRuleStruck
-from scalp.results.numbers import Results
+from scalp.results.totals import Results
 from scalp.sweep.source import DaySpec, bars_of
 
 
-class Part(Struct, frozen=True):
+class PartialStatistics(Struct, frozen=True):
     """What some days come to; `a + b` is what `a` and then `b` come to.
 
     `pnl` is gross, in dollars, what is held at the end of a day at its last close, and `fees` comes off it. `total`,
@@ -41,8 +41,8 @@ class Part(Struct, frozen=True):
     low: int = 0
     fall: int = 0
 
-    def __add__(self, later: Part) -> Part:
-        return Part(
+    def __add__(self, later: PartialStatistics) -> PartialStatistics:
+        return PartialStatistics(
             trades=self.trades + later.trades,
             wins=self.wins + later.wins,
             pnl=self.pnl + later.pnl,
@@ -91,8 +91,8 @@ class Outcome(Struct, frozen=True):
 
     place: int
     number: int
-    part: Part = Part()
-    by_symbol: tuple[tuple[str, Part], ...] = ()
+    part: PartialStatistics = PartialStatistics()
+    by_symbol: tuple[tuple[str, PartialStatistics], ...] = ()
     problem: str = ""
 
 
@@ -130,11 +130,11 @@ def _play(job: Job, algo_class: type[ScalpAlgo], batch: Batch, number: int, valu
     return Outcome(batch.place, number, whole, tuple(alone), complaints.first)
 
 
-def part_of(results: Results, symbol: str = "") -> Part:
+def part_of(results: Results, symbol: str = "") -> PartialStatistics:
     """The numbers of one day's symbols together, or of the one symbol that it has, before the day's rounding."""
     numbers = results.by_symbol()[symbol] if symbol else results.total()
     points = [total for _, total in results.equity()]
-    return Part(
+    return PartialStatistics(
         trades=numbers.trades,
         wins=sum(trade.net > 0 for trade in results.trades),
         pnl=numbers.pnl,

@@ -12,9 +12,9 @@ import pytest
 
 from scalp.backtest.output import cell, write_csv
 from scalp.core.trades import RoundTrip
-from scalp.results.numbers import Results
+from scalp.results.totals import Results
 from scalp.sweep.output import Told
-from scalp.sweep.tasks import Part
+from scalp.sweep.tasks import PartialStatistics
 
 FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\uff1d1", '=HYPERLINK("x")')
 
@@ -54,7 +54,10 @@ def test_the_trades_of_a_backtest() -> None:
 
 def test_the_sets_of_a_sweep() -> None:
     one = SimpleNamespace(
-        values=("-2+3", Decimal("-0.5"), -1), whole=Part(), by_symbol={"=A1": Part()}, problem="=1+1 is no\nvalue"
+        values=("-2+3", Decimal("-0.5"), -1),
+        whole=PartialStatistics(),
+        by_symbol={"=A1": PartialStatistics()},
+        problem="=1+1 is no\nvalue",
     )
     told = cast(Any, Told.__new__(Told))
     told._names, told._ranked = ("kind", "margin", "step"), [one]

@@ -19,7 +19,7 @@ from scalp.core.trades import Fill
 from scalp.core.units import SECOND
 from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.journal.reader import open_journal, read_day
-from scalp.results.numbers import Results
+from scalp.results.totals import Results
 
 if TYPE_CHECKING:
     from tests.chaos.session import ChaosSession

@@ -21,7 +21,7 @@ from scalp.journal.brief import BriefDay
 from scalp.journal.reader import JournaledDay, open_journal, sessions
 from scalp.journal.writer import Journal
 from scalp.report.__main__ import main
-from scalp.results.numbers import Results
+from scalp.results.totals import Results
 from tests.report.test_report_command import run_of
 
 

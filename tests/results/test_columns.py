@@ -5,16 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 
 from scalp.results.columns import COLUMNS
-from scalp.results.numbers import Numbers
+from scalp.results.totals import Statistics
 
-SOME = Numbers(
+SOME = Statistics(
     trades=3, won=2, even=0, lost=1, win_rate=2 / 3, pnl=Decimal("-12.3456789"), fees=Decimal("1.0200"),
     rounding=Decimal("0.0012"), net=Decimal("-13.3656789"), average=Decimal("-4.115226"), worst=Decimal("-20"),
     profit_factor=1.23456789, expectancy=-0.00012345678, sqn=-0.5, cost_share=1.5, buy_and_hold=Decimal("3.5"),
     hold_seconds=71.23456, exposure=0.12345678, drawdown=Decimal("20.5"), longest_drawdown=1.5, under_water=0.25,
     days=20, sharpe=1.0, sortino=2.0, calmar=-3.0, buys=5, unfilled_buys=2, liquidations=1, held=0, bars=780,
 )  # fmt: skip
-NONE = Numbers(
+NONE = Statistics(
     trades=0, won=0, even=0, lost=0, win_rate=None, pnl=Decimal("-0.0"), fees=Decimal(0), rounding=Decimal(0),
     net=Decimal(0), average=None, worst=None, profit_factor=None, expectancy=None, sqn=None, cost_share=None,
     buy_and_hold=None, hold_seconds=None, exposure=0.0, drawdown=Decimal(0), longest_drawdown=0.0, under_water=0.0,

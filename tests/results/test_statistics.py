@@ -16,9 +16,9 @@ from scalp.core.fees import ALPACA
 from scalp.core.trades import Fill, RoundTrip
 from scalp.core.units import HOUR, MINUTE, SECOND
 from scalp.exchange.calendar import trading_days
-from scalp.results.numbers import Results, of_trades
 from scalp.results.statistics import calmar, cost_share, sharpe, sortino, under_water
 from scalp.results.symbol_day import SymbolDay
+from scalp.results.totals import Results, of_trades
 
 D = Decimal
 RICH = 1e9  # dollars: of so much a day's profit is so small a part that compounding adds next to nothing

@@ -27,10 +27,10 @@ from scalp.core.clock import Session
 from scalp.core.errors import UserError
 from scalp.sweep import run as running
 from scalp.sweep.__main__ import batches, main
-from scalp.sweep.results import SweepResults, merit
+from scalp.sweep.results import SweepResults, objective
 from scalp.sweep.settings import read_settings
 from scalp.sweep.source import DaySpec, bars_of, specify
-from scalp.sweep.tasks import Job, Outcome, Part
+from scalp.sweep.tasks import Job, Outcome, PartialStatistics
 
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason=f"Dask is not installed: {running.INSTALL}"
@@ -245,8 +245,8 @@ def spec(date: dt.date) -> DaySpec:
 
 
 def test_what_is_left_after_fees_ranks() -> None:
-    spent = [Part(pnl=Decimal(10), fees=Decimal(9)), Part(pnl=Decimal(5), fees=Decimal(1))]
-    assert sorted(spent, key=merit) == [spent[1], spent[0]]
+    spent = [PartialStatistics(pnl=Decimal(10), fees=Decimal(9)), PartialStatistics(pnl=Decimal(5), fees=Decimal(1))]
+    assert sorted(spent, key=objective) == [spent[1], spent[0]]
 
 
 def results_of(*profits: tuple[int, ...]) -> SweepResults:
@@ -255,7 +255,7 @@ def results_of(*profits: tuple[int, ...]) -> SweepResults:
     results = SweepResults([(number,) for number in range(len(profits))], days)
     for number, of_set in enumerate(profits):
         for place, pnl in enumerate(of_set):
-            results.take([Outcome(place, number, Part(trades=1, pnl=Decimal(pnl), total=pnl * 1_000_000))])
+            results.take([Outcome(place, number, PartialStatistics(trades=1, pnl=Decimal(pnl), total=pnl * 1_000_000))])
     return results
 
 
@@ -268,7 +268,7 @@ def test_each_step_tries_the_set_that_was_best_before() -> None:
 def test_a_choice_knows_nothing_of_the_days_after() -> None:
     results = results_of((1, 1, 9), (2, 2, 0))
     before = results.walk_forward(2, 1)[0]
-    results.take([Outcome(2, 1, Part(pnl=Decimal(-99)), problem="later")])
+    results.take([Outcome(2, 1, PartialStatistics(pnl=Decimal(-99)), problem="later")])
     after = results.walk_forward(2, 1)[0]
     assert (after.chosen, after.inside) == (before.chosen, before.inside)
     assert after.outside.pnl == -99 and after.problem == "2026-01-03: later"
@@ -276,7 +276,7 @@ def test_a_choice_knows_nothing_of_the_days_after() -> None:
 
 def test_a_set_with_a_problem_is_not_chosen() -> None:
     results = results_of((1, 1, 1), (2, 2, 2))
-    results.take([Outcome(0, 1, Part(pnl=Decimal(50)), problem="bad")])
+    results.take([Outcome(0, 1, PartialStatistics(pnl=Decimal(50)), problem="bad")])
     assert results.walk_forward(2, 1)[0].chosen == (0,)
     results.take([Outcome(1, 0, problem="bad")])
     assert results.walk_forward(2, 1)[0].chosen is None
@@ -294,15 +294,15 @@ def test_walk_forward_sets_both_tables_side_by_side(capsys: pytest.CaptureFixtur
 
 
 def test_the_drawdown_of_days_in_a_row_is_that_of_their_whole_path() -> None:
-    def day(*points: int) -> Part:
+    def day(*points: int) -> PartialStatistics:
         peak = fall = 0
         for point in points:
             peak = max(peak, point)
             fall = max(fall, peak - point)
-        return Part(total=points[-1], high=max(0, *points), low=min(0, *points), fall=fall)
+        return PartialStatistics(total=points[-1], high=max(0, *points), low=min(0, *points), fall=fall)
 
     paths = [(3, 1, 2), (-4, -1), (2, -6, 5), (-1, -2)]
-    whole, running_total, points = Part(), 0, []
+    whole, running_total, points = PartialStatistics(), 0, []
     for path in paths:
         whole += day(*path)
         points += [running_total + point for point in path]

@@ -37,7 +37,7 @@ class Held(Struct, frozen=True):
         return self.pnl - self.holding.fees
 
 
-class OfTrades(Struct, frozen=True, kw_only=True):
+class TradeStatistics(Struct, frozen=True, kw_only=True):
     """What some trades come to, in dollars; `win_rate`, `cost_share` and `expectancy` are parts of 1.
 
     `pnl` is gross, `net` that after `fees`. A trade is won that gains after fees, even that neither gains nor loses;
@@ -61,7 +61,7 @@ class OfTrades(Struct, frozen=True, kw_only=True):
     cost_share: float | None
 
 
-class Numbers(OfTrades, frozen=True, kw_only=True):
+class Statistics(TradeStatistics, frozen=True, kw_only=True):
     """What some symbol-days come to, in dollars; `exposure` and `under_water` are parts of 1.
 
     `pnl` is of all trades and of what is still held, at its last close. `drawdown` is the deepest fall of the profit
@@ -131,22 +131,22 @@ class Results:
         """What each day came to after its fees, in dollars."""
         return self._daily(range(len(self.days)), True)
 
-    def total(self) -> Numbers:
+    def total(self) -> Statistics:
         return self._numbers(range(len(self.days)), list(self.charges.values()))
 
-    def by_symbol(self) -> dict[str, Numbers]:
+    def by_symbol(self) -> dict[str, Statistics]:
         places: dict[str, list[int]] = {}
         for place, day in enumerate(self.days):
             places.setdefault(day.symbol, []).append(place)
         return {symbol: self._numbers(of) for symbol, of in places.items()}
 
-    def by_day(self) -> dict[str, Numbers]:
+    def by_day(self) -> dict[str, Statistics]:
         places: dict[str, list[int]] = {}
         for place, day in enumerate(self.days):
             places.setdefault(day.session.date.isoformat(), []).append(place)
         return {date: self._numbers(of, [self.charges[dt.date.fromisoformat(date)]]) for date, of in places.items()}
 
-    def grouped(self) -> dict[str, dict[str, OfTrades]]:
+    def grouped(self) -> dict[str, dict[str, TradeStatistics]]:
         """The closed trades by the names of `GROUPS`, and in each by what they have in common, sorted."""
         found = {}
         for name, _, key in GROUPS:
@@ -161,7 +161,7 @@ class Results:
         """The profit of all symbols together after fees, as (end of a minute in ns, millionths of a dollar so far)."""
         return _running(self._paths)
 
-    def _numbers(self, places: Sequence[int], charges: Sequence[Charges] = ()) -> Numbers:
+    def _numbers(self, places: Sequence[int], charges: Sequence[Charges] = ()) -> Statistics:
         """`charges` are those of whole days, which are rounded."""
         days, paths, trades, held = [], [], [], []
         for place in places:
@@ -180,7 +180,7 @@ class Results:
         daily = [float(net) for net in self._daily(places, bool(charges)).values()]
         points = _running(paths)
         longest, under = under_water(points, sessions)
-        return Numbers(
+        return Statistics(
             **(
                 structs.asdict(closed)
                 | {"pnl": pnl, "fees": fees, "net": pnl - fees, "cost_share": cost_share(pnl, fees)}
@@ -214,7 +214,7 @@ class Results:
         return net
 
     def _buy_and_hold(self, days: Sequence[SymbolDay]) -> Decimal | None:
-        """See `Numbers`; whole shares, as the bot buys them."""
+        """See `Statistics`; whole shares, as the bot buys them."""
         if self.lot is None:
             return None
         gained, of = ZERO, dict[str, list[SymbolDay]]()
@@ -230,12 +230,12 @@ class Results:
         return gained
 
 
-def of_trades(trades: Sequence[RoundTrip]) -> OfTrades:
+def of_trades(trades: Sequence[RoundTrip]) -> TradeStatistics:
     """What `trades` come to."""
     gross = sum((trade.pnl for trade in trades), ZERO)
     net = sum((trade.net for trade in trades), ZERO)
     count, won, lost = len(trades), sum(trade.net > 0 for trade in trades), sum(trade.net < 0 for trade in trades)
-    return OfTrades(
+    return TradeStatistics(
         trades=count,
         won=won,
         even=count - won - lost,
