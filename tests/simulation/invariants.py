@@ -573,7 +573,14 @@ class Invariants(Excuses):
 
     def _could_know(self, symbol: str) -> bool:
         """Whether a fact, or a true listing, told the last process of what is held."""
-        told = self._world.told
+        world, told = self._world, self._world.told
+        if self._was_deceived and told.base_at is not None and told.truly_claimed_at < told.base_at + LISTINGS_LAG:
+            # Of what was there before, a look or two told, and all others that there was nothing.
+            done = [e for e in world.engine.executions[self._first_execution :] if e.symbol == symbol]
+            if sum((e.qty if e.side == "buy" else -e.qty for e in done), Decimal(0)) < world.engine.account.held(
+                symbol
+            ):
+                return False
         return not told.pending[symbol] or told.truly_claimed_at > max(at for *_, at in told.pending[symbol].values())
 
     def _fail(self, number: int, text: str) -> None:
