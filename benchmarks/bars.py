@@ -18,8 +18,8 @@ import msgspec
 
 from benchmarks.eager import TRIGGER
 from benchmarks.exchange import BARS_IN_FRAME, Exchange, symbols
+from benchmarks.fill_to_exit import run
 from benchmarks.processes import bot
-from benchmarks.reaction import run
 from benchmarks.table import median, print_table, quantile
 from scalp import ScalpAlgo
 from scalp.alpaca.decode import format_time_ns

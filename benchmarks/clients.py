@@ -1,4 +1,4 @@
-"""What the bot's reaction is compared with, each as a process of its own: `python -m benchmarks.clients NAME PORT`.
+"""What fill to exit is compared with, each as a process of its own: `python -m benchmarks.clients NAME PORT`.
 
 All do one thing: answer the fill of a buy with a sell. `floor` does nothing else, so nothing in Python is faster.
 """

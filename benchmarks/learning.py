@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.eager import TRIGGER
 from benchmarks.exchange import Exchange, symbols
+from benchmarks.fill_to_exit import run
 from benchmarks.processes import bot
-from benchmarks.reaction import run
 from benchmarks.table import print_table, quantile, timing_rows
 
 WAVES, LONG = 4, 40

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.exchange import PATIENCE, Exchange, python, symbols
+from benchmarks.fill_to_exit import run
 from benchmarks.processes import ROOT, bot, own_environment
-from benchmarks.reaction import run
 from benchmarks.table import print_table
 from scalp.core.clock import new_york
 from scalp.exchange.calendar import trading_days

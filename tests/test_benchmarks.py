@@ -1,4 +1,4 @@
-"""Each benchmark runs, in its smallest size; and the reaction is no slower than a few times its floor."""
+"""Each benchmark runs, in its smallest size; and fill to exit is no slower than a few times its floor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backtest, bars, demo, learning, memory, reaction, start
+from benchmarks import backtest, bars, demo, fill_to_exit, learning, memory, start
 from benchmarks.__main__ import main as everything
 from benchmarks.table import median, quantile
 
@@ -24,7 +24,7 @@ def test_the_help_is_of_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
         everything(["--help"])
     out = capsys.readouterr().out
     assert left.value.code == 0 and "usage: python -m benchmarks [" in out
-    assert "python -m benchmarks.reaction" in out and "python -m benchmarks.memory" in out
+    assert "python -m benchmarks.fill_to_exit" in out and "python -m benchmarks.memory" in out
 
 
 def test_quantiles_are_measured_values() -> None:
@@ -33,20 +33,20 @@ def test_quantiles_are_measured_values() -> None:
 
 
 def test_the_reaction_stays_near_its_floor_and_takes_one_request() -> None:
-    floor, bot = reaction.run(reaction.measure(30, (), (3,)))
-    reaction.report("Reaction", [floor, bot])
+    floor, bot = fill_to_exit.run(fill_to_exit.measure(30, (), (3,)))
+    fill_to_exit.report("Fill to exit", [floor, bot])
     assert bot.most_requests == 1
     assert median(bot.times) < MOST_OF_THE_FLOOR * median(floor.times)
 
 
 def test_peers_and_a_busy_loop_run_too(capsys: pytest.CaptureFixture[str]) -> None:
-    reaction.report("Peers", reaction.run(reaction.measure(2, reaction.PEERS, ())))
-    reaction.report("Busy", reaction.run(reaction.measure(2, (), (3,), 50, pinned=True)))
+    fill_to_exit.report("Peers", fill_to_exit.run(fill_to_exit.measure(2, fill_to_exit.PEERS, ())))
+    fill_to_exit.report("Busy", fill_to_exit.run(fill_to_exit.measure(2, (), (3,), 50, pinned=True)))
     assert "alpaca-py" in capsys.readouterr().out
 
 
 def test_a_late_stream_is_overtaken_by_questions() -> None:
-    learned = reaction.run(learning.measure(2, width=5))
+    learned = fill_to_exit.run(learning.measure(2, width=5))
     learning.report(learned, 5)
     assert len(learned.sold) == 10
     assert median(learned.sold) < LONGEST_LEARNING

@@ -65,7 +65,7 @@ class Fleet:
         self._notes = Notes("fleet", self.bus.tell, now)
         for algo in self.algos.values():
             algo.telling.to(self.bus)
-        self.reactions: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
+        self.fill_to_exit: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
         self._now = now
         self._send = send
         self._is_sending = False  # actions are being handed over: nobody is told of anything before they are out
@@ -298,7 +298,7 @@ class Fleet:
         self._reckon(self.algos[action.symbol])
         arrived = self._filled_at.pop(action.client_order_id, None)
         if arrived is not None:
-            self.reactions.setdefault(action.symbol, []).append(time.perf_counter() - arrived)
+            self.fill_to_exit.setdefault(action.symbol, []).append(time.perf_counter() - arrived)
         self.bus.tell(OrderSent(self._now(), action))
         if not self._is_sending:
             self.bus.settle()

@@ -53,7 +53,7 @@ class Dashboard:
         self._loop = asyncio.get_running_loop()
         self._lines: deque[tuple[str, str]] = deque(maxlen=screen.MOST_LOG_LINES)
         self._rows: list[Row] = []
-        self._reactions_seen: dict[str, int] = {}
+        self._fill_to_exit_seen: dict[str, int] = {}
         self._frames: SimpleQueue[Frame | None] = SimpleQueue()
         self._closing = threading.Event()
         self._last_words = ""  # of a view that failed
@@ -147,10 +147,10 @@ class Dashboard:
 
     def _frame(self, at: int) -> Frame:
         session, fleet, now = self._session, self._session.fleet, self._loop.time()
-        reactions: list[float] = []
-        for symbol, all_of_them in fleet.reactions.items():
-            reactions += all_of_them[self._reactions_seen.get(symbol, 0) :]
-            self._reactions_seen[symbol] = len(all_of_them)
+        fill_to_exit: list[float] = []
+        for symbol, all_of_them in fleet.fill_to_exit.items():
+            fill_to_exit += all_of_them[self._fill_to_exit_seen.get(symbol, 0) :]
+            self._fill_to_exit_seen[symbol] = len(all_of_them)
         limit = session.request_limit
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         return Frame(
@@ -165,7 +165,7 @@ class Dashboard:
             # Asked for in a new minute, the limiter would begin to count from here.
             requests_left=limit.remaining if limit.resets_in else limit.limit,
             requests_limit=limit.limit,
-            reactions=reactions,
+            fill_to_exit=fill_to_exit,
             lines=lines,
         )
 

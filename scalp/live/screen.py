@@ -78,7 +78,7 @@ class Frame(msgspec.Struct):
     streams: list[Stream]
     requests_left: int
     requests_limit: int
-    reactions: list[float] = []  # seconds from a fill to its sell, of those since the frame before
+    fill_to_exit: list[float] = []  # seconds from a fill to its sell, of those since the frame before
     lines: list[tuple[str, str]] = []  # log lines since the frame before: level and text
 
 
@@ -87,14 +87,14 @@ class Screen:
 
     def __init__(self) -> None:
         self._lines: deque[tuple[str, str]] = deque(maxlen=MOST_LOG_LINES)
-        self._reactions: list[float] = []
+        self._fill_to_exit: list[float] = []
         self._frames = 0
         self._ranks: dict[str, int] = {}
 
     def draw(self, frame: Frame, width: int, height: int) -> Text:
         """`height` lines, none longer than `width`."""
         self._lines.extend(frame.lines)
-        self._reactions.extend(frame.reactions)
+        self._fill_to_exit.extend(frame.fill_to_exit)
         top = [self._title(frame, width), self._health(frame)]
         common = _common(row.why_no_entry for row in frame.rows)
         if common:
@@ -131,8 +131,8 @@ class Screen:
             text.append(f" {age} ", "dim")
         is_short = frame.requests_left < frame.requests_limit // 4
         text.append(f" requests {frame.requests_left}/{frame.requests_limit} ", "yellow" if is_short else "")
-        if self._reactions:
-            median, worst = statistics.median(self._reactions) * 1000, max(self._reactions) * 1000
+        if self._fill_to_exit:
+            median, worst = statistics.median(self._fill_to_exit) * 1000, max(self._fill_to_exit) * 1000
             text.append(f" exits {median:.2f} ms, worst {worst:.2f}")
         return text
 

@@ -56,7 +56,7 @@ class Total:
 
 
 def summary(fleet: Fleet) -> Iterator[str]:
-    """The lines of the table: per symbol what it brought today, and the fill -> sell reactions of this process."""
+    """The lines of the table: per symbol what it brought today, and the fill-to-exit latency in this process."""
     yield _line(*(head for head, _ in _COLUMNS))
     total = Total()
     total.add(fleet)
@@ -64,14 +64,14 @@ def summary(fleet: Fleet) -> Iterator[str]:
         taken = fleet.takings.of(algo.ledger)
         if len(fleet.algos) > ALL_ROWS and not (taken.held or taken.shares):
             continue
-        yield _row(symbol, taken, taken.charges.total, taken.net, fleet.reactions.get(symbol, []))
+        yield _row(symbol, taken, taken.charges.total, taken.net, fleet.fill_to_exit.get(symbol, []))
     if total.rounding:
         yield _line("rounding", "", "", "", f"{total.rounding:.4f}", f"{-total.rounding:+.4f}", "", "", "", "").rstrip()
-    everything = [seconds for reactions in fleet.reactions.values() for seconds in reactions]
+    everything = [seconds for latencies in fleet.fill_to_exit.values() for seconds in latencies]
     yield _row("total", total.taken, total.fees, total.net, everything)
 
 
-def _row(name: str, taken: Taken, fees: Decimal, net: Decimal, reactions: list[float]) -> str:
+def _row(name: str, taken: Taken, fees: Decimal, net: Decimal, latencies: list[float]) -> str:
     return _line(
         name,
         str(taken.trades),
@@ -80,7 +80,7 @@ def _row(name: str, taken: Taken, fees: Decimal, net: Decimal, reactions: list[f
         f"{fees:.4f}",
         f"{net:+.4f}",
         f"{taken.held.normalize():f}",
-        *(text.removesuffix(" ms") for text in times(reactions)),
+        *(text.removesuffix(" ms") for text in times(latencies)),
     )
 
 

@@ -212,8 +212,8 @@ def test_the_reaction_is_measured_from_the_fill_to_the_sending_of_its_sell() -> 
     assert sell.side == "sell"
     world.fleet.on_sent(sell)
     world.fleet.on_sent(sell)  # once more, after a 429
-    (reaction,) = world.fleet.reactions["TSLA"]
-    assert 0 < reaction < 1
+    (latency,) = world.fleet.fill_to_exit["TSLA"]
+    assert 0 < latency < 1
 
 
 def test_no_entry_in_the_last_5_minutes_and_no_order_in_the_last_2_seconds() -> None:

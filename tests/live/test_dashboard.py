@@ -54,7 +54,7 @@ def frame(*rows: Row, venue: str = "SIMULATED", requests_left: int = 187) -> Fra
         [Stream("bars", True, 3.4), Stream("orders", False)],
         requests_left,
         200,
-        reactions=[0.00021, 0.0006, 0.0002],
+        fill_to_exit=[0.00021, 0.0006, 0.0002],
         lines=[("INFO", "10:13:58 TSLA    bought 4 at 401.62"), ("WARNING", "10:14:00 main    a \x1b[2J\x07warning")],
     )
 
