@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from scalp.core.algo import BUY_SUBMITTED
+from scalp.core.algo import BUY_SUBMITTED, ScalpAlgo
 from scalp.core.clock import LIQUIDATION_EVERY, MarketClock
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.events import LeftOver
@@ -62,12 +62,14 @@ class WindingUp:
         Such an exit is seen through; all else has a few seconds.
         """
         algos = self._fleet.algos.values()
-        plans = [algo.exits for algo in algos if not algo.exits.is_in_order]
+        unsettled = [algo for algo in algos if not algo.exits.is_in_order]
         is_replacing = any(
-            plan.is_sending or (plan.is_under_way and plan.retry_at <= self._clock.now()) for plan in plans
+            algo.exits.is_sending
+            or (algo.exits.is_under_way and algo.exits.retry_at <= self._clock.now() and not _waits_for_buy(algo))
+            for algo in unsettled
         )
         has_buys = self._on_exit == "cancel-buys" and any(algo.state is BUY_SUBMITTED for algo in algos)
-        return bool(plans) or has_buys, is_replacing
+        return bool(unsettled) or has_buys, is_replacing
 
     async def _flatten(self) -> None:
         """Liquidate now, until nothing is left by the broker's own listings, for at most 30 s."""
@@ -135,3 +137,9 @@ class WindingUp:
         for line in self._reconciler.doubts:
             log.warning("%s", line)
         return bool(left)
+
+
+def _waits_for_buy(algo: ScalpAlgo) -> bool:
+    """Whether what a buy has brought so far is to be sold when that has filled or ended, which nobody asked for yet."""
+    is_asked_for = any(order.cancel_sent_at for order in algo.ledger.open_orders)
+    return algo.state is BUY_SUBMITTED and not algo.exits.plan.is_at_market and not is_asked_for

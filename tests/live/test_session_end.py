@@ -320,3 +320,21 @@ def test_an_exit_in_the_middle_of_being_replaced_is_seen_through(seconds: float)
         assert [r.body["type"] for r in bot.script.orders("sell")] == ["limit", "market"]
 
     play(story, HELD)
+
+
+@pytest.mark.parametrize(("on_exit", "sold"), [("keep", []), ("cancel-buys", ["3"])])
+def test_a_part_of_a_buy_is_not_waited_for(on_exit: str, sold: list[str]) -> None:
+    """Its sell comes when the buy has ended, which nobody hastens where every order stays as it is."""
+
+    async def story(bot: Bot) -> None:
+        await bot.until(150)
+        (buy,) = bot.engine.open_orders()
+        bot.engine._fill(buy, bot.engine._book("TSLA"), (Decimal(100), 3))
+        await bot.until(151)
+        assert (bot.algo().state, bot.algo().ledger.position) == (BUY_SUBMITTED, 3)
+        await bot.session.drain()
+        assert [request.body["qty"] for request in bot.script.orders("sell")] == sold
+        assert any(order.side == "buy" for order in bot.engine.open_orders()) is not bool(sold)
+        assert bot.script.now() < 156
+
+    play(story, WORKING, on_exit=on_exit)
