@@ -47,7 +47,7 @@ class Months:
         self.fees = FeeSchedule(
             self.days[-1].fees.name, tuple((d.session.date, d.fees.on(d.session.date)) for d in self.days)
         )
-        self.results = Results((one for day in self.days for one in day.days()), self.fees)
+        self.results = Results((one for day in self.days for one in day.days()), self.fees, self.lot)
         self.symbols = list(self.results.by_symbol())
         self.links = speed.links(connection, [run.id for day in self.days for run in day.runs], self.symbols)
 
