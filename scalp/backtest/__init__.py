@@ -4,6 +4,8 @@ settings        the arguments of `python -m scalp.backtest`
 history         which days are played, and where their bars come from
 download        history of Polygon or Alpaca, kept in the cache folder
 run             the days, one after the other
+signals         what the buy signal says after each bar of a day
+luck            whether the result is better than chance
 days            one day of a fleet: what goes into it
 bar_rules       --fills bar: everything happens at the turn of a minute
 engine_rules    all other fills: the matching engine of the built-in exchange, called directly

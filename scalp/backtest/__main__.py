@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from scalp.backtest.luck import verdict
 from scalp.backtest.output import table, write_csv, write_json
-from scalp.backtest.run import backtest
+from scalp.backtest.run import Day, backtest
 from scalp.backtest.settings import read_settings
 from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import check_writable, exit_code, say, say_note
@@ -49,14 +51,18 @@ def run(argv: Sequence[str] | None) -> None:
             check_writable(option, path)
     for note in settings.notes:
         say_note(note)
-    if settings.html is None:
-        results = backtest(settings, algo_class)
-    else:
-        # Imported here: a page needs the plotting library, and keeps all the bars.
-        from scalp.backtest.html import backtest_with_bars, write_report
+    kept: list[Day] = []
+    started = time.perf_counter()
+    keeps = settings.luck != 0 or settings.html is not None
+    results = backtest(settings, algo_class, kept if keeps else None)
+    luck = None if settings.luck == 0 else verdict(kept, settings, algo_class, results, time.perf_counter() - started)
+    if settings.html is not None:
+        # Imported here: a page needs the plotting library.
+        from scalp.backtest.html import bars_by_symbol, write_report
 
-        results, bars_of = backtest_with_bars(settings, algo_class)
-        write_report(results, bars_of, settings, algo_class, settings.html)
+        write_report(
+            results, bars_by_symbol(kept), settings, algo_class, settings.html, "" if luck is None else str(luck)
+        )
     remember_backtest(algo_class)
     if settings.csv is not None:
         try:
@@ -65,9 +71,9 @@ def run(argv: Sequence[str] | None) -> None:
         except OSError as error:
             raise UserError(f"--csv {settings.csv}: cannot be written ({error.strerror})") from None
     if settings.json:
-        write_json(results, settings, algo_class, sys.stdout)
+        write_json(results, settings, algo_class, sys.stdout, luck)
     else:
-        for line in table(results, settings, algo_class):
+        for line in table(results, settings, algo_class, luck):
             say(line)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
-from scalp.backtest.history import days
 from scalp.backtest.output import assumptions
-from scalp.backtest.run import play
+from scalp.backtest.run import Day
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
@@ -19,27 +18,28 @@ from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
 from scalp.results.columns import OF_TRADES, SHOWN, Column
 from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
-from scalp.results.symbol_day import SymbolDay, regular
+from scalp.results.symbol_day import SymbolDay
 from scalp.results.totals import GROUPS, Results, TradeStatistics
 
 BarsOf = dict[str, list[Bar]]  # by symbol, oldest first
 
 
-def backtest_with_bars(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> tuple[Results, BarsOf]:
-    """The whole backtest, and the regular session's bars it was played on, which `Results` don't keep."""
+def bars_by_symbol(days: Iterable[Day]) -> BarsOf:
+    """The bars of all days, oldest first."""
     bars_of: BarsOf = {}
-
-    def played() -> Iterator[SymbolDay]:
-        for session, market in days(settings):
-            for symbol, bars in market.items():
-                bars_of.setdefault(symbol, []).extend(regular(bars, session))
-            yield from play(settings, algo_class, session, market)
-
-    return Results(played(), settings.fees, settings.lot), bars_of
+    for day in days:
+        for symbol, bars in day.market.items():
+            bars_of.setdefault(symbol, []).extend(bars)
+    return bars_of
 
 
 def write_report(
-    results: Results, bars_of: BarsOf, settings: BacktestSettings, algo_class: type[ScalpAlgo], path: Path
+    results: Results,
+    bars_of: BarsOf,
+    settings: BacktestSettings,
+    algo_class: type[ScalpAlgo],
+    path: Path,
+    verdict: str = "",
 ) -> None:
     """The page of a backtest, in the file `path`. Raises UserError where that cannot be written."""
     told = assumptions(settings, algo_class, results.charges)
@@ -50,7 +50,7 @@ def write_report(
         f"{span or 'no bars'}, {_counted(len(dates), 'day')}, {_counted(len(bars_of), 'symbol')}; "
         f"${settings.lot:f} a lot; --fills {told['fills']}, slippage {told['slippage']}; {told['data']}"
     )
-    report = report_of(results, bars_of, title, subtitle, told, versions())
+    report = report_of(results, bars_of, title, subtitle, told, versions(), verdict)
     try:
         with path.open("w", encoding="utf-8", newline="\n") as out:
             write_html(report, out)
@@ -65,6 +65,7 @@ def report_of(
     subtitle: str,
     assumptions: Mapping[str, object],
     versions: Mapping[str, str],
+    verdict: str = "",
 ) -> Report:
     """What the page shows of `results`."""
     total, by_symbol, by_day = results.total(), results.by_symbol(), results.by_day()
@@ -89,9 +90,12 @@ def report_of(
         numbers=[(column.title, column.text(total)) for column in SHOWN],
         tables=tables,
         notes=[
-            f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
-            f"{held.net:+.2f} $ in the profit after fees."
-            for held in results.held
+            *([verdict] if verdict else []),
+            *(
+                f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
+                f"{held.net:+.2f} $ in the profit after fees."
+                for held in results.held
+            ),
         ],
         assumptions=assumptions,
         versions={**versions, "plotly": version("plotly")},

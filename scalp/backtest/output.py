@@ -33,6 +33,7 @@ from scalp.results.columns import (
     plain,
 )
 from scalp.results.totals import GROUPS, Held, Results, TradeStatistics
+from scalp.results.verdict import Verdict
 
 # What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -124,10 +125,17 @@ def _common_rules(settings: BacktestSettings, dates: Iterable[dt.date]) -> Itera
 # -- for machines -----------------------------------------------------------------------------------------------------
 
 
-def write_json(results: Results, settings: BacktestSettings, algo_class: type[ScalpAlgo], out: TextIO) -> None:
+def write_json(
+    results: Results,
+    settings: BacktestSettings,
+    algo_class: type[ScalpAlgo],
+    out: TextIO,
+    luck: Verdict | None = None,
+) -> None:
     """One object. Times are ISO 8601 with New York's offset, prices dollars, rates parts of 1."""
     told = assumptions(settings, algo_class, results.charges)
-    answer = {**outcome(results), "assumptions": told, "versions": versions()}
+    tested = {} if luck is None else {"luck": {"p": luck.p, "shifts": luck.shifts, "verdict": str(luck)}}
+    answer = {**outcome(results), **tested, "assumptions": told, "versions": versions()}
     json.dump(answer, out, indent=1)
     out.write("\n")
 
@@ -185,8 +193,10 @@ def _held_row(held: Held) -> dict[str, Any]:
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
-def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Iterator[str]:
-    """The lines of the result, and what it assumes."""
+def table(
+    results: Results, settings: BacktestSettings, algo_class: type[ScalpAlgo], luck: Verdict | None = None
+) -> Iterator[str]:
+    """The lines of the result, what it assumes, and whether it is better than chance."""
     yield from statistics_table(results)
     yield ""
     told = assumptions(settings, algo_class, results.charges)
@@ -194,6 +204,9 @@ def table(results: Results, settings: BacktestSettings, algo_class: type[ScalpAl
     yield f"  algo {identity(algo_class)}, lot ${settings.lot:f}; {told['data']}; {results.total().bars} bars"
     for rule in told["rules"]:
         yield f"  - {rule}"
+    if luck is not None:
+        yield ""
+        yield str(luck)
 
 
 def statistics_table(results: Results) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.history import Market, days
 from scalp.backtest.output import latency
@@ -14,10 +16,24 @@ from scalp.results.symbol_day import SymbolDay, regular
 from scalp.results.totals import Results
 
 
-def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> Results:
-    """The whole backtest. Raises UserError for files or dates that cannot be played."""
-    played = (day for session, market in days(settings) for day in play(settings, algo_class, session, market))
-    return Results(played, settings.fees, settings.lot)
+class Day(Struct, frozen=True):
+    """A day to play, and the bars of its regular session by symbol, oldest first."""
+
+    session: Session
+    market: Market
+
+
+def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo], kept: list[Day] | None = None) -> Results:
+    """The whole backtest; its days are added to `kept`. Raises UserError for files or dates that cannot be played."""
+
+    def played() -> Iterator[SymbolDay]:
+        for session, market in days(settings):
+            day = Day(session, {symbol: regular(bars, session) for symbol, bars in market.items()})
+            if kept is not None:
+                kept.append(day)
+            yield from play(settings, algo_class, session, day.market)
+
+    return Results(played(), settings.fees, settings.lot)
 
 
 def play(

@@ -34,6 +34,7 @@ OF_THE_FILE = (
 )
 EXAMPLE = ("TSLA", "FB", "AAPL")
 LONGEST_LATENCY = 60_000.0  # ms
+FEWEST_SHIFTS, MOST_SHIFTS = 19, 1_000_000  # with fewer no result is shown to be better than chance
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class BacktestSettings:
     risk_limits: RiskLimits = NO_RISK_LIMITS
     fees: FeeSchedule = ALPACA
     net_exit: bool = False
+    luck: int | None = None  # random runs that the result is held against; None: as many as time allows, 0: none
 
 
 def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> BacktestSettings:
@@ -88,6 +90,9 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         help="how much worse every share trades: dollars (0.01) or basis points (5bps)")  # fmt: skip
     parser.add_argument("--latency", type=_latency, metavar="MS",
                         help="ms until an order or a cancel takes effect (default 5; 0 with optimistic)")  # fmt: skip
+    parser.add_argument("--luck", type=_luck, metavar="N|off",
+                        help="hold the result against N runs whose signals come at other minutes, however long that "
+                        "takes (default: up to 1000, for 10 s or as long as the backtest took)")  # fmt: skip
     add_json(parser)
     parser.add_argument("--csv", type=named_path, metavar="PATH", help="write the trades to this file as well")
     add_html(parser)
@@ -137,6 +142,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         risk_limits=limits,
         fees=read_fees(args.fees),
         net_exit=args.net_exit,
+        luck=args.luck,
     )
 
 
@@ -158,6 +164,16 @@ def _history_endpoints(environ: Mapping[str, str], feed: str | None) -> Endpoint
 def _requests(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests, for example 5")
+    return int(text)
+
+
+def _luck(text: str) -> int:
+    if text == "off":
+        return 0
+    if not text.isdecimal() or not FEWEST_SHIFTS <= int(text) <= MOST_SHIFTS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of shifts from {FEWEST_SHIFTS} to {MOST_SHIFTS}: write for example 1000, or off"
+        )
     return int(text)
 
 

@@ -3,6 +3,7 @@
 symbol_day      what one symbol did on one day
 statistics      the ratios by which trades and days are compared
 totals          trades, and what they come to per symbol, per day and in all
+verdict         whether it is better than chance, in one sentence
 columns         which numbers are shown, and how they are called and written
 session_table   the table at the end of a session
 html            the page with charts

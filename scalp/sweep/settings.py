@@ -58,6 +58,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     args, others = parser.parse_known_args(argv)
     if any(text.partition("=")[0].strip() == LOT for text in args.set) and _names("--lot", others):
         raise UserError("--lot and --set lot=...: keep one of the two")
+    if _names("--luck", others):
+        raise UserError("--luck belongs to one backtest: play the set you choose with python -m scalp.backtest")
     if _names("--html", others):
         raise UserError("--html belongs to one backtest: play the set you choose with python -m scalp.backtest")
     backtest = read_backtest(others, environ)

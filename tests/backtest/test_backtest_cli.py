@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = main(list(arguments))
+    """Without the luck test, which takes its time: see test_luck.py."""
+    code = main([*arguments, "--luck", "off"])
     out, err = capsys.readouterr()
     return code, out, err
 

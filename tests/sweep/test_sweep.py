@@ -95,7 +95,9 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
 
 def test_a_set_comes_to_what_a_backtest_of_it_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from scalp import ScalpAlgo\nclass Mine(ScalpAlgo):\n    window = 10\n")
-    assert backtest([*MARKET, "--algo", f"{tmp_path / 'mine.py'}:Mine", "--lot", "1000", "--json"]) == 0
+    assert (
+        backtest([*MARKET, "--algo", f"{tmp_path / 'mine.py'}:Mine", "--lot", "1000", "--json", "--luck", "off"]) == 0
+    )
     alone = json.loads(capsys.readouterr().out)["summary"]
     swept = answer(capsys, "--jobs", "1", "--set", "window=20,10", "--set", "lot=2000,1000", *MARKET)["sets"]
     assert len(swept) == 4
@@ -149,7 +151,7 @@ def test_recorded_bars_are_played_day_by_day(capsys: pytest.CaptureFixture[str],
         text = "".join(f"{at},{price},{price},{price},{price},1000\n" for at, price in rows)
         (tmp_path / f"AB_{date.replace('-', '')}.csv").write_text("timestamp,open,high,low,close,volume\n" + text)
     bars = ("--bars", str(tmp_path), "--fills", "bar")
-    assert backtest([*bars, "--json"]) == 0
+    assert backtest([*bars, "--json", "--luck", "off"]) == 0
     alone = json.loads(capsys.readouterr().out)["summary"]
     swept = answer(capsys, "--jobs", "1", "--set", "window=20", *bars)["sets"][0]
     assert (swept["trades"], swept["pnl"], swept["bars"]) == (alone["trades"], alone["pnl"], 120)

@@ -1,0 +1,136 @@
+"""Whether a result is better than chance: the same signals, at other minutes of their day.
+
+What is held against is that the signals know nothing of what follows them. Then they could have come at any other
+minute just as well. So each random run moves the signals of a day, those of all symbols by the same random number of
+minutes, around the minutes in which the bot could buy: their count, their spacing and what symbols have in common
+stay, and whatever they knew is gone. All else is played as ever: exits, fills, fees, risk limits, and that a signal
+which meets a position or an order buys nothing.
+
+The p-value is the part of all runs, the real one among them, whose net is at least that of the real one; equal ones are
+put in a random order. Were there no edge, it would be as likely to lie below 0.05 as a dart below the twentieth part of
+a line. A run whose answer is clear ends early (Besag and Clifford 1991): once `CLEAR` runs were better, the p-value is
+that many by the runs so far.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import time
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from scalp.backtest.run import Day, play
+from scalp.backtest.settings import FEWEST_SHIFTS, BacktestSettings
+from scalp.backtest.signals import signal_rows, unheard
+from scalp.core.algo import ScalpAlgo
+from scalp.core.clock import NEW_YORK
+from scalp.core.decimals import ZERO
+from scalp.core.units import MINUTE, SECOND
+from scalp.results.totals import Results
+from scalp.results.verdict import Verdict
+
+MOST = 1000  # random runs
+LEAST_SECONDS = 10.0  # it may take so long, or as long as the backtest did
+FEWEST_TRADES = 30
+CLEAR = 50
+
+
+def verdict(
+    days: Sequence[Day],
+    settings: BacktestSettings,
+    algo_class: type[ScalpAlgo],
+    results: Results,
+    backtest_seconds: float,
+    clear: int = CLEAR,
+) -> Verdict:
+    """Of the `results` of a backtest of `days` that took so long; `settings.luck` says how many runs to make of it."""
+    if (trades := len(results.trades)) < FEWEST_TRADES:
+        return Verdict(why_not=f"{trades} trades are too few: it takes {FEWEST_TRADES}")
+    most = MOST if settings.luck is None else settings.luck
+    ends_at = time.perf_counter() + max(backtest_seconds, LEAST_SECONDS)
+    with unheard():
+        ours, runs = results.daily(), _Runs(days, settings, algo_class)
+        if any(runs.net(place, 0) != ours[day.session.date] for place, day in enumerate(days)):
+            return Verdict(why_not="the signal goes by more than the bars of its day so far")
+        total = sum(ours.values(), ZERO)
+        # The same backtest has the same verdict.
+        rng = random.Random(f"{total} {trades} {days[0].session.date}")
+        mine, better, made = (total, rng.random()), 0, 0
+        while made < most and better < clear:
+            if settings.luck is None and time.perf_counter() > ends_at:
+                break
+            better += (runs.shifted(rng), rng.random()) >= mine
+            made += 1
+    if better >= clear:
+        return Verdict(better / made, made)
+    if made < FEWEST_SHIFTS:
+        return Verdict(why_not=f"there was time for {made} shifts: --luck {MOST} takes as long as it needs")
+    return Verdict((1 + better) / (1 + made), made)
+
+
+class _Runs:
+    """Days played with their signals moved; each is played once for each move."""
+
+    def __init__(self, days: Sequence[Day], settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> None:
+        self._days = days
+        self._settings = settings
+        self._known: dict[tuple[int, int], Decimal] = {}
+        self._windows = [_Window(day, settings, algo_class) for day in days]
+
+        class Moved(algo_class):  # type: ignore[misc, valid-type]
+            buys_at: Mapping[str, frozenset[int]] = {}
+
+            def _calculate_buy_signal(self) -> bool:
+                return self.session_bars.last_start in self.buys_at[self.symbol]
+
+        Moved.__name__ = algo_class.__name__
+        self._moved = Moved
+
+    def shifted(self, rng: random.Random) -> Decimal:
+        """The net of all days, each moved by a random number of minutes of its own."""
+        nets = (self.net(place, rng.randrange(window.length)) for place, window in enumerate(self._windows))
+        return sum(nets, ZERO)
+
+    def net(self, place: int, shift: int) -> Decimal:
+        """Of the day in this place, in dollars, its signals moved by `shift` minutes."""
+        if (place, shift) not in self._known:
+            day, settings = self._days[place], self._settings
+            self._moved.buys_at = self._windows[place].moved(shift)
+            played = Results(play(settings, self._moved, day.session, day.market), settings.fees)
+            self._known[place, shift] = played.daily().get(day.session.date, ZERO)
+        return self._known[place, shift]
+
+
+class _Window:
+    """The signals of a day, and the minutes in which they could have come; `length` is how many these are."""
+
+    def __init__(self, day: Day, settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> None:
+        session, warmup = day.session, max(algo_class.warmup_bars, 1)
+        end = session.liquidate_at
+        if (latest := settings.risk_limits.no_buy_after) is not None:
+            at = dt.datetime.combine(session.date, latest, NEW_YORK)
+            end = min(end, round(at.timestamp()) * SECOND)
+        self._starts: dict[str, list[int]] = {}  # of the bars after which each symbol could buy
+        self._signals: dict[str, list[int]] = {}  # their bars' starts
+        for symbol, bars in day.market.items():
+            rows = signal_rows(algo_class, symbol, settings.lot, session, bars)
+            self._starts[symbol] = [bar.start for bar in bars[warmup - 1 :] if bar.start + MINUTE < end]
+            self._signals[symbol] = [bars[row].start for row in rows if bars[row].start + MINUTE < end]
+        self.length = max((_minutes(starts) for starts in self._starts.values()), default=1)
+
+    def moved(self, shift: int) -> dict[str, frozenset[int]]:
+        """The starts of the bars that signal now; a minute without a bar signals with the next one."""
+        return {symbol: self._move(starts, self._signals[symbol], shift) for symbol, starts in self._starts.items()}
+
+    def _move(self, starts: Sequence[int], signals: Sequence[int], shift: int) -> frozenset[int]:
+        if not signals:
+            return frozenset()
+        first, around = starts[0], _minutes(starts) * MINUTE
+        wanted = ((start - first + shift * MINUTE) % around + first for start in signals)
+        return frozenset(starts[bisect_left(starts, start)] for start in wanted)
+
+
+def _minutes(starts: Sequence[int]) -> int:
+    return (starts[-1] - starts[0]) // MINUTE + 1 if starts else 1
