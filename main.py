@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 
 from scalp import ScalpAlgo
 from scalp.cli.algo_loader import load_algo
-from scalp.cli.command import say_error
+from scalp.cli.command import say_all, say_error
 from scalp.cli.parameters import with_set
 from scalp.cli.settings import Endpoints, Settings, read_settings
 from scalp.core import events
 from scalp.core.errors import UserError
 from scalp.core.events import Listener
 from scalp.exchange import demo
-from scalp.live.console import ConsoleLog, occupy_standard_files
+from scalp.live.console import BARE, ConsoleLog, occupy_standard_files
 from scalp.live.dashboard import open_dashboard
 from scalp.live.lock import only_bot
 from scalp.live.notify import notifications
@@ -99,7 +99,7 @@ async def trade_one(startup: Startup, console: ConsoleLog, stop: Stop, total: To
         result.add(session.fleet)
         session.fleet.tell(events.SessionOver(session.clock.now(), str(result)))
         for line in summary(session.fleet):
-            log.info("%s", line)
+            log.info("%s", line, extra=BARE)
         log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(session.broker.round_trips))
         if total is not None:
             total.add(session.fleet)
@@ -197,6 +197,28 @@ def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+def run_logged(settings: Settings) -> int:
+    """Run the bot with its log and notifications; returns the exit code. Raises UserError where there can be no log."""
+    with (
+        ConsoleLog(settings.secrets, settings.debug) as console,
+        notifications(settings, lambda: console.now()) as listeners,
+    ):
+        for note in settings.notes:
+            log.info("%s", note)
+        try:
+            with (
+                only_bot(settings.endpoints),
+                asyncio.Runner(loop_factory=loop_factory(settings)) as runner,
+            ):
+                return runner.run(run(settings, console, listeners))
+        except UserError as error:
+            log.error("%s", error)
+            return 2
+        except Exception:
+            log.exception("the bot failed: orders and positions are as they were")
+            return 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the bot; returns the exit code."""
     global algo_class
@@ -206,24 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if settings.algo:
             algo_class = load_algo(settings.algo)
         algo_class = with_set(algo_class, settings.given)
-        with (
-            ConsoleLog(settings.secrets, settings.debug) as console,
-            notifications(settings, lambda: console.now()) as listeners,
-        ):
-            for note in settings.notes:
-                log.info("%s", note)
-            try:
-                with (
-                    only_bot(settings.endpoints),
-                    asyncio.Runner(loop_factory=loop_factory(settings)) as runner,
-                ):
-                    return runner.run(run(settings, console, listeners))
-            except UserError as error:
-                log.error("%s", error)
-                return 2
-            except Exception:
-                log.exception("the bot failed: orders and positions are as they were")
-                return 1
+        code = run_logged(settings)
+        if code == 0 and settings.endpoints is None:
+            say_all(demo.next_steps(settings))
+        return code
     except UserError as error:
         say_error(error)
         return 2

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from scalp.cli.command import ready_output, say_error
+from scalp.cli.command import note_unloaded, ready_output, say_error
 from scalp.cli.options import LineParser
 from scalp.cli.settings import LIVE_URL, PAPER_URL, Endpoints, is_loopback, read_endpoints, read_symbols
 from scalp.cli.venues import FEEDS, open_broker, open_feed
@@ -446,6 +446,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         say_error(error)
         return 2
     ready_output()
+    note_unloaded()
     # What the streams would log is told in the checks.
     logging.getLogger("scalp").addHandler(logging.NullHandler())
     checks: list[Check] = []

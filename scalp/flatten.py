@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalp.cli.command import ready_output, say_error
+from scalp.cli.command import note_unloaded, ready_output, say_error
 from scalp.cli.options import LineParser
 from scalp.cli.settings import Endpoints, read_endpoints, read_symbols
 from scalp.cli.venues import open_broker
@@ -432,6 +432,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="what to cancel and sell")
     parser.add_argument("--live", action="store_true", help="on a live account: real money")
     ready_output()
+    note_unloaded()
     try:
         options = parser.parse_intermixed_args(argv)
         symbols, notes = read_symbols(options.symbols)

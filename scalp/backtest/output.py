@@ -197,6 +197,8 @@ def table(
     results: Results, settings: BacktestSettings, algo_class: type[ScalpAlgo], luck: Verdict | None = None
 ) -> Iterator[str]:
     """The lines of the result, what it assumes, and whether it is better than chance."""
+    yield headline(results, settings)
+    yield ""
     yield from statistics_table(results)
     yield ""
     told = assumptions(settings, algo_class, results.charges)
@@ -207,6 +209,19 @@ def table(
     if luck is not None:
         yield ""
         yield str(luck)
+
+
+def headline(results: Results, settings: BacktestSettings) -> str:
+    """Which market was played, from which to which day."""
+    dates = sorted(results.charges)
+    played = f"{dates[0]} to {dates[-1]}, {len(dates)} days" if len(dates) > 1 else f"{dates[0]}" if dates else "no day"
+    if settings.bars:
+        market = "recorded bars of " + ", ".join(str(path) for path in settings.bars)
+    elif settings.endpoints is not None:
+        market = f"bars of {settings.endpoints.feed}"
+    else:
+        market = f"synthetic market of seed {settings.seed}"
+    return f"{market}: {played}"
 
 
 def statistics_table(results: Results) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from scalp.cli.dotenv import unloaded
 from scalp.core.errors import UserError
 from scalp.net.printable import NO_MASK, Mask, printable
 
@@ -15,6 +17,13 @@ from scalp.net.printable import NO_MASK, Mask, printable
 def say(line: str) -> None:
     """One line of output, whatever of it came from outside."""
     print(printable(line))
+
+
+def say_all(lines: Iterable[str]) -> None:
+    """Last words; whether anybody reads them does not matter any more."""
+    with contextlib.suppress(OSError):
+        if sys.stdout is not None:
+            print("\n".join(map(printable, lines)), flush=True)
 
 
 def say_note(line: str) -> None:
@@ -25,6 +34,12 @@ def say_note(line: str) -> None:
 def say_error(error: object, mask: Mask = NO_MASK) -> None:
     """The one line of an error."""
     print(f"error: {mask.line(str(error))}", file=sys.stderr)
+
+
+def note_unloaded() -> None:
+    """The line about a .env that was not loaded, beside the output."""
+    if line := unloaded(os.environ):
+        say_note(f"note: {line}")
 
 
 def ready_output() -> None:
@@ -45,6 +60,7 @@ def check_writable(option: str, path: Path) -> None:
 def exit_code(work: Callable[[], int | None]) -> int:
     """That of `work` (None: 0); 2 after an error of the user, in one line; 130 after Ctrl+C; 1 when nobody reads on."""
     ready_output()
+    note_unloaded()
     try:
         return work() or 0
     except UserError as error:

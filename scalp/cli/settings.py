@@ -15,11 +15,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from scalp.cli.config import add_config, parse
+from scalp.cli.dotenv import unloaded
 from scalp.cli.fee_options import add_fees, read_fees
 from scalp.cli.options import ADDRESS, TRADING, LineParser, add_seed, named, named_path, read_date
 from scalp.cli.paths import default_path
 from scalp.cli.risk_options import add_arguments, read_limits
 from scalp.cli.venues import FEEDS
+from scalp.cli.versions import Version
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule
 from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
@@ -133,6 +135,7 @@ def make_parser() -> LineParser:
     parser.add_argument("--notify", action="append", default=[], metavar="URL",
                         help="tell this service of fills and trouble, as apprise writes it (tgram://...); may be "
                         "repeated; also in SCALP_NOTIFY")  # fmt: skip
+    parser.add_argument("--version", action=Version, help="say which version and commit this is")
     parser.add_argument("--debug", action="store_true", help="log more")
     add_arguments(parser)
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
@@ -150,6 +153,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     args, told = parse(make_parser(), argv)
     symbols, notes = read_symbols(args.symbols)
     notes = told + notes
+    if line := unloaded(environ):
+        notes += (line,)
     endpoints = read_endpoints(environ, is_live=args.live, feed=args.feed)
     if endpoints is not None:
         for name in ("speed", "seed", "session", "replay"):

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NoReturn
 
+from scalp.cli.command import note_unloaded
 from scalp.cli.options import named_path
 from scalp.cli.settings import KEY, read_symbols
 from scalp.core.clock import NEW_YORK
@@ -35,6 +36,7 @@ Market = Mapping[str, Sequence[Bar]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the exchange; the exit code: 0, 2 for an error of the user's, 130 after Ctrl+C."""
+    note_unloaded()
     try:
         options = _parser().parse_intermixed_args(arguments)
         day, market, start, faults = _prepare(options)

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from scalp.cli.paths import default_path
 from scalp.cli.settings import Endpoints, Settings
 from scalp.core.errors import UserError
 from scalp.core.market_data import Bar
@@ -62,3 +63,21 @@ async def serve(settings: Settings, day: SessionDay, market: Market) -> AsyncIte
         )
     finally:
         await server.stop()
+
+
+def next_steps(settings: Settings) -> Iterator[str]:
+    """What somebody may want to do who has seen a session. At most 80 columns."""
+    symbol = settings.symbols[0]
+    yield ""
+    yield "What next?"
+    if settings.journal is not None:
+        date = "" if settings.replay else f" --date {settings.session or DEFAULT_DAY}"
+        where = "" if settings.journal == default_path() else f" --journal {settings.journal}"
+        yield "  this session as a page:"
+        yield f"    python -m scalp.report{date}{where} --html session.html"
+    yield "  a week of such sessions in one table:"
+    yield f"    python -m scalp.backtest --seed 1 --from 2026-11-16 --to 2026-11-20 {symbol}"
+    yield "  another signal (copy it, write your own):"
+    yield f"    python main.py --algo examples/rsi.py:RsiAlgo {symbol}"
+    yield "  a paper account: set APCA_API_KEY_ID and APCA_API_SECRET_KEY, then"
+    yield f"    python -m scalp.doctor {symbol}"

@@ -32,6 +32,8 @@ from scalp.net.printable import Mask, PlainFormatter
 LOG_FILE = Path("console.log")
 LAST_LINES = 20  # of those that went to a screen: they are on the terminal after it
 
+BARE = {"is_bare": True}  # the `extra` of a line that a terminal shows without time and level: a row of a table
+
 _STYLES = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
 
 
@@ -66,6 +68,13 @@ class _Stamp(logging.Filter):
         record.when = "-" if at is None else f"{new_york(at):%Y-%m-%d %H:%M:%S.%f}"[:-3]
         record.who = record.name.removeprefix("scalp.")
         return True
+
+
+class _ForTheEye(PlainFormatter):
+    """For a terminal: a row of a table fits 80 columns."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return record.message if getattr(record, "is_bare", False) else super().formatMessage(record)
 
 
 class _Queued(logging.handlers.QueueHandler):
@@ -162,7 +171,7 @@ class ConsoleLog:
     def __init__(self, secrets: Iterable[str] = (), debug: bool = False, path: Path = LOG_FILE) -> None:
         self.now: Callable[[], int | None] = lambda: None  # exchange time, once it is known
         # No line is made with a key in it; this is the last barrier should one ever be.
-        formatter = PlainFormatter("%(when)-23s %(levelname)-7s %(who)-7s %(message)s", Mask(secrets))
+        form, mask = "%(when)-23s %(levelname)-7s %(who)-7s %(message)s", Mask(secrets)
         try:
             file = _File(path, encoding="utf-8")
         except OSError as error:
@@ -175,8 +184,8 @@ class ConsoleLog:
         else:
             terminal = _Terminal() if sys.stdout.isatty() else _Plain(sys.stdout)
         self._terminal = terminal
-        for handler in (file, terminal):
-            handler.setFormatter(formatter)
+        file.setFormatter(PlainFormatter(form, mask))
+        terminal.setFormatter(_ForTheEye(form, mask))
         records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
         self._handler = _Queued(records)
         self._handler.addFilter(_Stamp(lambda: self.now()))

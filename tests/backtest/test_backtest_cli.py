@@ -41,7 +41,8 @@ def write_bars(path: Path, rows: list[tuple[float, float, float, float]]) -> Pat
 def test_the_table_says_what_happened_and_what_is_assumed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "--lot=2000", "TSLA", "AAPL")
     assert code == 0 and not err
-    lines = out.splitlines()
+    headline, _, *lines = out.splitlines()
+    assert headline == "synthetic market of seed 1: 2026-11-20"
     assert lines[0].split()[:7] == ["trades", "win", "gross", "$", "fees", "$", "net"]
     assert [line.split()[0] for line in (*lines[1:4], lines[5])] == ["TSLA", "AAPL", "rounding", "total"]
     rows = [[Decimal(cell) for cell in line.split()[-n:]] for line, n in ((lines[3], 2), (lines[5], 6))]
