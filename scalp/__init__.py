@@ -2,6 +2,7 @@
 
 The map: a room a line, four floors, and each imports only what lies below.
 
+    __main__    main.py, by another name
     doctor      is everything in place to trade
     flatten     sells everything when the bot is dead
     report      days from the journal, and beside their backtest
