@@ -411,7 +411,8 @@ def check_versions(root: Path) -> Check:
     if missing:
         return Check("versions", BAD, f"Python {python}; not installed: {', '.join(missing)}: run pipenv sync")
     if other:
-        return Check("versions", WARNING, f"Python {python}; {', '.join(other)}: run pipenv sync")
+        return Check("versions", WARNING, f"Python {python}; {', '.join(other)}: run pipenv sync, which takes "
+                     "those that the tests ran with")  # fmt: skip
     return Check("versions", OK, f"Python {python}, {len(locked)} packages as locked")
 
 

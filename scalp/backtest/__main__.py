@@ -13,11 +13,10 @@ from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import Day, backtest
 from scalp.backtest.settings import read_settings
 from scalp.cli.algo_loader import load_algo
-from scalp.cli.command import check_writable, exit_code, say, say_note
+from scalp.cli.command import STANDARD_OUTPUT, check_writable, exit_code, say, say_note, write_to
 from scalp.cli.identity import remember_backtest
 from scalp.cli.parameters import with_set
 from scalp.core.algo import ScalpAlgo
-from scalp.core.errors import UserError
 from scalp.net.printable import PlainFormatter
 
 
@@ -65,11 +64,9 @@ def run(argv: Sequence[str] | None) -> None:
         )
     remember_backtest(algo_class)
     if settings.csv is not None:
-        try:
-            with settings.csv.open("w", newline="") as file:
-                write_csv(results, file)
-        except OSError as error:
-            raise UserError(f"--csv {settings.csv}: cannot be written ({error.strerror})") from None
+        write_to("--csv", settings.csv, lambda file: write_csv(results, file))
+        if settings.csv == STANDARD_OUTPUT:
+            return
     if settings.json:
         write_json(results, settings, algo_class, sys.stdout, luck)
     else:

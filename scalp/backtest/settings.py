@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from scalp.backtest.days import BASIS_POINT, NO_SLIPPAGE, Slippage
+from scalp.cli.command import STANDARD_OUTPUT
 from scalp.cli.config import add_config, option_names, parse
 from scalp.cli.fee_options import add_fees, read_fees
 from scalp.cli.options import TRADING, LineParser, add_html, add_json, add_seed, named_path, read_date
@@ -94,7 +95,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         help="hold the result against N runs whose signals come at other minutes, however long that "
                         "takes (default: up to 1000, for 10 s or as long as the backtest took)")  # fmt: skip
     add_json(parser)
-    parser.add_argument("--csv", type=named_path, metavar="PATH", help="write the trades to this file as well")
+    parser.add_argument("--csv", type=named_path, metavar="PATH",
+                        help="write the trades to this file as well (-: print them instead of the table)")  # fmt: skip
     add_html(parser)
     add_arguments(parser)
     args, notes = parse(parser, argv, known=option_names(make_parser()), taken=OF_THE_FILE)
@@ -104,6 +106,8 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         notes += more
     elif not args.bars:
         symbols, notes = EXAMPLE, (*notes, f"no symbols named: {', '.join(EXAMPLE)}")
+    if args.json and args.csv == STANDARD_OUTPUT:
+        raise UserError("--csv - and --json both go to standard output: keep one of the two")
     if args.bars and args.seed is not None:
         raise UserError("--seed belongs to the synthetic market: leave it out with --bars")
     if args.first and args.last and args.first > args.last:

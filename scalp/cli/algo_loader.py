@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import sys
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
@@ -31,11 +32,21 @@ def load_algo(spec: str) -> type[ScalpAlgo]:
         raise UserError(f"--algo {spec!r}: {type(error).__name__}: {text}") from None
     algo = getattr(module, name, None)
     if algo is None:
-        raise UserError(f"--algo {spec!r}: {where} has no {name}")
+        raise UserError(f"--algo {spec!r}: {where} has no {name}{_near(module, name)}")
     if not isinstance(algo, type) or not issubclass(algo, ScalpAlgo):
         raise UserError(f"--algo {spec!r}: {name} is not a subclass of ScalpAlgo")
     _try(spec, algo)
     return algo
+
+
+def _near(module: ModuleType, name: str) -> str:
+    """What may have been meant."""
+    there = [
+        name for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, ScalpAlgo) and value is not ScalpAlgo
+    ]  # fmt: skip
+    found = get_close_matches(name, there, n=3, cutoff=0.5) or there[:3]
+    return f": did you mean {' or '.join(found)}?" if found else ""
 
 
 def _try(spec: str, algo: type[ScalpAlgo]) -> None:

@@ -6,12 +6,15 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from scalp.cli.dotenv import unloaded
 from scalp.core.errors import UserError
 from scalp.net.printable import NO_MASK, Mask, printable
+
+STANDARD_OUTPUT = Path("-")
 
 
 def say(line: str) -> None:
@@ -51,8 +54,24 @@ def ready_output() -> None:
 
 def check_writable(option: str, path: Path) -> None:
     """Raises UserError now rather than at the end of long work."""
+    if path != STANDARD_OUTPUT:
+        with _told(option, path):
+            path.open("a").close()
+
+
+def write_to(option: str, path: Path, write: Callable[[TextIO], None]) -> None:
+    """Let `write` fill the file, or standard output for "-". Raises UserError."""
+    if path == STANDARD_OUTPUT:
+        write(sys.stdout)
+        return
+    with _told(option, path), path.open("w", newline="") as file:
+        write(file)
+
+
+@contextlib.contextmanager
+def _told(option: str, path: Path) -> Iterator[None]:
     try:
-        path.open("a").close()
+        yield
     except OSError as error:
         raise UserError(f"{option} {path}: cannot be written ({error.strerror})") from None
 

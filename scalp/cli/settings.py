@@ -218,7 +218,7 @@ def read_symbols(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
         raise UserError("no symbols: name the stocks to trade, for example: python main.py --lot=2000 TSLA FB AAPL")
     symbols: list[str] = []
     notes: list[str] = []
-    for text in given:
+    for text in (part for word in given for part in (word.strip(",").split(",") if "," in word else [word])):
         symbol = text.upper()
         if not SYMBOL.fullmatch(symbol):
             shown = ADDRESS.sub("...", text)

@@ -124,10 +124,11 @@ class ScriptedFaults(Faults):
 
     @classmethod
     def read(cls, source: str) -> ScriptedFaults:
-        """Rules from a file, or from the text itself when it is JSON. Raises UserError."""
+        """Rules from a file, or from the text itself when it is JSON; of one rule also alone. Raises UserError."""
         try:
-            text = source if source.lstrip().startswith("[") else Path(source).read_text()
-            rules = msgspec.json.decode(text.encode(), type=list[Rule])
+            text = source if source.lstrip().startswith(("[", "{")) else Path(source).read_text()
+            told = msgspec.json.decode(text.encode(), type=list[Rule] | Rule)
+            rules = told if isinstance(told, list) else [told]
             for rule in rules:
                 if rule.at is not None:
                     time.fromisoformat(rule.at)

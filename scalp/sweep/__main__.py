@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalp.backtest.settings import BacktestSettings
-from scalp.cli.command import check_writable, exit_code, say, say_note
+from scalp.cli.command import STANDARD_OUTPUT, check_writable, exit_code, say, say_note, write_to
 from scalp.cli.parameters import Values, read_grid, sets
 from scalp.core.errors import UserError
 from scalp.sweep import run as running
@@ -56,9 +56,10 @@ def sweep(settings: SweepSettings) -> bool:
     steps = results.walk_forward(*settings.walk_forward) if settings.walk_forward is not None else []
     told = Told(tuple(grid), results, steps, settings.backtest, algo_class)
     if settings.csv is not None:
-        with settings.csv.open("w", newline="") as file:
-            told.write_csv(file)
-    if settings.json:
+        write_to("--csv", settings.csv, told.write_csv)
+    if settings.csv == STANDARD_OUTPUT:
+        pass
+    elif settings.json:
         told.write_json(sys.stdout)
     else:
         for line in told.lines():

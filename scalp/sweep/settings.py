@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.settings import read_settings as read_backtest
+from scalp.cli.command import STANDARD_OUTPUT
 from scalp.cli.options import LineParser, add_json, named_path
 from scalp.cli.parameters import LOT
 from scalp.core.errors import UserError
@@ -54,12 +55,15 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         "again from there")  # fmt: skip
     add_json(parser, instead_of="the tables")
     parser.add_argument("--csv", type=named_path, metavar="PATH",
-                        help="write a row per set, for all symbols (*) and for each, to this file")  # fmt: skip
+                        help="write a row per set, for all symbols (*) and for each, to this file (-: print them "
+                        "instead of the tables)")  # fmt: skip
     args, others = parser.parse_known_args(argv)
     if any(text.partition("=")[0].strip() == LOT for text in args.set) and _names("--lot", others):
         raise UserError("--lot and --set lot=...: keep one of the two")
     if _names("--luck", others):
         raise UserError("--luck belongs to one backtest: play the set you choose with python -m scalp.backtest")
+    if args.json and args.csv == STANDARD_OUTPUT:
+        raise UserError("--csv - and --json both go to standard output: keep one of the two")
     if _names("--html", others):
         raise UserError("--html belongs to one backtest: play the set you choose with python -m scalp.backtest")
     backtest = read_backtest(others, environ)

@@ -151,6 +151,13 @@ def test_the_trades_as_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert len(rows) == len(result["trades"])
 
 
+def test_the_trades_as_csv_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--fills", "bar", "--csv", "-", "AAPL")
+    header, *rows = out.splitlines()
+    assert (code, header[:21]) == (0, "symbol,qty,entry_time")
+    assert rows and all(row.startswith("AAPL,") for row in rows)
+
+
 def test_a_signal_that_fails_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text(
@@ -179,6 +186,7 @@ def test_a_signal_that_fails_is_told_once(capsys: pytest.CaptureFixture[str], tm
         (["--bars", "no/such/place"], "no/such/place: no such file or folder"),
         (["--bars", ""], "--bars: it names nothing"),
         (["--csv", "", "AAPL"], "--csv: it names nothing"),
+        (["--csv", "-", "--json", "AAPL"], "--csv - and --json both go to standard output: keep one of the two"),
         (["--html", "", "AAPL"], "--html: it names nothing"),
         (["--bars", ".", "--seed", "2"], "--seed belongs to the synthetic market"),
         (["--algo", "nothing", "AAPL"], "write module:Class"),

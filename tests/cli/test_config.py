@@ -167,5 +167,5 @@ def test_a_backtest_takes_what_is_traded_and_by_which_rules() -> None:
 def test_every_option_of_main_may_stand_in_it_but_those_that_are_refused() -> None:
     words = {word for action in make_parser()._actions for word in action.option_strings}
     names = {word.removeprefix("--") for word in words}
-    assert names - option_names(make_parser()) == {"-h", "help", "config", "live", "notify", "set"}
+    assert names - option_names(make_parser()) == {"-h", "help", "config", "live", "notify", "set", "version"}
     assert option_names(make_parser()) - names == {"symbols"}

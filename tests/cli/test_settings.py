@@ -37,6 +37,11 @@ def test_symbols_may_stand_before_and_after_options_in_any_case_and_twice() -> N
     )  # fmt: skip
 
 
+def test_symbols_may_be_separated_by_commas() -> None:
+    assert read("TSLA,FB AAPL,").symbols == ("TSLA", "FB", "AAPL")
+    assert read("TSLA, brk.b,tsla").symbols == ("TSLA", "BRK.B")
+
+
 def test_options_of_the_built_in_exchange() -> None:
     settings = read("--seed 7 --session 2026-11-27 --speed 60 --replay a.csv --replay b AAPL")
     assert (settings.seed, settings.session, settings.speed) == (7, dt.date(2026, 11, 27), 60.0)
@@ -102,7 +107,7 @@ def test_no_representation_shows_a_key() -> None:
         ("", {}, "no symbols"),
         ("--lot=2000", {}, "no symbols"),
         ("TSLA $5", {}, "'$5' is not a stock symbol"),
-        ("TSLA,FB", {}, "'TSLA,FB' is not a stock symbol"),
+        ("TSLA,F-B", {}, "'F-B' is not a stock symbol"),
         ("--lot=much TSLA", {}, "--lot 'much' is not an amount"),
         ("--lot=0 TSLA", {}, "--lot '0' must be more than 0"),
         ("--lot=-5 TSLA", {}, "--lot '-5' must be"),

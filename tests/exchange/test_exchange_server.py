@@ -154,6 +154,11 @@ def test_the_clock_of_the_machine_closes_no_connection(monkeypatch: pytest.Monke
     assert len(connections) == 3 and len(set(connections)) == 1
 
 
+def test_one_rule_may_stand_alone() -> None:
+    rule = '{"request": "GET /v2/clock", "status": 500}'
+    assert ScriptedFaults.read(rule)._rules == ScriptedFaults.read(f"[{rule}]")._rules
+
+
 def faults(*rules: dict) -> ScriptedFaults:
     return ScriptedFaults.read(json.dumps(rules))
 

@@ -144,6 +144,12 @@ def test_csv_has_a_row_per_set_and_symbol(capsys: pytest.CaptureFixture[str], tm
     assert [float(row["pnl"]) for row in rows if row["symbol"] == "*"] == [one["pnl"] for one in swept]
 
 
+def test_csv_on_standard_output_takes_the_place_of_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--jobs", "1", "--set", "window=10,20", "--csv", "-", *MARKET)
+    assert code == 0
+    assert [row["symbol"] for row in csv.DictReader(out.splitlines())] == ["*", "F", "AAPL"] * 2
+
+
 def test_recorded_bars_are_played_day_by_day(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for date in ("2014-06-05", "2014-06-06"):
         opened = dt.datetime.fromisoformat(f"{date} 09:30:00-04:00")
@@ -211,6 +217,7 @@ def test_a_wrong_parameter_is_one_line(odd: str, given: str, told: str, capsys: 
         (["--set", "warmup_bars=-3,5"], "--set warmup_bars: -3 is below 0"),
         (["--set", "window=2", "--bars", ""], "--bars: it names nothing"),
         (["--set", "window=2", "--csv", ""], "--csv: it names nothing"),
+        (["--set", "window=2", "--csv", "-", "--json"], "--csv - and --json both go to standard output"),
         (["--set", "window=2", "--csv", "/nowhere/at/all.csv"], "cannot be written"),
         ([], "--set"),
     ],
