@@ -33,7 +33,15 @@ class ExitTimes:
         if not due:
             self._due.pop(algo.symbol, None)
             return
+        self._set(algo.symbol, due)
+
+    def hasten(self, symbol: str, due: int) -> None:
+        """Something wants it at `due`; what wants it sooner stands, however often this is said."""
+        if symbol not in self._due or due < self._due[symbol]:
+            self._set(symbol, due)
+
+    def _set(self, symbol: str, due: int) -> None:
         is_next = not self._due or due < self.next_at
-        self._due[algo.symbol] = due
+        self._due[symbol] = due
         if is_next:
             self.on_sooner()

@@ -147,8 +147,8 @@ class Fleet:
             self.on_held_print(trade)
             if (rules := self.risk.rules) is not None:
                 self.risk.watch(algo, rules)
-                if algo.stop.due_at:
-                    self.exit_times.note(algo, now)
+                if (due := algo.stop.due_at) and algo.exits.plan is Plan.OFFER:
+                    self.exit_times.hasten(trade.symbol, due)
 
     def on_trade_correction(self, correction: TradeCorrection) -> None:
         if algo := self.algos.get(correction.symbol):

@@ -15,6 +15,7 @@ from scalp import ScalpAlgo
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED
 from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, SubmitOrder
+from scalp.core.exit_times import ExitTimes
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way, has_open_orders, leftovers
 from scalp.core.market_data import Bar, Halt
@@ -303,3 +304,12 @@ def test_what_was_sold_twice_is_bought_back_although_the_first_try_was_refused()
     world.fleet.drive_exits()
     again = world.sent[-1]
     assert isinstance(again, SubmitOrder) and (again.covers, again.qty) == (True, cover.qty) and again is not cover
+
+
+def test_what_hastens_an_exit_plan_never_puts_it_off() -> None:
+    times, told = ExitTimes(), list[int]()
+    times.on_sooner = lambda: told.append(times.next_at)
+    for due in (8, 5, 9, 5):
+        times.hasten("AAPL", due)
+    times.hasten("TSLA", 6)
+    assert (told, times.due(5), times.due(6)) == ([8, 5], ["AAPL"], ["AAPL", "TSLA"])

@@ -273,7 +273,7 @@ def test_a_demo_day_differs_in_nothing_from_its_backtest(demo: Path, capsys: pyt
 
 
 @pytest.mark.parametrize(("rails", "why"), [
-    (("--stop-loss=0.1%", "--stop-at=bot", "--max-hold=5m", "--cooldown=10m", "--no-buy-after=15:30",
+    (("--stop-loss=0.1%", "--max-hold=5m", "--cooldown=10m", "--no-buy-after=15:30",
       "--max-positions=1"), "stop loss"),
     (("--max-hold=3m",), "held for 180 s"),  # a time that a print tells, of whichever symbol, or a checkup
 ])  # fmt: skip
