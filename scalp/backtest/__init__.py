@@ -6,6 +6,7 @@ download        history of Polygon or Alpaca, kept in the cache folder
 run             the days, one after the other
 signals         what the buy signal says after each bar of a day
 luck            whether the result is better than chance
+tried           a backtest as one of the sets tried on its bars
 days            one day of a fleet: what goes into it
 bar_rules       --fills bar: everything happens at the turn of a minute
 engine_rules    all other fills: the matching engine of the built-in exchange, called directly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import sys
 import time
@@ -12,12 +13,14 @@ from scalp.backtest.luck import verdict
 from scalp.backtest.output import table, write_csv, write_json
 from scalp.backtest.run import Day, backtest
 from scalp.backtest.settings import read_settings
+from scalp.backtest.tried import terms, trial
 from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import STANDARD_OUTPUT, check_writable, exit_code, say, say_note, write_to
 from scalp.cli.identity import remember_backtest
 from scalp.cli.parameters import with_set
 from scalp.core.algo import ScalpAlgo
 from scalp.net.printable import PlainFormatter
+from scalp.results.trials import fingerprint, fingerprint_of_days, remember
 
 
 class _Once(logging.Filter):
@@ -51,10 +54,19 @@ def run(argv: Sequence[str] | None) -> None:
     for note in settings.notes:
         say_note(note)
     kept: list[Day] = []
-    started = time.perf_counter()
+    bars: list[tuple[dt.date, str]] = []
     keeps = settings.luck != 0 or settings.html is not None
-    results = backtest(settings, algo_class, kept if keeps else None)
+
+    def see(day: Day) -> None:
+        bars.append((day.session.date, fingerprint(day.market)))
+        if keeps:
+            kept.append(day)
+
+    started = time.perf_counter()
+    results = backtest(settings, algo_class, see)
     luck = None if settings.luck == 0 else verdict(kept, settings, algo_class, results, time.perf_counter() - started)
+    tried = trial(algo_class, settings, [*results.daily().values()])
+    remember(fingerprint_of_days(bars), terms(settings), [tried])
     if settings.html is not None:
         # Imported here: a page needs the plotting library.
         from scalp.backtest.html import bars_by_symbol, write_report

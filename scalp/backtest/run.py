@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
@@ -23,14 +23,15 @@ class Day(Struct, frozen=True):
     market: Market
 
 
-def backtest(settings: BacktestSettings, algo_class: type[ScalpAlgo], kept: list[Day] | None = None) -> Results:
-    """The whole backtest; its days are added to `kept`. Raises UserError for files or dates that cannot be played."""
+def backtest(
+    settings: BacktestSettings, algo_class: type[ScalpAlgo], see: Callable[[Day], None] = lambda day: None
+) -> Results:
+    """The whole backtest; `see` is shown each day. Raises UserError for files or dates that cannot be played."""
 
     def played() -> Iterator[SymbolDay]:
         for session, market in days(settings):
             day = Day(session, {symbol: regular(bars, session) for symbol, bars in market.items()})
-            if kept is not None:
-                kept.append(day)
+            see(day)
             yield from play(settings, algo_class, session, day.market)
 
     return Results(played(), settings.fees, settings.lot)

@@ -9,12 +9,17 @@ from platformdirs import user_cache_path, user_state_path
 APP = "scalp"
 
 
-def default_path() -> Path | None:
-    """The journal in this user's folder for what programs keep; None where there is no such folder."""
+def state_file(name: str) -> Path | None:
+    """A file in this user's folder for what programs keep; None where there is no such folder."""
     try:
-        return user_state_path(APP, appauthor=False) / "journal.sqlite"
+        return user_state_path(APP, appauthor=False) / name
     except RuntimeError:  # no home folder
         return None
+
+
+def default_path() -> Path | None:
+    """The journal in that folder."""
+    return state_file("journal.sqlite")
 
 
 def default_cache() -> Path | None:

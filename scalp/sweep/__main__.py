@@ -11,9 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalp.backtest.settings import BacktestSettings
+from scalp.backtest.tried import terms, trial
 from scalp.cli.command import STANDARD_OUTPUT, check_writable, exit_code, say, say_note, write_to
-from scalp.cli.parameters import Values, read_grid, sets
+from scalp.cli.parameters import LOT, Values, read_grid, sets, tuned
+from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
+from scalp.results.trials import remember
+from scalp.results.verdict import BestOfMany, best_of_many
 from scalp.sweep import run as running
 from scalp.sweep import source
 from scalp.sweep.output import Told
@@ -54,7 +58,8 @@ def sweep(settings: SweepSettings) -> bool:
             done += len(outcomes)
             progress("playing", done, of)
     steps = results.walk_forward(*settings.walk_forward) if settings.walk_forward is not None else []
-    told = Told(tuple(grid), results, steps, settings.backtest, algo_class)
+    verdict = _verdict(results, tuple(grid), settings.backtest, algo_class)
+    told = Told(tuple(grid), results, steps, settings.backtest, algo_class, verdict)
     if settings.csv is not None:
         write_to("--csv", settings.csv, told.write_csv)
     if settings.csv == STANDARD_OUTPUT:
@@ -65,6 +70,22 @@ def sweep(settings: SweepSettings) -> bool:
         for line in told.lines():
             say(line)
     return told.has_results
+
+
+def _verdict(
+    results: SweepResults, names: Sequence[str], settings: BacktestSettings, algo_class: type[ScalpAlgo]
+) -> BestOfMany | None:
+    """What the best set proves among all that were ever tried on these bars; None where none could be played."""
+    daily = results.daily()
+    if not daily:
+        return None
+    trials = []
+    for values, nets in daily.items():
+        attributes = dict(zip(names, values, strict=True))
+        own = replace(settings, lot=attributes.pop(LOT, settings.lot))
+        trials.append(trial(tuned(algo_class, attributes), own, nets))
+    best = [float(net) for net in daily[results.ranked()[0].values]]
+    return best_of_many(remember(results.bars(), terms(settings), trials), best)
 
 
 def batches(chosen: Sequence[Values], days: Sequence[DaySpec], cores: int) -> Iterator[Batch]:

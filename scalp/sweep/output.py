@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TextIO
 
+from msgspec import structs
+
 from scalp.backtest.output import assumptions, cell
 from scalp.backtest.settings import BacktestSettings
 from scalp.cli.parameters import LOT, Values
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.results.columns import columns, plain
+from scalp.results.verdict import BestOfMany
 from scalp.sweep.results import SetResult, Step, SweepResults, Window, objective
 from scalp.sweep.tasks import PartialStatistics
 
@@ -33,11 +36,13 @@ class Told:
         steps: list[Step],
         settings: BacktestSettings,
         algo_class: type[ScalpAlgo],
+        verdict: BestOfMany | None = None,
     ) -> None:
         self._names = names
         self._days = results.days
         self._ranked = results.ranked()
         self._steps = steps
+        self._verdict = verdict
         told = assumptions(settings, algo_class, [day.session.date for day in results.days])
         if LOT in names:
             told["lot"] = "swept"
@@ -80,6 +85,9 @@ class Told:
         bars = max((one.whole.bars for one in self._ranked), default=0)
         yield f"  algo {told['algo']}, lot {lot}; {told['data']}; {bars} bars, {len(self._days)} days"
         yield from (f"  - {rule}" for rule in told["rules"])
+        if self._verdict is not None:
+            yield ""
+            yield str(self._verdict)
         if sound:
             yield ""
             yield f"the best set runs with: {self._command(sound[0])}"
@@ -112,6 +120,10 @@ class Told:
         )  # fmt: skip
         yield from _table((*self._names, "in-sample", *cells, "|", "out-of-sample", *cells), rows, width)
         yield "days in-sample overlap: their sum counts a day as often as a set was chosen by it"
+        yield (
+            "this tries the way of choosing, not the set that runs best now, and is out of sample once: who changes "
+            "sets or signal after looking at these days has chosen by them"
+        )
         for step in self._steps:
             if step.problem:
                 yield f"  {self._dates(step.train)}: {step.problem}"
@@ -146,6 +158,7 @@ class Told:
                 }
                 for step in self._steps
             ],
+            "verdict": self._verdict and {**structs.asdict(self._verdict), "verdict": str(self._verdict)},
             "assumptions": self._assumptions,
             "versions": versions(),
         }

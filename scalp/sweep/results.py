@@ -8,6 +8,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.cli.parameters import Values
+from scalp.results.trials import fingerprint_of_days
 from scalp.sweep.source import DaySpec
 from scalp.sweep.tasks import Outcome, PartialStatistics
 
@@ -67,6 +68,22 @@ class SweepResults:
             for symbol, part in outcome.by_symbol if outcome is not None else ():
                 by_symbol[symbol] = by_symbol.get(symbol, PartialStatistics()) + part
         return SetResult(self.sets[number], whole, by_symbol, problem)
+
+    def daily(self) -> dict[Values, list[Decimal]]:
+        """The net of each day, in dollars, of all sets that have no problem."""
+        found = {}
+        for values, outcomes in zip(self.sets, self._outcomes, strict=True):
+            if all(outcome is not None and not outcome.problem for outcome in outcomes):
+                found[values] = [outcome.part.net for outcome in outcomes if outcome is not None]
+        return found
+
+    def bars(self) -> str:
+        """The fingerprint of all bars that were played."""
+        of_days = []
+        for place, day in enumerate(self.days):
+            heard = (outcomes[place] for outcomes in self._outcomes)
+            of_days.append((day.session.date, next((one.bars for one in heard if one is not None and one.bars), "")))
+        return fingerprint_of_days(of_days)
 
     def walk_forward(self, train: int, test: int) -> list[Step]:
         """Steps of `train` days to choose in and up to `test` following days to try in; the next begins `test` later.

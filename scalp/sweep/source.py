@@ -19,6 +19,8 @@ from scalp.exchange.calendar import SessionDay, session_day, trading_days
 from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.replay import Days, files_in, load
+from scalp.results.symbol_day import regular
+from scalp.results.trials import fingerprint
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -54,6 +56,12 @@ def bars_of(spec: DaySpec) -> Market:
         files = ", ".join(map(str, spec.files))
         raise UserError(f"no bars of {', '.join(missing)} on {spec.session.date} in {files} any more: sweep again")
     return {symbol: market[symbol] for symbol in spec.symbols}
+
+
+@lru_cache(KEPT)
+def fingerprint_of(spec: DaySpec) -> str:
+    """Of what `bars_of` says, as a backtest of that day has it."""
+    return fingerprint({symbol: regular(bars, spec.session) for symbol, bars in bars_of(spec).items()})
 
 
 @lru_cache(KEPT)

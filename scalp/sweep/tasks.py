@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
@@ -18,7 +18,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.core.events import RiskRuleStruck
 from scalp.results.totals import Results
-from scalp.sweep.source import DaySpec, bars_of
+from scalp.sweep.source import DaySpec, bars_of, fingerprint_of
 
 
 class PartialStatistics(Struct, frozen=True):
@@ -87,13 +87,17 @@ class Batch(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What one day of one set came to; `problem` tells in one line what is wrong with the set, "" if nothing."""
+    """What one day of one set came to; `problem` tells in one line what is wrong with the set, "" if nothing.
+
+    `bars` is the fingerprint of the day's bars.
+    """
 
     place: int
     number: int
     part: PartialStatistics = PartialStatistics()
     by_symbol: tuple[tuple[str, PartialStatistics], ...] = ()
     problem: str = ""
+    bars: str = ""
 
 
 def algo_class_of(spec: str) -> type[ScalpAlgo]:
@@ -112,8 +116,8 @@ def run(job: Job, batch: Batch) -> list[Outcome]:
     Raises UserError when the algo or the bars cannot be loaded here.
     """
     algo_class = algo_class_of(job.settings.algo)
-    bars_of(batch.day)
-    return [_play(job, algo_class, batch, number, values) for number, values in batch.sets]
+    bars = fingerprint_of(batch.day)
+    return [structs.replace(_play(job, algo_class, batch, number, values), bars=bars) for number, values in batch.sets]
 
 
 def _play(job: Job, algo_class: type[ScalpAlgo], batch: Batch, number: int, values: Values) -> Outcome:

@@ -474,3 +474,40 @@ def test_a_file_that_changes_under_a_sweep_is_one_line(tmp_path: Path) -> None:
     path.write_text("timestamp,open,high,low,close,volume\n2024-01-03 09:30:00,5,5,5,5,10\n")
     with pytest.raises(UserError, match=r"no bars of F on 2024-01-02 in .* any more"):
         bars_of(spec)
+
+
+# -- the verdict ------------------------------------------------------------------------------------------------------
+
+MONTH = ("--jobs", "1", "--fills", "bar", "--from", "2026-11-02", "--to", "2026-11-30", "F")
+
+
+def test_the_verdict_counts_all_that_was_ever_tried_on_these_bars(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    first = answer(capsys, "--set", "window=5,10", *MONTH)["verdict"]
+    assert (first["sets"], first["days"]) == (2, 20) and 0 < first["p"] <= 1 and 0 < first["deflated_sharpe"] < 1
+    assert backtest([*MONTH[2:], "--set", "window=7", "--luck", "off", "--json"]) == 0
+    capsys.readouterr()
+    again = answer(capsys, "--set", "window=5,10", *MONTH)["verdict"]
+    assert again["sets"] == 3, "a backtest is a set that was tried"
+    assert answer(capsys, "--set", "window=7", *MONTH)["verdict"]["sets"] == 3, "and the same one in a sweep"
+    code, out, _ = run(capsys, "--set", "window=5,10", *MONTH)
+    assert code == 0 and out.splitlines()[-3] == again["verdict"]
+    assert "all 3 sets ever tried on these bars" in again["verdict"]
+
+
+def test_few_days_have_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    told = answer(capsys, "--jobs", "1", "--set", "window=5,10", *MARKET)["verdict"]
+    assert (told["p"], told["deflated_sharpe"]) == (None, None)
+    assert told["verdict"] == "edge of the best: not tested, 3 days are too few: it takes 20"
+
+
+def test_walk_forward_is_named_as_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--jobs", "1", "--set", "window=5,10", "--walk-forward", "train=2d,test=1d", *MARKET)
+    assert "this tries the way of choosing, not the set that runs best now, and is out of sample once" in out
+
+
+def test_sets_with_a_problem_prove_nothing(capsys: pytest.CaptureFixture[str], odd: str) -> None:
+    answered = run(capsys, "--jobs", "1", "--json", "--set", "how=raises", "--algo", odd, *MARKET)
+    assert answered[0] == 1 and json.loads(answered[1])["verdict"] is None
