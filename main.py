@@ -175,6 +175,7 @@ async def simulate(settings: Settings, console: ConsoleLog, stop: Stop, listener
         log.info("SIMULATED session of %s, %s", day.date, ", ".join(settings.symbols))
         async with demo.serve(settings, day, market) as endpoints:
             code = max(code, await trade(settings, endpoints, console, stop, listeners, total))
+        log.info("the session of %s was SIMULATED: made-up money", day.date, extra=BARE)
         days += 1
         if stop.is_set:
             break
@@ -200,7 +201,7 @@ def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]:
 def run_logged(settings: Settings) -> int:
     """Run the bot with its log and notifications; returns the exit code. Raises UserError where there can be no log."""
     with (
-        ConsoleLog(settings.secrets, settings.debug) as console,
+        ConsoleLog(settings.secrets, settings.debug, settings.log) as console,
         notifications(settings, lambda: console.now()) as listeners,
     ):
         for note in settings.notes:

@@ -52,6 +52,8 @@ def test_the_demo_ends_with_a_table_and_what_to_do_next_in_80_columns(capsys: py
     assert max(map(len, table)) <= 80
     log = Path("console.log").read_text()
     assert "What next?" not in log
+    assert log.splitlines()[0].startswith("-                       INFO    main    SIMULATED")
+    assert log.splitlines()[-1].endswith("INFO    main    the session of 2026-11-27 was SIMULATED: made-up money")
     assert re.search(r"^2026-11-27 13:00:00\.000 INFO    main    total ", log, re.MULTILINE)
 
 

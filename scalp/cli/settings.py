@@ -94,6 +94,7 @@ class Settings:
     session: dt.date | None = None
     replay: tuple[Path, ...] = ()
     journal: Path | None = None  # None: no journal
+    log: Path = Path("console.log")
     risk_limits: RiskLimits = NO_RISK_LIMITS
     fees: FeeSchedule = ALPACA
     net_exit: bool = False  # offer no lower than the entry and the fees of both sides
@@ -131,6 +132,8 @@ def make_parser() -> LineParser:
                         "everything and sell what is held at market")  # fmt: skip
     parser.add_argument("--journal", type=named, metavar="PATH|off",
                         help="where the session is written down (default: in your state folder)")  # fmt: skip
+    parser.add_argument("--log", type=named_path, default=Settings.log, metavar="PATH",
+                        help="where the log goes beside the terminal (default: console.log here)")  # fmt: skip
     parser.add_argument("--dashboard", action="store_true", help="a live view instead of the log on the terminal")
     parser.add_argument("--notify", action="append", default=[], metavar="URL",
                         help="tell this service of fills and trouble, as apprise writes it (tgram://...); may be "
@@ -187,6 +190,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         session=args.session,
         replay=tuple(args.replay),
         journal=read_journal(args.journal or ""),
+        log=args.log,
         risk_limits=read_limits(args),
         fees=read_fees(args.fees),
         net_exit=args.net_exit,

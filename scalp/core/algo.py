@@ -474,7 +474,7 @@ class ScalpAlgo(Hooks):
         if not is_signal:
             return []
         if self.entry_blocks:
-            self.telling.info("signal, but no buy: %s", self.why_no_entry)
+            self.telling.repeated("signal, but no buy: %s", self.why_no_entry)
             return []
         if self.asks_last_trade:
             self._price_asked_at = at
@@ -490,7 +490,7 @@ class ScalpAlgo(Hooks):
             self.telling.once("lot", "lot of $%s buys no share at %s", self.lot, price)
             return []
         if self._has_own_quantity and (qty := self._own_quantity(price, qty)) < 1:
-            self.telling.info("signal, but no buy: the quantity is below one share")
+            self.telling.repeated("signal, but no buy: the quantity is below one share")
             return []
         self.telling.info("signal: buy %d at %s", qty, price)
         return [self._submit("buy", qty, "limit", price, at)]

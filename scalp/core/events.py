@@ -307,6 +307,7 @@ class Note(Struct, frozen=True):
     text: str
     args: tuple[object, ...] = ()
     error: BaseException | None = None
+    repeats: bool = False  # it may come every minute: the log says it once, and then counts
 
 
 Event = (

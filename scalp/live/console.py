@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 import logging
 import logging.handlers
 import os
 import queue
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, cast
@@ -25,11 +26,14 @@ from rich.text import Text
 from scalp.cli.private import open_private
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
-from scalp.core.events import BarHeard, Fill, Heartbeat
+from scalp.core.events import BarHeard, Fill, Heartbeat, Note, SessionOver
 from scalp.core.log import event_of
+from scalp.core.units import MINUTE
 from scalp.net.printable import Mask, PlainFormatter
 
 LOG_FILE = Path("console.log")
+LARGEST_FILE, KEPT_FILES = 50_000_000, 60  # bytes; files beside it
+TELL_REPEATS_EVERY = 60 * MINUTE
 LAST_LINES = 20  # of those that went to a screen: they are on the terminal after it
 
 BARE = {"is_bare": True}  # the `extra` of a line that a terminal shows without time and level: a row of a table
@@ -77,8 +81,60 @@ class _ForTheEye(PlainFormatter):
         return record.message if getattr(record, "is_bare", False) else super().formatMessage(record)
 
 
+class _Repeats:
+    """What repeats itself is said once, and then counted: told when another thing is said in its place, and hourly."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, logging.LogRecord] = {}  # by symbol
+        self._again: Counter[str] = Counter()
+
+    def sift(self, record: logging.LogRecord) -> list[logging.LogRecord]:
+        """What is to be written now."""
+        event = event_of(record)
+        if isinstance(event, SessionOver):
+            return [*self.rest(), record]
+        if not isinstance(event, Note) or not event.repeats:
+            return [record]
+        before = self._said.get(record.name)
+        if before is None or before.getMessage() != record.getMessage():
+            counted = self._counted(record.name)
+            self._said[record.name] = record
+            return [*counted, record]
+        self._again[record.name] += 1
+        if event.at - cast(Note, event_of(before)).at < TELL_REPEATS_EVERY:
+            return []
+        self._said[record.name] = record
+        return self._counted(record.name)
+
+    def rest(self) -> list[logging.LogRecord]:
+        """What is still counted."""
+        counted = [line for name in list(self._again) for line in self._counted(name)]
+        self._said.clear()
+        return counted
+
+    def _counted(self, name: str) -> list[logging.LogRecord]:
+        if not (times := self._again.pop(name, 0)):
+            return []
+        line = copy.copy(self._said[name])
+        line.msg, line.args = f"{line.getMessage()} ({'once' if times == 1 else f'{times} times'} more)", None
+        return [line]
+
+
 class _Queued(logging.handlers.QueueHandler):
     """Formats in the loop only what may change until the thread writes it; text and traceback stay apart."""
+
+    def __init__(self, records: queue.SimpleQueue[logging.LogRecord]) -> None:
+        super().__init__(records)
+        self._repeats = _Repeats()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        written = [super(_Queued, self).handle(line) for line in self._repeats.sift(record)]
+        return any(written)
+
+    def tell_rest(self) -> None:
+        """Write what was only counted so far."""
+        for line in self._repeats.rest():
+            super().handle(line)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         record = copy.copy(record)
@@ -104,10 +160,27 @@ class _Lasting(logging.Handler):
                 print(f"the log can no longer be written: {error.strerror}", file=sys.stderr, flush=True)
 
 
-class _File(_Lasting, logging.FileHandler):
+class _File(_Lasting, logging.handlers.TimedRotatingFileHandler):
+    """Begins anew each day of this machine, and when it is large: what was written stays beside it for a while."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, when="midnight", backupCount=KEPT_FILES, encoding="utf-8")
+        self.namer = _free
+
+    def shouldRollover(self, record: logging.LogRecord) -> int:
+        is_large = self.stream is not None and self.stream.tell() >= LARGEST_FILE
+        is_file = Path(self.baseFilename).is_file()
+        return int(is_file and (is_large or bool(super().shouldRollover(record))))
+
     def _open(self) -> io.TextIOWrapper:
         number = open_private(Path(self.baseFilename))
         return cast(io.TextIOWrapper, open(number, self.mode, encoding=self.encoding, errors=self.errors))
+
+
+def _free(name: str) -> str:
+    """The name, with a number if there is such a file: two of one day are both kept."""
+    numbered = (f"{name}.{number}" for number in itertools.count(2))
+    return name if not os.path.exists(name) else next(one for one in numbered if not os.path.exists(one))
 
 
 class _Plain(_Lasting, logging.StreamHandler):  # type: ignore[type-arg]
@@ -173,9 +246,10 @@ class ConsoleLog:
         # No line is made with a key in it; this is the last barrier should one ever be.
         form, mask = "%(when)-23s %(levelname)-7s %(who)-7s %(message)s", Mask(secrets)
         try:
-            file = _File(path, encoding="utf-8")
+            file = _File(path)
         except OSError as error:
-            raise UserError(f"{path} cannot be written here ({error.strerror}): run in a folder of your own") from None
+            raise UserError(f"{path} cannot be written here ({error.strerror}): run in a folder of your own, or name "
+                            "another file with --log") from None  # fmt: skip
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal cannot show is no reason to fail
         terminal: logging.Handler
@@ -203,6 +277,7 @@ class ConsoleLog:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._handler.tell_rest()
         for logger in (self._logger, logging.getLogger()):
             logger.removeHandler(self._handler)
         self._logger.propagate = True

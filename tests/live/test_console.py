@@ -8,6 +8,7 @@ import pty
 import stat
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ import pytest
 from rich.text import Text
 
 from scalp import Bar
+from scalp.core.bus import Notes
 from scalp.core.errors import UserError
-from scalp.core.events import BarHeard, Fill
+from scalp.core.events import BarHeard, Fill, SessionOver
 from scalp.core.log import log_event
+from scalp.core.units import MINUTE
+from scalp.live import console as console_module
 from scalp.live.console import ConsoleLog, _Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -274,3 +278,77 @@ def test_flush_writes_what_is_waiting(tmp_path: Path) -> None:
     console.flush()
     assert len(path.read_text().splitlines()) == 100
     console.__exit__(None, None, None)
+
+
+# -- what repeats itself ----------------------------------------------------------------------------------------------
+
+
+def no_buy(symbol: str, minute: int, why: str) -> None:
+    Notes(symbol, log_event, lambda: NOON + minute * MINUTE).repeated("signal, but no buy: %s", why)
+
+
+def test_a_line_that_repeats_itself_is_said_once_and_then_counted(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    with ConsoleLog(path=path):
+        for minute in range(5):
+            no_buy("TSLA", minute, "halted")
+            log_event(BarHeard(NOON, Bar("TSLA", NOON, 1.0, 2.0, 3.0, 4.0, 5.0)))
+            no_buy("FB", minute, "blocked")
+        no_buy("TSLA", 5, "the account is blocked")
+        no_buy("TSLA", 6, "halted")
+        for _ in range(2):
+            log.info("another line is never counted")
+        log_event(SessionOver(NOON, "1 trades"))
+        no_buy("FB", 7, "blocked")
+        no_buy("FB", 8, "blocked")
+    lines = [line[32:] for line in path.read_text().splitlines() if " bar " not in line]
+    assert lines == [
+        "TSLA    signal, but no buy: halted",
+        "FB      signal, but no buy: blocked",
+        "TSLA    signal, but no buy: halted (4 times more)",
+        "TSLA    signal, but no buy: the account is blocked",
+        "TSLA    signal, but no buy: halted",
+        "TSLA    another line is never counted",
+        "TSLA    another line is never counted",
+        "FB      signal, but no buy: blocked (4 times more)",
+        "main    session over: 1 trades",
+        "FB      signal, but no buy: blocked",
+        "FB      signal, but no buy: blocked (once more)",
+    ]
+
+
+def test_what_goes_on_for_hours_is_told_every_hour(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    with ConsoleLog(path=path):
+        for minute in range(150):
+            no_buy("TSLA", minute, "halted")
+    counted = [line.partition("halted")[2] for line in path.read_text().splitlines()]
+    assert counted == ["", " (60 times more)", " (60 times more)", " (29 times more)"]
+
+
+# -- a log that goes on for months ------------------------------------------------------------------------------------
+
+
+def test_the_file_begins_anew_each_day_and_when_it_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "my.log"
+    path.write_text("yesterday\n")
+    yesterday = time.time() - 86400
+    os.utime(path, (yesterday, yesterday))
+    monkeypatch.setattr(console_module, "LARGEST_FILE", 100)
+    with ConsoleLog(path=path):
+        for number in range(3):
+            log.info("line %d, of more than a hundred bytes: %s", number, "x" * 100)
+    texts = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    names = sorted(texts)
+    day = time.strftime("%Y-%m-%d", time.localtime(yesterday))
+    assert names[0] == "my.log" and names[1] == f"my.log.{day}" and len(names) == 4
+    assert texts[names[1]] == "yesterday\n"
+    assert "".join(texts.values()).count("of more than a hundred bytes") == 3
+    assert all(mode_of(tmp_path / name) == 0o600 for name in names if name != names[1])
+
+
+def test_a_log_that_is_no_file_is_never_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_module, "LARGEST_FILE", 0)
+    with ConsoleLog(path=Path("/dev/null")):
+        log.info("into nowhere")
+    assert Path("/dev/null").is_char_device()
