@@ -29,6 +29,7 @@ from scalp.alpaca.updates import OrderUpdates
 from scalp.cli.settings import Endpoints
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import ScalpError
+from scalp.core.orders import BUY
 from scalp.core.units import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
@@ -359,7 +360,7 @@ async def all_errors(where: Endpoints) -> AsyncIterator[str]:
     """The tracebacks of every kind of request of the REST edges."""
     rest = AlpacaREST(where, order_timeout=1, timeout=1)
     polygon = PolygonFeed(where, ["TSLA"], Told(), random.Random(1), lambda: True)
-    order = SubmitOrder("TSLA", "scalp-TSLA-1-1", "buy", 1, "limit", Decimal(1))
+    order = SubmitOrder("TSLA", "scalp-TSLA-1-1", BUY, 1, "limit", Decimal(1))
 
     async def submit_by_order_connections() -> None:
         rest.open_order_connections().start()

@@ -23,7 +23,7 @@ from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, Mov
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.ledger import Order
 from scalp.core.market_data import Trade
-from scalp.core.orders import OrderReport
+from scalp.core.orders import BUY, SELL, OrderReport
 from scalp.core.ports import OrderListener
 from scalp.core.units import SECOND
 from scalp.net.backoff import Backoff
@@ -89,7 +89,7 @@ class AlpacaBroker:
         if isinstance(action, SubmitOrder):
             # An exit is on the wire before this returns, if a connection is warm; an entry has to ask for leave first.
             sent = None
-            if action.side == "sell" and not self._listener.no_orders():
+            if action.side == SELL and not self._listener.no_orders():
                 try:
                     sent = self._rest.submit_now(action)
                 except Exception:
@@ -160,7 +160,7 @@ class AlpacaBroker:
         """See an order through; `sent` is the answer to come if it is on the wire already."""
         deadline = asyncio.get_running_loop().time() + ENTRY_PATIENCE
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
-        is_entry = action.side == "buy" and not action.covers
+        is_entry = action.side == BUY and not action.covers
         found: OrderReport | None
         while True:
             if sent is None:
@@ -192,11 +192,11 @@ class AlpacaBroker:
                 found = await self._settle_duplicate(action)
             except (OutcomeUnknown, Unreachable) as error:
                 log.warning("%s %s: %s; asking what became of it", action.side, action.symbol, error)
-                found = await (self._settle_sell(action) if action.side == "sell" else self._settle_buy(action))
+                found = await (self._settle_sell(action) if action.side == SELL else self._settle_buy(action))
             if found is None:
                 return
             self._listener.on_order_update(found)
-            if action.side == "buy":
+            if action.side == BUY:
                 await self._ask_early(action.symbol, found.id)
             return
 
@@ -204,7 +204,7 @@ class AlpacaBroker:
         self._listener.on_submit_rejected(action.symbol, action.client_order_id, refusal.message)
         if refusal.orders:
             self._start(self._ask_related(action.symbol, refusal.orders[:MOST_RELATED]))
-        if action.side == "sell":
+        if action.side == SELL:
             self._listener.reconcile_soon(f"a sell of {action.symbol} was refused")
 
     def _is_unwanted(self, action: SubmitOrder) -> bool:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from scalp.core.decimals import amount_or_none, decimal_or_none
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport, known
 from scalp.core.units import MINUTE, SECOND
 
 # 1900 and 2200: a year that no calendar has would be told nowhere.
@@ -144,9 +144,9 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         symbol=text_of(order.symbol),
         id=text_of(order.id),
         client_order_id=text_of(order.client_order_id),
-        side=word_of(order.side),
+        side=known(word_of(order.side)),
         type=word_of(order.type) or word_of(order.order_type),
-        status=word_of(order.status),
+        status=known(word_of(order.status)),
         qty=amount_or_none(order.qty),
         filled_qty=amount_or_none(order.filled_qty),
         filled_avg_price=amount_or_none(order.filled_avg_price),

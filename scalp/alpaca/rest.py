@@ -36,7 +36,7 @@ from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.market_data import Trade
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import SELL, OrderReport, PositionReport
 from scalp.core.ports import Asset, Clock, Listing, OrderPage
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.core.units import SECOND
@@ -233,7 +233,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         return _submitted(await self._request("POST", "/orders", _order_body(order), within=within), order)
 
     def _patience(self, order: SubmitOrder) -> float:
-        return self._sell_timeout if order.side == "sell" else self._order_timeout
+        return self._sell_timeout if order.side == SELL else self._order_timeout
 
     def submit_now(self, order: SubmitOrder) -> Coroutine[Any, Any, OrderReport] | None:
         """Write the order out before this returns; None, and nothing sent, when no connection is ready.
@@ -387,7 +387,7 @@ def _order_body(order: SubmitOrder) -> dict[str, Any]:
         "time_in_force": "day",
         "client_order_id": order.client_order_id,
     }
-    if order.side == "sell":
+    if order.side == SELL:
         # The broker's own guard: a sell of shares that somebody else sold meanwhile must not open a short position.
         body["position_intent"] = "sell_to_close"
     elif order.covers:

@@ -27,7 +27,7 @@ from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.fees import FREE, Rates
 from scalp.core.market_data import Bar, Trade
-from scalp.core.orders import OrderReport
+from scalp.core.orders import BUY, CANCELED, EXPIRED, FILLED, HELD, NEW, REPLACED, SELL, OrderReport
 from scalp.core.prices import exact
 from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
 from scalp.core.risk_rules import RiskRules
@@ -82,7 +82,7 @@ class _Working:
         """What its stop loss fills at in `bar`, None if there is none or its stop is not reached."""
         if self.stop is None:
             return None
-        sells = self.action.side == "sell"
+        sells = self.action.side == SELL
         if bar.open <= self.stop if sells else bar.open >= self.stop:
             return exact(bar.open)
         takes_profit_first = bar.open >= self.edge if sells else bar.open <= self.edge
@@ -95,7 +95,7 @@ class _Working:
         action = self.action
         if action.limit_price is None:
             return exact(bar.open)
-        if action.side == "buy":
+        if action.side == BUY:
             if bar.open <= self.edge:
                 return exact(bar.open)
             return action.limit_price if bar.low <= self.edge else None
@@ -162,7 +162,7 @@ class _Day:
                 self._fill(order, price, bar)
             else:
                 order.bars_met += 1
-                is_checkup_due |= order.action.side == "buy" and order.bars_met >= BUY_MEETS
+                is_checkup_due |= order.action.side == BUY and order.bars_met >= BUY_MEETS
         if is_checkup_due:
             self._now = bar.start + MINUTE
             self._check_up()
@@ -170,13 +170,13 @@ class _Day:
     def _fill(self, order: _Working, price: Decimal, bar: Bar) -> None:
         action = order.action
         price = self._book(order, price, action.type, action.limit_price, bar)
-        self._tell(order, "filled", bar.start, price)
+        self._tell(order, FILLED, bar.start, price)
 
     def _fill_stop(self, order: _Working, price: Decimal, bar: Bar) -> None:
         """As the exchange tells it: the leg is filled under an id of its own, and the limit is taken back."""
         price = self._book(order, price, "stop", None, bar)
-        self._report_leg(order, "filled", bar.start, price)
-        self._report(order.action, "canceled", bar.start)
+        self._report_leg(order, FILLED, bar.start, price)
+        self._report(order.action, CANCELED, bar.start)
         self._perform()
 
     def _book(self, order: _Working, price: Decimal, kind: str, limit: Decimal | None, bar: Bar) -> Decimal:
@@ -193,7 +193,7 @@ class _Day:
     def _tell(self, order: _Working, status: str, at: int, price: Decimal | None = None) -> None:
         """Report the end of an order, and of its leg; with a price: of its whole quantity."""
         if order.stop is not None:
-            self._report_leg(order, "canceled", at)
+            self._report_leg(order, CANCELED, at)
         self._report(order.action, status, at, price)
         self._perform()
 
@@ -216,26 +216,26 @@ class _Day:
                 order = self._working[action.client_order_id] = _Working(action)
                 self._fleet.on_sent(action)
                 if order.stop is not None:
-                    self._report(action, "new", self._now)
-                    self._report_leg(order, "held", self._now)
+                    self._report(action, NEW, self._now)
+                    self._report_leg(order, HELD, self._now)
             elif isinstance(action, CancelOrder) and action.client_order_id in self._working:
-                self._tell(self._working.pop(action.client_order_id), "canceled", self._now)
+                self._tell(self._working.pop(action.client_order_id), CANCELED, self._now)
             elif isinstance(action, MoveStop):
                 self._move(action)
 
     def _move(self, action: MoveStop) -> None:
         for order in self._working.values():
             if order.leg == action.id:
-                self._report_leg(order, "replaced", self._now)
+                self._report_leg(order, REPLACED, self._now)
                 order.move(action.stop_price)
-                self._report_leg(order, "held", self._now, replaces=action.id)
+                self._report_leg(order, HELD, self._now, replaces=action.id)
 
     def _close(self) -> None:
         """Day orders that are left expire."""
         self._now = self._session.close
         for order in list(self._working.values()):
             del self._working[order.action.client_order_id]
-            self._tell(order, "expired", self._now)
+            self._tell(order, EXPIRED, self._now)
 
 
 def _told(action: SubmitOrder, status: str, at: int, price: Decimal | None) -> OrderReport:

@@ -13,6 +13,7 @@ from scalp.core.commands import Action
 from scalp.core.decimals import ZERO
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar
+from scalp.core.orders import BUY
 from scalp.core.prices import SUB_DOLLAR_TICK, exact
 from scalp.core.trades import Fill
 from scalp.core.units import MILLISECOND
@@ -35,7 +36,7 @@ class Slippage(Struct, frozen=True):
         if not self.dollars and not self.share:
             return price
         by = self.dollars + (price * self.share).quantize(SUB_DOLLAR_TICK, ROUND_CEILING)
-        if side == "buy":
+        if side == BUY:
             return price + by if limit is None else min(price + by, limit)
         return max(price - by, SUB_DOLLAR_TICK) if limit is None else max(price - by, limit)
 

@@ -16,6 +16,7 @@ from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
+from scalp.core.orders import EXPIRED, FILLED
 from scalp.results.columns import OF_TRADES, SHOWN, Column
 from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
 from scalp.results.symbol_day import SymbolDay
@@ -84,7 +85,7 @@ def report_of(
             OrderEnd(order.symbol, order.side, order.status, _end_of(order, day), order.limit_price)
             for day in results.days
             for order in day.orders
-            if order.has_ended and order.status != "filled"
+            if order.has_ended and order.status != FILLED
         ],
         equity=results.equity(),
         numbers=[(column.title, column.text(total)) for column in SHOWN],
@@ -104,7 +105,7 @@ def report_of(
 
 def _end_of(order: Order, day: SymbolDay) -> int:
     """When an unfilled order ended: the ledger keeps no time of it, but it follows from how."""
-    if order.status == "expired":
+    if order.status == EXPIRED:
         return day.session.close
     return order.cancel_sent_at or order.submitted_at
 

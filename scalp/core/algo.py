@@ -33,7 +33,7 @@ from scalp.core.hooks import Hooks, OwnPrices
 from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
 from scalp.core.market_data import Bar, Trade
 from scalp.core.order_builder import OrderBuilder
-from scalp.core.orders import OrderReport, OrderType, PositionReport
+from scalp.core.orders import BUY, CANCELED, FILLED, REJECTED, SELL, OrderReport, OrderType, PositionReport, Side
 from scalp.core.stops import Stop
 from scalp.core.subclass_checks import check_window, take_old_name
 from scalp.core.tape import Tape
@@ -217,14 +217,14 @@ class ScalpAlgo(Hooks):
             return []
         self.telling.change(change, report, at)
         order = change.order
-        may_sell = order.side == "buy" and (change.new_qty > 0 or change.ended)
+        may_sell = order.side == BUY and (change.new_qty > 0 or change.ended)
         if change.new_qty:
             order.moved_at = at
-        if order.side == "buy":
+        if order.side == BUY:
             if change.new_qty:
                 self.exits.on_bought(at)
                 self.stop.on_bought(report.at or at)
-            if change.ended and order.is_cover and order.status != "filled":
+            if change.ended and order.is_cover and order.status != FILLED:
                 self.exits.on_cover_rejected(at)
             elif change.ended:
                 self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
@@ -235,18 +235,18 @@ class ScalpAlgo(Hooks):
                     self.telling.tell(RiskRuleStruck(self.symbol, at, "the stop at the broker sells"))
             if order is self.order and change.ended:
                 # Cancelled here, to offer another quantity: nothing was refused, the next one goes at once.
-                was_wanted = order.status == "canceled" and order.cancel_sent_at > 0
-                may_sell = was_wanted or order.status == "filled"
-                if order.stop_price is not None and order.status == "rejected" and order.is_own:
+                was_wanted = order.status == CANCELED and order.cancel_sent_at > 0
+                may_sell = was_wanted or order.status == FILLED
+                if order.stop_price is not None and order.status == REJECTED and order.is_own:
                     may_sell = self._offer_without_stop(order.status, at)
-                elif order.is_bots and (order.status == "rejected" or (order.type == "market" and not may_sell)):
+                elif order.is_bots and (order.status == REJECTED or (order.type == "market" and not may_sell)):
                     self.exits.on_rejected(order.status, at)
         actions = self.drive(at, _cause(order), may_sell)
         if not order.is_priced and change.new_qty and order.id:
             actions = [*actions, AskOrder(self.symbol, order.id)]
-        if change.is_new and change.new_qty and order.side == "buy" and order is self.order:
+        if change.is_new and change.new_qty and order.side == BUY and order is self.order:
             actions = [*actions, *self.working_buys.cancel_old(self.order, at)]  # found too late for its signal
-        is_stray = was_given_up and order.side == "buy" and order is not self.order and not order.has_ended
+        is_stray = was_given_up and order.side == BUY and order is not self.order and not order.has_ended
         if is_stray and self.ledger.position >= 0 and at > order.cancel_sent_at:
             # It arrived after all, and nobody waits for it any more: one order at work, never two.
             actions = [*actions, cancel(order, at)]
@@ -261,17 +261,17 @@ class ScalpAlgo(Hooks):
         wait = 0.0
         if order.is_cover:
             self.exits.on_cover_rejected(at)
-            self.telling.tell(Rejected(self.symbol, at, "buy", order.qty, why))
+            self.telling.tell(Rejected(self.symbol, at, BUY, order.qty, why))
         elif order.stop_price is not None and "insufficient qty" not in why.lower():
             self._offer_without_stop(why, at)
-        elif order.side == "sell":
+        elif order.side == SELL:
             wait = self.exits.on_rejected(why, at) / SECOND
             if any(words in why.lower() for words in NO_SHARES):
                 self.ledger.deny(available(why))
             may_pass = wait in PASSING_RETRIES and not self.exits.plan.is_at_market
-            self.telling.tell(Rejected(self.symbol, at, "sell", order.qty, why, wait, may_pass, self.exits.quantity))
+            self.telling.tell(Rejected(self.symbol, at, SELL, order.qty, why, wait, may_pass, self.exits.quantity))
         else:
-            self.telling.tell(Rejected(self.symbol, at, "buy", order.qty, why))
+            self.telling.tell(Rejected(self.symbol, at, BUY, order.qty, why))
         return self.drive(at, f"{order.side} refused", may_sell=not wait)
 
     def on_submit_lost(self, client_order_id: str, at: int) -> list[Action]:
@@ -298,9 +298,9 @@ class ScalpAlgo(Hooks):
         actions = self.drive(at, f"{order.side} lost", may_sell=False)
         is_whole = order.is_own and not order.filled_qty and order.qty == self.ledger.whole_shares
         is_offered = self.state is TO_SELL and self.exits.plan is Plan.OFFER
-        if is_followed and order.side == "sell" and is_whole and is_offered:
+        if is_followed and order.side == SELL and is_whole and is_offered:
             self.ledger.forget_client_id(order)
-            return [*actions, self._submit("sell", self.ledger.whole_shares, "limit", order.limit_price, at,
+            return [*actions, self._submit(SELL, self.ledger.whole_shares, "limit", order.limit_price, at,
                                            order.client_order_id, order.stop_price)]  # fmt: skip
         return actions
 
@@ -446,7 +446,7 @@ class ScalpAlgo(Hooks):
         if not held:
             self.exits.forget_rejections()  # the next shares have nothing to do with what was refused
         chosen = order_to_follow(ledger, may_be_filling=self.state is TO_BUY and before is None)
-        is_selling = bool(held) if chosen is None else chosen.side == "sell"
+        is_selling = bool(held) if chosen is None else chosen.side == SELL
         resting = TO_SELL if is_selling else TO_BUY
         if self.state is not resting:
             if self.state is TO_SELL:
@@ -493,19 +493,19 @@ class ScalpAlgo(Hooks):
             self.telling.repeated("signal, but no buy: the quantity is below one share")
             return []
         self.telling.info("signal: buy %d at %s", qty, price)
-        return [self._submit("buy", qty, "limit", price, at)]
+        return [self._submit(BUY, qty, "limit", price, at)]
 
     def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
         """Offer every whole share that is held, as far as the broker has them."""
         price = None if order_type == "market" else self.builder.sell_price()
         stop = None if price is None else self.stop.price_with(price)
-        action = self._submit("sell", self.exits.quantity, order_type, price, at, stop_price=stop)
+        action = self._submit(SELL, self.exits.quantity, order_type, price, at, stop_price=stop)
         self.ledger.are_offered()
         return action
 
     def _submit(
         self,
-        side: str,
+        side: Side,
         qty: int,
         order_type: OrderType,
         price: Decimal | None,
@@ -516,7 +516,7 @@ class ScalpAlgo(Hooks):
         terms = "market" if price is None else f"limit {price}"
         if stop_price is not None:
             terms = f"{terms}, stop {stop_price}"
-        target, cause = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED, f"{side} {qty} {terms}"
+        target, cause = BUY_SUBMITTED if side == BUY else SELL_SUBMITTED, f"{side} {qty} {terms}"
         check_move(self.symbol, self.state, target, cause)
         action = self.builder.build(side, qty, order_type, price, client_order_id, stop_price)
         self.order = self.ledger.add_in_flight(action, at)
@@ -541,7 +541,7 @@ class ScalpAlgo(Hooks):
                 self.telling.once("short", "short position of %s: hands off", self.ledger.position)
             return actions
         self.telling.tell(Oversold(self.symbol, at, qty))
-        action = self.builder.build("buy", qty, "market", None, covers=True)
+        action = self.builder.build(BUY, qty, "market", None, covers=True)
         self.ledger.add_in_flight(action, at)
         return [*actions, action]
 

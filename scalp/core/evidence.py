@@ -41,7 +41,7 @@ from msgspec import Struct
 
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import BUY, OrderReport, PositionReport
 from scalp.core.units import MINUTE, SECOND
 
 SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows
@@ -177,7 +177,7 @@ def held_already(listed: Decimal, recent: Sequence[OrderReport], on_offer: Decim
     sums = list(itertools.accumulate((executed(report) for report in recent), initial=ZERO))
     leaves = [ZERO, *(_left_on_offer(report) for report in recent)]
     leaves[-1] = max(leaves[-1], on_offer)
-    covers = (executed(report) if report.side == "buy" and report.closes else ZERO for report in reversed(recent))
+    covers = (executed(report) if report.side == BUY and report.closes else ZERO for report in reversed(recent))
     short = reversed(list(itertools.accumulate(covers, initial=ZERO)))  # this much at most, after each of them
     needs = [need or -most for need, most in zip(leaves, short, strict=True)]
     least = max(need - done for need, done in zip(needs, sums, strict=True))  # held before all of them
@@ -189,11 +189,11 @@ def held_already(listed: Decimal, recent: Sequence[OrderReport], on_offer: Decim
 def executed(report: OrderReport) -> Decimal:
     """What an execution (or an order that ended) did to the position, in signed shares."""
     qty = report.execution_qty or report.filled_qty or ZERO
-    return qty if report.side == "buy" else -qty
+    return qty if report.side == BUY else -qty
 
 
 def _left_on_offer(report: OrderReport) -> Decimal:
     """What a sell had still to sell after this execution."""
-    if report.side == "buy" or report.qty is None or report.filled_qty is None or report.execution_qty is None:
+    if report.side == BUY or report.qty is None or report.filled_qty is None or report.execution_qty is None:
         return ZERO
     return max(report.qty - report.filled_qty, ZERO)

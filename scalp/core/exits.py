@@ -30,7 +30,7 @@ from msgspec import Struct
 from scalp.core.commands import AskOrder, CancelOrder
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger, Order
-from scalp.core.orders import OrderType
+from scalp.core.orders import BUY, HELD, SELL, OrderType
 from scalp.core.units import SECOND
 
 LIQUIDATION = "the session is about to end"
@@ -267,7 +267,7 @@ class ExitPlan:
             return self._cancel([order for order in spent if at >= self._spent_at(order) + SPENT_FOR], at)
         if followed is None:
             return self._offer(sell_price, at)
-        if followed.side == "buy":
+        if followed.side == BUY:
             return self._make_way(followed, at)
         # A market exit of an earlier run that does not fill gives way to an offer.
         stuck = self._watch(followed, printed_at, closes_at, at) if followed.type == "market" else []
@@ -277,7 +277,7 @@ class ExitPlan:
         if not self._ledger.whole_shares or at < self.retry_at:
             return []
         # The broker takes no sell that a buy of the same account could meet.
-        buys = [order for order in self._ledger.open_orders if order.side == "buy"]
+        buys = [order for order in self._ledger.open_orders if order.side == BUY]
         meeting = [order for order in buys if order.limit_price is None or order.limit_price >= price()]
         return self._cancel(meeting, at) if meeting else [Sell("limit")]
 
@@ -298,7 +298,7 @@ class ExitPlan:
         offered = ZERO
         heads = [order for order in self._sells if not order.is_spare]
         # The leg of an exit made by hand that waits for the other one to end offers no shares of its own.
-        for order in [o for o in heads if o.status != "held"] or heads:
+        for order in [o for o in heads if o.status != HELD] or heads:
             if order.on_offer is None:
                 return []
             offered += order.on_offer
@@ -355,7 +355,7 @@ class ExitPlan:
         """A market sell of ours for all that is held."""
         return (
             order.is_bots
-            and order.side == "sell"
+            and order.side == SELL
             and order.type == "market"
             and order.remaining is not None
             and abs(order.remaining - self._to_offer) < 1
@@ -368,7 +368,7 @@ class ExitPlan:
 
     @property
     def _sells(self) -> list[Order]:
-        return [order for order in self._ledger.open_orders if order.side == "sell"]
+        return [order for order in self._ledger.open_orders if order.side == SELL]
 
     @staticmethod
     def _spent_at(order: Order) -> int:

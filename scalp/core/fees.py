@@ -18,6 +18,7 @@ from decimal import ROUND_CEILING, Decimal
 from msgspec import Struct
 
 from scalp.core.decimals import ZERO
+from scalp.core.orders import BUY
 from scalp.core.prices import CENT
 
 MILLION = 1_000_000
@@ -61,7 +62,7 @@ class Rates(Struct, frozen=True):
 
     def of(self, side: str, qty: Decimal, price: Decimal) -> Charges:
         """What an execution of `qty` shares (above 0) at `price` dollars costs."""
-        if side == "buy":
+        if side == BUY:
             return Charges(cat=qty * self.cat)
         return self.of_sold(qty, qty * price)
 

@@ -29,7 +29,7 @@ from scalp.core.fees import Rates
 from scalp.core.ledger import Order
 from scalp.core.log import LogListener
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import BUY, OrderReport, PositionReport
 from scalp.core.readiness import FEED, RECONCILED, UPDATES, Readiness
 from scalp.core.recording import Recording
 from scalp.core.reservation import Reservation
@@ -205,7 +205,7 @@ class Fleet:
             self._trouble(algo)
             return
         for action in actions:
-            if isinstance(action, SubmitOrder) and report.side == "buy":
+            if isinstance(action, SubmitOrder) and report.side == BUY:
                 self._filled_at[action.client_order_id] = arrived
         self._perform(algo, actions)
         self.takings.look(algo.ledger)
@@ -410,7 +410,7 @@ class Fleet:
         self._is_sending = True
         decided_at = self._now() if actions else 0
         for action in actions:
-            if isinstance(action, SubmitOrder) and action.side == "buy" and not action.covers:
+            if isinstance(action, SubmitOrder) and action.side == BUY and not action.covers:
                 self.reservation.buy_waits(action.client_order_id)
             try:
                 self._send(action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scalp.core.ledger import Ledger, Order
+from scalp.core.orders import HELD, SELL
 
 
 def successor(order: Order, ledger: Ledger) -> Order | None:
@@ -26,8 +27,8 @@ def order_to_follow(ledger: Ledger, may_be_filling: bool) -> Order | None:
     buy: Order | None = None
     waiting: Order | None = None
     for order in ledger.open_orders:
-        if order.side == "sell":
-            if order.status != "held" and not order.is_spare:
+        if order.side == SELL:
+            if order.status != HELD and not order.is_spare:
                 return order
             waiting = waiting or order
         elif order.is_cover:

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
-from scalp.core.orders import FINAL_STATUSES, OrderReport
+from scalp.core.orders import BUY, DONE_FOR_DAY, FILLED, FINAL_STATUSES, HELD, NEW, SELL, OrderReport
 from scalp.core.units import SECOND
 
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
@@ -34,9 +34,10 @@ AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an exec
 SENT = "sent"  # on its way, or its outcome is unknown
 REFUSED = "refused"  # the broker answered no
 LOST = "lost"  # the broker knew nothing of it, for long enough
+_ENDED = FINAL_STATUSES | {REFUSED, LOST}
 
 # What an update's kind says about the order; the copy of the order inside an update may be older than its news.
-_EVENT_STATUS = {"fill": "filled", **{kind: kind for kind in FINAL_STATUSES}}
+_EVENT_STATUS: dict[str, str] = {"fill": FILLED, **{kind: kind for kind in FINAL_STATUSES}}
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class Order:
 
     @property
     def has_ended(self) -> bool:
-        return self.status in FINAL_STATUSES or self.status in (REFUSED, LOST)
+        return self.status in _ENDED
 
     @property
     def remaining(self) -> Decimal | None:
@@ -243,7 +244,7 @@ class Ledger:
             id=order_id,
             side=old.side,
             type=old.type,
-            status="new",
+            status=NEW,
             qty=None,
             limit_price=None,
             submitted_at=old.submitted_at,
@@ -268,7 +269,7 @@ class Ledger:
             self.end(twin, REFUSED)  # sent again under the id of an order that was given up, and is there after all
         if order is None:
             order = _order_from(report, self.symbol)
-            if order.side not in ("buy", "sell"):
+            if order.side not in (BUY, SELL):
                 # Nobody could say what its fills do to the position: not an order to follow.
                 return Change(order, False, False, False)
             self._enter(order)
@@ -283,12 +284,12 @@ class Ledger:
         new_qty -= self._explains_claim(order, report, new_qty)
         profit = self._book(order, new_qty, price) if new_qty else ZERO
         if new_qty and report.at is not None and report.at < self.adopted_at:
-            self.overlap += new_qty if order.side == "buy" else -new_qty
-            if order.side == "buy":  # it may have been sold before the adoption as well
+            self.overlap += new_qty if order.side == BUY else -new_qty
+            if order.side == BUY:  # it may have been sold before the adoption as well
                 self._guessed, self.unproven = self._guessed + new_qty, self.unproven + new_qty
         elif new_qty and report.at is not None and report.at < self.adopted_at + ANSWERED_WITHIN:
             # What was sent from here after that was not in it.
-            self.near += new_qty if order.side == "buy" and not order.is_own else ZERO
+            self.near += new_qty if order.side == BUY and not order.is_own else ZERO
         had_ended = order.has_ended
         moved |= is_news | _move_status(order, report) | self._put_price_right(order, report)
         self._prove_claims(order)
@@ -338,7 +339,7 @@ class Ledger:
         What was bought since the adoption is known by its executions, whatever a refusal says.
         """
         self.is_denied = True
-        if not any(order.side == "sell" for order in self.open_orders):
+        if not any(order.side == SELL for order in self.open_orders):
             self.unproven = max(self.unproven, min(self.position - available, self._guessed))
 
     def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
@@ -361,7 +362,7 @@ class Ledger:
     def _explains_claim(self, order: Order, report: OrderReport, qty: Decimal) -> Decimal:
         """How many of `qty` shares just told of a listing had told of before: they are held already."""
         at = order.submitted_at if report.at is None else report.at
-        if not qty or order.side != "buy" or at > self._claimed_at:
+        if not qty or order.side != BUY or at > self._claimed_at:
             return ZERO
         explained = min(qty, self._unexplained)
         self._unexplained -= explained
@@ -374,13 +375,13 @@ class Ledger:
         if order.is_late and order.submitted_at < self.adopted_at:
             return  # what was listed of it may be older than the position
         offered = order.on_offer
-        if order.side == "sell" and order.is_bots and order.id and offered and not order.has_ended:
+        if order.side == SELL and order.is_bots and order.id and offered and not order.has_ended:
             beyond = max(self.position - offered, ZERO)
             self.claimed, self.unproven, self.is_denied = min(self.claimed, beyond), min(self.unproven, beyond), False
 
     def _disprove_implied(self, order: Order, report: OrderReport) -> None:
         """A sell that was cancelled before it was listed as working stood for no shares."""
-        if self.implied <= 0 or order.side != "sell" or order.parent is not None:
+        if self.implied <= 0 or order.side != SELL or order.parent is not None:
             return
         if (report.canceled_at or self.adopted_at) < self.adopted_at:
             gone = min(self.implied, order.remaining or ZERO, max(self.position, ZERO))
@@ -399,7 +400,7 @@ class Ledger:
         parent = self.find(report.parent_id) or self.find(report.parent_client_id)
         if parent is None and (replaced := self._by_id.get(report.replaces or "")):
             parent = replaced.parent
-        if parent is None and is_new and order.stop_price is not None and order.side == "sell":
+        if parent is None and is_new and order.stop_price is not None and order.side == SELL:
             # The stream tells of a leg without saying whose it is, and may do so before the answer to the POST does.
             parent = next((head for head in reversed(self._orders) if _is_missing(head, order)), None)
         if parent is not None and parent is not order:
@@ -416,7 +417,7 @@ class Ledger:
 
         None that a sell has on offer: the broker holds them for it.
         """
-        sells = [o for o in self.open_orders if o.side == "sell" and o.id and o.status != "held"]  # one leg of two
+        sells = [o for o in self.open_orders if o.side == SELL and o.id and o.status != HELD]  # one leg of two
         beyond = self.position - sum((order.remaining or ZERO for order in sells), ZERO)
         return max(min(self.claimed + (self.unproven if self.is_denied else ZERO), beyond), ZERO)
 
@@ -515,14 +516,14 @@ class Ledger:
         """How many of `added` shares of an order that is older than the adopted position are certainly not in it."""
         if report.at is None or report.at <= self.adopted_at:
             return ZERO
-        return max(execution, added - max(self.adopted, ZERO)) if order.side == "buy" else execution
+        return max(execution, added - max(self.adopted, ZERO)) if order.side == BUY else execution
 
     def _adopted_of(self, order: Order, report: OrderReport, added: Decimal) -> Decimal:
         """How many of `added` shares, new to a buy that was sent elsewhere, the adopted position held for sure.
 
         The order was listed as it had been before it filled, but that was long before the position was listed.
         """
-        if order.is_own or order.side != "buy" or report.at is None or report.at > self.adopted_at - IN_ANY_LISTING:
+        if order.is_own or order.side != BUY or report.at is None or report.at > self.adopted_at - IN_ANY_LISTING:
             return ZERO
         return min(added, max(self.adopted, ZERO))
 
@@ -575,7 +576,7 @@ class Ledger:
         off = average - (order.filled_avg_price or ZERO)
         order.filled_avg_price, order.is_priced = average, True
         self.done.executed.append((order.side, ZERO, off * order.filled_qty))
-        if order.side == "sell":
+        if order.side == SELL:
             self.realised += off * order.filled_qty
             return True
         held = min(max(self.position, ZERO), order.filled_qty)
@@ -590,11 +591,11 @@ class Ledger:
         Both ways alike: where a sell is told of before the buy it closes, the profit comes with the buy.
         """
         is_twice = order.head.qty is not None and order.sold_by_group > order.head.qty
-        if order.side == "sell" and order.is_bots and not order.is_own and self.position < qty and not is_twice:
+        if order.side == SELL and order.is_bots and not order.is_own and self.position < qty and not is_twice:
             # A sell of an earlier run closes what is held: what it sold was held, whatever was listed.
             self.position, self.entry_price = qty, self.entry_price if self.position > 0 else price
         before = self.position
-        after = before + qty if order.side == "buy" else before - qty
+        after = before + qty if order.side == BUY else before - qty
         entry = price if self.entry_price is None else self.entry_price
         profit = ZERO
         if before * (after - before) >= 0:  # more of the same, or the first of it
@@ -615,7 +616,7 @@ class Ledger:
         self.unoffered = min(self.unoffered, self.claimed)
         self.unproven, self._guessed = max(min(self.unproven, after), ZERO), max(min(self._guessed, after), ZERO)
         self.realised += profit
-        if order.side == "sell":
+        if order.side == SELL:
             self.shares_sold += qty
         self.done.executed.append((order.side, qty, price))
         return profit
@@ -629,7 +630,7 @@ def _order_from(report: OrderReport, symbol: str) -> Order:
         id=report.id,
         side=report.side,
         type=report.type,
-        status="new",
+        status=NEW,
         qty=report.qty,
         limit_price=report.limit_price,
         submitted_at=report.submitted_at or report.at or 0,
@@ -654,10 +655,10 @@ def _move_status(order: Order, report: OrderReport) -> bool:
     if order.status in FINAL_STATUSES:
         return False
     status = _EVENT_STATUS.get(report.event) or report.status or order.status
-    if status == "done_for_day" and report.time_in_force == "gtc":
-        status = "new"  # goes on tomorrow, and holds its shares until then
+    if status == DONE_FOR_DAY and report.time_in_force == "gtc":
+        status = NEW  # goes on tomorrow, and holds its shares until then
     if order.qty is not None and order.filled_qty >= order.qty > 0:
-        status = "filled"
+        status = FILLED
     if status == order.status:
         return False
     order.status = status

@@ -28,6 +28,7 @@ from scalp.core.events import (
     Transition,
     Unblocked,
 )
+from scalp.core.orders import BUY
 from scalp.core.prices import Written
 
 MAIN, FLEET = "main", "fleet"  # parts of the bot that speak for all symbols
@@ -104,7 +105,7 @@ def _order_found(event: OrderFound) -> Line:
 
 
 def _fill(event: Fill) -> Line:
-    if event.side == "buy":
+    if event.side == BUY:
         return Line(INFO, event.symbol, "bought %s at %s", (event.qty, Written(event.price)))
     args = (event.qty, Written(event.price), f"{event.profit:+.2f}", f"{event.net:+.2f}")
     return Line(INFO, event.symbol, "sold %s at %s, profit %s, net %s", args)
@@ -117,7 +118,7 @@ def _order_ended(event: OrderEnded) -> Line:
 
 def _rejected(event: Rejected) -> Line:
     who, qty, why = event.symbol, event.qty, event.why
-    if event.side == "buy":
+    if event.side == BUY:
         return Line(WARNING, who, "buy of %s refused: %s", (qty, why))
     if not event.wait:
         return Line(WARNING, who, "sell of %s refused: %s; offering %d", (qty, why, event.offering))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from scalp.core.commands import SubmitOrder
 from scalp.core.fees import BreakEven
 from scalp.core.ledger import Ledger
-from scalp.core.orders import OrderType
+from scalp.core.orders import OrderType, Side
 from scalp.core.prices import exact, round_down, round_up
 from scalp.core.tape import Tape
 
@@ -38,7 +38,7 @@ class OrderBuilder:
 
     def build(
         self,
-        side: str,
+        side: Side,
         qty: int,
         order_type: OrderType,
         price: Decimal | None,
@@ -53,7 +53,7 @@ class OrderBuilder:
         return SubmitOrder(
             symbol=self._ledger.symbol,
             client_order_id=client_order_id,
-            side="buy" if side == "buy" else "sell",
+            side=side,
             qty=qty,
             type=order_type,
             limit_price=price,

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import enum
 from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
 
-Side = Literal["buy", "sell"]
 OrderType = Literal["limit", "market"]
+
+
+class Side(enum.StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderStatus(enum.StrEnum):
+    """The statuses that decide anything; the broker has more of them."""
+
+    NEW = "new"
+    HELD = "held"  # a leg that may not act yet
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    REPLACED = "replaced"
+    DONE_FOR_DAY = "done_for_day"
+
+
+# To ask an enum for a member costs more than to compare it: the hot paths use these.
+BUY, SELL = Side
+NEW, HELD, FILLED, CANCELED, EXPIRED, REJECTED, REPLACED, DONE_FOR_DAY = OrderStatus
 
 # Statuses after which the broker does nothing more with an order today. Anything else, unknown words included, is
 # treated as working.
-FINAL_STATUSES = frozenset({"filled", "canceled", "expired", "rejected", "replaced", "done_for_day"})
+FINAL_STATUSES = frozenset({FILLED, CANCELED, EXPIRED, REJECTED, REPLACED, DONE_FOR_DAY})
+
+_KNOWN: dict[str, str] = {word.value: word for word in (*Side, *OrderStatus)}
+
+
+def known(word: str) -> str:
+    """`word` of the broker as the `Side` or `OrderStatus` that it is; one that nobody knows stays text, and decides
+    nothing.
+    """
+    return _KNOWN.get(word, word)
 
 
 class OrderReport(Struct, frozen=True):
@@ -25,9 +57,9 @@ class OrderReport(Struct, frozen=True):
     symbol: str
     id: str
     client_order_id: str
-    side: str
+    side: str  # a `Side`, or a word that the core does not know
     type: str
-    status: str
+    status: str  # an `OrderStatus`, or another word
     qty: Decimal | None = None
     filled_qty: Decimal | None = None
     filled_avg_price: Decimal | None = None

@@ -19,7 +19,7 @@ from scalp.core.commands import Action, SubmitOrder
 from scalp.core.errors import Rejected
 from scalp.core.ledger import Order
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import BUY, OrderReport, PositionReport
 
 T = TypeVar("T")
 Row = TypeVar("Row", OrderReport, PositionReport)
@@ -139,7 +139,7 @@ class Execution(Struct, frozen=True):
     @property
     def signed(self) -> Decimal:
         """What it did to the position."""
-        return self.qty if self.side == "buy" else -self.qty
+        return self.qty if self.side == BUY else -self.qty
 
     @property
     def report(self) -> OrderReport:

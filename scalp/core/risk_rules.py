@@ -14,6 +14,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
+from scalp.core.orders import BUY
 from scalp.core.prices import exact
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.takings import A_LOSS, Takings
@@ -137,7 +138,7 @@ class RiskRules:
         used = abs(ledger.position) * (ledger.entry_price or ZERO)
         is_taken = is_held = abs(ledger.position) >= 1
         for order in ledger.open_orders:
-            if order.side == "buy":
+            if order.side == BUY:
                 is_taken = True
                 price = order.limit_price if order.limit_price is not None else exact(last or 0.0)
                 used += (order.remaining or ZERO) * price

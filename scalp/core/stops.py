@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from scalp.core.commands import MoveStop
 from scalp.core.ledger import Ledger, Order
+from scalp.core.orders import SELL
 from scalp.core.prices import CENT, Written, exact, round_down
 from scalp.core.tape import Tape
 from scalp.core.units import MINUTE, SECOND
@@ -114,7 +115,7 @@ class Stop:
     def leg(self) -> Order | None:
         """The stop that rests at the broker."""
         for order in self._ledger.open_orders:
-            if order.side == "sell" and order.parent is not None and order.type.startswith("stop"):
+            if order.side == SELL and order.parent is not None and order.type.startswith("stop"):
                 return order
         return None
 
@@ -139,7 +140,7 @@ class Stop:
         """When the bot's own stop strikes if the broker's does nothing; 0: nothing calls for it."""
         if not self._under_since:
             return 0
-        moved = max((order.moved_at for order in self._ledger.open_orders if order.side == "sell"), default=0)
+        moved = max((order.moved_at for order in self._ledger.open_orders if order.side == SELL), default=0)
         return max(self._under_since, moved) + GRACE
 
     @property
@@ -148,7 +149,7 @@ class Stop:
         if self.leg is not None:
             return True
         return any(
-            order.side == "sell" and order.is_own and order.stop_price is not None and not order.legs
+            order.side == SELL and order.is_own and order.stop_price is not None and not order.legs
             for order in self._ledger.open_orders
         )
 

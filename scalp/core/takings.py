@@ -10,6 +10,7 @@ from msgspec import Struct
 from scalp.core.decimals import ZERO
 from scalp.core.fees import FREE, NO_CHARGES, Charges, Rates
 from scalp.core.ledger import Ledger
+from scalp.core.orders import BUY, SELL
 from scalp.core.trades import Fill
 
 A_LOSS = Decimal("-0.005")  # dollars; anything smaller is the rounding of an average price
@@ -66,15 +67,15 @@ class Past(Struct):
 
     def add(self, fill: Fill, rates: Rates) -> None:
         """`fill` came next."""
-        if fill.side == "buy":
+        if fill.side == BUY:
             if not self.held:
                 self.held_since, self.base = fill.at, self.net
-            self.charges += rates.of("buy", fill.qty, fill.price)
+            self.charges += rates.of(BUY, fill.qty, fill.price)
             self.cash -= fill.qty * fill.price
             self.held += fill.qty
             self.cost += fill.qty * fill.price
             return
-        self.charges += rates.of("sell", fill.qty, fill.price)
+        self.charges += rates.of(SELL, fill.qty, fill.price)
         self.shares += fill.qty
         self.cash += fill.qty * fill.price
         closed = min(fill.qty, self.held)
@@ -113,11 +114,11 @@ class Takings:
             own = self._own[ledger.symbol] = _Own()
         for side, qty, price in ledger.done.executed:
             dollars = qty * price if qty else price
-            if side == "sell":
+            if side == SELL:
                 own.charges += self.rates.of_sold(qty, dollars)
             else:
                 own.charges += self.rates.of(side, qty, price)
-            own.cash += dollars if side == "sell" else -dollars
+            own.cash += dollars if side == SELL else -dollars
         ledger.done.executed.clear()
         return own.charges
 

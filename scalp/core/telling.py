@@ -10,7 +10,7 @@ from scalp.core.events import Fill, Liquidating, Listener, OrderEnded, OrderFoun
 from scalp.core.fees import FREE
 from scalp.core.ledger import Change, Ledger
 from scalp.core.log import log_event
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import BUY, FILLED, OrderReport, PositionReport
 
 
 class Telling(Notes):
@@ -54,7 +54,7 @@ class Telling(Notes):
             self.tell(OrderFound(symbol, at, order.side, order.qty, order.type, order.limit_price))
         if change.new_qty:
             self.tell(Fill(symbol, at, order.side, change.new_qty, change.price, change.profit, self.rates))
-        if change.ended and order.status != "filled" and not (is_own_leg and not order.filled_qty):
+        if change.ended and order.status != FILLED and not (is_own_leg and not order.filled_qty):
             self.tell(OrderEnded(symbol, at, order.side, order.status, order.filled_qty, order.qty))
         elif not change.new_qty:
             self.debug("%s %s", order.side, report.event or order.status)
@@ -64,7 +64,7 @@ class Telling(Notes):
         order = self._ledger.find(step.id or step.client_order_id)
         offered = order.remaining if order is not None else None
         held = self._ledger.position
-        if order is not None and order.side == "buy":
+        if order is not None and order.side == BUY:
             self.info("holding %s from elsewhere: cancelling the buy to sell them", held)
         else:
             self.info("holding %s, %s on offer: cancelling the sell to offer all", held, offered)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from scalp.core.decimals import ZERO
 from scalp.core.fees import FREE, NO_CHARGES, Rates
+from scalp.core.orders import BUY
 
 
 class Fill(Struct, frozen=True):
@@ -84,7 +85,7 @@ class RoundTrips:
         self.held: dict[str, Holding] = {}
 
     def add(self, fill: Fill) -> None:
-        qty = fill.qty if fill.side == "buy" else -fill.qty
+        qty = fill.qty if fill.side == BUY else -fill.qty
         holding = self.held.get(fill.symbol)
         if holding is not None and holding.held * qty < 0:
             left = abs(qty) - abs(holding.held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scalp.core.commands import Action
 from scalp.core.exits import CANCEL_AGAIN, ExitPlan, Plan, cancel
 from scalp.core.ledger import Ledger, Order
+from scalp.core.orders import BUY
 from scalp.core.telling import Telling
 from scalp.core.units import SECOND
 
@@ -23,7 +24,7 @@ class WorkingBuys:
         """Cancel every one, and again while no fact tells of its end: nobody would sell what it fills."""
         if self._ledger.position < 0:
             return []
-        buys = [order for order in self._ledger.open_orders if order.side == "buy"]
+        buys = [order for order in self._ledger.open_orders if order.side == BUY]
         return [cancel(order, at) for order in buys if at - order.cancel_sent_at >= CANCEL_AGAIN]
 
     def cancel_old(self, followed: Order | None, at: int) -> list[Action]:
@@ -33,7 +34,7 @@ class WorkingBuys:
             return actions
         for order in self._ledger.open_orders:
             is_ours = order is followed or order.is_bots  # also a buy of an earlier run beside shares that are held
-            is_old = order.side == "buy" and at - order.submitted_at >= BUY_LIFETIME
+            is_old = order.side == BUY and at - order.submitted_at >= BUY_LIFETIME
             if is_ours and is_old and at - order.cancel_sent_at >= CANCEL_AGAIN:
                 self._telling.info("buy unfilled after %d s: cancelling", (at - order.submitted_at) // SECOND)
                 actions.append(cancel(order, at))

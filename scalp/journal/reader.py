@@ -22,7 +22,7 @@ from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule, Rates
 from scalp.core.ledger import LOST, REFUSED, Ledger, Order
 from scalp.core.market_data import Bar
-from scalp.core.orders import OrderReport
+from scalp.core.orders import BUY, OrderReport
 from scalp.core.prices import exact
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill
@@ -291,7 +291,7 @@ class JournaledDay:
                 fills[symbol].append(Fill(symbol, side, qty, price, happened_at, kind))
                 keys[symbol].append(key)
                 booked[key] += qty
-                held[symbol] += qty if side == "buy" else -qty
+                held[symbol] += qty if side == BUY else -qty
             elif held[symbol] != position:
                 moved = position - held[symbol]
                 side = "buy" if moved > 0 else "sell"

@@ -26,7 +26,7 @@ from scalp.cli.settings import Endpoints
 from scalp.core.algo import ScalpAlgo
 from scalp.core.commands import Action
 from scalp.core.fleet import Fleet
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import OrderReport, OrderStatus, PositionReport, Side
 from scalp.core.units import SECOND
 from scalp.net.order_connections import Connection
 from scalp.net.websocket import WebSocket
@@ -47,8 +47,9 @@ FILL = b"""{"stream":"trade_updates","data":{"event":"fill","execution_id":"2f63
 "qty":"19","filled_qty":"19","filled_avg_price":"100.25","order_type":"limit","type":"limit","side":"buy",
 "time_in_force":"day","limit_price":"100.25","status":"filled","extended_hours":false,"legs":null}}}"""
 BUY = OrderReport(
-    symbol=SYMBOL, id="61e69015-8549-4bfd-b9c3-01e75843f47d", client_order_id="scalp-REHEARSAL-0-1", side="buy",
-    type="limit", status="new", qty=Decimal(19), filled_qty=Decimal(0), limit_price=Decimal("100.25"), submitted_at=NOW,
+    symbol=SYMBOL, id="61e69015-8549-4bfd-b9c3-01e75843f47d", client_order_id="scalp-REHEARSAL-0-1", side=Side.BUY,
+    type="limit", status=OrderStatus.NEW, qty=Decimal(19), filled_qty=Decimal(0), limit_price=Decimal("100.25"),
+    submitted_at=NOW,
 )  # fmt: skip
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

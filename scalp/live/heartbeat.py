@@ -10,6 +10,7 @@ from typing import Protocol
 
 from scalp.core.events import Heartbeat, StreamDown, StreamUp
 from scalp.core.fleet import Fleet
+from scalp.core.orders import BUY, SELL
 from scalp.core.units import MINUTE, SECOND
 
 HEARTBEAT_EVERY = 5 * MINUTE
@@ -88,6 +89,6 @@ class SignsOfLife:
         listed = ", ".join(held) if len(held) <= LOUD_POSITIONS else f"{len(held)} symbols"
         yield f"holding {listed or 'nothing'}"
         orders = [order for ledger in ledgers for order in ledger.open_orders]
-        sides = (f"{sum(order.side == side for order in orders)} {side}s" for side in ("buy", "sell"))
+        sides = (f"{sum(order.side == side for order in orders)} {side}s" for side in (BUY, SELL))
         yield f"working: {', '.join(sides)}" if orders else "no order working"
         yield f"{self._requests.remaining} of {self._requests.limit} requests left"

@@ -35,6 +35,7 @@ from scalp.core.events import (
     StreamUp,
 )
 from scalp.core.log import FLEET, MAIN, event_of, line_of
+from scalp.core.orders import REJECTED
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.transport import GZIP
 
@@ -200,7 +201,7 @@ class Notifier:
             case Rejected():
                 return event.wait > 0 and not event.may_pass
             case OrderEnded():
-                return event.status == "rejected"
+                return event.status == REJECTED
             case Note():
                 return event.level >= logging.ERROR
         return False

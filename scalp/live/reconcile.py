@@ -25,7 +25,7 @@ from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.evidence import Evidence, Verdict, executed, held_already
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
-from scalp.core.orders import FINAL_STATUSES, OrderReport, PositionReport
+from scalp.core.orders import BUY, FINAL_STATUSES, HELD, SELL, OrderReport, PositionReport
 from scalp.core.ports import Account, Broker
 from scalp.core.units import SECOND
 from scalp.net.backoff import Backoff
@@ -299,7 +299,7 @@ class Reconciler:
                     ended = _ended_since(page.rows, since)
                     reports += [replace(r, at=e.at) for e in ended for r in _untold([e], reports, 0)]
                     reports.sort(key=lambda report: report.at or 0)
-                    covers = {report.id for report in page.rows if report.side == "buy" and report.closes}
+                    covers = {report.id for report in page.rows if report.side == BUY and report.closes}
                     reports = [replace(r, closes=True) if r.id in covers else r for r in reports]
         except TROUBLES as error:
             self._say_no_activities(error)
@@ -547,9 +547,9 @@ def _closes(report: OrderReport) -> bool:
 
 def _on_offer(orders: Sequence[OrderReport]) -> Decimal:
     """Shares that sells still have to sell."""
-    sells = [report for report in orders if report.side == "sell" and report.status not in FINAL_STATUSES]
+    sells = [report for report in orders if report.side == SELL and report.status not in FINAL_STATUSES]
     heads = {report.id for report in sells}  # the shares of a group are on offer once
-    offers = [report for report in sells if report.status != "held" and report.parent_id not in heads]
+    offers = [report for report in sells if report.status != HELD and report.parent_id not in heads]
     return sum(((report.qty or ZERO) - (report.filled_qty or ZERO) for report in offers), ZERO)
 
 

@@ -29,6 +29,7 @@ from scalp.core.events import (
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Trade
+from scalp.core.orders import BUY
 
 # Why a risk rule said so, by how its words begin.
 RULES = (("stop loss", "stop"), ("held for", "max hold"), ("the session's loss", "max loss"), ("trail", "trail"))
@@ -68,7 +69,7 @@ class TripWatch:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case OrderSent(at, action) if action.side == "buy":
+            case OrderSent(at, action) if action.side == BUY:
                 price = None if action.limit_price is None else float(action.limit_price)
                 self._buys[action.symbol] = price, at
             case OrderSent(at, action):
@@ -101,13 +102,13 @@ class TripWatch:
         trip = self._held.get(symbol)
         if trip is None:
             if not before and order.position > 0:
-                price, at = self._buys.pop(symbol, (None, None)) if order.side == "buy" else (None, None)
+                price, at = self._buys.pop(symbol, (None, None)) if order.side == BUY else (None, None)
                 trip = self._held[symbol] = _Trip(order.at, True, price, at, entry={}, exit={})
                 self._look_later(symbol, trip.entry)
                 self._call_later(MARKOUTS[-1] + 0.001, self._tell_held, symbol, trip)
             else:
                 return
-        if order.side == "buy" and trip.is_whole:
+        if order.side == BUY and trip.is_whole:
             trip.received_price = self._price(symbol)
             self._take_sell(symbol, trip)
         if (price := self._price(symbol)) is not None:

@@ -19,6 +19,7 @@ from scalp.core.algo import FRESH, ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import REFUSED, Order
+from scalp.core.orders import BUY, SELL
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE, SECOND
 from scalp.core.working_buys import BUY_LIFETIME
@@ -72,8 +73,8 @@ class Entry(Struct, frozen=True):
     def busy_until(self) -> int | None:
         """When it was over; None if shares stayed held."""
         sent = [*([self.buy] if self.buy else []), *self.exits]
-        bought = sum((one.order.filled_qty for one in sent if one.order.side == "buy"), ZERO)
-        sold = sum((one.order.filled_qty for one in sent if one.order.side == "sell"), ZERO)
+        bought = sum((one.order.filled_qty for one in sent if one.order.side == BUY), ZERO)
+        sold = sum((one.order.filled_qty for one in sent if one.order.side == SELL), ZERO)
         if bought > sold:
             return None
         return max([self.at + (0 if bought else UNFILLED_FOR), *(one.filled_at for one in sent if one.filled_at)])
@@ -274,7 +275,7 @@ class _Comparison:
 def _entries(day: SymbolDay) -> list[Entry]:
     entries: list[Entry] = []
     for sent in _sent(day.orders, day.fills):
-        if sent.order.side == "buy":
+        if sent.order.side == BUY:
             entries.append(Entry(sent, []))
         else:
             if not entries:
@@ -285,7 +286,7 @@ def _entries(day: SymbolDay) -> list[Entry]:
 
 def _sent(orders: Sequence[Order], fills: Sequence[Fill]) -> Iterator[Sent]:
     """Orders with their last fills: one order after the other takes the fills of its side."""
-    waiting = {side: [fill for fill in fills if fill.side == side] for side in ("buy", "sell")}
+    waiting: dict[str, list[Fill]] = {side: [fill for fill in fills if fill.side == side] for side in (BUY, SELL)}
     left = {side: ZERO for side in waiting}  # of the first fill that waits
     for order in sorted(orders, key=lambda order: order.submitted_at):
         wanted, last = order.filled_qty, None

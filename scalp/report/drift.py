@@ -20,6 +20,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.ledger import REFUSED
+from scalp.core.orders import BUY
 from scalp.journal.reader import JournaledDay
 from scalp.report.diff import Entry, paired, replayed
 from scalp.results.columns import dollars
@@ -184,7 +185,7 @@ def _beside(day: JournaledDay, played: Sequence[SymbolDay]) -> DriftDay:
 
 def _side(days: Sequence[SymbolDay], results: Results) -> Side:
     buys = [order for day in days for order in day.orders
-            if order.side == "buy" and order.is_bots and order.status != REFUSED]  # fmt: skip
+            if order.side == BUY and order.is_bots and order.status != REFUSED]  # fmt: skip
     total = results.total()
     return Side(
         buys=len(buys),

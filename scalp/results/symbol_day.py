@@ -11,6 +11,7 @@ from msgspec import Struct
 from scalp.core.clock import Session
 from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
+from scalp.core.orders import BUY
 from scalp.core.prices import micros
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE
@@ -35,7 +36,7 @@ class SymbolDay(Struct, frozen=True):
     @property
     def unfilled_buys(self) -> int:
         """Buys that ended without a share."""
-        return sum(order.side == "buy" and not order.filled_qty and order.has_ended for order in self.orders)
+        return sum(order.side == BUY and not order.filled_qty and order.has_ended for order in self.orders)
 
 
 def regular(bars: Iterable[Bar], session: Session) -> list[Bar]:
@@ -58,7 +59,7 @@ def profit_path(bars: Sequence[Bar], fills: Sequence[Fill]) -> list[tuple[int, i
             end = bar.start + MINUTE
             while n < count and (fills[n].at < end or row == len(bars) - 1):
                 fill = fills[n]
-                signed = int(fill.qty) if fill.side == "buy" else -int(fill.qty)
+                signed = int(fill.qty) if fill.side == BUY else -int(fill.qty)
                 held += signed
                 cash -= signed * int(fill.price * 1_000_000)
                 n += 1

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.fees import FREE, NO_CHARGES, NO_FEES, Charges, FeeSchedule, Rates
+from scalp.core.orders import BUY, SELL
 from scalp.core.trades import Holding, RoundTrip, round_trips
 from scalp.core.units import MINUTE, SECOND
 from scalp.results.statistics import calmar, cost_share, expectancy, profit_factor, sharpe, sortino, sqn, under_water
@@ -195,7 +196,7 @@ class Results:
             sortino=sortino(daily),
             calmar=calmar(daily),
             buy_and_hold=self._buy_and_hold(days),
-            buys=sum(order.side == "buy" for day in days for order in day.orders),
+            buys=sum(order.side == BUY for day in days for order in day.orders),
             unfilled_buys=sum(day.unfilled_buys for day in days),
             liquidations=sum(trade.reason == "liquidation" for trade in trades),
             held=len(held),
@@ -224,8 +225,8 @@ class Results:
         for first, *_, last in (those if len(those) > 1 else those * 2 for those in of.values()):
             assert first.first_price is not None and last.last_price is not None
             qty = self.lot // first.first_price
-            paid = self.fees.on(first.session.date).of("buy", qty, first.first_price).total
-            paid += self.fees.on(last.session.date).of("sell", qty, last.last_price).total
+            paid = self.fees.on(first.session.date).of(BUY, qty, first.first_price).total
+            paid += self.fees.on(last.session.date).of(SELL, qty, last.last_price).total
             gained += qty * (last.last_price - first.first_price) - paid
         return gained
 

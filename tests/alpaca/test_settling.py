@@ -14,7 +14,7 @@ from scalp.alpaca.rest import OrderPage, RateLimited
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Rejected
 from scalp.core.ledger import Ledger, Order
-from scalp.core.orders import OrderReport, Side
+from scalp.core.orders import BUY, SELL, OrderReport, Side
 from tests.helpers import AAPL
 from tests.wire.fakes import run
 
@@ -93,7 +93,7 @@ class Rest:
 class Counter:
     """A broker, its desk and its REST, and one order to perform."""
 
-    def __init__(self, outcome: Exception, side: Side = "sell") -> None:
+    def __init__(self, outcome: Exception, side: Side = SELL) -> None:
         self.desk, self.rest = Desk(), Rest(outcome)
         limiter = RateLimiter(lambda: 0, lambda: 0)
         self.broker = AlpacaBroker(self.rest, limiter, self.desk, _no_trade)  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ def test_a_sell_that_is_not_wanted_any_more_after_a_429_is_not_sent_again() -> N
 
 
 def test_a_buy_whose_cancel_was_asked_for_before_it_was_sent_is_not_sent() -> None:
-    counter = Counter(UNKNOWN, "buy")
+    counter = Counter(UNKNOWN, BUY)
     counter.desk.order.cancel_sent_at = 1
     assert counter.perform() == (0, ["refused: cancelled before it was sent"])
 
@@ -159,12 +159,12 @@ def test_a_sell_of_unknown_outcome_is_sent_again_and_again_until_nobody_wants_it
 
 
 def test_a_buy_of_unknown_outcome_is_never_sent_again() -> None:
-    assert Counter(UNKNOWN, "buy").perform() == (1, ["lost"])
+    assert Counter(UNKNOWN, BUY).perform() == (1, ["lost"])
 
 
 def test_an_exit_behind_a_buy_of_unknown_outcome_waits_for_no_429() -> None:
     """Its look-up was told to come back in a minute; but its cancel waits for it, and behind that the exit."""
-    counter = Counter(UNKNOWN, "buy")
+    counter = Counter(UNKNOWN, BUY)
 
     def unwanted() -> None:
         counter.desk.order.cancel_sent_at = 1

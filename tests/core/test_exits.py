@@ -9,6 +9,7 @@ import pytest
 from scalp.core.commands import AskOrder, CancelOrder, SubmitOrder
 from scalp.core.exits import ExitPlan, Plan, Sell
 from scalp.core.ledger import Ledger, Order
+from scalp.core.orders import BUY, SELL
 from scalp.core.units import SECOND
 from tests.helpers import AAPL, BrokerOrder, clock
 
@@ -38,7 +39,7 @@ class Exit:
 
     def unanswered(self, side: str = "sell") -> None:
         """An order of ours on its way."""
-        action = SubmitOrder(AAPL, "scalp-AAPL-R-u", "buy" if side == "buy" else "sell", 10, "limit", Decimal(101))
+        action = SubmitOrder(AAPL, "scalp-AAPL-R-u", BUY if side == "buy" else SELL, 10, "limit", Decimal(101))
         self.ledger.add_in_flight(action, START)
 
     def known(self, name: str) -> Order:
@@ -129,7 +130,7 @@ def test_no_market_exit_is_sent_anew_in_the_last_20_seconds() -> None:
 
 def test_a_market_exit_that_nobody_answered_for_is_not_asked_for() -> None:
     story = Exit(plan=Plan.FLATTEN)
-    action = SubmitOrder(AAPL, "scalp-AAPL-R-u", "sell", 10, "market")
+    action = SubmitOrder(AAPL, "scalp-AAPL-R-u", SELL, 10, "market")
     story.ledger.add_in_flight(action, START)
     assert story.steps(60) == []
 
@@ -165,14 +166,14 @@ def test_a_buy_that_could_meet_the_sell_is_cancelled_first(side: str, price: str
 @pytest.mark.parametrize(("held", "over"), [(10, False), (9, True), (11, True)])
 def test_the_sell_that_works_covers_what_is_held_and_not_one_share_more(held: int, over: bool) -> None:
     story = Exit(held)
-    story.ledger.add_in_flight(SubmitOrder(AAPL, "scalp-AAPL-R-a", "sell", 10, "limit", Decimal(101)), START)
+    story.ledger.add_in_flight(SubmitOrder(AAPL, "scalp-AAPL-R-a", SELL, 10, "limit", Decimal(101)), START)
     story.order("a")
     assert story.steps(1, followed="a") == (["cancel a"] if over else [])
 
 
 def test_too_much_on_offer_by_an_order_of_an_earlier_run_is_asked_for_and_nothing_cancelled() -> None:
     story = Exit(10)
-    action = SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell", 10, "limit", Decimal(101))
+    action = SubmitOrder(AAPL, "scalp-AAPL-R-1", SELL, 10, "limit", Decimal(101))
     story.ledger.add_in_flight(action, START)
     story.ledger.apply(BrokerOrder("a", "sell", Decimal(10), Decimal(101), "scalp-AAPL-R-1").report("new"))
     story.order("old", qty=1, own=False)

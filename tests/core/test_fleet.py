@@ -19,7 +19,7 @@ from scalp.core.exit_times import ExitTimes
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way, has_open_orders, leftovers
 from scalp.core.market_data import Bar, Halt
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import BUY, OrderReport, PositionReport
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.risk_rules import RiskRules
 from scalp.core.units import MINUTE, SECOND
@@ -127,7 +127,7 @@ def test_what_concerns_no_watched_symbol_is_left_alone() -> None:
     world.see_all()
     world.bar("FB")
     world.fleet.on_halt(Halt("FB", OPEN, True))
-    world.report(SubmitOrder("FB", "x", "buy", 1, "market"), "filled", 1)
+    world.report(SubmitOrder("FB", "x", BUY, 1, "market"), "filled", 1)
     assert world.sent == []
     assert world.fleet.why_no_entry("FB") == "not watched"
     assert world.fleet.find_order("FB", "x") is None

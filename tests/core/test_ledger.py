@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from scalp.core.commands import SubmitOrder
 from scalp.core.ledger import LOST, REFUSED, Ledger
-from scalp.core.orders import FINAL_STATUSES, OrderReport, Side
+from scalp.core.orders import BUY, FINAL_STATUSES, SELL, OrderReport, Side
 from scalp.core.units import SECOND
 from tests.helpers import AAPL, BrokerOrder, clock, fill
 
@@ -30,7 +30,7 @@ def told(*reports: OrderReport) -> Ledger:
 def sent(ledger: Ledger, side: str = "buy", qty: int = 10, price: str = "100", number: int = 1) -> BrokerOrder:
     """An order of our own, entered before anybody answered, and what the broker will tell of it."""
     key = f"scalp-AAPL-R-{number}"
-    action = SubmitOrder(AAPL, key, "buy" if side == "buy" else "sell", qty, "limit", Decimal(price))
+    action = SubmitOrder(AAPL, key, BUY if side == "buy" else SELL, qty, "limit", Decimal(price))
     ledger.add_in_flight(action, clock("10:00"))
     return BrokerOrder(f"id{number}", side, Decimal(qty), Decimal(price), key)
 
@@ -252,7 +252,7 @@ def knows_the_orders(told_of: list[list[OrderReport]]) -> Ledger:
     ledger = Ledger(AAPL)
     for reports in told_of:
         first = reports[0]
-        side: Side = "buy" if first.side == "buy" else "sell"
+        side: Side = BUY if first.side == "buy" else SELL
         ledger.add_in_flight(
             SubmitOrder(AAPL, first.client_order_id, side, int(first.qty or 0), "limit", Decimal(100)), 0
         )
@@ -571,7 +571,7 @@ def test_only_what_was_bought_elsewhere_may_be_in_a_position_dated_just_before(s
     order = BrokerOrder("s1", side, Decimal(10), None, "scalp-AAPL-R-1", "market", submitted_at=clock("10:00"))
     if own:
         ledger.add_in_flight(
-            SubmitOrder(AAPL, "scalp-AAPL-R-1", "sell" if side == "sell" else "buy", 10, "market", None), 0
+            SubmitOrder(AAPL, "scalp-AAPL-R-1", SELL if side == "sell" else BUY, 10, "market", None), 0
         )
     ledger.apply(order.report("fill", 10, 100, at=clock("10:00") + SECOND // 2))
     assert (ledger.position, ledger.near, ledger.overlap) == (20 if side == "buy" else 0, near, 0)

@@ -23,7 +23,7 @@ from scalp.core.errors import UserError
 from scalp.core.exits import Plan
 from scalp.core.fees import ALPACA, FREE, Charges, Rates
 from scalp.core.market_data import Trade
-from scalp.core.orders import OrderType, PositionReport
+from scalp.core.orders import SELL, OrderType, PositionReport
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.risk_rules import RiskRules
 from scalp.core.takings import Taken
@@ -125,7 +125,7 @@ def trade(at: World, symbol: str, price: float) -> None:
 def lose(at: World, symbol: str) -> None:
     """Buy 10 at 100, sell them at 99."""
     sell = hold(at, symbol)
-    at.report(SubmitOrder(symbol, sell.client_order_id, "sell", 10, "limit", Decimal(99)), "filled", 10)
+    at.report(SubmitOrder(symbol, sell.client_order_id, SELL, 10, "limit", Decimal(99)), "filled", 10)
     assert at.fleet.algos[symbol].ledger.position == 0
 
 
@@ -222,7 +222,7 @@ def test_max_loss_counts_the_fees() -> None:
     for limit, is_over in (("9.03", False), ("9.02", True)):
         at = world("TSLA", rates=RATES, max_loss=Decimal(limit))
         sell = hold(at, "TSLA")
-        at.report(SubmitOrder("TSLA", sell.client_order_id, "sell", 10, "limit", Decimal("99.1")), "filled", 10)
+        at.report(SubmitOrder("TSLA", sell.client_order_id, SELL, 10, "limit", Decimal("99.1")), "filled", 10)
         rules = at.fleet.risk.rules
         assert rules is not None
         fees = Decimal("0.0204146") + 10 * Decimal("0.000195") + 20 * Decimal("0.000003")
@@ -266,7 +266,7 @@ def test_budget_counts_what_is_held_and_what_buys_may_still_spend() -> None:
     at.bar("FB")  # 2000
     at.bar("AAPL")  # 3000
     assert buys(at) == ["TSLA", "FB"]
-    at.report(SubmitOrder("TSLA", sell.client_order_id, "sell", 10, "limit", Decimal(100)), "partially_filled", 5)
+    at.report(SubmitOrder("TSLA", sell.client_order_id, SELL, 10, "limit", Decimal(100)), "partially_filled", 5)
     at.bar("AAPL")  # 500 + 1000 + 1000
     at.bar("MSFT")
     assert buys(at) == ["TSLA", "FB", "AAPL"]
@@ -364,7 +364,7 @@ def sells_all(at: World, price: int) -> None:
     """What the restart held is sold."""
     sell = at.sent[-1]
     assert isinstance(sell, SubmitOrder)
-    at.report(SubmitOrder("TSLA", sell.client_order_id, "sell", 10, "limit", Decimal(price)), "filled", 10)
+    at.report(SubmitOrder("TSLA", sell.client_order_id, SELL, 10, "limit", Decimal(price)), "filled", 10)
     assert at.fleet.algos["TSLA"].ledger.position == 0
 
 
@@ -503,7 +503,7 @@ class SlowToSell(BuysOnce):
 
     def _sell(self, order_type: OrderType, at: int) -> SubmitOrder:
         price = None if order_type == "market" else Decimal(200)
-        return self._submit("sell", self.ledger.whole_shares, order_type, price, at)
+        return self._submit(SELL, self.ledger.whole_shares, order_type, price, at)
 
 
 def test_a_print_strikes_the_stop_loss_in_a_backtest() -> None:

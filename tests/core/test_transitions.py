@@ -17,6 +17,7 @@ import pytest
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY, TO_SELL, TRANSITIONS, ScalpAlgo, State
 from scalp.core.commands import Action, AskLastTrade, CancelOrder, SubmitOrder
 from scalp.core.errors import IllegalMove
+from scalp.core.orders import BUY, SELL, Side
 from scalp.core.units import MINUTE, SECOND
 from tests.helpers import AAPL, IN_STATE, SESSION, BrokerOrder, Desk, bar, clock, trade
 
@@ -217,15 +218,15 @@ def test_no_other_move_is_possible(old: State, new: State) -> None:
 def test_an_order_that_the_state_does_not_allow_leaves_no_trace() -> None:
     """In every state the order that would be a second one, or the wrong one, is refused before the ledger has it."""
     refused = []
-    for state, side in itertools.product(State, ("buy", "sell")):
+    for state, side in itertools.product(State, Side):
         desk = IN_STATE[state]()
         algo, ledger = desk.algo, desk.algo.ledger
-        submitted = BUY_SUBMITTED if side == "buy" else SELL_SUBMITTED
+        submitted = BUY_SUBMITTED if side == BUY else SELL_SUBMITTED
         if submitted in TRANSITIONS[state]:
             continue
         before = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo.builder.count)
         with pytest.raises(IllegalMove) as caught:
-            algo._sell("market", desk.now) if side == "sell" else algo._submit(side, 1, "market", None, desk.now)
+            algo._sell("market", desk.now) if side == SELL else algo._submit(side, 1, "market", None, desk.now)
         after = (algo.state, algo.order, ledger.version, ledger.open_orders, ledger.unoffered, algo.builder.count)
         assert before == after
         refused.append(str(caught.value))

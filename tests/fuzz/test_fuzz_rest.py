@@ -21,7 +21,7 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError
 from scalp.core.market_data import Bar, Trade
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport, Side
 from scalp.core.units import MINUTE, SECOND
 from scalp.net.transport import RateLimited
 from scalp.polygon.feed import PolygonFeed
@@ -31,7 +31,7 @@ from tests.wire.fakes import Told, endpoints, run
 
 POINTS = endpoints("http://127.0.0.1:1", polygon_key="polygontestkey")
 START, END = 1795188600 * SECOND, 1795192200 * SECOND
-BUY = SubmitOrder("AAPL", "scalp-AAPL-1-7", "buy", 11, "limit", Decimal("178.40"))
+BUY = SubmitOrder("AAPL", "scalp-AAPL-1-7", Side.BUY, 11, "limit", Decimal("178.40"))
 
 # What the HTTP client lets through: no control characters.
 header_values = st.sampled_from(

@@ -30,7 +30,7 @@ from scalp.core.events import BarHeard, Note
 from scalp.core.ledger import Ledger
 from scalp.core.log import log_event
 from scalp.core.market_data import Bar
-from scalp.core.orders import OrderReport
+from scalp.core.orders import OrderReport, Side
 from scalp.core.recording import moved_by
 from scalp.core.units import MINUTE, SECOND
 from scalp.exchange import demo
@@ -65,7 +65,7 @@ FACTS: dict[str, Any] = {
     "options": {}, "versions": {},
 }  # fmt: skip
 BAR = Bar("TSLA", OPEN, 100.0, 101.0, 99.0, 100.5, 1234.0)
-BUY = SubmitOrder("TSLA", "scalp-TSLA-1-1", "buy", 20, "limit", Decimal("99.10"))
+BUY = SubmitOrder("TSLA", "scalp-TSLA-1-1", Side.BUY, 20, "limit", Decimal("99.10"))
 
 
 def rows(path: Path, select: str) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
 from scalp.core.commands import SubmitOrder
-from scalp.core.orders import OrderReport
+from scalp.core.orders import BUY, OrderReport
 from scalp.exchange import wire
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
@@ -230,7 +230,7 @@ def test_updates_that_arrive_during_the_first_listings_count() -> None:
         script.on(POSITIONS, late(1.0))
         async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, script, Idle) as bot:
             await bot.until(0.5)
-            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", "buy", 3, "market"))
+            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", BUY, 3, "market"))
             await bot.until(3)
             assert bot.held() == 3
             assert bot.algo().ledger.position == 3
@@ -392,7 +392,7 @@ def test_trades_by_hand_are_adopted_at_the_next_checkup_even_if_the_stream_tells
         script.deliver = lambda update: ()
         async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, script, Idle) as bot:
             await bot.until(10)
-            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", "buy", 3, "market"))
+            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", BUY, 3, "market"))
             await bot.until(70)
             assert bot.algo().ledger.position == 3
             assert [r.body["qty"] for r in script.orders("sell")] == ["3"]

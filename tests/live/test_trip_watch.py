@@ -14,7 +14,7 @@ from scalp.core.events import Event, TripSeen
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Trade
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import SELL, OrderReport, PositionReport
 from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
 from scalp.core.risk_rules import RiskRules
 from scalp.core.units import MINUTE, SECOND
@@ -239,7 +239,7 @@ def test_a_rule_of_somebodys_own_is_told_in_its_words() -> None:
 @pytest.mark.parametrize("kind", ["limit", "market", "stop"])
 def test_a_sell_of_somebody_else_is_by_hand(kind: Any) -> None:
     at, _ = held()
-    assert sold(at, SubmitOrder("TSLA", "theirs", "sell", 10, kind)) == "by hand"
+    assert sold(at, SubmitOrder("TSLA", "theirs", SELL, 10, kind)) == "by hand"
 
 
 def test_shares_that_went_without_an_order_went_by_hand() -> None:
@@ -281,7 +281,7 @@ def test_shares_held_since_before_the_process_are_watched_from_its_start(key: st
     at.price(100.5)
     at.later(10)
     at.price(99.5)
-    assert sold(at, SubmitOrder("TSLA", key, "sell", 10, kind)) == reason
+    assert sold(at, SubmitOrder("TSLA", key, SELL, 10, kind)) == reason
     assert at.seen[-1] == TripSeen("TSLA", started + round(70.001 * SECOND), started, reason, low=99.5, high=100.5,
                                    exit={1: 99.5, 5: 99.5, 30: 99.5, 60: 99.5})  # fmt: skip
 

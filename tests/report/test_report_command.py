@@ -22,7 +22,7 @@ from scalp.core.clock import new_york
 from scalp.core.commands import SubmitOrder
 from scalp.core.ledger import Ledger
 from scalp.core.market_data import Bar
-from scalp.core.orders import OrderReport
+from scalp.core.orders import BUY, SELL, OrderReport
 from scalp.core.recording import moved_by
 from scalp.core.units import MINUTE, SECOND
 from scalp.journal.writer import Journal
@@ -200,7 +200,7 @@ def run_of(path: Path, started_at: int, *moves: tuple[str, int, str], before: in
     for number, (side, qty, price) in enumerate(moves):
         at = started_at + (number + 1) * MINUTE
         key = f"scalp-TSLA-{started_at}-{number}"
-        order = SubmitOrder("TSLA", key, "buy" if side == "buy" else "sell", qty, "limit", Decimal(price))
+        order = SubmitOrder("TSLA", key, BUY if side == "buy" else SELL, qty, "limit", Decimal(price))
         ledger.add_in_flight(order, at)
         report = OrderReport("TSLA", f"id-{key}", key, side, "limit", "filled", Decimal(qty), Decimal(qty),
                              Decimal(price), Decimal(price), event="fill", execution_id=f"x-{key}",

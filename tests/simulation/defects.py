@@ -21,7 +21,7 @@ from scalp.core.decimals import ZERO
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import REFUSED, Change, Ledger, Order
-from scalp.core.orders import OrderReport, OrderType, PositionReport
+from scalp.core.orders import SELL, OrderReport, OrderType, PositionReport
 from scalp.live.reconcile import Listings, Reconciler
 
 DEFECTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}
@@ -154,7 +154,7 @@ def _sell_quantity_of_the_order() -> Iterator[None]:
     def sell(self: ScalpAlgo, order_type: OrderType, at: int) -> SubmitOrder:
         buys = [order for order in self.ledger if order.side == "buy" and order.qty]
         qty = int(buys[-1].qty or 0) if buys else self.ledger.whole_shares
-        return self._submit("sell", qty, order_type, None if order_type == "market" else self.builder.sell_price(), at)
+        return self._submit(SELL, qty, order_type, None if order_type == "market" else self.builder.sell_price(), at)
 
     with patch.object(ScalpAlgo, "_sell", sell):
         yield

@@ -22,7 +22,7 @@ from scalp.alpaca.rest import AlpacaREST, Asset, Clock, Listing, RateLimited
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable
 from scalp.core.market_data import Trade
-from scalp.core.orders import OrderReport, PositionReport
+from scalp.core.orders import OrderReport, PositionReport, Side
 from tests.wire.fakes import KEY, SECRET, HttpFake, endpoints, http_fake, run
 
 AT_1531 = 1_795_188_660_000_000_000  # 2026-11-20T15:31:00Z
@@ -37,7 +37,7 @@ REPORT = OrderReport(
     "AAPL", "c1e9", "scalp-AAPL-1-7", "buy", "limit", "partially_filled", Decimal(11), Decimal(4), Decimal("178.415"),
     Decimal("178.42"), AT_1531 + 412_358_119, time_in_force="day",
 )  # fmt: skip
-BUY = SubmitOrder("AAPL", "scalp-AAPL-1-7", "buy", 11, "limit", Decimal("178.40"))
+BUY = SubmitOrder("AAPL", "scalp-AAPL-1-7", Side.BUY, 11, "limit", Decimal("178.40"))
 
 
 @asynccontextmanager
@@ -105,12 +105,12 @@ def test_account_clock_calendar_and_assets() -> None:
 def test_an_order_goes_out_exactly_and_comes_back_as_a_report() -> None:
     async def session() -> None:
         async with alpaca() as (fake, rest):
-            for order in (BUY, SubmitOrder("AAPL", "b", "sell", 3, "market")):
+            for order in (BUY, SubmitOrder("AAPL", "b", Side.SELL, 3, "market")):
                 fake.will_answer({**ORDER, "client_order_id": order.client_order_id})
                 assert (await rest.submit(order)).id == REPORT.id
             fake.will_answer(ORDER)
             with pytest.raises(OutcomeUnknown, match="another order"):
-                await rest.submit(SubmitOrder("AAPL", "c", "sell", 3, "market"))
+                await rest.submit(SubmitOrder("AAPL", "c", Side.SELL, 3, "market"))
             fake.asked.pop()
             fake.will_answer(ORDER)
             assert await rest.order("c1e9") == REPORT

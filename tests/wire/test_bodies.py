@@ -17,6 +17,7 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.alpaca.updates import OrderUpdates
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable
+from scalp.core.orders import Side
 from scalp.net import order_connections
 from scalp.net.stream import LONGEST_FRAME, MOST_BEHIND, ReconnectingStream
 from scalp.net.transport import LISTING, LONGEST, LONGEST_ERROR, SHORT
@@ -24,7 +25,7 @@ from scalp.polygon.feed import PolygonFeed
 from tests.wire.fakes import Talk, Told, endpoints, run, scripted
 
 MEGABYTE = 2**20
-BUY = SubmitOrder("TSLA", "scalp-TSLA-1-1", "buy", 1, "limit", Decimal(1))
+BUY = SubmitOrder("TSLA", "scalp-TSLA-1-1", Side.BUY, 1, "limit", Decimal(1))
 # What may be in buffers on the way when the client leaves.
 ON_THE_WAY = 12 * MEGABYTE
 
