@@ -97,7 +97,7 @@ async def trade_one(startup: Startup, console: ConsoleLog, stop: Stop, total: To
         code = await play(session, console, stop)
         result = Total()
         result.add(session.fleet)
-        session.fleet.tell(events.SessionOver(session.clock.now(), str(result)))
+        session.fleet.tell(events.SessionOver(session.clock.now(), str(result), result.net))
         for line in summary(session.fleet):
             log.info("%s", line, extra=BARE)
         log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(session.broker.round_trips))

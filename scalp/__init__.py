@@ -5,6 +5,7 @@ The map: a room a line, four floors, and each imports only what lies below.
     __main__    main.py, by another name
     doctor      is everything in place to trade
     flatten     sells everything when the bot is dead
+    notify      are the services heard that main.py tells
     report      days from the journal, and beside their backtest
     status      is the bot alive, and what does it hold
     sweep       a backtest for many sets of parameters

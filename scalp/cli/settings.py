@@ -105,6 +105,13 @@ class Settings:
         keys = self.endpoints.secrets if self.endpoints is not None else ()
         return (*keys, *(secret for url in self.notify for secret in _secrets_of(url)))
 
+    @property
+    def venue(self) -> str:
+        """simulated, paper or live; an exchange on this machine is simulated."""
+        if self.endpoints is None or is_loopback(urlsplit(self.endpoints.trading_url).hostname or ""):
+            return "simulated"
+        return "live" if self.is_live else "paper"
+
     @cached_property
     def mask(self) -> Mask:
         """Hides them in what is shown and written."""

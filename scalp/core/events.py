@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from scalp.core.clock import Session
 from scalp.core.commands import Action, SubmitOrder
+from scalp.core.decimals import ZERO
 from scalp.core.fees import FREE, Rates
 from scalp.core.market_data import Bar
 from scalp.core.orders import OrderReport
@@ -286,6 +287,7 @@ class SessionOver(Struct, frozen=True, gc=False):
 
     at: int
     result: str
+    net: Decimal = ZERO  # dollars, after fees
 
 
 class LeftOver(Struct, frozen=True, gc=False):

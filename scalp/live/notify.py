@@ -14,7 +14,8 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from scalp.cli.settings import Settings
 from scalp.core.clock import new_york
@@ -36,6 +37,7 @@ from scalp.core.events import (
 )
 from scalp.core.log import FLEET, MAIN, event_of, line_of
 from scalp.core.orders import REJECTED
+from scalp.journal.month import net_of_month
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.transport import GZIP
 
@@ -53,6 +55,31 @@ NO_DIGITS = str.maketrans("", "", "0123456789")
 
 # Their messages name addresses.
 LIBRARIES = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib")
+
+
+# What a phone can tell apart, in order of weight, as apprise names them.
+INFO, SUCCESS, WARNING, FAILURE = KINDS = ("info", "success", "warning", "failure")
+
+
+class Told(NamedTuple):
+    """A line for the services, and which of KINDS it is."""
+
+    text: str
+    kind: str
+
+
+def _kind_of(event: Event) -> str:
+    """A fill is a success, unless it realised a loss; what only tells of trouble is a warning; the rest has failed."""
+    match event:
+        case Fill(profit=profit):
+            return WARNING if profit < 0 else SUCCESS
+        case SessionOver(net=net):
+            return WARNING if net < 0 else SUCCESS
+        case StreamUp():
+            return INFO
+        case RiskRuleStruck() | Liquidating() | LeftOver() | StreamDown() | Rejected() | OrderEnded():
+            return WARNING
+    return FAILURE
 
 
 def _cap_answers() -> None:
@@ -100,7 +127,7 @@ class _Service:
             raise UserError(f"apprise knows no service for {given}")
         plugin.throttle = _hurried(plugin.throttle)  # type: ignore[method-assign]
         self.name = f"{number} ({plugin.service_name})"
-        self.waiting: SimpleQueue[str | None] = SimpleQueue()
+        self.waiting: SimpleQueue[Told | None] = SimpleQueue()
         self.lost = 0
         self._plugin: Any = plugin
         self._title = title
@@ -110,7 +137,7 @@ class _Service:
         self._thread = threading.Thread(target=self._run, name=f"notify-{number}", daemon=True)
         self._thread.start()
 
-    def put(self, line: str) -> None:
+    def put(self, line: Told) -> None:
         if self.waiting.qsize() < MOST_WAITING:
             self.waiting.put(line)
         else:
@@ -134,7 +161,7 @@ class _Service:
     def _run(self) -> None:
         has_failed = False
         while lines := self._gathered():
-            if self._send(lines):
+            if self.send_now(lines):
                 has_failed = False
                 continue
             self.lost += len(lines)
@@ -142,10 +169,10 @@ class _Service:
                 has_failed = True
                 log.warning("notifications: service %s does not take them; trading goes on", self.name)
 
-    def _gathered(self) -> list[str]:
+    def _gathered(self) -> list[Told]:
         """The lines of the next message, waited for; none when it is over."""
         line = self.waiting.get()
-        lines: list[str] = []
+        lines: list[Told] = []
         if line is not None:
             self._is_closing.wait(GATHER)
         with contextlib.suppress(Empty):
@@ -158,9 +185,11 @@ class _Service:
             self.waiting.put(None)  # the end, which is to be met once more
         return lines
 
-    def _send(self, lines: Sequence[str]) -> bool:
+    def send_now(self, lines: Sequence[Told]) -> bool:
+        worst = max((line.kind for line in lines), key=KINDS.index)
         try:
-            return bool(self._plugin.notify(body="\n".join(lines), title=self._title))
+            body = "\n".join(line.text for line in lines)
+            return bool(self._plugin.notify(body=body, title=self._title, notify_type=worst))
         except Exception:
             # Whatever a service's own code does wrong: its words may hold the address.
             return False
@@ -169,26 +198,37 @@ class _Service:
 class Notifier:
     """A listener that tells the services. `now` is exchange time (ns), None before it is known.
 
-    Of `urls`, the first `options` were given by --notify, the others by SCALP_NOTIFY.
+    Of `urls`, the first `options` were given by --notify, the others by SCALP_NOTIFY. `summary` makes of the end of a
+    session what is told of the month; "": nothing.
     """
 
-    def __init__(self, urls: Sequence[str], title: str, now: Callable[[], int | None], options: int,
-                 mask: Mask = NO_MASK) -> None:  # fmt: skip
+    def __init__(
+        self,
+        urls: Sequence[str],
+        title: str,
+        now: Callable[[], int | None],
+        options: int,
+        mask: Mask = NO_MASK,
+        summary: Callable[[SessionOver], str] = lambda event: "",
+    ) -> None:
         """Raises UserError."""
+        self._summary = summary
         for name in LIBRARIES:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         _cap_answers()
         self._mask = mask
         self.errors: logging.Handler = _Errors(self._put, now)  # of parts that tell no events
         self._refusals: set[tuple[str, str]] = set()  # symbols and reasons that were told
-        given = [f"address {number} of --notify" for number in range(1, options + 1)]
-        given += [f"address {number} of SCALP_NOTIFY" for number in range(1, len(urls) - options + 1)]
-        numbered = enumerate(zip(urls, given, strict=True), 1)
+        numbered = enumerate(zip(urls, _given(len(urls), options), strict=True), 1)
         self._services = [_Service(number, url, title, where) for number, (url, where) in numbered]
 
     def __call__(self, event: Event) -> None:
         if self._is_told(event) and (line := line_of(event)) is not None:
-            self._put(_stamped(event.at, line.who, str(line)))
+            self._put(_stamped(event.at, line.who, str(line)), _kind_of(event))
+        if isinstance(event, SessionOver):
+            self._refusals.clear()  # the next session tells its own
+            if summary := self._summary(event):
+                self._put(summary, _kind_of(event))
 
     def _is_told(self, event: Event) -> bool:
         match event:
@@ -214,10 +254,10 @@ class Notifier:
         self._refusals.add(kind)
         return True
 
-    def _put(self, line: str) -> None:
-        line = self._mask.line(line, LONGEST_LINE)
+    def _put(self, line: str, kind: str = FAILURE) -> None:
+        told = Told(self._mask.line(line, LONGEST_LINE), kind)
         for service in self._services:
-            service.put(line)
+            service.put(told)
 
     def end(self) -> None:
         """Wait for what is still to be sent, at most 5 seconds altogether."""
@@ -250,6 +290,43 @@ def _stamped(at: int | None, who: str, text: str) -> str:
     return f"{when}{'' if who in (MAIN, FLEET) else who + ' '}{text}"
 
 
+def title(settings: Settings) -> str:
+    return f"scalp, {'LIVE' if settings.venue == 'live' else settings.venue}"
+
+
+def _month(settings: Settings, event: SessionOver) -> str:
+    """The month so far, this day included; "" for the built-in exchange in the bot's own process, which has no months.
+
+    Days before are told by the journal, before the cents that each kind of fee is rounded up by.
+    """
+    if settings.endpoints is None or settings.journal is None:
+        return ""
+    date = new_york(event.at).date()
+    host = urlsplit(settings.endpoints.trading_url).netloc
+    if (before := net_of_month(settings.journal, settings.venue, host, date)) is None:
+        return ""
+    net, days = before
+    return f"{date:%B} so far: net $ {net + event.net:+.2f} in {days + 1} sessions"
+
+
+def send_test(urls: Sequence[str], options: int, title: str) -> Iterator[tuple[str, bool]]:
+    """Send each service a line of every kind; its name, and whether it took them. Raises UserError."""
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    _cap_answers()
+    for number, (url, where) in enumerate(zip(urls, _given(len(urls), options), strict=True), 1):
+        service = _Service(number, url, title, where)
+        took = [service.send_now([Told(f"a test of python -m scalp.notify: {kind}", kind)]) for kind in KINDS[1:]]
+        service.close()
+        yield service.name, all(took)
+
+
+def _given(count: int, options: int) -> list[str]:
+    """Where each address was given."""
+    given = [f"address {number} of --notify" for number in range(1, options + 1)]
+    return given + [f"address {number} of SCALP_NOTIFY" for number in range(1, count - options + 1)]
+
+
 @contextlib.contextmanager
 def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator[tuple[Listener, ...]]:
     """Listeners that tell the services of `settings` while inside; these hear of every error in the log, too.
@@ -259,8 +336,8 @@ def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator
     if not settings.notify:
         yield ()
         return
-    money = "simulated" if settings.endpoints is None else "REAL MONEY" if settings.is_live else "paper"
-    notifier = Notifier(settings.notify, f"scalp, {money}", now, settings.notify_options, settings.mask)
+    notifier = Notifier(settings.notify, title(settings), now, settings.notify_options, settings.mask,
+                        lambda event: _month(settings, event))  # fmt: skip
     logger = logging.getLogger("scalp")
     logger.addHandler(notifier.errors)
     try:

@@ -8,12 +8,13 @@ import logging
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,10 +42,12 @@ from scalp.core.events import (
 from scalp.core.log import Line, log_event
 from scalp.core.market_data import Bar
 from scalp.core.units import SECOND
+from scalp.journal.schema import prepare
 from scalp.live import notify
 from scalp.live.console import ConsoleLog
 from scalp.live.notify import Notifier, notifications
 from scalp.net.printable import Mask
+from scalp.notify import main as notify_command
 from tests.trading import AT_100, FALLING, OPEN, Script, minutes, run, status, trading
 
 # Of apprise, while it looks through its services.
@@ -75,12 +78,14 @@ class Service:
 
     def __init__(self, delay: float | None = 0.0, code: int = 200) -> None:
         self.messages: list[tuple[str, list[str]]] = []
+        self.kinds: list[str] = []  # of each of them
         service = self
 
         class Hook(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 service.messages.append((body["title"], body["message"].splitlines()))
+                service.kinds.append(body["type"])
                 service.left.wait(delay)
                 self.send_response(code)
                 self.end_headers()
@@ -255,6 +260,103 @@ def test_rails_liquidations_outages_errors_and_the_result() -> None:
         "09:31:30 TSLA: 4 held at -, working: nothing",
         "09:31:30 session over: 2 trades",
     ]
+
+
+@pytest.mark.parametrize(
+    ("events", "kind"),
+    [
+        ([FILL], "success"),
+        ([Fill("TSLA", AT, "sell", Decimal(4), Decimal(400), Decimal("0.00"))], "success"),
+        ([FILL, Fill("TSLA", AT, "sell", Decimal(4), Decimal(400), Decimal("-6.48"))], "warning"),
+        ([RiskRuleStruck("TSLA", AT, "stop loss"), FILL], "warning"),
+        ([StreamUp(AT, "order updates", 80)], "info"),
+        ([FILL, Note("fleet", AT, logging.ERROR, "a defect")], "failure"),
+        ([SessionOver(AT, "2 trades", Decimal("1.02"))], "success"),
+        ([SessionOver(AT, "2 trades", Decimal("-1.02"))], "warning"),
+    ],
+)
+def test_a_phone_can_tell_a_fill_from_a_stop_and_from_a_failure(events: list[Any], kind: str) -> None:
+    with service() as hook, telling(hook.url) as notifier:
+        for event in events:
+            notifier(event)
+    assert hook.kinds == [kind]
+
+
+def test_a_rail_that_refuses_is_told_anew_in_the_next_session() -> None:
+    refused = Rejected("TSLA", AT, "buy", Decimal(4), "the account is blocked", 0.0, False)
+    with service() as hook, telling(hook.url) as notifier:
+        for event in (refused, refused, SessionOver(AT, "over"), refused):
+            notifier(event)
+    assert [" ".join(line.split()[1:3]) for line in hook.lines] == ["TSLA buy", "session over:", "TSLA buy"]
+
+
+JOURNALED = """
+INSERT INTO runs (run, venue, host, date, open, close, started_at, symbols, lot, algo, feed, options, versions)
+VALUES ('1', ?, 'paper-api.alpaca.markets', ?, 0, 0, 0, '[]', '1', 'a', 'iex', '{}', '{}')"""
+FILLED = """
+INSERT INTO fills (run, at, happened_at, symbol, side, qty, price, type, position, fees)
+VALUES (?, ?, ?, 'TSLA', ?, '10', ?, 'limit', '0', '0.05')"""
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Two days of November, one of October, and one on another account, each with a trip that brought a dollar."""
+    path = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        prepare(connection, path)
+        days = [("paper", "2026-11-02"), ("paper", "2026-11-19"), ("paper", "2026-10-30"), ("live", "2026-11-19")]
+        for number, (venue, date) in enumerate(days, 1):
+            connection.execute(JOURNALED, (venue, date))
+            for at, side, price in ((1, "buy", "100"), (2, "sell", "100.1")):
+                connection.execute(FILLED, (number, at, at, side, price))
+    return path
+
+
+def test_the_day_ends_with_its_net_and_that_of_the_month(journal: Path) -> None:
+    keys = {"APCA_API_KEY_ID": "PKKEY", "APCA_API_SECRET_KEY": "secret-key"}
+    with service() as hook:
+        settings = read_settings(["TSLA", "--journal", str(journal), "--notify", hook.url], keys)
+        with notifications(settings, lambda: AT) as (listener,):
+            listener(SessionOver(AT, "28 trades, net $ +1.02", Decimal("1.02")))
+    assert hook.messages == [("scalp, paper", [
+        "09:31:30 session over: 28 trades, net $ +1.02", "November so far: net $ +2.82 in 3 sessions"])]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "shown"), [("TSLA", "paper"), ("TSLA --live", "LIVE")])
+def test_the_title_says_whose_money_it_is(line: str, shown: str) -> None:
+    keys = {"APCA_API_KEY_ID": "PKKEY", "APCA_API_SECRET_KEY": "secret-key"}
+    assert notify.title(read_settings(line.split(), keys)) == f"scalp, {shown}"
+    here = keys | {"APCA_API_BASE_URL": "http://127.0.0.1:9"}
+    assert notify.title(read_settings(line.split(), here)) == "scalp, simulated"
+    assert notify.title(read_settings(["TSLA"], {})) == "scalp, simulated"
+
+
+# -- python -m scalp.notify -------------------------------------------------------------------------------------------
+
+
+def test_every_service_is_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    with service() as hook, service(code=500) as broken:
+        assert notify_command(["--test", "--notify", hook.url], {}) == 0
+        assert capsys.readouterr().out == "service 1 (JSON): took all three\n"
+        assert hook.kinds == ["success", "warning", "failure"]
+        assert {title for title, _ in hook.messages} == {"scalp, test"}
+        assert notify_command(["--test"], {"SCALP_NOTIFY": f"{hook.url} {broken.url}"}) == 1
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == ["service 1 (JSON): took all three", "service 2 (JSON): did NOT take them"]
+    assert TOKEN not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--test"], "no service: name one with --notify, or set SCALP_NOTIFY"),
+        ([], "the following arguments are required: --test"),
+        (["--test", "--notify", "nonsense://x"], "apprise knows no service for address 1 of --notify"),
+    ],
+)
+def test_what_cannot_be_tried_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert notify_command(arguments, {}) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_everyday_events_are_not_told() -> None:
