@@ -22,9 +22,9 @@ from scalp.live.console import BARE, ConsoleLog, occupy_standard_files
 from scalp.live.dashboard import open_dashboard
 from scalp.live.lock import only_bot
 from scalp.live.notify import notifications
-from scalp.live.session import CLOCK_PATIENCE, TradingSession
+from scalp.live.shutdown import Shutdown, endless, shutdown_signals
 from scalp.live.startup import Ended, Startup
-from scalp.live.stopping import Stop, endless, stopping_signals
+from scalp.live.trader import CLOCK_PATIENCE, Trader
 from scalp.net.virtual_time import JumpingLoop, ScaledLoop
 from scalp.results.session_table import Total, summary, times
 
@@ -46,7 +46,7 @@ async def trade(
     settings: Settings,
     endpoints: Endpoints,
     console: ConsoleLog,
-    stop: Stop,
+    stop: Shutdown,
     listeners: Sequence[Listener] = (),
     total: Total | None = None,
 ) -> int:
@@ -55,7 +55,7 @@ async def trade(
 
 
 async def every_day(
-    settings: Settings, endpoints: Endpoints, console: ConsoleLog, stop: Stop, listeners: Sequence[Listener] = ()
+    settings: Settings, endpoints: Endpoints, console: ConsoleLog, stop: Shutdown, listeners: Sequence[Listener] = ()
 ) -> int:
     """Trade session after session, each in all its parts new, until somebody stops the bot or a part of it dies.
 
@@ -87,50 +87,50 @@ async def every_day(
         gc.collect()
 
 
-async def trade_one(startup: Startup, console: ConsoleLog, stop: Stop, total: Total | None = None) -> int:
+async def trade_one(startup: Startup, console: ConsoleLog, stop: Shutdown, total: Total | None = None) -> int:
     """Trade the session of `startup` to its end, add it to `total`; returns the exit code."""
     console.now = startup.now
     try:
-        session = await startup.open()
-        if session is None:
+        trader = await startup.open()
+        if trader is None:
             return 0
-        code = await play(session, console, stop)
+        code = await play(trader, console, stop)
         result = Total()
-        result.add(session.fleet)
-        session.fleet.tell(events.SessionOver(session.clock.now(), str(result), result.net))
-        for line in summary(session.fleet):
+        result.add(trader.fleet)
+        trader.fleet.tell(events.SessionOver(trader.clock.now(), str(result), result.net))
+        for line in summary(trader.fleet):
             log.info("%s", line, extra=BARE)
-        log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(session.broker.round_trips))
+        log.debug("broker's answer to an order: median %s, p99 %s, worst %s", *times(trader.broker.round_trips))
         if total is not None:
-            total.add(session.fleet)
-        is_anything_left = session.tell_leftovers()
+            total.add(trader.fleet)
+        is_anything_left = trader.tell_leftovers()
         return code or int(is_anything_left)
     finally:
         await startup.close()
 
 
-async def play(session: TradingSession, console: ConsoleLog, stop: Stop) -> int:
+async def play(trader: Trader, console: ConsoleLog, stop: Shutdown) -> int:
     """Run bars, order updates and the periodic checkup in one loop until the session is over; returns the exit code."""
 
     async def wait(seconds: float, unless: asyncio.Task[bool] | None = None) -> None:
         if await stop.within(seconds, unless):
-            await session.drain()
+            await trader.drain()
             raise SessionOver(stop.exit_code)
 
     async def periodic() -> None:
         """The background checkup, until the market closes or somebody stops the bot."""
         while True:
-            answer = session.ask_clock()
+            answer = trader.ask_clock()
             if answer is not None:
                 await wait(CLOCK_PATIENCE, unless=answer)
-            if not session.checkup():
+            if not trader.checkup():
                 break
-            await wait(session.until_next_checkup())
+            await wait(trader.until_next_checkup())
         log.info("the market has closed")
-        raise SessionOver(0 if await session.finish() else 1)
+        raise SessionOver(0 if await trader.finish() else 1)
 
-    dashboard = open_dashboard(session, console) if session.settings.dashboard else None
-    work = (session.feed.run(), session.updates.run(), periodic(), session.watch())
+    dashboard = open_dashboard(trader, console) if trader.settings.dashboard else None
+    work = (trader.feed.run(), trader.updates.run(), periodic(), trader.watch())
     jobs = [asyncio.ensure_future(endless(job)) for job in work]
     try:
         await asyncio.gather(*jobs)
@@ -138,13 +138,13 @@ async def play(session: TradingSession, console: ConsoleLog, stop: Stop) -> int:
         return over.code
     except UserError as error:
         log.error("%s", error)
-        await session.drain()
+        await trader.drain()
         return 2
     except Exception:
         log.exception("a task died: stopping")
-        await session.drain()
+        await trader.drain()
     finally:
-        session.over()
+        trader.over()
         if dashboard is not None:
             dashboard.close()
         for job in jobs:
@@ -155,7 +155,7 @@ async def play(session: TradingSession, console: ConsoleLog, stop: Stop) -> int:
 
 async def run(settings: Settings, console: ConsoleLog, listeners: Sequence[Listener] = ()) -> int:
     """Trade until the end or until somebody stops the bot; returns the exit code."""
-    with Stop(before_leaving=console.flush) as stop:
+    with Shutdown(before_leaving=console.flush) as stop:
         try:
             if settings.endpoints is not None and settings.every_day:
                 return await every_day(settings, settings.endpoints, console, stop, listeners)
@@ -167,7 +167,7 @@ async def run(settings: Settings, console: ConsoleLog, listeners: Sequence[Liste
             return stop.exit_code
 
 
-async def simulate(settings: Settings, console: ConsoleLog, stop: Stop, listeners: Sequence[Listener] = ()) -> int:
+async def simulate(settings: Settings, console: ConsoleLog, stop: Shutdown, listeners: Sequence[Listener] = ()) -> int:
     """No account is named: trade on the built-in exchange, day after day; returns the worst exit code."""
     log.info("SIMULATED: the built-in exchange, made-up money. Set APCA_API_KEY_ID and APCA_API_SECRET_KEY to trade")
     code, total, days = 0, Total(), 0
@@ -242,6 +242,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     exit_code = main()
-    for number in stopping_signals():
+    for number in shutdown_signals():
         signal.signal(number, signal.SIG_IGN)  # it is leaving already, and its exit code is known
     sys.exit(exit_code)

@@ -19,7 +19,7 @@ from scalp.cli.settings import Endpoints
 from scalp.core.errors import UserError
 from scalp.exchange.rest import Access
 from scalp.live.console import ConsoleLog
-from scalp.live.stopping import Stop
+from scalp.live.shutdown import Shutdown
 from tests.trading import (
     ABOVE_100,
     AT_100,
@@ -340,7 +340,7 @@ def test_a_task_that_dies_winds_up_with_exit_code_1(monkeypatch: pytest.MonkeyPa
             raise ZeroDivisionError
         return True
 
-    monkeypatch.setattr("scalp.live.session.TradingSession.checkup", breaks)
+    monkeypatch.setattr("scalp.live.trader.Trader.checkup", breaks)
     played = play(NOTHING_FILLS)
     assert played.code == 1
     assert "a task died: stopping" in played.text
@@ -377,7 +377,7 @@ def test_the_second_signal_flushes_the_log_and_leaves(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "_exit", left.append)
 
     async def story() -> None:
-        with Stop(before_leaving=lambda: left.append("flushed")) as stop:
+        with Shutdown(before_leaving=lambda: left.append("flushed")) as stop:
             assert not await stop.within(1)
             os.kill(os.getpid(), signal.SIGINT)
             assert await stop.within(1)

@@ -20,8 +20,8 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Update
 from scalp.exchange.rest import Access, Response, reply
 from scalp.exchange.server import ExchangeServer
-from scalp.live.session import CLOCK_PATIENCE, TradingSession
 from scalp.live.startup import Startup
+from scalp.live.trader import CLOCK_PATIENCE, Trader
 from scalp.net.virtual_time import JumpingLoop
 
 DAY = session_day(dt.date(2026, 11, 20))
@@ -175,7 +175,7 @@ class Script(Faults):
 class Bot:
     """A running session and the exchange it trades at."""
 
-    def __init__(self, server: ExchangeServer, session: TradingSession, script: Script) -> None:
+    def __init__(self, server: ExchangeServer, session: Trader, script: Script) -> None:
         self.server, self.session, self.script = server, session, script
         self.engine = server.simulation.engine
         self.jobs: list[asyncio.Future[Any]] = []

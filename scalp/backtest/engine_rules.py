@@ -57,8 +57,8 @@ class Slipped(FillModel, frozen=True):
     def _slip(self, order: Order, offer: Offer | None) -> Offer | None:
         if offer is None:
             return None
-        price, room = offer
-        return self.slippage.worse(order.side, price, order.limit_price), room
+        price, available = offer
+        return self.slippage.worse(order.side, price, order.limit_price), available
 
 
 def fill_model(fills: str, slippage: Slippage) -> FillModel:

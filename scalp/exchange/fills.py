@@ -19,7 +19,7 @@ Offer = tuple[Decimal, int]
 class Book(Struct):
     """What the engine knows of one symbol: the last print, and the orders.
 
-    `room` is how much is left to be had of the last print, None if that wasn't asked yet. `open` are all orders with
+    `available` is how much of the last print is left, None if that wasn't asked yet. `open` are all orders with
     which something can still happen, by id; `live` those that have arrived and may trade, in this order; `stops` those
     that wait for their stop. `bar` is a loaded minute whose prints weren't needed yet, `before` the one before it, if
     that wasn't needed either. `filled_at` is when an order was filled last.
@@ -29,7 +29,7 @@ class Book(Struct):
     last: float = 0.0
     last_at: int = 0
     size: float = 0.0
-    room: int | None = None
+    available: int | None = None
     halted: bool = False
     open: dict[str, Order] = {}
     live: list[Order] = []
@@ -62,11 +62,11 @@ class FillModel(Struct, frozen=True):
     half_spread: float = 0.00005  # of the price; a tick at least
     turns_in_a_bar: bool = True
 
-    def room(self, book: Book) -> int:
+    def available(self, book: Book) -> int:
         """Shares still to be had of the last print."""
-        if book.room is None:
-            book.room = max(1, int(book.size * self.share))
-        return book.room
+        if book.available is None:
+            book.available = max(1, int(book.size * self.share))
+        return book.available
 
     def quote(self, side: str, last: float) -> Decimal:
         """Where a buyer or a seller who can't wait trades when the last print was made at `last`."""
@@ -93,7 +93,7 @@ class FillModel(Struct, frozen=True):
         limit = order.limit_price
         if limit is not None and (quote > limit if order.side == "buy" else quote < limit):
             return None
-        return quote, self.room(book)
+        return quote, self.available(book)
 
     def on_print(self, order: Order, book: Book) -> Offer | None:
         """What a working order gets of the print that was just made (`book.last`), if anything."""
@@ -103,9 +103,9 @@ class FillModel(Struct, frozen=True):
             return self.on_arrival(order, book)
         edge = float(limit)
         if price < edge if order.side == "buy" else price > edge:
-            return limit, self.room(book)
+            return limit, self.available(book)
         if price == edge:
-            return limit, min(self.room(book), int(book.size * self.touch_share))
+            return limit, min(self.available(book), int(book.size * self.touch_share))
         return None
 
 

@@ -103,15 +103,15 @@ class Floor(Venue):
         """Trade what is offered; orders in dollars and remainders below a share are filled whole."""
         if offer is None:
             return
-        price, room = offer
+        price, available = offer
         if order.qty is None:
             assert order.notional is not None
             qty = order.qty = (order.notional / price).quantize(_NINE_DECIMALS, ROUND_FLOOR)
         else:
-            qty = min(order.leaves, Decimal(room))
+            qty = min(order.leaves, Decimal(available))
         if qty <= 0:
             return
-        book.room = max(0, self.fills.room(book) - int(qty))
+        book.available = max(0, self.fills.available(book) - int(qty))
         book.filled_at = self.now
         position_qty = self.account.apply(order.symbol, order.side, qty, price)
         order.filled_qty += qty

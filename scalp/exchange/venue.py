@@ -69,7 +69,7 @@ class Venue:
         book.last = price
         book.last_at = at
         book.size = size
-        book.room = None
+        book.available = None
         if at >= self.now:
             self.now = at
             if book.live or book.stops:

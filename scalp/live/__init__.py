@@ -1,8 +1,8 @@
 """One real session, from the first question to the last line.
 
 startup         the account, the time, and the session once the market is open
-opening         what is asked before it, and what may be traded
-session         one day: streams, broker, fleet and what looks after them
+startup_checks  what is asked before it, and what may be traded
+trader          trades one day: streams, broker, fleet and what looks after them
 hours           the session's clock and calendar
 early_bars      bars from before their time
 history         the bars so far
@@ -17,7 +17,7 @@ cache_warmup    keeps the caches of the exit warm
 lock            one bot for one key
 heartbeat       signs of life in the log
 health          the same for who watches from outside: a service manager, scalp.status
-stopping        Ctrl+C, SIGTERM, a terminal that is closed
+shutdown        Ctrl+C, SIGTERM, a terminal that is closed
 console         the log: terminal and file
 dashboard       the live view; screen draws it in a process of its own
 notify          tells a phone or a chat

@@ -31,7 +31,7 @@ from scalp.core.units import SECOND
 from scalp.live import screen
 from scalp.live.console import ConsoleLog
 from scalp.live.screen import Frame, Row, Stream
-from scalp.live.session import TradingSession
+from scalp.live.trader import Trader
 from scalp.net.printable import printable
 
 log = logging.getLogger("scalp.main")
@@ -46,9 +46,9 @@ RESTORE = "\x1b[?1049l\x1b[?25h"  # leave the alternate screen, show the cursor
 class Dashboard:
     """The live view of a session that was opened; runs until `close`. Made by `open_dashboard`."""
 
-    def __init__(self, session: TradingSession, console: ConsoleLog) -> None:
+    def __init__(self, trader: Trader, console: ConsoleLog) -> None:
         """Raises OSError when the view's process cannot be started."""
-        self._session = session
+        self._trader = trader
         self._console = console
         self._loop = asyncio.get_running_loop()
         self._lines: deque[tuple[str, str]] = deque(maxlen=screen.MOST_LOG_LINES)
@@ -127,9 +127,9 @@ class Dashboard:
         if self._closing.is_set():
             return
         try:
-            algos = self._session.fleet.algos.values()
-            at = self._session.clock.now()
-            takings, done = self._session.fleet.takings, len(self._rows)
+            algos = self._trader.fleet.algos.values()
+            at = self._trader.clock.now()
+            takings, done = self._trader.fleet.takings, len(self._rows)
             some = islice(algos, done, done + SLICE)
             self._rows += [_row(algo, at, takings.of(algo.ledger)) for algo in some]
             if len(self._rows) < len(algos):
@@ -146,21 +146,21 @@ class Dashboard:
         log.warning("the dashboard ended by itself (%s): plain log from here on", self._last_words)
 
     def _frame(self, at: int) -> Frame:
-        session, fleet, now = self._session, self._session.fleet, self._loop.time()
+        trader, fleet, now = self._trader, self._trader.fleet, self._loop.time()
         fill_to_exit: list[float] = []
         for symbol, all_of_them in fleet.fill_to_exit.items():
             fill_to_exit += all_of_them[self._fill_to_exit_seen.get(symbol, 0) :]
             self._fill_to_exit_seen[symbol] = len(all_of_them)
-        limit = session.request_limit
+        limit = trader.request_limit
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         return Frame(
-            venue=_venue(session),
+            venue=_venue(trader),
             clock=f"{new_york(at):%Y-%m-%d %H:%M:%S}",
-            phase=_phase(session, at),
+            phase=_phase(trader, at),
             rows=self._rows.copy(),
             streams=[
                 Stream(name, stream.is_up, None if stream.heard_at is None else now - stream.heard_at)
-                for name, stream in (("bars", session.feed), ("orders", session.updates))
+                for name, stream in (("bars", trader.feed), ("orders", trader.updates))
             ],
             # Asked for in a new minute, the limiter would begin to count from here.
             requests_left=limit.remaining if limit.resets_in else limit.limit,
@@ -170,27 +170,27 @@ class Dashboard:
         )
 
 
-def open_dashboard(session: TradingSession, console: ConsoleLog) -> Dashboard | None:
+def open_dashboard(trader: Trader, console: ConsoleLog) -> Dashboard | None:
     """The live view on the terminal; None, and the plain log goes on, where there is none that can show it."""
     if not console.has_screen:
         log.warning("--dashboard needs a terminal: plain log instead")
         return None
     try:
-        return Dashboard(session, console)
+        return Dashboard(trader, console)
     except OSError as error:
         log.warning("no dashboard (%s): plain log instead", error.strerror)
         return None
 
 
-def _venue(session: TradingSession) -> str:
-    endpoints = session.settings.endpoints
+def _venue(trader: Trader) -> str:
+    endpoints = trader.settings.endpoints
     if endpoints is None or is_loopback(urlsplit(endpoints.trading_url).hostname or ""):
         return "SIMULATED"
-    return "REAL MONEY" if session.settings.is_live else "paper"
+    return "REAL MONEY" if trader.settings.is_live else "paper"
 
 
-def _phase(session: TradingSession, at: int) -> str:
-    today = session.fleet.session
+def _phase(trader: Trader, at: int) -> str:
+    today = trader.fleet.session
     assert today is not None
     if at >= today.close:
         return "closed"

@@ -22,7 +22,7 @@ from scalp.cli.private import make_private
 from scalp.cli.settings import Endpoints, Settings, is_loopback
 from scalp.core.leftovers import held
 from scalp.live.lock import lock_path
-from scalp.live.session import TradingSession
+from scalp.live.trader import Trader
 from scalp.net.virtual_time import JumpingLoop, is_real_time, pace
 from scalp.results.session_table import Total
 
@@ -71,7 +71,7 @@ class SignsOfLife:
     """`session` is named once there is one. Runs from `begin` to `end`, in the running loop."""
 
     def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
-        self.session: TradingSession | None = None
+        self.session: Trader | None = None
         self._symbols = settings.symbols
         url = urlsplit(endpoints.trading_url)
         self._host = url.netloc

@@ -17,8 +17,8 @@ from scalp.core.leftovers import held
 from scalp.journal.recorder import Journaling
 from scalp.live.health import SignsOfLife
 from scalp.live.hours import Calendar
-from scalp.live.opening import Start
-from scalp.live.session import TradingSession
+from scalp.live.startup_checks import StartupChecks
+from scalp.live.trader import Trader
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ended:
 
 
 class Startup:
-    """Use: `open()`, trade the session that it returns, `close()`."""
+    """Use: `open()`, run the trader that it returns, `close()`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Startup:
         self.clock = MarketClock(asyncio.get_running_loop().time)
         self.account = open_broker(endpoints)
         self._journaling = Journaling(settings, endpoints, self.now)
-        self._session: TradingSession | None = None
+        self._trader: Trader | None = None
         self._signs = SignsOfLife(settings, endpoints)
 
     def now(self) -> int | None:
@@ -60,33 +60,43 @@ class Startup:
             return self._last.clock.now()
         return self.clock.now() if self.clock.is_set else None
 
-    async def open(self) -> TradingSession | None:
-        """The session; None when the market is closed and nobody wants to wait. Raises UserError."""
+    async def open(self) -> Trader | None:
+        """The trader; None when the market is closed and nobody wants to wait. Raises UserError."""
         self._signs.begin()
         calendar = Calendar(self.account)
-        start = Start(self.account, self.clock, calendar, self._settings, self._last.date if self._last else None)
+        start = StartupChecks(
+            self.account, self.clock, calendar, self._settings, self._last.date if self._last else None
+        )
         answer = await start.market()
         if answer is None:
             return None
-        self._session = session = TradingSession(self._settings, self._endpoints, self._algo_class, self.account,
-                                                 self.clock, calendar, answer, self._listeners)  # fmt: skip
-        session.is_later = self._last is not None
-        await session.begin(start, self._journaling)
-        self._signs.session = session
-        return session
+        self._trader = trader = Trader(
+            self._settings,
+            self._endpoints,
+            self._algo_class,
+            self.account,
+            self.clock,
+            calendar,
+            answer,
+            self._listeners,
+        )
+        trader.is_later = self._last is not None
+        await trader.begin(start, self._journaling)
+        self._signs.session = trader
+        return trader
 
     @property
     def ended(self) -> Ended | None:
         """What the session came to, once it is over; None where there was none."""
-        session = self._session
-        if session is None or session.fleet.session is None:
+        trader = self._trader
+        if trader is None or trader.fleet.session is None:
             return self._last
-        return Ended(session.fleet.session.date, self.clock, held(session.fleet.algos), session.has_closed)
+        return Ended(trader.fleet.session.date, self.clock, held(trader.fleet.algos), trader.has_closed)
 
     async def close(self) -> None:
         """Close everything that was opened, also where the start did not succeed."""
         await self._signs.end()
-        if self._session is not None:
-            await self._session.close()
+        if self._trader is not None:
+            await self._trader.close()
         await self.account.close()
         self._journaling.end()

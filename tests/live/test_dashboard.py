@@ -268,7 +268,7 @@ def test_a_mistake_in_it_ends_the_view_and_nothing_else(
         async with trading({"TSLA": []}, Script(), BuysOnce) as bot:
             with ConsoleLog(path=tmp_path / "console.log") as console:
                 view = Dashboard(bot.session, console)
-                view._session = None  # type: ignore[assignment]
+                view._trader = None  # type: ignore[assignment]
                 view._look()
                 assert view._view.returncode == 0
                 await bot.until(60)

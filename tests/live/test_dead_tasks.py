@@ -80,7 +80,7 @@ def dies_at_call(number: int, original: Callable[..., Any]) -> Callable[..., Any
         ("scalp.live.reconcile.Reconciler.run", dies_at(150)),
         ("scalp.live.history.History._fill", dies_at(150)),
         ("scalp.live.hours.MarketHours.check", dies_at(120)),
-        ("scalp.live.session.TradingSession.until_next_checkup", lambda self: 1 / 0),
+        ("scalp.live.trader.Trader.until_next_checkup", lambda self: 1 / 0),
     ],
 )
 def test_a_job_that_dies_ends_the_run(where: str, death: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_a_job_that_dies_ends_the_run(where: str, death: Callable[..., Any], mon
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("scalp.live.session.TradingSession.checkup", 4),
+        ("scalp.live.trader.Trader.checkup", 4),
         ("scalp.core.fleet.Fleet.checkup", 4),
         ("scalp.live.reconcile.Reconciler.reconcile", 3),
         ("scalp.alpaca.rest.AlpacaREST.clock", 3),

@@ -26,7 +26,7 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Response
 from scalp.exchange.server import ExchangeServer
 from scalp.live.console import ConsoleLog
-from scalp.live.session import TradingSession
+from scalp.live.trader import Trader
 from tests.trading import AT_100, BuysOnce, Handle, Idle, Outcome, Script, hangs, run, settings, status
 
 CLOCK, CALENDAR, ASSET = "GET /v2/clock", "GET /v2/calendar", "GET /v2/assets/TSLA"
@@ -220,16 +220,16 @@ def test_a_stop_in_the_session_with_shares_held_is_exit_code_1() -> None:
 
 
 def test_of_a_session_that_is_over_nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[weakref.ref[TradingSession]] = []
+    made: list[weakref.ref[Trader]] = []
     alive: list[int] = []
-    begin = TradingSession.begin
+    begin = Trader.begin
 
-    async def counted(self: TradingSession, *args: Any) -> None:
+    async def counted(self: Trader, *args: Any) -> None:
         made.append(weakref.ref(self))
         alive.append(sum(ref() is not None for ref in made))
         await begin(self, *args)
 
-    monkeypatch.setattr(TradingSession, "begin", counted)
+    monkeypatch.setattr(Trader, "begin", counted)
     monkeypatch.setattr(program, "algo_class", Idle)
     gc.disable()  # what is left has to go without its help
     try:

@@ -17,7 +17,7 @@ from scalp import ScalpAlgo
 from scalp.backtest.download import download
 from scalp.cli.settings import Endpoints, Settings
 from scalp.cli.venues import BROKERS, FEEDS, FeedKind
-from scalp.live.stopping import Stop
+from scalp.live.shutdown import Shutdown
 from scalp.net.virtual_time import JumpingLoop
 from tests.toys import broker, feed
 from tests.trading import DAY
@@ -49,7 +49,7 @@ def test_two_toys_trade_a_session(
 
     async def story() -> int:
         console: Any = SimpleNamespace(now=None)
-        with Stop() as stop:
+        with Shutdown() as stop:
             return await main.trade(Settings(("TSLA",), Decimal(1000)), NOWHERE, console, stop)
 
     with caplog.at_level(logging.INFO), asyncio.Runner(loop_factory=JumpingLoop) as runner:

@@ -32,7 +32,7 @@ from scalp.core.units import SECOND
 from scalp.live.history import History
 from scalp.live.hours import Calendar, MarketHours
 from scalp.live.reconcile import Reconciler
-from scalp.live.session import TradingSession
+from scalp.live.trader import Trader
 from scalp.net.marketdata import MarketDataStream
 from tests.simulation.defects import defect
 
@@ -439,10 +439,10 @@ def _calendar_once() -> Iterator[None]:
 
 @defect("a refused login is the end")
 def _refused_login_ends() -> Iterator[None]:
-    async def is_final(self: TradingSession, *refusal: Any, **more: Any) -> bool:
+    async def is_final(self: Trader, *refusal: Any, **more: Any) -> bool:
         return True
 
-    with patch.object(TradingSession, "_is_final", is_final):
+    with patch.object(Trader, "_is_final", is_final):
         yield
 
 
@@ -460,11 +460,11 @@ def _orders_until_the_close() -> Iterator[None]:
 
 @defect("after the close nobody looks any more")
 def _no_last_look() -> Iterator[None]:
-    async def finish(self: TradingSession) -> bool:
+    async def finish(self: Trader) -> bool:
         return True
 
     with (
-        patch.object(TradingSession, "finish", finish),
-        patch.object(TradingSession, "tell_leftovers", lambda self: False),
+        patch.object(Trader, "finish", finish),
+        patch.object(Trader, "tell_leftovers", lambda self: False),
     ):
         yield

@@ -41,8 +41,8 @@ from scalp.exchange.rest import Access, Response, Rest
 from scalp.exchange.simulation import Listener, Simulation
 from scalp.exchange.streams import OrderStreamClient
 from scalp.exchange.tape import Tape
-from scalp.live.session import TradingSession
-from scalp.live.stopping import Stop
+from scalp.live.shutdown import Shutdown
+from scalp.live.trader import Trader
 from tests.simulation import own_exits, risk_rules, stop_faults
 from tests.simulation.faults import Plan, size
 from tests.simulation.happenings import Happenings
@@ -90,7 +90,7 @@ def _market(symbols: tuple[str, ...], seed: int) -> dict[str, list[Bar]]:
     return synthetic_day(symbols, FULL_DAY, seed)
 
 
-class Asked(Stop):
+class Asked(Shutdown):
     """Asked to stop by the world, not by a signal."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class World(Listener):
         self.stopped_at: float | None = None  # when the running process was asked to stop
         self.exit_code: int | None = None  # of the last process that got as far as trading
         self.touched: dict[str, float] = {}  # symbol -> when somebody else last traded in it
-        self.trading: TradingSession | None = None  # the running bot's
+        self.trading: Trader | None = None  # the running bot's
         self.deaf_since = self.heard_since = 0.0  # since when no order stream is listening, or one is
         self.close_moved_at = float("-inf")
         self.must_have: dict[str, set[int]] = {symbol: set() for symbol in self.symbols}  # see `on_bar`
@@ -599,7 +599,7 @@ def simulate(
     """Run the session of `seed`; raises Violation with the world attached."""
     worlds: list[World] = []
 
-    class Observed(TradingSession):
+    class Observed(Trader):
         """The bot's session, within sight."""
 
         def __init__(self, *args: Any) -> None:
@@ -618,7 +618,7 @@ def simulate(
         patch("scalp.alpaca.rest.HttpTransport", Transport),
         patch("scalp.polygon.feed.HttpTransport", Transport),
         patch("scalp.alpaca.rest.OrderConnections", NoOrderConnections),
-        patch("scalp.live.startup.TradingSession", Observed),
+        patch("scalp.live.startup.Trader", Observed),
         patch("main.algo_class", ScalpAlgo),
         asyncio.Runner(loop_factory=SimulatedLoop) as runner,
     ):

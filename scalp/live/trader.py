@@ -34,9 +34,9 @@ from scalp.live.heartbeat import SignsOfLife
 from scalp.live.history import History
 from scalp.live.hours import CLOCK_PATIENCE, Calendar, MarketHours
 from scalp.live.jobs import Jobs
-from scalp.live.opening import Permits, Start
 from scalp.live.past_fills import PastFills
 from scalp.live.reconcile import Reconciler
+from scalp.live.startup_checks import Permits, StartupChecks
 from scalp.live.trip_watch import TripWatch
 from scalp.live.winding_up import WindingUp
 from scalp.net.stream import LoginRefused
@@ -44,14 +44,14 @@ from scalp.net.virtual_time import is_real_time
 
 T = TypeVar("T")
 
-__all__ = ["CLOCK_PATIENCE", "TradingSession"]
+__all__ = ["CLOCK_PATIENCE", "Trader"]
 
 log = logging.getLogger("scalp.main")
 
 LOUD_NAMES = 20  # up to as many symbols are listed in one line
 
 
-class TradingSession:
+class Trader:
     """Everything one session needs, from the moment on at which the market was found open. Made by `Startup`.
 
     Use: `feed.run()`, `updates.run()`, `watch()`, and every `until_next_checkup()` seconds `ask_clock()` and
@@ -116,7 +116,7 @@ class TradingSession:
         if self.settings.endpoints is not None and algo is not ScalpAlgo and (news := since_backtest(algo)):
             log.info("algo %s: %s", algo.__qualname__, news)
 
-    async def begin(self, start: Start, journaling: Journaling) -> None:
+    async def begin(self, start: StartupChecks, journaling: Journaling) -> None:
         """Say what is traded, ask what may be, and set the background going. Raises UserError for an unknown symbol."""
         session = self.hours.begin()
         fees = self.settings.fees

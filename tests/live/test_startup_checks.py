@@ -14,8 +14,8 @@ from scalp.core.clock import new_york
 from scalp.core.errors import UserError
 from scalp.core.units import MINUTE
 from scalp.exchange.rest import Response
-from scalp.live.session import TradingSession
 from scalp.live.startup import Startup
+from scalp.live.trader import Trader
 from tests.live.test_hours import AROUND_100, CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
 from tests.trading import (
     AT_100,
@@ -162,7 +162,7 @@ def test_keys_refused_at_a_start_that_nobody_waits_for_are_the_users_to_mend() -
 
 
 @asynccontextmanager
-async def opened(script: Script, start: int = 0, wait: bool = False) -> AsyncIterator[TradingSession]:
+async def opened(script: Script, start: int = 0, wait: bool = False) -> AsyncIterator[Trader]:
     """A session that was opened, begun so many seconds after the open."""
     async with exchange(QUIET, script, start=start) as (_, endpoints):
         startup = Startup(settings("TSLA", wait=wait), endpoints, Idle)

@@ -25,7 +25,7 @@ async def endless(work: Coroutine[Any, Any, None]) -> None:
     raise RuntimeError(f"{work} ended by itself")
 
 
-def stopping_signals() -> list[int]:
+def shutdown_signals() -> list[int]:
     """The signals that ask for the end; nohup's choice to ignore the closing of the terminal stands."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if SIGHUP is not None and signal.getsignal(SIGHUP) is not signal.SIG_IGN:
@@ -33,7 +33,7 @@ def stopping_signals() -> list[int]:
     return [int(number) for number in numbers]
 
 
-class Stop:
+class Shutdown:
     """Use as a context manager in a running loop. `before_leaving` is called when the bot leaves at once."""
 
     def __init__(self, before_leaving: Callable[[], None] = lambda: None) -> None:
@@ -45,8 +45,8 @@ class Stop:
         self._is_awaited = False
         self._handled: list[int] = []
 
-    def __enter__(self) -> Stop:
-        for number in stopping_signals():
+    def __enter__(self) -> Shutdown:
+        for number in shutdown_signals():
             self._handled.append(number)
             self._loop.add_signal_handler(number, self._on_signal, number)
         return self

@@ -42,7 +42,7 @@ MOST_SINGLE_ASSETS = 10  # asked for one by one where the listing lacks them
 SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
 
 
-class Start:
+class StartupChecks:
     """The questions of one start. `--wait` has them waited for; else a refusal is the user's to mend.
 
     `after` is the date of the session that this process traded last: another one on that day is not begun, and no
@@ -242,7 +242,7 @@ class Permits:
 
     # -- at the start -------------------------------------------------------------------------------------------------
 
-    async def look(self, start: Start) -> None:
+    async def look(self, start: StartupChecks) -> None:
         """Say what the account is and what each symbol stands for, and forbid buys where they may not be.
 
         Raises UserError, which names near ones, for a symbol there is not; one that there was yesterday is not bought.
@@ -263,7 +263,7 @@ class Permits:
         if missing := len([symbol for symbol in self._settings.symbols if symbol not in {*assets, *unknown}]):
             log.warning("what %d symbols stand for is not known yet: no buys in them", missing)
 
-    async def _find(self, start: Start) -> tuple[dict[str, Asset], list[str]]:
+    async def _find(self, start: StartupChecks) -> tuple[dict[str, Asset], list[str]]:
         """The assets that could be found, and the symbols that stand for none."""
         symbols = self._settings.symbols
         found: dict[str, Asset] = {}
