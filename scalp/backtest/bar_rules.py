@@ -16,13 +16,16 @@ the moments at which the algo is told something.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
 
+import numpy as np
 from msgspec.structs import replace
 
 from scalp.backtest.days import Slippage, open_fleet, symbol_day
-from scalp.core.algo import ScalpAlgo
+from scalp.backtest.signals import Ahead
+from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.fees import FREE, Rates
@@ -48,14 +51,16 @@ def play(
     limits: RiskLimits = NO_RISK_LIMITS,
     rates: Rates = FREE,
     net_exit: bool = False,
+    ahead: Ahead | None = None,
 ) -> SymbolDay:
     """One day of one symbol; `bars` are those of its regular session. Symbols have nothing to do with each other.
 
-    Of `limits` only the stop loss and the trail are kept, at the broker.
+    Of `limits` only the stop loss and the trail are kept, at the broker. With the signals known `ahead` the minutes in
+    which nothing happens are skipped; what happens in the others is the same.
     """
     day = _Day(algo_class, symbol, lot, session, slippage, limits)
     day._fleet.charge(rates, net_exit)
-    return day.play(bars)
+    return day.play(bars) if ahead is None else day.leap(bars, ahead)
 
 
 class _Working:
@@ -104,6 +109,34 @@ class _Working:
         return action.limit_price if bar.high >= self.edge else None
 
 
+class _Rows:
+    """The rows of a day from which on something may happen, found without a walk; from `end` on, each one."""
+
+    def __init__(self, ahead: Ahead, session: Session) -> None:
+        columns = ahead.columns
+        self.end = bisect_left(columns.starts, session.liquidate_at - MINUTE)
+        self._signals = ahead.rows
+        self._tops = np.maximum(columns.highs, columns.opens)
+        self._bottoms = np.minimum(columns.lows, columns.opens)
+        self._signal = 0
+
+    def next_signal(self, row: int) -> int:
+        while self._signal < len(self._signals) and self._signals[self._signal] < row:
+            self._signal += 1
+        return self._signals[self._signal] if self._signal < len(self._signals) else self.end
+
+    def next_high(self, row: int, edge: float) -> int:
+        """The first row that reaches up to `edge`."""
+        reached = self._tops[row : self.end] >= edge
+        return row + int(reached.argmax()) if reached.any() else self.end
+
+    def next_low(self, row: int, edge: float, last: int) -> int:
+        """The first row that reaches down to `edge`, at most `last`."""
+        while row < last and not self._bottoms[row] <= edge:
+            row += 1
+        return row
+
+
 class _Day:
     def __init__(
         self,
@@ -123,22 +156,64 @@ class _Day:
         self._fleet = open_fleet(algo_class, [symbol], lot, session, lambda: self._now, self._actions.append)
         self._algo = self._fleet.algos[symbol]
         self._algo.asks_exit_on_trades = False  # there are no trades here, and each bar asks
+        self._is_asked_while_held = "_calculate_exit_signal" in algo_class._own_hooks or limits.stop is not None
         if limits:
             self._fleet.risk.rules = RiskRules(limits)
 
     def play(self, bars: Sequence[Bar]) -> SymbolDay:
-        liquidate_at = self._session.liquidate_at
-        on_bar, actions, working = self._fleet.on_bar, self._actions, self._working
         for bar in bars:
-            if self._now < liquidate_at <= bar.start:
-                self._liquidate()
-            if working:
-                self._meet(bar)
-            self._now = bar.start + MINUTE
-            on_bar(bar)
-            if actions:
-                self._perform()
-        if self._now < liquidate_at:
+            self._step(bar)
+        return self._end(bars)
+
+    def leap(self, bars: Sequence[Bar], ahead: Ahead) -> SymbolDay:
+        """As `play`, but from one bar in which something can happen to the next."""
+        algo, rows, row = self._algo, _Rows(ahead, self._session), 0
+        while row < len(bars):
+            if not self._actions and (next_row := self._next_row(rows, row)) > row:
+                row = next_row
+                continue
+            if len(algo.session_bars) < row:
+                algo.session_bars.extend(ahead.columns, row)
+                self._now = bars[row - 1].start + MINUTE
+                algo.tape.see_close(bars[row - 1], self._now)
+            self._step(bars[row])
+            row += 1
+        if bars and len(algo.session_bars) < len(bars):
+            self._now = bars[-1].start + MINUTE
+            algo.tape.see_close(bars[-1], self._now)
+        return self._end(bars)
+
+    def _next_row(self, rows: _Rows, row: int) -> int:
+        """The first one from `row` on in which something can happen; from the liquidation on, each."""
+        if row >= rows.end:
+            return row
+        if not self._working:
+            is_idle = self._algo.state is TO_BUY and not self._algo.ledger.position
+            return rows.next_signal(row) if is_idle else row
+        order = next(iter(self._working.values()))
+        if self._is_asked_while_held or len(self._working) > 1 or order.stop is not None:
+            return row
+        if order.action.limit_price is None:
+            return row
+        if order.action.side == "sell":
+            return rows.next_high(row, order.edge)
+        last = min(row + BUY_MEETS - order.bars_met - 1, rows.end)
+        touched = rows.next_low(row, order.edge, last)
+        order.bars_met += touched - row
+        return touched
+
+    def _step(self, bar: Bar) -> None:
+        if self._now < self._session.liquidate_at <= bar.start:
+            self._liquidate()
+        if self._working:
+            self._meet(bar)
+        self._now = bar.start + MINUTE
+        self._fleet.on_bar(bar)
+        if self._actions:
+            self._perform()
+
+    def _end(self, bars: Sequence[Bar]) -> SymbolDay:
+        if self._now < self._session.liquidate_at:
             self._liquidate()
         self._close()
         return symbol_day(self._algo, self._session, bars, self._fills)

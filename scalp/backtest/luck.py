@@ -23,8 +23,9 @@ from decimal import Decimal
 
 from scalp.backtest.run import Day, play
 from scalp.backtest.settings import FEWEST_SHIFTS, BacktestSettings
-from scalp.backtest.signals import signal_rows, unheard
+from scalp.backtest.signals import Ahead, columns_of, signal_rows, unheard
 from scalp.core.algo import ScalpAlgo
+from scalp.core.bars import BarColumns
 from scalp.core.clock import NEW_YORK
 from scalp.core.decimals import ZERO
 from scalp.core.units import MINUTE, SECOND
@@ -97,8 +98,10 @@ class _Runs:
         """Of the day in this place, in dollars, its signals moved by `shift` minutes."""
         if (place, shift) not in self._known:
             day, settings = self._days[place], self._settings
-            self._moved.buys_at = self._windows[place].moved(shift)
-            played = Results(play(settings, self._moved, day.session, day.market), settings.fees)
+            window = self._windows[place]
+            self._moved.buys_at = window.moved(shift)
+            ahead = window.ahead(self._moved.buys_at)
+            played = Results(play(settings, self._moved, day.session, day.market, ahead), settings.fees)
             self._known[place, shift] = played.daily().get(day.session.date, ZERO)
         return self._known[place, shift]
 
@@ -114,7 +117,10 @@ class _Window:
             end = min(end, round(at.timestamp()) * SECOND)
         self._starts: dict[str, list[int]] = {}  # of the bars after which each symbol could buy
         self._signals: dict[str, list[int]] = {}  # their bars' starts
+        self._columns: dict[str, BarColumns] = {}
         for symbol, bars in day.market.items():
+            if (columns := columns_of(algo_class, bars)) is not None:
+                self._columns[symbol] = columns
             rows = signal_rows(algo_class, symbol, settings.lot, session, bars)
             self._starts[symbol] = [bar.start for bar in bars[warmup - 1 :] if bar.start + MINUTE < end]
             self._signals[symbol] = [bars[row].start for row in rows if bars[row].start + MINUTE < end]
@@ -123,6 +129,13 @@ class _Window:
     def moved(self, shift: int) -> dict[str, frozenset[int]]:
         """The starts of the bars that signal now; a minute without a bar signals with the next one."""
         return {symbol: self._move(starts, self._signals[symbol], shift) for symbol, starts in self._starts.items()}
+
+    def ahead(self, buys_at: Mapping[str, frozenset[int]]) -> dict[str, Ahead]:
+        """The same for those who play the day, where minutes can be skipped."""
+        return {
+            symbol: Ahead(columns, sorted(bisect_left(columns.starts, start) for start in buys_at[symbol]))
+            for symbol, columns in self._columns.items()
+        }
 
     def _move(self, starts: Sequence[int], signals: Sequence[int], shift: int) -> frozenset[int]:
         if not signals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -10,6 +10,7 @@ from scalp.backtest import bar_rules, engine_rules
 from scalp.backtest.history import Market, days
 from scalp.backtest.output import latency
 from scalp.backtest.settings import BacktestSettings
+from scalp.backtest.signals import Ahead, known
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.results.symbol_day import SymbolDay, regular
@@ -38,16 +39,24 @@ def backtest(
 
 
 def play(
-    settings: BacktestSettings, algo_class: type[ScalpAlgo], session: Session, market: Market
+    settings: BacktestSettings,
+    algo_class: type[ScalpAlgo],
+    session: Session,
+    market: Market,
+    ahead: Mapping[str, Ahead] | None = None,
 ) -> Iterator[SymbolDay]:
-    """One day; `market` is by symbol, oldest bar first, other hours than the session's are left out here."""
+    """One day; `market` is by symbol, oldest bar first, other hours than the session's are left out here.
+
+    `ahead` is what is known of the signals by symbol; None: what can be known of the class's own.
+    """
     inside = {symbol: regular(bars, session) for symbol, bars in market.items()}
     rates, net_exit = settings.fees.on(session.date), settings.net_exit
     limits = settings.risk_limits
     if settings.fills == "bar":
         for symbol, bars in inside.items():
+            seen = known(algo_class, symbol, settings.lot, session, bars) if ahead is None else ahead.get(symbol)
             yield bar_rules.play(
-                algo_class, symbol, settings.lot, session, bars, settings.slippage, limits, rates, net_exit
+                algo_class, symbol, settings.lot, session, bars, settings.slippage, limits, rates, net_exit, seen
             )
         return
     model = engine_rules.fill_model(settings.fills, settings.slippage)

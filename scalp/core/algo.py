@@ -35,7 +35,7 @@ from scalp.core.market_data import Bar, Trade
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.orders import BUY, CANCELED, FILLED, REJECTED, SELL, OrderReport, OrderType, PositionReport, Side
 from scalp.core.stops import Stop
-from scalp.core.subclass_checks import check_window, take_old_name
+from scalp.core.subclass_checks import check_all_signals, check_window, take_old_name
 from scalp.core.tape import Tape
 from scalp.core.telling import Telling
 from scalp.core.units import MINUTE, SECOND
@@ -97,6 +97,7 @@ class ScalpAlgo(Hooks):
         elif "window" in own and cls._warmup_follows and isinstance(cls.window, int):
             cls.warmup_bars = cls.window + 1
         check_window(cls, ScalpAlgo._calculate_buy_signal)
+        check_all_signals(cls, ScalpAlgo._calculate_buy_signal)
 
     def __init__(self, symbol: str, lot: Decimal, run: str) -> None:
         self.symbol = symbol

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,26 @@ from scalp.core.prices import micros
 
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
 CLOSE = 3
+
+
+class BarColumns:
+    """The bars of a day as columns, to add many of them at once. Raises ValueError or OverflowError for odd closes."""
+
+    def __init__(self, bars: Sequence[Bar]) -> None:
+        self.starts = array("q", [bar.start for bar in bars])
+        self.opens = array("d", [bar.open for bar in bars])
+        self.highs = array("d", [bar.high for bar in bars])
+        self.lows = array("d", [bar.low for bar in bars])
+        self.closes = array("d", [bar.close for bar in bars])
+        self.volumes = array("d", [bar.volume for bar in bars])
+        if not np.isfinite(closes := np.asarray(self.closes) * 1e6).all():
+            raise ValueError("a close is no number")
+        # In the integers of `prices.micros`, and begun with 0, as `SessionBars.close_sums`.
+        self.sums = array("q", [0])
+        self.sums.frombytes(np.cumsum(np.rint(closes).astype(np.int64)).tobytes())
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
 
 class SessionBars:
@@ -100,6 +121,21 @@ class SessionBars:
             for column, value in zip(self._columns, values, strict=True):
                 column.insert(row, value)
         return False
+
+    def extend(self, columns: BarColumns, to: int) -> None:
+        """Add the rows of `columns` that are not here yet, up to row `to`, which is not included.
+
+        Those before are what is here, and all are of the session's time, oldest first.
+        """
+        here = len(self._starts)
+        if here >= to:
+            return
+        self._frame = None
+        self._starts.extend(columns.starts[here:to])
+        added = (columns.opens, columns.highs, columns.lows, columns.closes, columns.volumes)
+        for column, more in zip(self._columns, added, strict=True):
+            column.extend(more[here:to])
+        self.close_sums.extend(columns.sums[here + 1 : to + 1])
 
     def average(self, window: object) -> float | None:
         """Average of the last `window` closes, dollars; None with fewer of them, or where `window` counts no bars."""

@@ -7,7 +7,8 @@ import warnings
 from typing import Any
 
 HOOKS = ("_calculate_buy_signal", "_calculate_exit_price", "_calculate_quantity", "_calculate_exit_signal")
-OVERRIDABLE = (*HOOKS, "exit_on_trades", "warmup_bars")
+ALL_SIGNALS = "_calculate_buy_signals"  # a day's at once, for a backtest
+OVERRIDABLE = (*HOOKS, ALL_SIGNALS, "exit_on_trades", "warmup_bars")
 NEAR = 2  # letters: a name that differs from a hook's by so many or fewer is a slip of the pen
 
 
@@ -44,6 +45,12 @@ def check_hooks(cls: type[Any], base: type[Any]) -> frozenset[str]:
             # What such a function returns is always truthy, and no number.
             raise TypeError(f"{cls.__name__}.{name} must be a plain function: no async, no yield")
     return frozenset(name for name in HOOKS if getattr(cls, name, None) is not getattr(base, name, None))
+
+
+def check_all_signals(cls: type[Any], built_in: object) -> None:
+    """Raises TypeError for a class that says a day's signals at once and not a single one, which is what trades."""
+    if ALL_SIGNALS in vars(cls) and cls._calculate_buy_signal is built_in:
+        raise TypeError(f"{cls.__name__} defines {ALL_SIGNALS} alone: _calculate_buy_signal trades, define both")
 
 
 def check_window(cls: type[Any], built_in: object) -> None:

@@ -20,6 +20,7 @@ from scalp.backtest.run import Day, play
 from scalp.backtest.settings import FILLS, BacktestSettings, read_settings
 from scalp.backtest.signals import _asked, _built_in, signal_rows
 from scalp.cli.algo_loader import load_algo
+from scalp.core.bars import BarColumns
 from scalp.core.clock import Session
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.units import MINUTE
@@ -190,9 +191,8 @@ def test_the_rule_at_once_is_the_rule_asked_one_by_one(window: int) -> None:
     for day in days(("AAPL", "THIN", "F"), 3):
         for symbol, bars in day.market.items():
             asked = _asked(algo, symbol, LOT, day.session, bars)
-            at_once = _built_in(algo, bars)
-            assert at_once is not None
-            assert [at_once(row) for row in range(len(bars))] == [asked(row) for row in range(len(bars))]
+            at_once = _built_in(window, BarColumns(bars))
+            assert list(at_once) == [asked(row) for row in range(len(bars))]
 
 
 def test_ties_fall_as_exactly_as_one_by_one() -> None:
@@ -200,9 +200,7 @@ def test_ties_fall_as_exactly_as_one_by_one() -> None:
     rng = random.Random(4)
     prices = [round(10 + rng.randrange(-2, 3) / 100, 2) for _ in day.market["AAPL"]]
     bars = [Bar("AAPL", bar.start, p, p, p, p, 100.0) for bar, p in zip(day.market["AAPL"], prices, strict=True)]
-    at_once, asked = _built_in(ScalpAlgo, bars), _asked(ScalpAlgo, "AAPL", LOT, day.session, bars)
-    assert at_once is not None
-    found = [at_once(row) for row in range(len(bars))]
+    found, asked = list(_built_in(20, BarColumns(bars))), _asked(ScalpAlgo, "AAPL", LOT, day.session, bars)
     assert found == [asked(row) for row in range(len(bars))] and sum(found) > 20
 
 
