@@ -9,6 +9,7 @@ import datetime as dt
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from scalp.cli.command import exit_code, say
 from scalp.cli.options import LineParser, add_json
 from scalp.core.clock import NEW_YORK
 from scalp.live.health import ENDED, EVERY, TRADING, Health
-from scalp.live.lock import is_taken, locks_folder
+from scalp.live.lock import HAS_LOCKS, is_taken, locks_folder
 
 LATE = 6 * EVERY  # seconds without a sign: its loop hangs
 KEPT = 30 * 86400.0  # seconds for which a bot that has ended is told of
@@ -58,13 +59,19 @@ def _found(now: float) -> Iterator[tuple[Health, bool]]:
     for file in files:
         try:
             health = msgspec.json.decode(file.read_bytes(), type=Health)
-            is_alive = is_taken(file.with_suffix(".lock"))
+            is_alive = _is_alive(file, health, now)
         except (OSError, msgspec.MsgspecError):
             continue
         if is_alive or now - health.written_at < KEPT:
             found.append((is_alive, health.written_at, health))
     for is_alive, _, health in sorted(found, key=lambda one: one[:2], reverse=True):
         yield health, is_alive
+
+
+def _is_alive(file: Path, health: Health, now: float) -> bool:
+    if HAS_LOCKS:
+        return is_taken(file.with_suffix(".lock"))
+    return health.state != ENDED and now - health.written_at <= LATE
 
 
 def _ill(health: Health, now: float) -> str:

@@ -372,6 +372,17 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_log_is_whole(folder: Path) -> No
     assert "buying is on" in (folder / "console.log").read_text()
 
 
+def test_a_loop_that_hears_no_signals_is_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_on_windows(*_: object) -> None:
+        raise NotImplementedError
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", not_on_windows)
+    played = play(NOTHING_FILLS, at={130: signalled(signal.SIGINT)})
+    assert (played.code, len(played.script.sent("DELETE /v2/orders/"))) == (130, 1)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_the_second_signal_flushes_the_log_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[object] = []
     monkeypatch.setattr(os, "_exit", left.append)

@@ -125,6 +125,15 @@ def test_looking_does_not_keep_a_bot_from_its_lock(alive: ExitStack, capsys: pyt
         assert said(capsys)[0] == 0
 
 
+def test_where_there_are_no_locks_a_fresh_sign_is_one_of_life(
+    alive: ExitStack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "HAS_LOCKS", False)
+    for fields, code in (({}, 0), ({"state": "ended"}, 1), ({"written_at": time.time() - 90}, 1)):
+        sign(**fields)
+        assert said(capsys)[0] == code
+
+
 # -- what the bot tells -----------------------------------------------------------------------------------------------
 
 

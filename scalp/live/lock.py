@@ -26,6 +26,7 @@ try:
 except ImportError:  # not on every system: there nobody notices the second bot
     fcntl = None  # type: ignore[assignment]
 
+HAS_LOCKS = fcntl is not None
 log = logging.getLogger("scalp.main")
 
 GLANCE = 0.1  # seconds: `is_taken` has a lock for a moment
@@ -61,9 +62,7 @@ def locks_folder() -> Path:
 
 
 def is_taken(path: Path) -> bool:
-    """Whether a bot that runs has this lock. Raises OSError where that cannot be known."""
-    if fcntl is None:
-        raise OSError(0, "this system has no such locks")
+    """Whether a bot that runs has this lock; only where there are locks. Raises OSError where it cannot be read."""
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -44,14 +44,21 @@ class Shutdown:
         self._signal = 0
         self._is_awaited = False
         self._handled: list[int] = []
+        self._before: dict[int, Any] = {}  # what Python did on these signals
 
     def __enter__(self) -> Shutdown:
         for number in shutdown_signals():
-            self._handled.append(number)
-            self._loop.add_signal_handler(number, self._on_signal, number)
+            try:
+                self._loop.add_signal_handler(number, self._on_signal, number)
+            except NotImplementedError:  # Windows: Python hears of it, and wakes the loop
+                self._before[number] = signal.signal(number, self._on_signal_in_python)
+            else:
+                self._handled.append(number)
         return self
 
     def __exit__(self, *exc: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
         for number in self._handled:
             self._loop.remove_signal_handler(number)
             if number == SIGHUP and self._asked.is_set():
@@ -78,6 +85,9 @@ class Shutdown:
     def between_sessions(self) -> None:
         """Nothing is traded any more, or not yet: whoever asks to stop from now on interrupts the waiting."""
         self._is_awaited = False
+
+    def _on_signal_in_python(self, number: int, *_: Any) -> None:
+        self._loop.call_soon_threadsafe(self._on_signal, number)
 
     def _on_signal(self, number: int, *_: Any) -> None:
         if self._asked.is_set():
