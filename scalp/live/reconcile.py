@@ -206,6 +206,7 @@ class Reconciler:
             executions = reading.result() if reading.done() and not reading.cancelled() else {}
             reading.cancel()
         listed = await self._without_contradicted(listed)
+        listed = listed._replace(as_of=max(listed.as_of, _dated([*listed.orders.values(), *executions.values()])))
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
         later: defaultdict[str, list[OrderReport]] = defaultdict(list)
@@ -538,6 +539,17 @@ class Reconciler:
 def _has_ended(ledger: Ledger, order_id: str) -> bool:
     order = ledger.find(order_id)
     return order is None or order.has_ended
+
+
+def _dated(reports: Sequence[Sequence[OrderReport]]) -> int:
+    """When it was at least, by what the broker dates itself, exchange time in ns: its clock may tell an earlier time.
+
+    Two orders must say so: one date alone may be odd.
+    """
+    latest: dict[str, int] = {}
+    for report in chain.from_iterable(reports):
+        latest[report.id] = max(latest.get(report.id, 0), report.at or 0, report.submitted_at or 0)
+    return sorted(latest.values())[-2] + 1 if len(latest) > 1 else 0
 
 
 def _closes(report: OrderReport) -> bool:

@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
 from scalp.core.commands import SubmitOrder
 from scalp.core.orders import BUY, OrderReport
+from scalp.core.units import SECOND
 from scalp.exchange import wire
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
+from tests.live.test_hours import clock_says, holds_10
 from tests.trading import (
     ABOVE_100,
     AT_100,
@@ -172,6 +174,32 @@ def test_what_a_cancelled_sell_had_sold_explains_the_first_listing() -> None:
         async with trading(QUIET, script, Idle, before=prepare) as bot:
             await bot.until(3)
             assert (bot.algo().ledger.position, [sell.body["qty"] for sell in script.orders("sell")]) == (3, ["3"])
+
+    run(story())
+
+
+def test_a_clock_that_is_behind_dates_no_position_before_its_orders() -> None:
+    """The buy is told of late, by the orders that ended: two that work are younger."""
+
+    async def story() -> None:
+        script = Script()
+        script.on("GET /v2/clock", clock_says(ahead=-300), times=999)
+        script.on("GET /v2/account/activities/", status(503), times=999)
+        script.on(ORDERS, late(0), status(503))
+
+        def prepare(engine: Engine) -> None:
+            holds_10(engine)
+            engine.submit(by_hand("sell", 3))
+            engine.on_trade("TSLA", engine.now, 100.0, 1e6)
+            engine.advance(engine.now + SECOND)
+            for qty in (4, 3):
+                engine.submit(by_hand("sell", qty, "105"))
+            engine.advance(engine.now + SECOND)
+
+        async with trading(QUIET, script, Idle, start=400, before=prepare) as bot:
+            await bot.until(401)
+            await bot.session.reconciler._hear_of_orders(["TSLA"])
+            assert bot.algo().ledger.position == bot.held() == 7
 
     run(story())
 
