@@ -6,7 +6,7 @@ asks it before a buy leaves, and afterwards whether to close the position. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -118,9 +118,9 @@ class RiskRules:
         self._may_judge = True
         self._judge()
 
-    def recall(self, fills: Iterable[Fill]) -> None:
-        """What was executed in watched symbols today before the positions were listed, in time order."""
-        for symbol, past in self._takings.recall(fills).items():
+    def recall(self, fills: Iterable[Fill], carried: Mapping[str, Decimal]) -> None:
+        """What was executed in watched symbols today before the positions were listed: see `Takings.recall`."""
+        for symbol, past in self._takings.recall(fills, carried).items():
             book = self._books.setdefault(symbol, _Book())
             book.lost_at = max(book.lost_at, past.lost_at)
             if book.held_since and past.held:

@@ -46,8 +46,9 @@ class Past(Struct):
     `realised` is gross, in dollars; `base` is what of `net` was there before the position held at the end.
     """
 
-    held: Decimal = ZERO
-    cost: Decimal = ZERO
+    held: Decimal = ZERO  # negative when short
+    cost: Decimal = ZERO  # of these shares; when short, what they brought
+    carried: Decimal = ZERO  # shares from the night before, not sold yet: what they cost nobody tells
     held_since: int = 0
     realised: Decimal = ZERO
     base: Decimal = ZERO
@@ -67,23 +68,29 @@ class Past(Struct):
 
     def add(self, fill: Fill, rates: Rates) -> None:
         """`fill` came next."""
-        if fill.side == BUY:
+        before, sign = self.net, 1 if fill.side == BUY else -1
+        self.charges += rates.of(fill.side, fill.qty, fill.price)
+        self.cash -= sign * fill.qty * fill.price
+        self.shares += fill.qty if sign < 0 else ZERO
+        left = fill.qty
+        if self.held * sign < 0:
+            left -= (closed := min(left, abs(self.held)))
+            self._close(closed, fill)
+            before = self.net
+        if sign < 0:
+            left -= (carried := min(left, self.carried))
+            self.carried -= carried
+        if left:
             if not self.held:
-                self.held_since, self.base = fill.at, self.net
-            self.charges += rates.of(BUY, fill.qty, fill.price)
-            self.cash -= fill.qty * fill.price
-            self.held += fill.qty
-            self.cost += fill.qty * fill.price
-            return
-        self.charges += rates.of(SELL, fill.qty, fill.price)
-        self.shares += fill.qty
-        self.cash += fill.qty * fill.price
-        closed = min(fill.qty, self.held)
-        if not closed:
-            return
-        cost = self.cost * closed / self.held
-        self.realised += closed * fill.price - cost
-        self.held -= closed
+                self.held_since, self.base = fill.at, before
+            self.held += sign * left
+            self.cost += left * fill.price
+
+    def _close(self, qty: Decimal, fill: Fill) -> None:
+        sign = 1 if self.held > 0 else -1
+        cost = self.cost * qty / abs(self.held)
+        self.realised += sign * (qty * fill.price - cost)
+        self.held -= sign * qty
         self.cost -= cost
         if not self.held:
             self.trades += 1
@@ -134,9 +141,13 @@ class Takings:
         past = self.past.get(ledger.symbol)
         return self._own[ledger.symbol].cash + (ZERO if past is None else past.cash)
 
-    def recall(self, fills: Iterable[Fill]) -> Mapping[str, Past]:
-        """What was executed in watched symbols today before the positions were listed, in time order; by symbol."""
+    def recall(self, fills: Iterable[Fill], carried: Mapping[str, Decimal]) -> Mapping[str, Past]:
+        """What was executed in watched symbols today before the positions were listed, in time order; by symbol.
+
+        `carried`: shares held since the night before.
+        """
         self.past.clear()
+        self.past.update((symbol, Past(carried=qty)) for symbol, qty in carried.items())
         self.are_whole = True
         for fill in fills:
             self.past.setdefault(fill.symbol, Past()).add(fill, self.rates)

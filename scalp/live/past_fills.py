@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from decimal import Decimal
 
 from scalp.core.clock import Session
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.events import DayRecalled
 from scalp.core.fleet import Fleet
-from scalp.core.orders import OrderReport
+from scalp.core.orders import BUY, OrderReport
 from scalp.core.ports import Account, Broker, Execution
 from scalp.core.risk_rules import RiskRules
 from scalp.core.trades import Fill
@@ -70,12 +71,19 @@ class PastFills:
                 self._fleet.risk.obey(self._rules)
             await backoff.wait()
         if self._rules is None:
-            self._fleet.takings.recall(past)
+            self._fleet.takings.recall(past, self._carried(past))
         else:
-            self._rules.recall(past)
+            self._rules.recall(past, self._carried(past))
             self._fleet.risk.obey(self._rules)
         if executions:
             await self._tell(executions, session)
+
+    def _carried(self, past: Iterable[Fill]) -> dict[str, Decimal]:
+        """Shares by symbol that the first position held and nobody bought today."""
+        carried = {symbol: algo.ledger.adopted for symbol, algo in self._fleet.algos.items()}
+        for fill in past:
+            carried[fill.symbol] -= fill.qty if fill.side == BUY else -fill.qty
+        return {symbol: qty for symbol, qty in carried.items() if qty > 0}
 
     async def _tell(self, executions: list[Execution], session: Session) -> None:
         """What an earlier run was about to write down when it was killed is written down by this one."""

@@ -312,7 +312,7 @@ def restarted(rates: Rates = FREE, **limits: Any) -> World:
 def recall(at: World, *fills: Fill) -> None:
     rules = at.fleet.risk.rules
     assert rules is not None
-    rules.recall(fills)
+    rules.recall(fills, {})
     at.fleet.risk.obey(rules)
 
 
@@ -402,8 +402,21 @@ def test_trades_of_before_that_were_closed_say_nothing_of_how_long_the_shares_ar
 
 def test_shares_from_before_today_are_no_loss() -> None:
     rules = RiskRules(RiskLimits(max_loss=Decimal(1), cooldown=MINUTE), knows_today=False)
-    rules.recall([sold("TSLA", 50, 1), bought("TSLA", 100, 2), sold("TSLA", 100, 3, qty=15)])
+    fills = [sold("TSLA", 50, 1), bought("TSLA", 100, 2), sold("TSLA", 100, 3, qty=15)]
+    rules.recall(fills, {"TSLA": Decimal(15)})
     assert (str(rules.result), rules.is_over) == ("0", False)
+
+
+def test_what_was_sold_twice_and_bought_back_dearer_is_a_loss() -> None:
+    """Both legs of an exit had filled: nothing is held in the end, and a restart knows what it came to."""
+    at = restarted(cooldown=10 * MINUTE)
+    now = at.now - 8 * MINUTE
+    recall(at, bought("FB", 100, now), sold("FB", 101, now + 1), sold("FB", 101, now + 2), bought("FB", 102, now + 3))
+    past = at.fleet.takings.past["FB"]
+    assert not past.held and not past.realised and not past.cash
+    assert (past.trades, past.lost_at) == (2, now + 3)
+    at.bar("FB")
+    assert buys(at) == []
 
 
 class Pages:
