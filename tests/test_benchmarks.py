@@ -36,7 +36,8 @@ def test_the_reaction_stays_near_its_floor_and_takes_one_request() -> None:
     floor, bot = fill_to_exit.run(fill_to_exit.measure(30, (), (3,)))
     fill_to_exit.report("Fill to exit", [floor, bot])
     assert bot.most_requests == 1
-    assert median(bot.times) < MOST_OF_THE_FLOOR * median(floor.times)
+    # Of the quickest tenth, which a busy machine left alone.
+    assert quantile(bot.times, 0.1) < MOST_OF_THE_FLOOR * quantile(floor.times, 0.1)
 
 
 def test_peers_and_a_busy_loop_run_too(capsys: pytest.CaptureFixture[str]) -> None:

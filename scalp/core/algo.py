@@ -247,6 +247,8 @@ class ScalpAlgo(Hooks):
             actions = [*actions, AskOrder(self.symbol, order.id)]
         if change.is_new and change.new_qty and order.side == BUY and order is self.order:
             actions = [*actions, *self.working_buys.cancel_old(self.order, at)]  # found too late for its signal
+        if order.parent is not None and not order.has_ended:
+            actions = [*actions, *self.move_stop(at)]  # a print may have called for it before the leg was known
         is_stray = was_given_up and order.side == BUY and order is not self.order and not order.has_ended
         if is_stray and self.ledger.position >= 0 and at > order.cancel_sent_at:
             # It arrived after all, and nobody waits for it any more: one order at work, never two.

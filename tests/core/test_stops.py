@@ -256,9 +256,16 @@ def test_the_stop_follows_the_last_trade_up_and_never_down() -> None:
     moved = desk.orders["2t"] = desk.orders["2s"]
     desk.hears(moved.report("replaced", at=desk.now, replaced_by="id2t"))
     moved.id, moved.status, moved.stop_price, moved.replaces = "id2t", "held", Decimal("100.98"), "id2s"
-    assert desk.hears(moved.report()) == []
-    assert desk.later(1).prints(103.9) == ["move id2t to 102.96"]  # 104 was the highest
-    assert desk.prints(103.0) == []
+    assert desk.hears(moved.report()) == ["move id2t to 102.96"]
+    assert desk.later(1).prints(103.9) == desk.prints(103.0) == []
+
+
+def test_what_is_printed_before_the_leg_is_known_moves_it() -> None:
+    desk = buying()
+    desk.algo.stop.rule = TRAIL
+    assert desk.later(0.5).tells(1, "fill") == ["sell 19 @ 101.00 stop 99.99 #2"]
+    assert desk.later(6).prints(101.5) == []
+    assert desk.answers(2) == ["move id2s to 100.48"]
 
 
 def test_nothing_is_moved_once_anything_of_the_group_has_filled_nor_near_the_end() -> None:

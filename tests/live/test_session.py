@@ -138,8 +138,9 @@ def test_no_part_of_the_bot_asks_the_machines_own_clock() -> None:
         for path in root.rglob("*.py")
         if re.search(r"\btime\.time|datetime\.now|date\.today|utcnow", path.read_text())
     }
-    # These are about the day it is, and doctor and lock about the machine's clock.
-    assert asking <= {"exchange/__main__.py", "backtest/download.py", "doctor.py", "live/lock.py"}
+    # These are about the day it is, and doctor, lock and status about the machine's clock.
+    by_the_day = {"exchange/__main__.py", "backtest/download.py", "report/__main__.py"}
+    assert asking <= by_the_day | {"doctor.py", "live/lock.py", "live/health.py", "status.py"}
 
 
 @pytest.mark.parametrize("wrong", [status(401, "unauthorized."), status(403, "forbidden."), page(401)])
