@@ -38,6 +38,8 @@ from scalp.results.verdict import Verdict
 # What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
+MOST_DAYS = 31  # with a row each; of more the months have one
+
 # -- the assumptions --------------------------------------------------------------------------------------------------
 
 _BAR_RULES = (
@@ -263,7 +265,7 @@ class _Rows:
         if total.rounding and of is MONEY:
             cells = {"fees": f"{total.rounding:.4f}", "net": f"{-total.rounding:+.4f}"}
             yield _line("rounding", (cells.get(column.name, "") for column in of), of)
-        if len(self._by_day) > 1 and of is not DAYS:
+        if 1 < len(self._by_day) <= MOST_DAYS and of is not DAYS:
             yield ""
             for date, numbers in self._by_day.items():
                 yield _numbers_line(date, numbers, of)
