@@ -79,4 +79,5 @@ def symbol_day(algo: ScalpAlgo, session: Session, bars: Sequence[Bar], fills: li
         path=profit_path(bars, fills),
         last_price=exact(bars[-1].close) if bars else None,
         first_price=exact(bars[0].open) if bars else None,
+        plots=algo.plots,
     )

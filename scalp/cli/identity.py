@@ -31,6 +31,12 @@ def parameters(algo_class: type[ScalpAlgo]) -> dict[str, Any]:
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in own.items()}
 
 
+def average_window(algo_class: type[ScalpAlgo]) -> int | None:
+    """Closes in the average of the built-in signal; None where the class has a signal of its own."""
+    is_built_in = algo_class._calculate_buy_signal is ScalpAlgo._calculate_buy_signal
+    return algo_class.window if is_built_in else None
+
+
 def fingerprint(algo_class: type[ScalpAlgo]) -> str:
     """Of the files that define the class and what it extends, up to the built-in class; "" where they can't be read."""
     own = [one for one in algo_class.__mro__ if one not in ScalpAlgo.__mro__] or [ScalpAlgo]

@@ -109,6 +109,7 @@ class ScalpAlgo(Hooks):
         self._liquidate_at = self._quiet_at = sys.maxsize  # the session's, ns
         self.asks_last_trade = False  # no trades stream in: fetch the last one before a buy
         self.session_bars = SessionBars()
+        self.plots = {}
         self.entry_blocks: dict[str, str] = {}  # reasons for buying nothing just now, by kind
         self.tape = Tape()
         self._asked_of: tuple[int, float | None] = (0, None)  # the last trade at which the exit signal was asked last

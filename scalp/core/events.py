@@ -246,6 +246,15 @@ class TripSeen(Struct, frozen=True, gc=False):
     exit: Mapping[int, float] = {}
 
 
+class Plotted(Struct, frozen=True, gc=False):
+    """The algo's class gave `value` for its line `name`, at the bar that started at `at`."""
+
+    symbol: str
+    at: int
+    name: str
+    value: float
+
+
 class OrderFailed(Struct, frozen=True, gc=False):
     """An order came to nothing: `kind` is "refused", "rail", "lost" or "gone", `key` one of its ids."""
 
@@ -336,6 +345,7 @@ Event = (
     | TripSeen
     | FeesCharged
     | OrderFailed
+    | Plotted
     | StreamDown
     | StreamUp
     | Heartbeat

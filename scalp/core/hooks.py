@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from scalp.core.bars import SessionBars
 from scalp.core.clock import new_york
-from scalp.core.events import EXIT_SIGNAL
+from scalp.core.events import EXIT_SIGNAL, Plotted
 from scalp.core.exits import ExitPlan
 from scalp.core.ledger import Ledger
 from scalp.core.order_builder import OrderBuilder
@@ -26,6 +27,9 @@ from scalp.core.stops import Stop
 from scalp.core.subclass_checks import check_hooks
 from scalp.core.tape import Tape
 from scalp.core.telling import Telling
+
+MOST_PLOTS = 20  # lines of a symbol
+LONGEST_PLOT_NAME = 80  # characters
 
 
 class Hooks:
@@ -41,6 +45,8 @@ class Hooks:
     exits: ExitPlan
     stop: Stop
     telling: Telling
+    session_bars: SessionBars
+    plots: dict[str, dict[int, float]]  # by name: value by start of the bar, ns
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -72,6 +78,20 @@ class Hooks:
     def last_trade(self) -> float | None:
         """The last trade, dollars, by exchange time; None before any."""
         return self.tape.last_price
+
+    # -- to call ------------------------------------------------------------------------------------------------------
+
+    def plot(self, name: str, value: float | None) -> None:
+        """Record `value` at the newest bar: the page of a report draws a line called `name`. No number: a gap."""
+        number, start = _number(value), self.session_bars.last_start
+        if number is None or not start:
+            return
+        name = str(name)[:LONGEST_PLOT_NAME]
+        if name not in self.plots and len(self.plots) >= MOST_PLOTS:
+            self.telling.once("plots", "more than %d lines are plotted: %r is left out", MOST_PLOTS, name)
+            return
+        self.plots.setdefault(name, {})[start] = float(number)
+        self.telling.tell(Plotted(self.symbol, start, name, float(number)))
 
     # -- to override --------------------------------------------------------------------------------------------------
 

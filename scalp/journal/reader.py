@@ -15,6 +15,7 @@ from typing import Any, Literal
 from msgspec import Struct, convert, structs
 
 from scalp.cli.risk_options import limits_from
+from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session, new_york
 from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
@@ -57,6 +58,14 @@ class Run(Struct, frozen=True):
     @property
     def risk_limits(self) -> RiskLimits:
         return limits_from(str(self.options.get("rails") or ""))
+
+    @property
+    def average(self) -> int | None:
+        """Closes in the average that its signal looks at; None: it looks at none."""
+        if "average" not in self.options and self.algo.endswith("scalp.algo:ScalpAlgo"):
+            return int(dict(self.options.get("parameters") or {}).get("window", ScalpAlgo.window))
+        average = self.options.get("average")
+        return None if average is None else int(average)
 
     @property
     def fees(self) -> FeeSchedule:
@@ -135,6 +144,16 @@ class JournaledDay:
         return [Rejection(*row) for row in rows if row[1] in self.symbols]
 
     @cached_property
+    def plots(self) -> dict[str, dict[str, dict[int, float]]]:
+        """By symbol and name: what the algo plotted, value by start of the bar."""
+        plots: dict[str, dict[str, dict[int, float]]] = {symbol: {} for symbol in self.symbols}
+        if self._connection.execute("PRAGMA table_info(plots)").fetchone():  # an older file has no such table
+            for symbol, start, name, value in self._rows("SELECT symbol, start, name, value FROM plots"):
+                if symbol in plots:
+                    plots[symbol].setdefault(str(name), {})[start] = value
+        return plots
+
+    @cached_property
     def ledgers(self) -> dict[str, Ledger]:
         """By symbol, from what the bot sent and was told."""
         return self._replay(self._updates)
@@ -188,6 +207,7 @@ class JournaledDay:
                 orders=self.orders(symbol),
                 path=profit_path(bars, fills) if bars else [],
                 last_price=exact(bars[-1].close) if bars else None,
+                plots=self.plots[symbol],
                 first_price=exact(bars[0].open) if bars else None,
             )
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from scalp.cli.identity import fingerprint, parameters
+from scalp.cli.identity import average_window, fingerprint, parameters
 from scalp.cli.settings import Endpoints, Settings, is_loopback
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
@@ -28,6 +28,7 @@ from scalp.core.events import (
     OrderReported,
     OrderSent,
     OrdersListed,
+    Plotted,
     PositionTaken,
     SessionSet,
     TripSeen,
@@ -79,6 +80,7 @@ class Journaling:
                 "set": settings.given,
                 "parameters": parameters(algo_class),
                 "source": fingerprint(algo_class),
+                "average": average_window(algo_class),
             },
             "versions": versions(),
         }
@@ -146,6 +148,8 @@ def record(journal: Journal, event: Event) -> None:
             journal.position(symbol, qty, entry_price, at)
         case OrderFailed(symbol, at, key, kind, why):
             journal.rejection(symbol, key, kind, why, at)
+        case Plotted(symbol, at, name, value):
+            journal.plot(symbol, at, name, value)
         case SessionSet(session=session):
             journal.session(session)
 

@@ -89,6 +89,12 @@ WHERE s.bought > 0 AND s.sold > 0
 GROUP BY s.venue, s.host, s.date, s.symbol, s.trip;
 """
 
+# Made where it is not, in a file of this version too.
+PLOTS = """
+CREATE TABLE IF NOT EXISTS plots (
+    run INTEGER NOT NULL, symbol TEXT NOT NULL, start INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL
+)"""
+
 SCHEMA = f"""
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
@@ -137,6 +143,7 @@ CREATE TABLE rejections (
     run INTEGER NOT NULL, at INTEGER NOT NULL, symbol TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, why TEXT
 );
 {ADDED_IN_2}
+{PLOTS};
 CREATE INDEX bars_run ON bars (run);
 CREATE INDEX decisions_run ON decisions (run);
 CREATE INDEX orders_run ON orders (run);
@@ -162,6 +169,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         if version == 0:
             _run(connection, SCHEMA)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(PLOTS)
         connection.execute("COMMIT")
         return
     connection.execute("ROLLBACK")
@@ -211,3 +219,4 @@ def _migrate(connection: sqlite3.Connection) -> None:
         charged = ALPACA.on(dt.date.fromisoformat(date)).of(side, Decimal(qty), Decimal(price))
         connection.execute("UPDATE fills SET fees = ? WHERE rowid = ?", (f"{charged.total:f}", row))
     _run(connection, ADDED_IN_2)
+    connection.execute(PLOTS)

@@ -65,6 +65,7 @@ WHERE (SELECT coalesce(sum(CAST(qty AS REAL)), 0) FROM fills WHERE id = ?8 AND r
 _TRIP = _insert("trips", 22).replace("INSERT", "INSERT OR REPLACE")
 _FEE = _insert("fees", 6).replace("INSERT", "INSERT OR IGNORE")
 _POSITION = _insert("positions", 5)
+_PLOT = _insert("plots", 5)
 _REJECTION = _insert("rejections", 6)
 
 
@@ -221,6 +222,10 @@ class Journal:
     def position(self, symbol: str, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
         """The position, after something else than a fill moved it."""
         self._put(_POSITION, (self._run, at, symbol, qty, entry_price))
+
+    def plot(self, symbol: str, start: int, name: str, value: float) -> None:
+        """What the algo's class gave for a line of its own at the bar of `start`."""
+        self._put(_PLOT, (self._run, symbol, start, name, value))
 
     def rejection(self, symbol: str, key: str, kind: str, why: str, at: int) -> None:
         """An order that came to nothing: "refused" by the broker or on the way there, "lost", "gone", ..."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -32,6 +32,7 @@ class SymbolDay(Struct, frozen=True):
     path: list[tuple[int, int]]
     last_price: Decimal | None  # dollars, the last close of the session
     first_price: Decimal | None = None  # its first open
+    plots: Mapping[str, Mapping[int, float]] = {}  # by name: what the algo plotted, value by start of the bar
 
     @property
     def unfilled_buys(self) -> int:

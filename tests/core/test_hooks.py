@@ -15,9 +15,11 @@ import pytest
 from scalp import ScalpAlgo
 from scalp.core.algo import SELL_SUBMITTED, TO_BUY
 from scalp.core.commands import Action
+from scalp.core.events import Plotted
 from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
 from scalp.core.stops import StopRule
+from scalp.core.units import MINUTE
 from tests.helpers import AAPL, BOUGHT, SESSION, SOLD, Desk, buying, clock, flat, trade
 
 
@@ -42,6 +44,33 @@ def holding(algo_class: type[ScalpAlgo], sells: str = "sell 19 @ 101.00 #2") -> 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# -- lines of its own --------------------------------------------------------------------------------------------------
+
+
+class Plots(ScalpAlgo):
+    values: ClassVar[tuple[Any, ...]] = ()
+
+    def _calculate_buy_signal(self) -> bool:
+        self.plot("rsi", self.values[len(self._bars) - 22])
+        return False
+
+
+def test_what_a_class_plots_is_kept_by_bar_and_no_number_is_a_gap() -> None:
+    class Own(Plots):
+        values = (30, None, np.float64(31.5), float("nan"), "odd")
+
+    desk = flat(algo_class=Own)
+    told: list[Plotted] = []
+    desk.algo.telling.tell = lambda event: told.append(event) if isinstance(event, Plotted) else None
+    for minute in range(52, 57):
+        assert desk.at(f"09:{minute}:04").bar(101.0) == []
+    assert list(desk.algo.plots) == ["rsi"]
+    values = list(desk.algo.plots["rsi"].items())
+    assert [value for _, value in values] == [30.0, 31.5] and values[1][0] - values[0][0] == 2 * MINUTE
+    assert [(event.at, event.value) for event in told] == values
+    assert all(type(value) is float for _, value in values)
 
 
 # -- the exit price ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,15 @@ def test_a_journal_that_is_new_has_the_form_that_a_migrated_one_has(tmp_path: Pa
         return [[row[1:4] for row in rows(path, f"PRAGMA table_info({table})")] for table in tables]
 
     assert form(new) == form(old)
+
+
+def test_a_file_without_room_for_plots_is_read_and_gets_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path, FACTS).close(OPEN)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE plots")
+    assert read_day(open_journal(path)).plots == {"TSLA": {}}
+    journal = Journal(path, FACTS | {"run": "2", "started_at": OPEN + 1})
+    journal.plot("TSLA", OPEN, "rsi", 30.5)
+    journal.close(OPEN)
+    assert read_day(open_journal(path)).plots == {"TSLA": {"rsi": {OPEN: 30.5}}}
