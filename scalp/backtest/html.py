@@ -10,6 +10,7 @@ from pathlib import Path
 from scalp.backtest.output import assumptions
 from scalp.backtest.run import Day
 from scalp.backtest.settings import BacktestSettings
+from scalp.cli.identity import average_window
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
@@ -17,8 +18,8 @@ from scalp.core.errors import UserError
 from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
 from scalp.core.orders import EXPIRED, FILLED
-from scalp.results.columns import OF_TRADES, SHOWN, Column
-from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
+from scalp.results.columns import OF_TRADES, SHOWN, TOP, Column, dollars
+from scalp.results.html import Cell, DaySum, Line, OrderEnd, Report, Table, write_html
 from scalp.results.symbol_day import SymbolDay
 from scalp.results.totals import GROUPS, Results, TradeStatistics
 
@@ -51,7 +52,7 @@ def write_report(
         f"{span or 'no bars'}, {_counted(len(dates), 'day')}, {_counted(len(bars_of), 'symbol')}; "
         f"${settings.lot:f} a lot; --fills {told['fills']}, slippage {told['slippage']}; {told['data']}"
     )
-    report = report_of(results, bars_of, title, subtitle, told, versions(), verdict)
+    report = report_of(results, bars_of, title, subtitle, told, versions(), verdict, average_window(algo_class))
     try:
         with path.open("w", encoding="utf-8", newline="\n") as out:
             write_html(report, out)
@@ -67,8 +68,9 @@ def report_of(
     assumptions: Mapping[str, object],
     versions: Mapping[str, str],
     verdict: str = "",
+    average: int | None = None,
 ) -> Report:
-    """What the page shows of `results`."""
+    """What the page shows of `results`; `average`: of how many closes the algo's signal takes it, if it does."""
     total, by_symbol, by_day = results.total(), results.by_symbol(), results.by_day()
     tables = [_table("Per symbol", "symbol", by_symbol, total.rounding)]
     if len(by_day) > 1:
@@ -88,18 +90,24 @@ def report_of(
             if order.has_ended and order.status != FILLED
         ],
         equity=results.equity(),
-        numbers=[(column.title, column.text(total)) for column in SHOWN],
+        numbers=[(column.title, column.text(total)) for column in TOP],
+        more_numbers=[(column.title, column.text(total)) for column in SHOWN if column not in TOP],
         tables=tables,
         notes=[
-            *([verdict] if verdict else []),
-            *(
-                f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
-                f"{held.net:+.2f} $ in the profit after fees."
-                for held in results.held
-            ),
+            f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
+            f"{held.net:+.2f} $ in the profit after fees."
+            for held in results.held
         ],
         assumptions=assumptions,
         versions={**versions, "plotly": version("plotly")},
+        verdict=verdict,
+        average=average,
+        lines=[
+            Line(day.symbol, name, sorted(points.items())) for day in results.days for name, points in day.plots.items()
+        ],
+        days=[
+            DaySum(date, dollars(net), by_day[date.isoformat()].trades) for date, net in sorted(results.daily().items())
+        ],
     )
 
 

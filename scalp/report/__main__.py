@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalp.backtest.html import report_of
 from scalp.backtest.output import outcome, statistics_table
 from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import exit_code, say
@@ -33,7 +32,7 @@ from scalp.report.choice import VENUES, Span, by_venue, list_lines, list_plain, 
 from scalp.report.diff import differences, plain, replayed
 from scalp.report.drift import Drift
 from scalp.report.months import Months
-from scalp.results.html import write_html
+from scalp.report.page import write_page
 from scalp.results.totals import Results
 
 
@@ -77,13 +76,16 @@ def _day(connection: sqlite3.Connection, path: Path, symbols: Sequence[str], arg
     with _damage_told(path):
         day = read_day(connection, args.date, symbols, args.venue)
         results = Results(day.days(), day.fees, day.facts.lot)
+        trades = speed.read_trades(connection, [run.id for run in day.runs], day.symbols)
+        results.name_reasons(speed.reasons(trades))
+        seen = speed.links(trades)
     if args.html is not None:
-        _write_page(day, results, args.html)
+        spans = ", ".join(f"{new_york(run.started_at):%H:%M:%S} {_end(run)}" for run in day.runs)
+        write_page([day], results, seen, _title(day), f"ran from {spans}", day.notes, args.html)
     if args.diff:
         with _damage_told(path):
             whole = read_day(connection, args.date, venue=args.venue) if day.facts.risk_limits else day
         return _diff(day, whole, results, args.algo or "")
-    seen = speed.links(connection, [run.id for run in day.runs], day.symbols)
     answer = {**_facts(day), **outcome(results), **_charges(day, results),
               "speed": [speed.plain(link) for link in seen], "notes": day.notes}  # fmt: skip
     return _report(day, results, seen), answer
@@ -101,9 +103,16 @@ def _months(
 ) -> Told:
     with _damage_told(path):
         found = by_venue(sessions(connection), span, args.venue)
-        kind = JournaledDay if args.drift else BriefDay
+        if args.html is not None and len(found) > 1:
+            raise UserError(f"--html shows one venue, and there are {', '.join(found)}: name it with --venue")
+        kind = JournaledDay if args.drift or args.html else BriefDay
         told = [Months(connection, of_venue, symbols, kind) for of_venue in found.values()]
         drifts = {months.venue: Drift(months.days, args.algo or "") for months in told if args.drift}
+
+    if args.html is not None:
+        (months,) = told
+        symbols = ", ".join(months.symbols)
+        write_page(months.days, months.results, months.links, months.title, symbols, months.notes, args.html)
 
     def lines() -> Iterator[str]:
         for number, months in enumerate(told):
@@ -144,8 +153,8 @@ def _span(args: argparse.Namespace) -> Span | None:
         raise UserError(f"{' and '.join(given)} together: name the days in one way")
     if given and given != ["--date"] and args.diff:
         raise UserError(f"--diff sets one session beside its backtest: name it with --date instead of {given[0]}")
-    if args.list and (args.symbols or args.diff or args.drift):
-        raise UserError("--list tells of whole sessions: leave the symbols, --diff and --drift out")
+    if args.list and (args.symbols or args.diff or args.drift or args.html):
+        raise UserError("--list tells of whole sessions: leave the symbols, --diff, --drift and --html out")
     if args.drift and given in ([], ["--date"]):
         raise UserError("--drift looks at many sessions: name them with --month, --days or --from and --to")
     if args.first and args.last and args.first > args.last:
@@ -272,18 +281,6 @@ def _diff(day: JournaledDay, whole: JournaledDay, results: Results, algo: str) -
         "notes": day.notes,
     }
     return lines(), answer
-
-
-def _write_page(day: JournaledDay, results: Results, path: Path) -> None:
-    bars = {symbol: day.bars(symbol) for symbol in day.symbols}
-    spans = [f"{new_york(run.started_at):%H:%M:%S} {_end(run)}" for run in day.runs]
-    subtitle, notes = "ran from " + ", ".join(spans), {"notes": day.notes}
-    page = report_of(results, bars, _title(day), subtitle, notes, day.facts.versions)
-    try:
-        with path.open("w", encoding="utf-8", newline="\n") as out:
-            write_html(page, out)
-    except OSError as error:
-        raise UserError(f"--html {path}: cannot be written ({error.strerror})") from None
 
 
 def _sums(results: Results) -> dict[str, Any]:

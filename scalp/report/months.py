@@ -49,7 +49,9 @@ class Months:
         )
         self.results = Results((one for day in self.days for one in day.days()), self.fees, self.lot)
         self.symbols = list(self.results.by_symbol())
-        self.links = speed.links(connection, [run.id for day in self.days for run in day.runs], self.symbols)
+        trades = speed.read_trades(connection, [run.id for day in self.days for run in day.runs], self.symbols)
+        self.results.name_reasons(speed.reasons(trades))
+        self.links = speed.links(trades)
 
     @property
     def lot(self) -> Decimal | None:

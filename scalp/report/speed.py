@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from scalp.core.events import MARKOUTS
 from scalp.core.units import MILLISECOND
+from scalp.results.html import Markout
 
 
 class Link(Struct, frozen=True):
@@ -35,16 +36,45 @@ _LINKS = (
 )
 
 
-def links(connection: sqlite3.Connection, runs: Sequence[int], symbols: Sequence[str]) -> list[Link]:
-    """By the view `trades`, of what these runs entered in these symbols."""
+def read_trades(connection: sqlite3.Connection, runs: Sequence[int], symbols: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of the view `trades` of what these runs entered in these symbols."""
     connection.row_factory = sqlite3.Row
     try:
         marks = ", ".join("?" * len(symbols))
         numbers = ", ".join(map(str, runs))
         select = f"SELECT * FROM trades WHERE run IN ({numbers}) AND symbol IN ({marks}) ORDER BY exit_time"
-        trades = [dict(row) for row in connection.execute(select, symbols)]
+        return [dict(row) for row in connection.execute(select, symbols)]
     finally:
         connection.row_factory = None
+
+
+def reasons(trades: Sequence[dict[str, Any]]) -> dict[tuple[str, int], str]:
+    """Why each was left, by symbol and time of the entry, a sell at its limit called as a backtest calls it."""
+    return {
+        (trade["symbol"], trade["entry_time"]): "sell" if trade["exit_reason"] == "limit" else trade["exit_reason"]
+        for trade in trades
+        if trade["exit_reason"]
+    }
+
+
+def markouts(found: Sequence[Link]) -> list[Markout]:
+    """Of these links those that have a time after an entry or an exit."""
+    by_name = {link.name: link.moved for link in found}
+    return [
+        Markout(side, seconds, moved)
+        for side in ("entry", "exit")
+        for seconds in MARKOUTS
+        if (moved := by_name.get(after(seconds, side))) is not None
+    ]
+
+
+def after(seconds: int, side: str) -> str:
+    """How the link is called."""
+    return f"{seconds} s after the {side}"
+
+
+def links(trades: Sequence[dict[str, Any]]) -> list[Link]:
+    """What came of each link in these rows of the view `trades`."""
     found = []
     for name, start, end, price in _LINKS:
         times = sorted((t[end] - t[start]) / MILLISECOND for t in trades if None not in (t[start], t[end]))
@@ -56,7 +86,7 @@ def links(connection: sqlite3.Connection, runs: Sequence[int], symbols: Sequence
             name = f"{side}_{seconds}"
             count = sum(trade[name] is not None for trade in trades)
             moved = _moved(trades, name, f"{side}_price")
-            found.append(Link(f"{seconds} s after the {side}", count, None, None, moved))
+            found.append(Link(after(seconds, side), count, None, None, moved))
     return [link for link in found if link.count]
 
 

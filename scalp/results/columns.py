@@ -142,6 +142,12 @@ TRADES = columns("won", "even", "lost", "profit_factor", "expectancy", "sqn", "c
 DAYS = columns("days", "sharpe", "sortino", "calmar", "longest_drawdown_days", "under_water")
 GROUP = columns("trades", "win_rate", "pnl", "fees", "net", "average_net", "worst_net", "profit_factor")
 
+# At the top of a page.
+TOP = columns(
+    "net", "pnl", "fees", "trades", "win_rate", "average_net", "profit_factor", "drawdown", "exposure", "sharpe",
+    "buy_and_hold",
+)  # fmt: skip
+
 # Those that trades alone come to, whatever they have in common.
 OF_TRADES = tuple(column for column in COLUMNS if column.attribute in TradeStatistics.__struct_fields__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct, structs
@@ -127,6 +127,19 @@ class Results:
             self.trades += trips.trades
             self.held += self._held_of[place]
         self.trades.sort(key=lambda trade: (trade.exit_time, trade.entry_time, trade.symbol))
+
+    def name_reasons(self, reasons: Mapping[tuple[str, int], str]) -> None:
+        """Call trades by what ended them, where that is known better than by the kind of their last order.
+
+        By symbol and time of the first execution.
+        """
+
+        def named(trade: RoundTrip) -> RoundTrip:
+            reason = reasons.get((trade.symbol, trade.entry_time), trade.reason)
+            return trade if reason == trade.reason else structs.replace(trade, reason=reason)
+
+        self.trades = [named(trade) for trade in self.trades]
+        self._trades_of = {place: [named(trade) for trade in of] for place, of in self._trades_of.items()}
 
     def daily(self) -> dict[dt.date, Decimal]:
         """What each day came to after its fees, in dollars."""

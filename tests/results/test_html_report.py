@@ -18,12 +18,13 @@ from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.market_data import Bar
 from scalp.core.trades import Holding, RoundTrip
 from scalp.core.units import MINUTE, SECOND
-from scalp.results.html import Cell, OrderEnd, Report, Table, write_html
+from scalp.results.html import Cell, DaySum, Line, Markout, OrderEnd, Report, Stopped, Table, write_html
 from scalp.results.html.page import _packed
 from scalp.results.html.payload import MOST_POINTS, payload, wall
 from tests.browser import Browser, chromium, missing
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>&lt;"
+PLAIN = HOSTILE.replace("&", "&#38;").replace("<", "&#60;").replace(">", "&#62;")  # as the charts get it
 FIRST = nanoseconds(dt.datetime(2024, 3, 8, 9, 30, tzinfo=NEW_YORK))
 SECOND_DAY = nanoseconds(dt.datetime(2024, 3, 11, 9, 30, tzinfo=NEW_YORK))  # the clocks changed in between
 PRICES = (10.01, 10.05, 9.97, 10.0, 10.03, 10.11)
@@ -78,6 +79,18 @@ def report() -> Report:
         notes=[f"Held {HOSTILE}"],
         assumptions={"lot": 2000.0, HOSTILE: HOSTILE, "rules": ["one", HOSTILE]},
         versions={"python": HOSTILE},
+        verdict=f"edge: not shown {HOSTILE}",
+        average=20,
+        lines=[
+            Line("AAPL", "vwap", [(FIRST + n * MINUTE, 10.0 + n / 100) for n in range(60)]),
+            Line("AAPL", HOSTILE, [(FIRST + n * MINUTE, 50.0 + n) for n in range(30)]),
+        ],
+        stopped=[
+            Stopped("AAPL", FIRST + 45 * MINUTE, "blocked", HOSTILE),
+            Stopped("AAPL", FIRST + 46 * MINUTE, "rejected", "refused: no buying power"),
+        ],
+        days=[DaySum(dt.date(2024, 3, 8), -1.0, 2), DaySum(dt.date(2024, 3, 11), 100.5, 2)],
+        markouts=[Markout("entry", 1, -2.5), Markout("exit", 1, 0.25)],
     )
 
 
@@ -184,6 +197,20 @@ def marks(page: Browser) -> dict[str, int]:
     return drawn
 
 
+def axis_of(page: Browser, name: str) -> str:
+    axis: str = page.run(
+        "const found = document.getElementById('candles').data.find((trace) => trace.name === arguments[0]);"
+        "return found.yaxis ?? 'y'", name
+    )  # fmt: skip
+    return axis
+
+
+def seen(page: Browser) -> list[str]:
+    """From when to when the chart of candles shows."""
+    ends: list[str] = page.run("return document.getElementById('candles')._fullLayout.xaxis.range")
+    return ends
+
+
 def rows(page: Browser, table: str, column: int) -> list[str]:
     texts: list[str] = page.run(
         "return [...document.querySelectorAll(`${arguments[0]} tbody tr`)].map(r => r.cells[arguments[1]].textContent)",
@@ -210,7 +237,10 @@ def test_the_charts_are_drawn(page: Browser) -> None:
     assert count(page, "#candles .boxlayer path.box") == 60
     drawn = marks(page)
     assert drawn["entry"] == 2 and drawn["exit"] == 1 and drawn["liquidation"] == 1 and drawn["canceled"] == 2
-    assert page.run("return document.querySelector('#candles .scatterlayer .js-line').getTotalLength()") > 50
+    assert drawn["signal blocked"] == 1 and drawn["order rejected"] == 1
+    assert page.run("return document.querySelector('#candles .scatterlayer .js-line').getTotalLength()") > 40
+    # The average and what lies among the prices are drawn over them, the other line has an axis below.
+    assert [axis_of(page, name) for name in ("20-bar average", "vwap", PLAIN)] == ["y", "y", "y2"]
     assert count(page, "#equity .scatterlayer .js-line") == 2
     heights = page.run("return [...document.querySelectorAll('#holds .bars .point path')].map(p => p.getBBox().height)")
     assert sum(height > 5 for height in heights) == 3  # four trades, two of them winners of one to two minutes
@@ -228,7 +258,7 @@ def test_the_page_reads_the_very_prices(page: Browser) -> None:
         for name in ("open", "high", "low", "close"):
             assert columns[name] == [getattr(bar, name) for bar in bars_in]
     closes = [bar.close for bar in report().bars["AAPL"][:60]]
-    averages = page.run("return average(arguments[0])", closes)
+    averages = page.run("return average(arguments[0], 20)", closes)
     assert averages[:19] == [None] * 19
     assert averages[19:] == pytest.approx([sum(closes[n - 19 : n + 1]) / 20 for n in range(19, 60)])
 
@@ -244,6 +274,56 @@ def test_the_chart_follows_the_choice(page: Browser) -> None:
     page.click("#trades tbody tr:nth-child(4)")
     assert page.run("return data.symbols[document.getElementById('symbol').value]") == HOSTILE
     assert count(page, "#candles .boxlayer path.box") == 25
+
+
+def test_a_click_on_a_trade_zooms_to_it_and_marks_it(page: Browser) -> None:
+    page.click("#trades tbody tr:nth-child(2)")  # from 10:00:00 to 10:00:20
+    assert page.wait_for("return document.querySelectorAll('#candles .trace.scatter .point').length > 0")
+    assert seen(page) == ["2024-03-08 09:50", "2024-03-08 10:10:20"]
+    low, high = page.run("return document.getElementById('candles')._fullLayout.yaxis.range")
+    assert 9.7 < low < 10.0 and 10.3 < high < 10.6
+    assert marks(page)["chosen"] == 2
+    marked = "return [...document.querySelectorAll('#trades [aria-current]')].map((row) => row.rowIndex)"
+    assert page.run(marked) == [2]
+    page.run("document.querySelector('#trades tbody tr').focus()")
+    page.run("for (const key of ['ArrowDown', 'ArrowDown', 'ArrowUp', 'Enter']) document.activeElement"
+             ".dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))")  # fmt: skip
+    assert page.run(marked) == [2]
+    page.run("document.querySelector('#trades tbody tr').focus()")
+    page.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', bubbles: true}))")
+    assert page.run(marked) == [1] and seen(page)[0] == "2024-03-08 09:45"
+
+
+def test_the_calendar_has_a_field_a_day_that_shows_it(page: Browser) -> None:
+    fields = "return [...document.querySelectorAll('.days button')].map((field) => field.getAttribute('aria-label'))"
+    assert page.run(fields) == ["2024-03-08: -1.00 $ net, 2 trades", "2024-03-11: +100.50 $ net, 2 trades"]
+    assert text(page, "#calendar h3") == "March 2024: +99.50 $"
+    page.click(".days button.won")
+    assert "AAPL, 2024-03-11" in text(page, "#chosen")
+
+
+def test_sums_are_drawn_by_hour_reason_and_time_after(page: Browser) -> None:
+    def bars(chart: str) -> list[list[Any]]:
+        rows: list[list[Any]] = page.run(
+            "return document.getElementById(arguments[0]).data.flatMap((t) => t.x.map((x, n) => [x, t.y[n]]))", chart
+        )
+        return rows
+
+    assert bars("hours") == [["09:00", 109.5], ["10:00", -10]]
+    assert bars("reasons") == [[PLAIN, 100.5], ["liquidation", -10], ["sell", 9]]
+    assert bars("markouts") == [["1 s", -2.5], ["1 s", 0.25]]
+
+
+def test_only_lines_that_the_algo_uses_are_drawn(window: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "bare.html"
+    of = report()
+    file.write_text(written(Report("Bare", "", of.bars, of.trades, markouts=())), "utf-8")
+    window.open(file)
+    assert window.wait_for("return document.body.dataset.state") == "drawn"
+    names = window.run("return document.getElementById('candles').data.map((trace) => trace.name)")
+    assert names == ["minutes", "held", "exit", "liquidation", "entry"]
+    assert window.run("return [...document.querySelectorAll('section[hidden], .small[hidden]')].length") == 2
+    assert window.console() == []
 
 
 def test_the_tables_sort_by_a_click(page: Browser) -> None:
@@ -269,10 +349,11 @@ def test_what_comes_from_outside_is_only_text(page: Browser) -> None:
     choose(page, "symbol", HOSTILE)
     assert page.run("return document.title") == f"Backtest {HOSTILE}"
     assert page.run("return document.querySelector('#symbol').selectedOptions[0].text") == HOSTILE
-    assert rows(page, "#trades", 0)[3] == HOSTILE and rows(page, "#trades", 8)[3] == HOSTILE
+    assert rows(page, "#trades", 0)[3] == HOSTILE and rows(page, "#trades", 9)[3] == HOSTILE
     choose(page, "symbol", "AAPL")
     choose(page, "day", "2024-03-08")
-    page.run("Plotly.Fx.hover('candles', [{curveNumber: 6, pointNumber: 1}])")
+    page.run("const n = document.getElementById('candles').data.findIndex((trace) => trace.name === 'canceled');"
+             "Plotly.Fx.hover('candles', [{curveNumber: n, pointNumber: 1}])")  # fmt: skip
     assert page.wait_for("return document.querySelector('#candles .hoverlayer').textContent").endswith(HOSTILE)
     assert count(page, "img, b") == 0
 

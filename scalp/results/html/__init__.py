@@ -7,7 +7,7 @@ report.js       draws the charts and fills and sorts the table of trades
 report.css      light or dark, as the reader's system is set
 """
 
-from scalp.results.html.contents import Cell, OrderEnd, Report, Table
+from scalp.results.html.contents import Cell, DaySum, Line, Markout, OrderEnd, Report, Stopped, Table
 from scalp.results.html.page import write_html
 
-__all__ = ["Cell", "OrderEnd", "Report", "Table", "write_html"]
+__all__ = ["Cell", "DaySum", "Line", "Markout", "OrderEnd", "Report", "Stopped", "Table", "write_html"]

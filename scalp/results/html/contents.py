@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -22,6 +23,45 @@ class OrderEnd(Struct, frozen=True):
     status: str
     at: int
     price: Decimal | None = None
+
+
+class Line(Struct, frozen=True):
+    """A line in the chart of `symbol`: `points` are (start of a bar in ns UTC, value), oldest first.
+
+    It is drawn over the prices if its values lie among them, else below them.
+    """
+
+    symbol: str
+    name: str
+    points: Sequence[tuple[int, float]]
+
+
+class Stopped(Struct, frozen=True):
+    """A signal that bought nothing, or an order that was rejected, at `at` (ns UTC), and why.
+
+    `kind` is "blocked" or "rejected".
+    """
+
+    symbol: str
+    at: int
+    kind: str
+    why: str
+
+
+class DaySum(Struct, frozen=True):
+    """What a day came to: dollars after fees, and closed trades."""
+
+    date: dt.date
+    net: float
+    trades: int
+
+
+class Markout(Struct, frozen=True):
+    """How far the last trade was from the price of an entry (or exit) `seconds` after it: cents a share, on average."""
+
+    side: str
+    seconds: int
+    cents: float
 
 
 class Cell(Struct, frozen=True):
@@ -45,6 +85,7 @@ class Report(Struct, frozen=True):
     `bars` hold any number of days of each symbol, oldest first; the chart shows one symbol and day at a time.
     `equity` is the profit of all symbols together, as (ns, millionths of a dollar since the beginning), oldest first;
     where there is none it is made of the trades, a step at each exit. `assumptions` are texts, numbers or lists.
+    `average` is the number of bars in the average of the closes that the algo looks at, None where it looks at none.
     """
 
     title: str
@@ -55,7 +96,14 @@ class Report(Struct, frozen=True):
     orders: Sequence[OrderEnd] = ()
     equity: Sequence[tuple[int, int]] = ()
     numbers: Sequence[tuple[str, str]] = ()  # name and value, for the top of the page
+    more_numbers: Sequence[tuple[str, str]] = ()  # those that are folded away
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()  # sentences that must not be overlooked
     assumptions: Mapping[str, object] = {}
     versions: Mapping[str, str] = {}
+    verdict: str = ""  # one sentence
+    average: int | None = None
+    lines: Sequence[Line] = ()
+    stopped: Sequence[Stopped] = ()
+    days: Sequence[DaySum] = ()
+    markouts: Sequence[Markout] = ()

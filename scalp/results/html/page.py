@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from html import escape as escaped
 from pathlib import Path
@@ -39,7 +39,7 @@ _PAGE = """\
 <p class="quiet">{subtitle}</p>
 </header>
 <main>
-{notes}{numbers}<p id="trouble" class="note" hidden></p>
+{verdict}{notes}{numbers}<p id="trouble" class="note" hidden></p>
 <noscript><p class="note">The charts and the table of trades need JavaScript.</p></noscript>
 <section>
 <div class="bar">
@@ -51,30 +51,52 @@ _PAGE = """\
 <button id="after" type="button" aria-label="the day after">&rsaquo;</button>
 </span>
 </div>
-<p class="quiet"><span id="chosen"></span> Drag to zoom, double-click to see all again.</p>
+<p class="quiet"><span id="chosen"></span> Drag to zoom, double-click to see all again. <span id="stops"></span></p>
 <div id="candles" class="chart tall"></div>
+</section>
+<section hidden>
+<h2>Days</h2>
+<p class="quiet">Net of each day, in dollars. A click shows it in the chart.</p>
+<div id="calendar"></div>
 </section>
 <section>
 <h2>Profit and drawdown</h2>
 <p class="quiet">All symbols together, in dollars, after fees.</p>
 <div id="equity" class="chart"></div>
 </section>
-<section>
+<section class="row">
+<div class="small">
 <h2>Hold times</h2>
 <p class="quiet">Trades by the time from the first share bought to the last one sold.</p>
 <div id="holds" class="chart low"></div>
+</div>
+<div class="small">
+<h2>Hours</h2>
+<p class="quiet">Net by the hour of the entry, New York.</p>
+<div id="hours" class="chart low"></div>
+</div>
+<div class="small">
+<h2>Exit reasons</h2>
+<p class="quiet">Net by what ended the trade.</p>
+<div id="reasons" class="chart low"></div>
+</div>
+<div class="small">
+<h2>Markouts</h2>
+<p class="quiet">How far the last trade was above the entry's, or the exit's, price so many seconds after it.</p>
+<div id="markouts" class="chart low"></div>
+</div>
 </section>
-{tables}<section>
+<section>
 <div class="bar">
 <h2>Trades</h2>
 <label><input id="only" type="checkbox"> only those of the chart</label>
 </div>
-<p class="quiet"><span id="count"></span> Times are New York's. A click on a heading sorts, one on a row shows the
-trade in the chart.</p>
+<p class="quiet"><span id="count"></span> Times are New York's. A click on a heading sorts; one on a row,
+or Enter on it, zooms to the trade in the chart.</p>
 <div class="wide"><table id="trades"><thead></thead><tbody></tbody></table></div>
 <button id="more" type="button" hidden></button>
 </section>
-{assumptions}{versions}</main>
+{tables}{assumptions}{versions}</main>
 <script type="text/plain" id="data">{data}</script>
 <script type="text/plain" id="library">{library}</script>
 <script>
@@ -92,8 +114,9 @@ def write_html(report: Report, out: TextIO) -> None:
             title=escape(report.title),
             subtitle=escape(report.subtitle),
             css=(HERE / "report.css").read_text("utf-8"),
+            verdict=f'<p class="verdict">{escape(report.verdict)}</p>\n' if report.verdict else "",
             notes="".join(f'<p class="note">{escape(note)}</p>\n' for note in report.notes),
-            numbers=_numbers(report),
+            numbers=_numbers(report.numbers) + _more(report.more_numbers),
             tables="".join("".join(_table(table)) for table in report.tables),
             assumptions=_listed("Assumptions", report.assumptions),
             versions=_listed("Versions", report.versions),
@@ -122,11 +145,15 @@ def _packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
 
 
-def _numbers(report: Report) -> str:
-    if not report.numbers:
+def _numbers(numbers: Sequence[tuple[str, str]]) -> str:
+    if not numbers:
         return ""
-    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>\n" for name, value in report.numbers)
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>\n" for name, value in numbers)
     return f'<dl class="numbers">\n{items}</dl>\n'
+
+
+def _more(numbers: Sequence[tuple[str, str]]) -> str:
+    return f"<details>\n<summary>More numbers</summary>\n{_numbers(numbers)}</details>\n" if numbers else ""
 
 
 def _table(table: Table) -> Iterator[str]:

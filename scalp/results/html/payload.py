@@ -6,7 +6,7 @@ Times are New York's wall clock as milliseconds since 1970 ("as if UTC"), so the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -22,6 +22,7 @@ from scalp.results.html.contents import Report
 
 DAY_MS = 24 * HOUR // MILLISECOND
 LONGEST_WORD = 80  # characters
+LONGEST_WHY = 300  # characters
 MOST_POINTS = 6000  # of the equity curve: more than a screen has columns, for each of three kinds of points
 
 # Units a dollar is divided into: the coarsest that holds all prices of a day exactly, to a millionth.
@@ -33,12 +34,13 @@ def payload(report: Report) -> dict[str, Any]:
     days_of = {symbol: _by_day(bars) for symbol, bars in report.bars.items()}
     symbols = list(
         dict.fromkeys([*days_of, *(trade.symbol for trade in report.trades), *(held.symbol for held in report.held),
-                       *(order.symbol for order in report.orders)])
+                       *(order.symbol for order in report.orders), *(stopped.symbol for stopped in report.stopped)])
     )  # fmt: skip
     times = [
         *(trade.entry_time for trade in report.trades),
         *(held.entry_time for held in report.held),
         *(order.at for order in report.orders),
+        *(stopped.at for stopped in report.stopped),
         *(at for at, _ in report.equity),
     ]
     days = sorted({day for by_day in days_of.values() for day in by_day} | {wall(at) // DAY_MS for at in times})
@@ -69,8 +71,27 @@ def payload(report: Report) -> dict[str, Any]:
              None if order.price is None else dollars(order.price)]
             for order in report.orders
         ],
+        "average": report.average,
+        "lines": [
+            [place[line.symbol], day_place[day], printable(line.name, LONGEST_WORD), [wall(at) for at, _ in points],
+             [value for _, value in points]]
+            for line in report.lines if line.symbol in place
+            for day, points in _points_by_day(line.points) if day in day_place
+        ],
+        "stopped": [
+            [place[one.symbol], day_place[wall(one.at) // DAY_MS], one.kind, wall(one.at),
+             printable(one.why, LONGEST_WHY)]
+            for one in report.stopped
+        ],
+        "sums": [[day.date.isoformat(), day.net, day.trades] for day in report.days],
+        "markouts": [[one.side, one.seconds, one.cents] for one in report.markouts],
         "equity": _curve(report.equity or _steps(report.trades)),
     }  # fmt: skip
+
+
+def _points_by_day(points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, list[tuple[int, float]]]]:
+    for day, those in groupby(points, lambda point: wall(point[0]) // DAY_MS):
+        yield day, list(those)
 
 
 def wall(at: int) -> int:

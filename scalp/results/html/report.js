@@ -7,10 +7,23 @@
 //   held    [symbol, day, qty, entry time, entry price]
 //   orders  [symbol, day, side, status, time, limit price or null]      those that ended without filling whole
 //   equity  [times, profits, drawdowns]                                 in millionths of a dollar
+//   average number of closes in the average that the algo looks at, or null
+//   lines   [symbol, day, name, times, values]                          what the algo's class plots, by bars
+//   stopped [symbol, day, "blocked" or "rejected", time, why]           signals and orders that came to nothing
+//   sums    [date, net, trades]                                         of each day
+//   markouts ["entry" or "exit", seconds, cents a share]
 
 const MINUTE = 60000;
 const DAY = 1440 * MINUTE;
-const AVERAGE_OF = 20;
+const ABOVE = { standoff: 6, angle: 180 }; // px from the price; an entry points up to its price from below
+const AROUND = 10 * MINUTE; // shown before and after a trade that is zoomed to
+const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+  "November", "December"];
+// How an exit is called in the chart, by its reason.
+const EXITS = [["exit", "triangle-up", 11, (reason) => reason === "sell"],
+  ["stop", "diamond", 10, (reason) => /stop|trail/.test(reason)],
+  ["liquidation", "square", 9, (reason) => reason === "liquidation"],
+  ["other exit", "hexagon", 10, () => true]];
 const ROWS = 50; // of the table of trades, until more are asked for
 // Without the library's tool bar, which also offers to send the data elsewhere: dragging zooms, a double click resets.
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset" };
@@ -23,7 +36,7 @@ const COLUMNS = [ // of the table of trades: heading, what is sorted by, what is
   ["Left", (t) => t.exitTime, (t) => leftAt(t), false],
   ["Exit $", (t) => t.exitPrice, (t) => price(t.exitPrice), true],
   ["Shares", (t) => t.qty, (t) => String(t.qty), true],
-  ["Hold", (t) => t.hold, (t) => span(t.hold), true],
+  ["Hold min:s", (t) => t.hold, (t) => span(t.hold), true],
   ["Gross $", (t) => t.gross, (t) => signed(t.gross), true],
   ["Net $", (t) => t.profit, (t) => signed(t.profit), true],
   ["By", (t) => t.reason, (t) => t.reason, false],
@@ -33,6 +46,7 @@ let data; // see above; `trades` as objects
 let barsOf; // "symbol/day" -> a row of data.bars
 let sorted = []; // the trades as the table has them
 let isLong = false; // whether the table shows all of them
+let chosen = null; // the trade that is marked
 
 const at = (id) => document.getElementById(id);
 
@@ -98,16 +112,25 @@ function bars(symbol, day) {
   return columns;
 }
 
-function average(closes) {
+function average(closes, of) {
   let sum = 0;
   return closes.map((close, n) => {
-    sum += close - (n >= AVERAGE_OF ? closes[n - AVERAGE_OF] : 0);
-    return n + 1 < AVERAGE_OF ? null : sum / AVERAGE_OF;
+    sum += close - (n >= of ? closes[n - of] : 0);
+    return n + 1 < of ? null : sum / of;
   });
+}
+
+/** The lines of a symbol and day: those among its prices, and those that need an axis of their own. */
+function linesOf(symbol, day, low, high) {
+  const rows = data.lines.filter((row) => row[0] === symbol && row[1] === day);
+  const [bottom, top] = [Math.min(...low) * 0.9, Math.max(...high) * 1.1];
+  const isAmong = ([, , , , values]) => values.every((value) => value >= bottom && value <= top);
+  return { among: rows.filter(isAmong), below: rows.filter((row) => !isAmong(row)) };
 }
 
 // -- the charts -------------------------------------------------------------------------------------------------------
 
+const canDraw = () => typeof Plotly !== "undefined"; // the library comes last
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 function layout(more) {
@@ -124,16 +147,17 @@ function layout(more) {
   return base;
 }
 
-/** Marks in the chart of candles: `points` are [time, price, text]. */
-function marks(name, points, symbol, hue, size) {
+/** Marks in the chart of candles: `points` are [time, price, text]; `away` px from the price, along the angle. */
+function marks(name, points, symbol, hue, size, more) {
   return {
     type: "scatter", mode: "markers", name, hoverinfo: "text",
     x: points.map((point) => point[0]), y: points.map((point) => point[1]), text: points.map((point) => point[2]),
-    marker: { symbol, size, color: color(hue), line: { width: 1, color: color("panel") } },
+    marker: { symbol, size, color: color(hue), line: { width: 1, color: color("panel") }, ...more },
   };
 }
 
 function drawCandles() {
+  if (!canDraw()) return;
   const symbol = Number(at("symbol").value);
   const day = Number(at("day").value);
   const { time, open, close, high, low } = bars(symbol, day);
@@ -150,13 +174,27 @@ function drawCandles() {
     ...held.map((h) => [h[3], h[4], `${timeOf(h[3])} in, and still held: ${h[2]}, entry ${price(h[4])}`]),
   ];
   const out = (t) => [t.exitTime, t.exitPrice,
-    `${timeOf(t.exitTime)} out: ${t.qty} at ${price(t.exitPrice)}<br>${signed(t.profit)} $ net in ${span(t.hold)}`];
+    `${timeOf(t.exitTime)} out (${plain(t.reason)}): ${t.qty} at ${price(t.exitPrice)}<br>${signed(t.profit)} $ net in ${
+      span(t.hold)}`];
   const cancels = ended.map(([, , side, status, when, limit]) => {
     // A market order has no price: it is marked where the market was.
     const row = time.findLastIndex((start) => start <= when);
     const level = limit ?? (row < 0 ? null : close[row]);
     return [when, level, `${timeOf(when)} ${plain(side)} ${plain(status)}${limit === null ? "" : `: ${price(limit)}`}`];
   });
+  const stopped = (kind) => data.stopped.filter((row) => here(row) && row[2] === kind).map(([, , , when, why]) => {
+    const row = time.findLastIndex((start) => start <= when);
+    return [when, row < 0 ? null : close[row], `${timeOf(when)} ${kind}: ${plain(why)}`];
+  });
+  const { among, below } = linesOf(symbol, day, low, high);
+  const hues = ["average", "curve", "cancel", "win", "loss"];
+  const drawn = ([, , name, times, values], n, axis) => ({ type: "scatter", mode: "lines", name: plain(name), yaxis: axis,
+    x: times.map((start) => start + MINUTE / 2), y: values, line: { color: color(hues[n % hues.length]), width: 1.5 },
+    hovertemplate: `%{x|%H:%M} ${plain(name)} %{y:.4~g}<extra></extra>` });
+  const exits = EXITS.map(([name, shape, size]) => marks(name, trades.filter((t) => EXITS.find((e) => e[3](t.reason))[0]
+    === name).map(out), shape, "exit", size, name === "exit" ? ABOVE : {}));
+  const ring = chosen && trades.includes(chosen)
+    ? [[chosen.entryTime, chosen.entryPrice, ""], [chosen.exitTime, chosen.exitPrice, ""]] : [];
   const path = { x: [], y: [] };
   for (const t of trades) {
     path.x.push(t.entryTime, t.exitTime, null);
@@ -166,17 +204,23 @@ function drawCandles() {
   Plotly.react("candles", [
     { type: "candlestick", name: "minutes", x: middles, open, high, low, close, text: time.map((_, n) => said(n)),
       hoverinfo: "text", increasing: one("up"), decreasing: one("down"), showlegend: false },
-    { type: "scatter", mode: "lines", name: `${AVERAGE_OF}-bar average`, x: middles, y: average(close),
-      hoverinfo: "skip", line: { color: color("average"), width: 1.5 } },
+    ...(data.average ? [{ type: "scatter", mode: "lines", name: `${data.average}-bar average`, x: middles,
+      y: average(close, data.average), hoverinfo: "skip", line: { color: color("average"), width: 1.5 } }] : []),
+    ...among.map((row, n) => drawn(row, n + Number(Boolean(data.average)), "y")),
+    ...below.map((row, n) => drawn(row, n, "y2")),
     { type: "scatter", mode: "lines", name: "held", ...path, hoverinfo: "skip", showlegend: false,
       line: { color: color("quiet"), width: 1, dash: "dot" } },
-    marks("entry", entries, "triangle-up", "entry", 11),
-    marks("exit", trades.filter((t) => t.reason !== "liquidation").map(out), "triangle-down", "exit", 11),
-    marks("liquidation", trades.filter((t) => t.reason === "liquidation").map(out), "square", "exit", 9),
+    { ...marks("chosen", ring, "circle-open", "text", 26, { line: { width: 2, color: color("text") } }),
+      hoverinfo: "skip", showlegend: false },
+    ...exits,
     marks("canceled", cancels, "x", "cancel", 8),
-  ], layout({
+    marks("signal blocked", stopped("blocked"), "circle-open", "cancel", 9, { line: { width: 2, color: color("cancel") } }),
+    marks("order rejected", stopped("rejected"), "x-open", "loss", 9, { line: { width: 2, color: color("loss") } }),
+    marks("entry", entries, "triangle-up", "entry", 11, { standoff: 6 }),
+  ].filter((trace) => trace.type !== "scatter" || trace.mode !== "markers" || trace.x.length), layout({
     xaxis: { type: "date", rangeslider: { visible: false }, tickformat: "%H:%M", hoverformat: "%H:%M" },
-    yaxis: { tickformat: Math.min(...low) < 1 ? ".4f" : ",.2f", tickprefix: "$" },
+    yaxis: { tickformat: Math.min(...low) < 1 ? ".4f" : ",.2f", tickprefix: "$", domain: below.length ? [0.28, 1] : [0, 1] },
+    ...(below.length ? { yaxis2: { domain: [0, 0.22], nticks: 4 } } : {}),
     uirevision: `${symbol}/${day}`, // the zoom stays when only the colours change
   }), CONFIG);
   const profit = trades.reduce((sum, trade) => sum + trade.profit, 0);
@@ -184,6 +228,7 @@ function drawCandles() {
   at("chosen").textContent = `${data.symbols[symbol]}, ${data.days[day]}: ${counted(time.length, "bar")}, `
     + `${counted(trades.length, "trade")}, ${signed(profit)} $ net`
     + (held.length ? ", still held at the end." : ".");
+  at("stops").textContent = below.length ? "What the algo plots and lies not among the prices is below them." : "";
   at("before").disabled = step(-1) === null;
   at("after").disabled = step(1) === null;
 }
@@ -231,8 +276,8 @@ function drawEquity() {
       shape: "hv" } }),
   ], layout({
     xaxis: { range: [0, end], tickvals: ticks.vals, ticktext: ticks.text, anchor: "y2", zeroline: false },
-    yaxis: { domain: [0.4, 1], title: { text: "profit" } },
-    yaxis2: { domain: [0, 0.32], title: { text: "drawdown" }, rangemode: "tozero", nticks: 4 },
+    yaxis: { domain: [0.4, 1], title: { text: "net $" } },
+    yaxis2: { domain: [0, 0.32], title: { text: "drawdown $" }, rangemode: "tozero", nticks: 4 },
     margin: { l: 68, r: 14, t: 8, b: 34 },
   }), CONFIG);
 }
@@ -251,8 +296,89 @@ function drawHolds() {
     group("lost", "loss", (trade) => trade.profit < 0),
   ], layout({ barmode: "stack", bargap: 0.35,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { color: color("text") } },
-    xaxis: { type: "category" }, yaxis: { title: { text: "trades" } } }),
+    xaxis: { type: "category", automargin: true }, yaxis: { title: { text: "trades" } } }),
   CONFIG);
+}
+
+/** Sums of net by what trades have in common, as bars; `key` gives a trade's group. */
+function drawSums(id, key, order) {
+  const sums = new Map();
+  for (const trade of data.trades) {
+    const [net, count] = sums.get(key(trade)) ?? [0, 0];
+    sums.set(key(trade), [net + trade.profit, count + 1]);
+  }
+  const names = [...sums.keys()].sort(order);
+  const nets = names.map((name) => sums.get(name)[0]);
+  Plotly.react(id, [{
+    type: "bar", x: names.map(plain), y: nets, marker: { color: nets.map((net) => color(net < 0 ? "loss" : "win")) },
+    text: names.map((name) => `${plain(name)}<br>${signed(sums.get(name)[0])} $ net, ${sums.get(name)[1]} trades`),
+    hoverinfo: "text", textposition: "none",
+  }], layout({ bargap: 0.35, xaxis: { type: "category", automargin: true }, yaxis: { title: { text: "net $" } } }), CONFIG);
+}
+
+function drawMarkouts() {
+  at("markouts").closest(".small").hidden = !data.markouts.length;
+  if (!data.markouts.length) return;
+  const bars = (side, hue) => {
+    const rows = data.markouts.filter((row) => row[0] === side);
+    return { type: "bar", name: `after the ${side}`, x: rows.map((row) => `${row[1]} s`), y: rows.map((row) => row[2]),
+      marker: { color: color(hue) }, hovertemplate: `%{x} after the ${side}: %{y:+.2f} cents a share<extra></extra>` };
+  };
+  Plotly.react("markouts", [bars("entry", "entry"), bars("exit", "exit")],
+    layout({ bargap: 0.35, xaxis: { type: "category", automargin: true }, yaxis: { title: { text: "cents a share" } } }), CONFIG);
+}
+
+// -- the calendar -----------------------------------------------------------------------------------------------------
+
+/** A field a day, Monday to Friday, as green or red as its net is large beside the largest. */
+function drawCalendar() {
+  const section = at("calendar").closest("section");
+  section.hidden = data.sums.length < 2;
+  if (section.hidden) return;
+  const most = Math.max(...data.sums.map((row) => Math.abs(row[1])), 1e-9);
+  const months = new Map();
+  for (const row of data.sums) {
+    const month = row[0].slice(0, 7);
+    if (!months.has(month)) months.set(month, []);
+    months.get(month).push(row);
+  }
+  at("calendar").replaceChildren(...[...months].map(([month, rows]) => {
+    const box = document.createElement("div");
+    const title = document.createElement("h3");
+    const net = rows.reduce((sum, row) => sum + row[1], 0);
+    title.textContent = `${MONTHS[Number(month.slice(5)) - 1]} ${month.slice(0, 4)}: ${signed(net)} $`;
+    const grid = document.createElement("div");
+    grid.className = "days";
+    for (const [date, amount, trades] of rows) {
+      const time = new Date(`${date}T00:00Z`);
+      const field = document.createElement("button");
+      field.type = "button";
+      field.style.gridColumn = (time.getUTCDay() + 6) % 7 + 1;
+      field.className = amount < 0 ? "lost" : "won";
+      field.style.setProperty("--part", `${Math.round(10 + 50 * Math.abs(amount) / most)}%`);
+      const [day, sum] = [document.createElement("span"), document.createElement("span")];
+      day.className = "date";
+      day.textContent = time.getUTCDate();
+      sum.textContent = trades || amount ? signed(amount) : "-";
+      field.append(day, sum);
+      field.setAttribute("aria-label", `${date}: ${signed(amount)} $ net, ${trades} trades`);
+      field.title = field.getAttribute("aria-label");
+      field.addEventListener("click", () => showDay(date));
+      grid.append(field);
+    }
+    box.append(title, grid);
+    return box;
+  }));
+}
+
+/** The chart of that day: of the chosen symbol if it has one, else of the first that has. */
+function showDay(date) {
+  const day = data.days.indexOf(date);
+  const now = Number(at("symbol").value);
+  const symbol = [now, ...data.symbols.keys()].find((place) => daysOf(place).includes(day));
+  if (symbol === undefined) return;
+  chooseSymbol(symbol, day);
+  at("candles").closest("section").scrollIntoView({ block: "start" });
 }
 
 // -- choosing ---------------------------------------------------------------------------------------------------------
@@ -264,9 +390,27 @@ function fill(select, texts) {
 /** The days on which a symbol has anything to show. */
 function daysOf(symbol) {
   const days = new Set();
-  for (const rows of [data.bars, data.held, data.orders]) for (const row of rows) if (row[0] === symbol) days.add(row[1]);
+  for (const rows of [data.bars, data.held, data.orders, data.stopped]) for (const row of rows) if (row[0] === symbol) days.add(row[1]);
   for (const trade of data.trades) if (trade.place === symbol) days.add(trade.day);
   return [...days].sort((a, b) => a - b);
+}
+
+/** Zoom to a trade and mark it, in the chart and in the table. */
+function showTrade(trade) {
+  chosen = trade;
+  chooseSymbol(trade.place, trade.day);
+  const { time, low, high } = bars(trade.place, trade.day);
+  const [from, to] = [trade.entryTime - AROUND, trade.exitTime + AROUND];
+  const seen = time.flatMap((start, n) => (start >= from && start <= to ? [low[n], high[n]] : []));
+  seen.push(trade.entryPrice, trade.exitPrice);
+  const [bottom, top] = [Math.min(...seen), Math.max(...seen)];
+  const margin = (top - bottom || top / 1000) * 0.15;
+  if (canDraw()) Plotly.relayout("candles", { "xaxis.range": [from, to], "yaxis.range": [bottom - margin, top + margin] });
+  for (const row of at("trades").tBodies[0].rows) {
+    if (sorted[row.dataset.n] === trade) row.setAttribute("aria-current", "true");
+    else row.removeAttribute("aria-current");
+  }
+  at("candles").closest("section").scrollIntoView({ block: "start" });
 }
 
 function chooseSymbol(symbol, day) {
@@ -332,19 +476,21 @@ function sortRows(table, column, sign) {
 function showTrades() {
   const symbol = Number(at("symbol").value);
   const day = Number(at("day").value);
-  const wanted = at("only").checked ? sorted.filter((t) => t.place === symbol && t.day === day) : sorted;
+  const numbers = [...sorted.keys()];
+  const wanted = at("only").checked
+    ? numbers.filter((n) => sorted[n].place === symbol && sorted[n].day === day) : numbers;
   const shown = isLong ? wanted : wanted.slice(0, ROWS);
-  at("trades").tBodies[0].replaceChildren(...shown.map((trade) => {
+  at("trades").tBodies[0].replaceChildren(...shown.map((n, place) => {
+    const trade = sorted[n];
     const row = document.createElement("tr");
+    row.dataset.n = n;
+    row.tabIndex = place ? -1 : 0; // the arrows lead to the others
+    if (trade === chosen) row.setAttribute("aria-current", "true");
     COLUMNS.forEach(([head, , text, isNumber]) => {
       const cell = row.insertCell();
       cell.textContent = text(trade);
       if (isNumber) cell.classList.add("number");
       if (head === "Net $" && trade.profit) cell.classList.add(trade.profit > 0 ? "win" : "loss");
-    });
-    row.addEventListener("click", () => {
-      chooseSymbol(trade.place, trade.day);
-      at("candles").closest("section").scrollIntoView({ block: "start" });
     });
     return row;
   }));
@@ -355,12 +501,33 @@ function showTrades() {
 
 // -- the beginning ----------------------------------------------------------------------------------------------------
 
-function draw() {
-  if (data.symbols.length) drawCandles();
+/** All but the candles, which follow the choice. */
+function drawSummaries() {
   drawEquity();
   drawHolds();
+  drawSums("hours", (trade) => `${timeOf(trade.entryTime).slice(0, 2)}:00`);
+  drawSums("reasons", (trade) => trade.reason);
+  drawMarkouts();
 }
 
+function draw() {
+  if (data.symbols.length) drawCandles();
+  drawSummaries();
+}
+
+/** The trade of a row of the table that an event came from. */
+const tradeOf = (event) => sorted[event.target.closest("tr").dataset.n];
+
+function onTradesKey(event) {
+  const row = event.target.closest("tr");
+  if (event.key === "Enter" || event.key === " ") showTrade(tradeOf(event));
+  else if (event.key === "ArrowDown") row.nextElementSibling?.focus();
+  else if (event.key === "ArrowUp") row.previousElementSibling?.focus();
+  else return;
+  event.preventDefault();
+}
+
+/** All that needs no charts, so that it is there before the library is. */
 function begin() {
   fill(at("symbol"), data.symbols);
   sorted = [...data.trades];
@@ -386,9 +553,10 @@ function begin() {
     isLong = true;
     showTrades();
   });
+  at("trades").tBodies[0].addEventListener("click", (event) => showTrade(tradeOf(event)));
+  at("trades").tBodies[0].addEventListener("keydown", onTradesKey);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  drawEquity();
-  drawHolds();
+  drawCalendar();
   // The first symbol that traded is more telling than one that did not.
   const [telling] = data.trades;
   if (data.symbols.length) chooseSymbol(telling ? telling.place : 0, telling ? telling.day : 0);
@@ -397,11 +565,13 @@ function begin() {
 
 (async () => {
   try {
+    take(JSON.parse(await unpacked("data")));
+    begin();
+    await new Promise((done) => setTimeout(done)); // let it be painted
     const library = document.createElement("script");
     library.textContent = await unpacked("library");
     document.head.append(library);
-    take(JSON.parse(await unpacked("data")));
-    begin();
+    draw();
     document.body.dataset.state = "drawn";
   } catch (error) {
     at("trouble").hidden = false;
