@@ -142,7 +142,7 @@ class ExitPlan:
             return bool(ledger.open_orders) or ledger.whole_shares > 0
         if not ledger.whole_shares:
             return any(order.is_spent for order in ledger.open_orders)
-        return not self._sells or any(order.cancel_sent_at for order in ledger.open_orders)
+        return not self._sells or any(order.cancel_sent_at or order.is_spent for order in ledger.open_orders)
 
     @property
     def is_in_order(self) -> bool:
@@ -157,8 +157,8 @@ class ExitPlan:
         if self.plan.is_at_market:
             is_out = len(orders) == 1 and self._is_full_exit(orders[0]) and not orders[0].cancel_sent_at
             return is_out or (not orders and not self._ledger.whole_shares)
-        sells = self._sells
-        return not self._ledger.whole_shares or any(not order.cancel_sent_at for order in sells)
+        offers = [order for order in self._sells if not order.cancel_sent_at and not order.is_spent]
+        return not self._ledger.whole_shares or bool(offers)
 
     @property
     def is_rejected(self) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from scalp.core.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
 from scalp.core.exits import Plan
 from scalp.core.stops import StopRule
-from tests.helpers import Desk, buying
+from scalp.core.units import SECOND
+from tests.helpers import BrokerOrder, Desk, buying
 
 HALF_A_PERCENT = StopRule(Decimal("0.005"))
 TRAIL = StopRule(None, Decimal("0.01"))
@@ -392,3 +393,15 @@ def test_sold_out_by_hand_the_shares_left_wait_for_the_next_event() -> None:
     assert desk.tells("2s", "canceled") == desk.tells(2, "canceled") == []
     assert desk.state is TO_SELL
     assert desk.later(30).checkup() == ["sell 19 @ 101.00 stop 100.49 #3"]
+
+
+def test_shares_that_come_when_the_group_has_sold_all_wait_for_no_checkup() -> None:
+    """Bought by hand as the profit was taken: the leg that is left offers none of them."""
+    desk = holding()
+    assert desk.tells(2, "fill") == []
+    by_hand = desk.orders["h"] = BrokerOrder("h", "buy", Decimal(1), None, submitted_at=desk.now)
+    assert desk.hears(by_hand.report("fill", 1, "101", at=desk.now)) == []
+    assert not desk.algo.exits.is_in_order
+    assert desk.algo.due_at(desk.now) == desk.now + SECOND
+    assert desk.later(1).drive() == ["cancel #2s"]
+    assert desk.tells("2s", "canceled") == ["sell 1 @ 101.00 stop 100.49 #3"]
