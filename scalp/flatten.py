@@ -13,7 +13,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -55,27 +55,6 @@ class Left(NamedTuple):
 
     to_do: list[str]
     stuck: list[str]  # shares that are not sold here and now
-
-
-class Leaving(Fleet):
-    """A fleet that is left one symbol after another, and tells what was refused."""
-
-    def __init__(
-        self,
-        algos: Iterable[ScalpAlgo],
-        now: Callable[[], int],
-        send: Callable[[Action], None],
-        say: Callable[[str], None],
-    ) -> None:
-        super().__init__(algos, now, send)
-        self._say_aloud = say
-
-    def close_position(self, symbol: str) -> None:
-        self._handle(symbol, lambda algo, at: algo.close_position(Plan.FLATTEN, "told to flatten", at))
-
-    def on_submit_rejected(self, symbol: str, client_order_id: str, why: str) -> None:
-        self._say_aloud(f"{symbol}: refused: {why}")
-        super().on_submit_rejected(symbol, client_order_id, why)
 
 
 class Attempt:
@@ -149,11 +128,12 @@ class Flattener:
         now = self._clock.now
         run = f"{now() // 1_000_000}-flatten"
         algos = [ScalpAlgo(symbol, Decimal(0), run) for symbol in symbols]
-        self._fleet = Leaving(algos, now, self._perform, attempt.once)
+        self._fleet = Fleet(algos, now, self._perform)
+        self._fleet.orders.on_rejection = lambda symbol, why: attempt.once(f"{symbol}: refused: {why}")
         # Else a symbol without prints would be taken for a halted one.
         self._fleet.readiness.update("feed", "none is needed")
         # With many symbols one listing tells of all their orders, a question by id of one.
-        self._broker = account.broker(self._fleet, now, self._requests_to_come, account.latest_trade,
+        self._broker = account.broker(self._fleet.orders, now, self._requests_to_come, account.latest_trade,
                                       longest_pause=LONGEST_PAUSE, asks_by_id=len(symbols) <= FEW)  # fmt: skip
         self._limit = self._broker.limit
         self._reconciler = Reconciler(self._fleet, self._broker, account, self._clock)
@@ -270,8 +250,8 @@ class Flattener:
         with contextlib.suppress(*TROUBLES):
             page = await self._broker.counted(self._account.orders("closed", self._symbols, direction="desc"))
             for report in page.rows:
-                if self._fleet.find_order(report.symbol, report.id) is not None:
-                    self._fleet.on_order_update(report)
+                if self._fleet.orders.find_order(report.symbol, report.id) is not None:
+                    self._fleet.orders.on_order_update(report)
 
     def _take_turns(self) -> None:
         """State the plan in as many symbols as the minute has requests for; a minute without any room is no reason."""
@@ -360,7 +340,7 @@ class Flattener:
             terms = "at market" if action.limit_price is None else f"at {action.limit_price}"
             self._once(f"{action.symbol}: selling {action.qty} {terms}")
         elif isinstance(action, CancelOrder):
-            order = self._fleet.find_order(action.symbol, action.id or action.client_order_id)
+            order = self._fleet.orders.find_order(action.symbol, action.id or action.client_order_id)
             if order is not None:
                 self._once(f"{action.symbol}: cancelling {order.side} {order.qty} {order.type}")
         self._broker.perform(action)

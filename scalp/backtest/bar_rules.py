@@ -274,7 +274,7 @@ class _Day:
 
     def _report(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None) -> None:
         """As `_tell`, without looking at what comes of it."""
-        self._fleet.on_order_update(_told(action, status, at, price))
+        self._fleet.orders.on_order_update(_told(action, status, at, price))
 
     def _report_leg(
         self, order: _Working, status: str, at: int, price: Decimal | None = None, replaces: str | None = None
@@ -282,14 +282,14 @@ class _Day:
         report = _told(order.action, status, at, price)
         terms = {"type": "stop", "limit_price": None, "stop_price": order.stop_price, "replaces": replaces}
         ids = {"id": order.leg, "client_order_id": order.leg, "parent_id": report.id}
-        self._fleet.on_order_update(replace(report, **ids, **terms))
+        self._fleet.orders.on_order_update(replace(report, **ids, **terms))
 
     def _perform(self) -> None:
         while self._actions:
             action = self._actions.pop(0)
             if isinstance(action, SubmitOrder):
                 order = self._working[action.client_order_id] = _Working(action)
-                self._fleet.on_sent(action)
+                self._fleet.orders.on_sent(action)
                 if order.stop is not None:
                     self._report(action, NEW, self._now)
                     self._report_leg(order, HELD, self._now)

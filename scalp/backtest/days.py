@@ -61,7 +61,7 @@ def open_fleet(
     run = str(session.open // MILLISECOND)
     fleet = Fleet([algo_class(symbol, lot, run) for symbol in symbols], now, send)
     fleet.begin_session(session)
-    fleet.early_updates.take()
+    fleet.orders.early_updates.take()
     fleet.on_feed_up()
     fleet.readiness.update("updates", "")
     fleet.readiness.update("reconciled", "")

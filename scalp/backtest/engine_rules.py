@@ -203,7 +203,7 @@ class _Day:
                 Fill(order.symbol, order.side, update.qty, update.price, update.at, order.type)
             )
         self._see_last_trade(order.symbol)
-        self._fleet.on_order_update(_report(order, update))
+        self._fleet.orders.on_order_update(_report(order, update))
         self._perform()
 
     def _perform(self) -> None:
@@ -222,7 +222,7 @@ class _Day:
         self._is_performing = False
 
     def _submit(self, action: SubmitOrder) -> None:
-        self._fleet.on_sent(action)
+        self._fleet.orders.on_sent(action)
         request = OrderRequest(
             symbol=action.symbol,
             side=action.side,
@@ -238,18 +238,18 @@ class _Day:
         try:
             order = self._engine.submit(request)
         except Rejected as refusal:
-            self._fleet.on_submit_rejected(action.symbol, action.client_order_id, refusal.message)
+            self._fleet.orders.on_submit_rejected(action.symbol, action.client_order_id, refusal.message)
             return
-        self._fleet.on_order_update(_report(order))
+        self._fleet.orders.on_order_update(_report(order))
 
     def _move_stop(self, action: MoveStop) -> None:
         try:
             order = self._engine.replace(action.id, stop_price=action.stop_price)
         except Rejected as refusal:
             works = self._engine.order(action.id).open
-            self._fleet.on_stop_fixed(action.symbol, action.id, refusal.message if works else "")
+            self._fleet.orders.on_stop_fixed(action.symbol, action.id, refusal.message if works else "")
             return
-        self._fleet.on_order_update(_report(order))
+        self._fleet.orders.on_order_update(_report(order))
 
     def _cancel(self, action: CancelOrder) -> None:
         try:
@@ -259,7 +259,7 @@ class _Day:
         try:
             self._engine.cancel(order.id)
         except Rejected:  # mostly: filled already. The order itself tells
-            self._fleet.on_order_update(_report(order))
+            self._fleet.orders.on_order_update(_report(order))
 
 
 def _report(order: Order, update: Update | None = None) -> OrderReport:

@@ -18,7 +18,9 @@ another room.
     evidence        what listings are worth beside executions
     tape            the last trade and the prints before it, by exchange time
     bars            today's bars, as a signal reads them
-    fleet           all symbols together: who an event belongs to, what they share
+    fleet           all symbols together: market data to its algo, what is done to all
+    order_router    what the broker tells to its algo, and whether an order may go out
+    dispatcher      into an algo and out of it: one event whole, then its actions, then the listeners
     early_updates   order updates from before the first listing
     leftovers       what is left to do or to hold
     readiness       whether the bot sees enough to buy

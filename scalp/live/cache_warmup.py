@@ -67,15 +67,15 @@ class CacheWarmup:
         self._socket.deliver(OrderUpdates(NOWHERE, self, random.Random(0)).on_message)
         self._frame = Frame(OP_TEXT, FILL).serialize(mask=False)
         self._fleet = Fleet([], _now, self._perform, listeners=())
-        self._fleet.early_updates.take()
-        self._broker = _Broker(self._rest, RateLimiter(_now, lambda: 0), self._fleet, _no_trade)
+        self._fleet.orders.early_updates.take()
+        self._broker = _Broker(self._rest, RateLimiter(_now, lambda: 0), self._fleet.orders, _no_trade)
 
     def play(self) -> bytes:
         """One fill of a working buy; returns its sell as it would have gone out. Raises RuntimeError if none did."""
         # Only the algo is new each time, so that hardly anything is left to the garbage collector.
         self._fleet.algos[SYMBOL] = algo = ScalpAlgo(SYMBOL, Decimal(2000), "0")
         algo.telling.to(self._fleet.bus)
-        self._fleet.on_snapshot(SYMBOL, [BUY], PositionReport(SYMBOL, Decimal(0), Decimal(0)), NOW - SECOND)
+        self._fleet.orders.on_snapshot(SYMBOL, [BUY], PositionReport(SYMBOL, Decimal(0), Decimal(0)), NOW - SECOND)
         self._order_connections.retire(self._order_connection)
         self._order_connections.free(self._order_connection)  # as if just used: an old one gets no order
         self._way_out.written = b""
@@ -90,7 +90,7 @@ class CacheWarmup:
 
     def on_order_update(self, report: OrderReport) -> None:
         self._broker.on_stream_told(report)
-        self._fleet.on_order_update(report)
+        self._fleet.orders.on_order_update(report)
 
     def on_updates_up(self) -> None:
         """Never: it is up from the start."""

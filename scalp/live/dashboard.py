@@ -148,7 +148,7 @@ class Dashboard:
     def _frame(self, at: int) -> Frame:
         trader, fleet, now = self._trader, self._trader.fleet, self._loop.time()
         fill_to_exit: list[float] = []
-        for symbol, all_of_them in fleet.fill_to_exit.items():
+        for symbol, all_of_them in fleet.orders.fill_to_exit.items():
             fill_to_exit += all_of_them[self._fill_to_exit_seen.get(symbol, 0) :]
             self._fill_to_exit_seen[symbol] = len(all_of_them)
         limit = trader.request_limit

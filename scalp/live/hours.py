@@ -166,7 +166,7 @@ class MarketHours:
         """Whether the session has ended. What is still open may be cancelled then, whatever was in doubt."""
         if at < self._session.close or self._is_holding:
             return False
-        self._is_shut, self._fleet.shut = False, ""
+        self._is_shut, self._fleet.orders.shut = False, ""
         return True
 
     def _adopt(self, now: int) -> bool:
@@ -322,7 +322,7 @@ class MarketHours:
             self._is_believed = False
             self._fleet.unblock("clock")
         if self._is_shut:
-            self._is_shut, self._fleet.shut = False, ""
+            self._is_shut, self._fleet.orders.shut = False, ""
             log.warning("the market is open: orders go out again")
         self._settle()
 
@@ -331,7 +331,7 @@ class MarketHours:
         self._is_shut = self._was_shut = self._is_believed = True
         log.log(level, "the clock says that the market is closed, and nothing was traded for %d s: nothing is sent or "
                 "cancelled until one of them changes", SILENCE // SECOND)  # fmt: skip
-        self._fleet.shut = "the market may be closed"
+        self._fleet.orders.shut = "the market may be closed"
         self._fleet.block_entries("clock", "the market may be closed")
         self._settle()
 

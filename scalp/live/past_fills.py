@@ -94,7 +94,7 @@ class PastFills:
         self._fleet.tell(DayRecalled(self._fleet.bus.now(), executions, orders))
 
     def _is_past(self, symbol: str, at: int) -> bool:
-        return symbol in self._fleet.algos and at <= self._fleet.listed_at
+        return symbol in self._fleet.algos and at <= self._fleet.orders.listed_at
 
     def _is_news(self, execution: Execution) -> bool:
         return execution.id in self._reconciler.news_at_start

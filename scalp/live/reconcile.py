@@ -167,7 +167,7 @@ class Reconciler:
             return is_settled
 
     async def _list(self) -> Listings:
-        symbols, heard = list(self._fleet.algos), len(self._fleet.early_updates)
+        symbols, heard = list(self._fleet.algos), len(self._fleet.orders.early_updates)
         if self._is_started:
             await self._broker.room()  # the first ones are what every exit waits for
         orders: defaultdict[str, list[OrderReport]] = defaultdict(list)
@@ -184,9 +184,9 @@ class Reconciler:
     async def _list_in_peace(self) -> Listings:
         """Listings during which the stream told of nothing, if that can be had in a few tries."""
         for _ in range(SNAPSHOT_TRIES):
-            told = len(self._fleet.early_updates)
+            told = len(self._fleet.orders.early_updates)
             listed = await self._list()
-            if len(self._fleet.early_updates) == told:
+            if len(self._fleet.orders.early_updates) == told:
                 break
             await asyncio.sleep(SNAPSHOT_PAUSE)
         return listed
@@ -210,7 +210,7 @@ class Reconciler:
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
         past: defaultdict[str, list[OrderReport]] = defaultdict(list)
         later: defaultdict[str, list[OrderReport]] = defaultdict(list)
-        early = self._fleet.early_updates.take()
+        early = self._fleet.orders.early_updates.take()
         for number, report in enumerate(early):
             # What came before they were asked for is no news to them, whatever the clocks say.
             if number < listed.heard or report.at is None or report.at <= listed.as_of:
@@ -222,7 +222,7 @@ class Reconciler:
             orders = [*past[symbol], *listed.orders.get(symbol, ())]
             is_settled &= self._take_over(symbol, orders, listed, executions.get(symbol, []), not later[symbol])
             for report in later[symbol]:
-                self._fleet.on_order_update(report)
+                self._fleet.orders.on_order_update(report)
             if later[symbol]:
                 self._fleet.drive(symbol)
         return is_settled
@@ -278,7 +278,7 @@ class Reconciler:
             price = position.avg_entry_price or max(report.limit_price or ZERO for report in sells)
             position = replace(position, qty=position.qty + missing, avg_entry_price=price)
         self.news_at_start.update(report.execution_id for report in executions[count:] if report.execution_id)
-        self._fleet.on_snapshot(symbol, orders, position, listed.as_of, executions, count, decides)
+        self._fleet.orders.on_snapshot(symbol, orders, position, listed.as_of, executions, count, decides)
         self._ledger(symbol).implied = position.qty - listed.position(symbol).qty
         if symbol in listed.unreadable:
             self._doubt(symbol, "its row in a listing could not be read")
@@ -371,7 +371,7 @@ class Reconciler:
                 is_settled = False
             elif symbol in self._unlisted:
                 self._unlisted.discard(symbol)
-                self._fleet.on_snapshot(symbol, (), listed.position(symbol), listed.as_of)
+                self._fleet.orders.on_snapshot(symbol, (), listed.position(symbol), listed.as_of)
                 is_settled = False
             elif ledger.question or listed.position(symbol).qty != ledger.position:
                 if ledger.version == version or ledger.question:
@@ -394,7 +394,7 @@ class Reconciler:
             ledger = self._ledger(report.symbol)
             # A row that is as it was, to a ledger that is as it was, has nothing to tell: of many orders most are.
             if ledger.question or told.get(report.id) != (report, ledger.version):
-                self._fleet.on_order_update(report)
+                self._fleet.orders.on_order_update(report)
             self._told_rows[report.id] = (report, ledger.version)
 
     def _doubt_what_differs(self, listed: Listings, versions: Mapping[str, int]) -> None:
@@ -429,7 +429,7 @@ class Reconciler:
         await self._broker.room()
         is_known = await self._broker.ask(symbol, order_id)
         if not is_known:
-            order = self._fleet.find_order(symbol, order_id)
+            order = self._fleet.orders.find_order(symbol, order_id)
             since = None if order is None else order.submitted_at - RECENT
             try:
                 page = await self._broker.counted(self._rest.orders("all", [symbol], since))
@@ -437,10 +437,10 @@ class Reconciler:
                 return  # no answer says nothing
             for report in page.rows:
                 if report.id == order_id:
-                    self._fleet.on_order_update(report)
+                    self._fleet.orders.on_order_update(report)
                     is_known = True
         if self._evidence.is_absent(order_id, is_known, self._elapsed()):
-            self._fleet.on_order_gone(symbol, order_id)
+            self._fleet.orders.on_order_gone(symbol, order_id)
 
     async def _explain(self, symbols: Sequence[str], listed: Listings) -> bool:
         """Ask for what may explain the differences in `symbols`, then weigh what is left of them."""
@@ -492,7 +492,7 @@ class Reconciler:
                 if ledger.find(done.order_id) is None and any(not order.id for order in ledger.open_orders):
                     continue  # it may be the order whose outcome is being asked for
             self._told_of.add(done.id)
-            self._fleet.on_order_update(done.report)
+            self._fleet.orders.on_order_update(done.report)
 
     async def _hear_of_orders(self, symbols: Sequence[str]) -> None:
         """Where the day's executions cannot be had: tell the ledgers of orders that have filled and ended."""
@@ -500,7 +500,7 @@ class Reconciler:
             page = await self._broker.counted(self._rest.orders("closed", symbols, direction="desc"))
             for report in page.rows:
                 if report.filled_qty:
-                    self._fleet.on_order_update(report)
+                    self._fleet.orders.on_order_update(report)
 
     def _weigh(self, ledger: Ledger, listed: Listings, transferred: Decimal) -> bool:
         """Do what the evidence says of a listed position; True if nothing is in doubt."""
@@ -517,9 +517,9 @@ class Reconciler:
             ledger.confirm(position.avg_entry_price)
             self._fleet.algos[symbol].exits.on_listed_whole(self._clock.now())
         elif verdict is Verdict.EXPLAINED:
-            self._fleet.on_position(position, as_of)
+            self._fleet.orders.on_position(position, as_of)
         elif verdict is Verdict.SURPLUS:
-            self._fleet.on_surplus(replace(position, qty=held + self._evidence.surplus), as_of)
+            self._fleet.orders.on_surplus(replace(position, qty=held + self._evidence.surplus), as_of)
         if not ledger.question:
             self._fleet.algos[symbol].unblock("doubt")
         return True

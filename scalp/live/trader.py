@@ -89,7 +89,9 @@ class Trader:
         rng = random.Random(f"{self._run}-jitter")
         self.updates: OrderUpdates = account.order_updates(self, rng, self._is_final)
         self.feed: Feed = open_feed(endpoints, settings.symbols, self, rng, self._expect_bars, account, self._is_final)
-        self.broker: Broker = account.broker(fleet, clock.now, lambda: fleet.reservation.needed, self.feed.latest_trade)
+        self.broker: Broker = account.broker(
+            fleet.orders, clock.now, lambda: fleet.reservation.needed, self.feed.latest_trade
+        )
         self.request_limit = self.broker.limit
         # Market data goes to the fleet, with nothing between, except while the hours are in doubt.
         self._take_bar: Callable[[Bar], None] = fleet.on_bar
@@ -195,17 +197,17 @@ class Trader:
     def on_order_update(self, report: OrderReport) -> None:
         self.broker.on_stream_told(report)
         self.hours.hear_order_update(report)
-        self.fleet.on_order_update(report)
+        self.fleet.orders.on_order_update(report)
 
     def on_updates_up(self) -> None:
         self.broker.on_updates_up()
         self.reconciler.on_updates_changed()
-        self.fleet.on_updates_up()
+        self.fleet.orders.on_updates_up()
 
     def on_updates_down(self, why: str) -> None:
         if not self._is_over:
             self.reconciler.on_updates_changed()
-            self.fleet.on_updates_down(why)
+            self.fleet.orders.on_updates_down(why)
 
     def on_bar(self, bar: Bar) -> None:
         self.history.on_bar(bar)

@@ -42,7 +42,7 @@ class WindingUp:
         """Stopped early: no more buys, and what `--on-exit` says of the rest."""
         log.warning("stopping: no more buys, %s", ON_EXIT[self._on_exit])
         self._fleet.block_entries("stopping", "the bot is stopping")
-        if self._on_exit == "flatten" and not self._fleet.shut:
+        if self._on_exit == "flatten" and not self._fleet.orders.shut:
             await self._flatten()
             return
         if not self._reconciler.is_started:

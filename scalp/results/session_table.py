@@ -64,10 +64,10 @@ def summary(fleet: Fleet) -> Iterator[str]:
         taken = fleet.takings.of(algo.ledger)
         if len(fleet.algos) > ALL_ROWS and not (taken.held or taken.shares):
             continue
-        yield _row(symbol, taken, taken.charges.total, taken.net, fleet.fill_to_exit.get(symbol, []))
+        yield _row(symbol, taken, taken.charges.total, taken.net, fleet.orders.fill_to_exit.get(symbol, []))
     if total.rounding:
         yield _line("rounding", "", "", "", f"{total.rounding:.4f}", f"{-total.rounding:+.4f}", "", "", "", "").rstrip()
-    everything = [seconds for latencies in fleet.fill_to_exit.values() for seconds in latencies]
+    everything = [seconds for latencies in fleet.orders.fill_to_exit.values() for seconds in latencies]
     yield _row("total", total.taken, total.fees, total.net, everything)
 
 

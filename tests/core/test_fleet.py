@@ -52,10 +52,10 @@ class World:
     def see_all(self) -> None:
         flat = [PositionReport(symbol, Decimal(0), Decimal(0)) for symbol in self.fleet.algos]
         self.fleet.on_feed_up()
-        self.fleet.on_updates_up()
+        self.fleet.orders.on_updates_up()
         for position in flat:
-            self.fleet.on_snapshot(position.symbol, [], position, self.now)
-        self.fleet.early_updates.take()
+            self.fleet.orders.on_snapshot(position.symbol, [], position, self.now)
+        self.fleet.orders.early_updates.take()
         self.fleet.readiness.update("reconciled", "")
 
     def bar(self, symbol: str, price: float = 100.0) -> None:
@@ -63,7 +63,7 @@ class World:
         self.now += MINUTE
 
     def report(self, action: SubmitOrder, status: str, filled: int = 0) -> None:
-        self.fleet.on_order_update(
+        self.fleet.orders.on_order_update(
             OrderReport(action.symbol, f"id-{action.client_order_id}", action.client_order_id, action.side, action.type,
                         status, Decimal(action.qty), Decimal(filled), action.limit_price, action.limit_price)
         )  # fmt: skip
@@ -115,7 +115,7 @@ def test_no_buy_goes_out_while_anything_is_not_seen() -> None:
 def test_order_updates_that_come_up_are_reconciled_before_buying() -> None:
     world = World("TSLA")
     world.see_all()
-    world.fleet.on_updates_up()
+    world.fleet.orders.on_updates_up()
     assert not world.fleet.readiness.is_ready
     assert world.wanted == ["order updates are up"] * 2
     world.fleet.readiness.update("reconciled", "")
@@ -129,8 +129,8 @@ def test_what_concerns_no_watched_symbol_is_left_alone() -> None:
     world.fleet.on_halt(Halt("FB", OPEN, True))
     world.report(SubmitOrder("FB", "x", BUY, 1, "market"), "filled", 1)
     assert world.sent == []
-    assert world.fleet.why_no_entry("FB") == "not watched"
-    assert world.fleet.find_order("FB", "x") is None
+    assert world.fleet.orders.why_no_entry("FB") == "not watched"
+    assert world.fleet.orders.find_order("FB", "x") is None
 
 
 def test_a_bug_in_one_symbol_stops_its_buying_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
@@ -141,7 +141,7 @@ def test_a_bug_in_one_symbol_stops_its_buying_and_no_other(caplog: pytest.LogCap
     world.bar("TSLA")
     world.bar("FB")
     assert [action.symbol for action in world.sent] == ["FB"]
-    assert world.fleet.why_no_entry("TSLA")
+    assert world.fleet.orders.why_no_entry("TSLA")
     assert "an event could not be handled" in caplog.text
 
 
@@ -162,12 +162,12 @@ def test_how_many_requests_exits_and_cancels_may_need() -> None:
     needed = [world.fleet.reservation.needed]
     buy = world.buy("TSLA")
     needed.append(world.fleet.reservation.needed)  # it waits for the limit: nothing is open
-    world.fleet.on_sent(buy)
+    world.fleet.orders.on_sent(buy)
     needed.append(world.fleet.reservation.needed)  # its cancel, its exit
     other = world.buy("FB")
-    world.fleet.on_sent(other)
+    world.fleet.orders.on_sent(other)
     needed.append(world.fleet.reservation.needed)
-    world.fleet.on_submit_rejected("FB", other.client_order_id, "no")
+    world.fleet.orders.on_submit_rejected("FB", other.client_order_id, "no")
     needed.append(world.fleet.reservation.needed)
     world.report(buy, "filled", 10)
     needed.append(world.fleet.reservation.needed)  # the sell that is on its way
@@ -206,14 +206,14 @@ def test_the_reaction_is_measured_from_the_fill_to_the_sending_of_its_sell() -> 
     world = World("TSLA")
     world.see_all()
     buy = world.buy("TSLA")
-    world.fleet.on_sent(buy)
+    world.fleet.orders.on_sent(buy)
     world.report(buy, "filled", 10)
     sell = world.sent[-1]
     assert isinstance(sell, SubmitOrder)
     assert sell.side == "sell"
-    world.fleet.on_sent(sell)
-    world.fleet.on_sent(sell)  # once more, after a 429
-    (latency,) = world.fleet.fill_to_exit["TSLA"]
+    world.fleet.orders.on_sent(sell)
+    world.fleet.orders.on_sent(sell)  # once more, after a 429
+    (latency,) = world.fleet.orders.fill_to_exit["TSLA"]
     assert 0 < latency < 1
 
 
@@ -221,11 +221,14 @@ def test_no_entry_in_the_last_5_minutes_and_no_order_in_the_last_2_seconds() -> 
     world = World("TSLA")
     world.see_all()
     world.now = SESSION.liquidate_at - 1
-    assert (world.fleet.why_no_entry("TSLA"), world.fleet.no_orders()) == ("", "")
+    assert (world.fleet.orders.why_no_entry("TSLA"), world.fleet.orders.no_orders()) == ("", "")
     world.now = SESSION.liquidate_at
-    assert (world.fleet.why_no_entry("TSLA"), world.fleet.no_orders()) == ("the session is about to end", "")
+    assert (world.fleet.orders.why_no_entry("TSLA"), world.fleet.orders.no_orders()) == (
+        "the session is about to end",
+        "",
+    )
     world.now = SESSION.quiet_at
-    assert world.fleet.no_orders() == "too close to the close"
+    assert world.fleet.orders.no_orders() == "too close to the close"
 
 
 def test_cancelling_the_buys_leaves_the_sells() -> None:
@@ -264,7 +267,7 @@ def test_flatten_reaches_every_symbol() -> None:
     assert exits_under_way(world.fleet.algos) == ["AAA", "BBB"]
     assert has_open_orders(world.fleet.algos)
     for action in bought:
-        world.fleet.on_order_gone(action.symbol, f"id-{action.client_order_id}")
+        world.fleet.orders.on_order_gone(action.symbol, f"id-{action.client_order_id}")
     assert not has_open_orders(world.fleet.algos)
     assert leftovers(world.fleet.algos) == {}
 
@@ -294,10 +297,10 @@ def test_what_was_sold_twice_is_bought_back_although_the_first_try_was_refused()
     leg = OrderReport("TSLA", "leg", "theirs", "sell", "stop", "filled", Decimal(exit_.qty), Decimal(exit_.qty),
                       Decimal(99), submitted_at=world.now, stop_price=exit_.stop_price,
                       parent_id=f"id-{exit_.client_order_id}")  # fmt: skip
-    world.fleet.on_order_update(leg)
+    world.fleet.orders.on_order_update(leg)
     cover = world.sent[-1]
     assert isinstance(cover, SubmitOrder) and (cover.side, cover.covers) == ("buy", True)
-    world.fleet.on_submit_rejected("TSLA", cover.client_order_id, "insufficient buying power")
+    world.fleet.orders.on_submit_rejected("TSLA", cover.client_order_id, "insufficient buying power")
     assert world.sent[-1] is cover
     assert world.fleet.exit_times.next_at == world.now + 2 * SECOND
     world.now += 2 * SECOND

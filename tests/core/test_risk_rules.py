@@ -110,7 +110,7 @@ def hold(at: World, symbol: str, price: float = 100.0) -> SubmitOrder:
     buy = at.sent[-1]
     assert isinstance(buy, SubmitOrder)
     assert buy.side == "buy"
-    at.fleet.on_sent(buy)
+    at.fleet.orders.on_sent(buy)
     at.report(buy, "filled", buy.qty)
     sell = at.sent[-1]
     assert isinstance(sell, SubmitOrder)
@@ -279,7 +279,7 @@ def test_no_buy_after() -> None:
     at.now = OPEN + 360 * MINUTE
     at.bar("FB")
     assert buys(at) == ["TSLA"]
-    assert at.fleet.why_no_entry("TSLA") == "it is later than 15:30"  # one that waited for the request limit
+    assert at.fleet.orders.why_no_entry("TSLA") == "it is later than 15:30"  # one that waited for the request limit
 
 
 def test_without_a_rail_nothing_is_asked() -> None:
@@ -305,7 +305,7 @@ def restarted(rates: Rates = FREE, **limits: Any) -> World:
     at.fleet.charge(rates)
     at.fleet.risk.rules = RiskRules(RiskLimits(**limits), knows_today=False, takings=at.fleet.takings)
     at.see_all()
-    at.fleet.on_snapshot("TSLA", [], PositionReport("TSLA", Decimal(10), Decimal(100)), at.now)
+    at.fleet.orders.on_snapshot("TSLA", [], PositionReport("TSLA", Decimal(10), Decimal(100)), at.now)
     return at
 
 

@@ -58,7 +58,7 @@ class Bot:
         self.algos = {symbol: Buys(symbol, LOT, "R") for symbol in ("AAPL", "TSLA")}
         self.fleet = Fleet(self.algos.values(), lambda: self.now, self.sent.append)
         self.fleet.begin_session(SESSION)
-        self.fleet.early_updates.take()
+        self.fleet.orders.early_updates.take()
         for what in ("feed", "updates", "reconciled"):
             self.fleet.readiness.update(what, "")
         for symbol, algo in self.algos.items():
@@ -83,7 +83,7 @@ class Bot:
         self.fleet.on_halt(halt)
 
     def on_order_update(self, report: OrderReport) -> None:
-        self.fleet.on_order_update(report)
+        self.fleet.orders.on_order_update(report)
 
     def on_feed_up(self) -> None: ...
     def on_feed_down(self, why: str) -> None: ...
@@ -171,7 +171,7 @@ def test_no_message_moves_money_wrongly(data: st.DataObject) -> None:
         elif source == "position":
             listed = data.draw(broken(real.POSITION) | st.just(real.POSITION))
             if (position := position_report(listed)) is not None:
-                bot.fleet.on_position(position, bot.now)
+                bot.fleet.orders.on_position(position, bot.now)
         else:
             bot.fleet.checkup()
         bot.check()

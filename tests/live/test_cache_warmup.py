@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scalp.core.fleet import Fleet
+from scalp.core.order_router import OrderRouter
 from scalp.live.cache_warmup import EVERY, CacheWarmup, keep_warm
 from scalp.net.virtual_time import JumpingLoop
 
@@ -64,7 +64,7 @@ def test_it_is_played_only_while_something_is_at_stake(monkeypatch: pytest.Monke
 def test_one_that_goes_wrong_is_the_last_and_stops_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Fleet, "on_order_update", lambda self, report: None)
+    monkeypatch.setattr(OrderRouter, "on_order_update", lambda self, report: None)
 
     async def story() -> None:
         await asyncio.wait_for(keep_warm(lambda: True), 1.0)  # it ends, and raises nothing

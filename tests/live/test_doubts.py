@@ -58,7 +58,7 @@ class Broker:
     def by_hand(self, shares: int, name: str = "mine", **more: Any) -> None:
         """The stream tells of shares that somebody bought just now."""
         order = BrokerOrder(name, "buy", Decimal(shares), Decimal(100), symbol="TSLA", submitted_at=self.world.now)
-        self.world.fleet.on_order_update(order.report("fill", shares, **{"at": self.world.now, **more}))
+        self.world.fleet.orders.on_order_update(order.report("fill", shares, **{"at": self.world.now, **more}))
 
     def executed(self, shares: int, order_id: str) -> None:
         """The activities tell of shares that were bought."""
@@ -104,7 +104,7 @@ class Broker:
 def bought(broker: Broker) -> SubmitOrder:
     """The bot bought 10, and the listing says so."""
     buy = broker.world.buy("TSLA")
-    broker.world.fleet.on_sent(buy)
+    broker.world.fleet.orders.on_sent(buy)
     broker.world.report(buy, "filled", 10)
     sell = broker.world.sent[-1]
     assert isinstance(sell, SubmitOrder)
@@ -117,11 +117,11 @@ def bought(broker: Broker) -> SubmitOrder:
 def test_a_difference_stops_buys_before_anything_is_asked_about_it() -> None:
     broker = Broker()
     buy = broker.world.buy("TSLA")
-    broker.world.fleet.on_sent(buy)
+    broker.world.fleet.orders.on_sent(buy)
     broker.world.report(buy, "new")
     broker.listed = 4
     told: list[str] = []
-    broker.meanwhile["by id"] = lambda: told.append(broker.world.fleet.why_no_entry("TSLA"))
+    broker.meanwhile["by id"] = lambda: told.append(broker.world.fleet.orders.why_no_entry("TSLA"))
     assert broker.reconcile() is False
     assert told == ["the listed position differs"]
 
@@ -129,19 +129,19 @@ def test_a_difference_stops_buys_before_anything_is_asked_about_it() -> None:
 def test_what_happens_while_the_listings_are_asked_for_leaves_no_doubt() -> None:
     broker = Broker()
     buy = broker.world.buy("TSLA")
-    broker.world.fleet.on_sent(buy)
+    broker.world.fleet.orders.on_sent(buy)
     broker.world.report(buy, "new")
     broker.meanwhile["positions"] = lambda: broker.world.report(buy, "filled", 10)
     assert not broker.reconcile()  # another look is due
     assert (broker.held, broker.reconciler.doubts, broker.asked) == (10, [], [])
-    assert broker.world.fleet.why_no_entry("TSLA") == "the listed position differs"
+    assert broker.world.fleet.orders.why_no_entry("TSLA") == "the listed position differs"
 
 
 def test_what_happens_while_a_difference_is_explained_is_looked_at_again() -> None:
     broker = Broker()
     broker.listed = 5
     buy = BrokerOrder("mine", "buy", Decimal(5), Decimal(90), symbol="TSLA", submitted_at=broker.world.now)
-    broker.meanwhile["activities"] = lambda: broker.world.fleet.on_order_update(buy.report("new"))
+    broker.meanwhile["activities"] = lambda: broker.world.fleet.orders.on_order_update(buy.report("new"))
     assert not broker.reconcile()
     assert (broker.held, broker.reconciler.doubts) == (0, [])
 
@@ -171,7 +171,7 @@ def test_the_newest_orders_are_asked_for_by_id_before_anything_is_doubted() -> N
 def test_a_surplus_is_no_surplus_while_an_order_of_unknown_outcome_may_explain_it() -> None:
     broker = Broker()
     buy = broker.world.buy("TSLA")  # nobody answers for it
-    broker.world.fleet.on_sent(buy)
+    broker.world.fleet.orders.on_sent(buy)
     broker.listed = 10
     for _ in range(20):
         assert not broker.reconcile(after=10)
@@ -185,7 +185,7 @@ def test_an_execution_of_an_unknown_order_waits_while_it_may_be_that_of_unknown_
     for is_waiting, held in ((True, 0), (False, 10)):
         broker = Broker()
         if is_waiting:
-            broker.world.fleet.on_sent(broker.world.buy("TSLA"))
+            broker.world.fleet.orders.on_sent(broker.world.buy("TSLA"))
         broker.listed = 10
         broker.executed(10, "x")
         broker.reconcile(after=5)

@@ -143,15 +143,15 @@ def test_where_nothing_is_traded_any_more_the_market_may_be_closed(caplog: pytes
             await bot.until(329)
             script.on(CLOCK, clock_says(is_open=False), times=999)
             await bot.until(449)
-            assert not bot.session.fleet.no_orders()
+            assert not bot.session.fleet.orders.no_orders()
             await bot.until(452)
-            assert bot.session.fleet.no_orders() == "the market may be closed"
+            assert bot.session.fleet.orders.no_orders() == "the market may be closed"
             await bot.until(1199)
             assert bot.algo().state is SELL_SUBMITTED  # the exit was never touched
             assert not bot.jobs[2].done()
             await bot.until(1201)
             assert bot.jobs[2].done()
-            assert not bot.session.fleet.shut
+            assert not bot.session.fleet.orders.shut
             await bot.session.finish()
             assert bot.engine.open_orders() == []
         assert told(script) == ["120 buy limit", "120 sell limit", "1200 cancel"]  # once it has ended
@@ -217,11 +217,11 @@ def test_a_minute_that_began_before_the_clock_said_closed_only_lengthens_the_wai
             bot.session.on_bar(bar(5))
             assert bot.algo().why_no_entry == "the clock says that the market is closed"
             await bot.until(475)
-            assert not bot.session.fleet.shut
+            assert not bot.session.fleet.orders.shut
             await bot.until(485)
-            assert bot.session.fleet.shut
+            assert bot.session.fleet.orders.shut
             bot.session.on_bar(bar(7))
-            assert not bot.session.fleet.shut
+            assert not bot.session.fleet.orders.shut
             assert "clock" not in bot.algo().entry_blocks
 
     run(story())

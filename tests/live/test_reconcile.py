@@ -603,13 +603,13 @@ def test_a_listed_order_is_told_of_again_only_when_its_row_or_its_ledger_has_cha
         async with trading(QUIET, Script(), Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
             await bot.until(2)
             fleet, reconciler = bot.session.fleet, bot.session.reconciler
-            tell, told = fleet.on_order_update, []
+            tell, told = fleet.orders.on_order_update, []
 
             def hear(report: OrderReport) -> None:
                 told.append((report.side, report.status))
                 tell(report)
 
-            fleet.on_order_update = hear  # type: ignore[method-assign]
+            fleet.orders.on_order_update = hear  # type: ignore[method-assign]
             for _ in range(3):
                 await reconciler.reconcile()
             assert told == [("sell", "new")]

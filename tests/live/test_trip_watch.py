@@ -25,7 +25,9 @@ T = OPEN + 2 * MINUTE  # when the bar's buy goes out
 
 
 class Watched(World):
-    """Orders go out at once; `later` lets time pass, with the timers that are due."""
+    """Orders go out at once, unless `waits`; `later` lets time pass, with the timers that are due."""
+
+    waits = False
 
     def __init__(self, algo: type[ScalpAlgo] = Eager, held: int = 0, by: OrderReport | None = None) -> None:
         """`held` shares are there at the start, bought at 100, on offer `by` an order."""
@@ -41,12 +43,12 @@ class Watched(World):
         self.see_all()
         if by is not None:
             position = PositionReport("TSLA", Decimal(held), Decimal(100))
-            self.fleet.on_snapshot("TSLA", [by], position, self.now)
+            self.fleet.orders.on_snapshot("TSLA", [by], position, self.now)
 
     def _send(self, action: Action) -> None:
         self.sent.append(action)
-        if isinstance(action, SubmitOrder):
-            self.fleet.on_sent(action)
+        if isinstance(action, SubmitOrder) and not self.waits:
+            self.fleet.orders.on_sent(action)
 
     def _call_later(self, seconds: float, work: Callable[..., Any], *args: Any) -> Any:
         self.timers.append((self.now + round(seconds * SECOND), lambda: work(*args)))
@@ -113,7 +115,7 @@ STOP, TRAIL = Decimal("0.01"), Decimal("0.02")
 
 def sold(at: Watched, order: SubmitOrder) -> str:
     """Why, once `order` has sold everything at 98 and a minute has passed."""
-    at.fleet.on_order_update(
+    at.fleet.orders.on_order_update(
         OrderReport("TSLA", f"id-{order.client_order_id}", order.client_order_id, "sell", order.type, "filled",
                     Decimal(order.qty), Decimal(order.qty), Decimal(98), submitted_at=at.now + 5 * SECOND)
     )  # fmt: skip
@@ -161,8 +163,8 @@ def test_a_limit_took_the_profit() -> None:
 def test_the_stop_at_the_broker_sold() -> None:
     at, sell = held(RiskLimits(stop_loss=STOP))
     assert sell.stop_price == 99
-    at.fleet.on_order_update(leg(sell, "stop", "held", "99"))
-    at.fleet.on_order_update(leg(sell, "stop", "filled", "99"))
+    at.fleet.orders.on_order_update(leg(sell, "stop", "held", "99"))
+    at.fleet.orders.on_order_update(leg(sell, "stop", "filled", "99"))
     assert told(at) == "stop at broker"
 
 
@@ -170,17 +172,17 @@ def test_the_stop_at_the_broker_was_moved_and_sold() -> None:
     for before in (True, False):  # the process that moved it, and the next one
         at, sell = held(RiskLimits(trail=TRAIL))
         if before:
-            at.fleet.on_order_update(leg(sell, "stop", "held", "98"))
-            at.fleet.on_order_update(leg(sell, "stop", "replaced", "98", replaced_by="moved"))
-        at.fleet.on_order_update(leg(sell, "moved", "held", "99"))
-        at.fleet.on_order_update(leg(sell, "moved", "filled", "99", replaces=None if before else "stop"))
+            at.fleet.orders.on_order_update(leg(sell, "stop", "held", "98"))
+            at.fleet.orders.on_order_update(leg(sell, "stop", "replaced", "98", replaced_by="moved"))
+        at.fleet.orders.on_order_update(leg(sell, "moved", "held", "99"))
+        at.fleet.orders.on_order_update(leg(sell, "moved", "filled", "99", replaces=None if before else "stop"))
         assert told(at) == "trail"
 
 
 def test_the_stop_at_the_broker_was_not_moved_before_it_sold() -> None:
     at, sell = held(RiskLimits(trail=TRAIL))
-    at.fleet.on_order_update(leg(sell, "stop", "held", "98"))
-    at.fleet.on_order_update(leg(sell, "stop", "filled", "98"))
+    at.fleet.orders.on_order_update(leg(sell, "stop", "held", "98"))
+    at.fleet.orders.on_order_update(leg(sell, "stop", "filled", "98"))
     assert told(at) == "stop at broker"
 
 
@@ -244,7 +246,7 @@ def test_a_sell_of_somebody_else_is_by_hand(kind: Any) -> None:
 
 def test_shares_that_went_without_an_order_went_by_hand() -> None:
     at, _ = held()
-    at.fleet.on_position(PositionReport("TSLA", Decimal(0), Decimal(0)), at.now)
+    at.fleet.orders.on_position(PositionReport("TSLA", Decimal(0), Decimal(0)), at.now)
     assert told(at) == "by hand"
 
 
@@ -290,9 +292,9 @@ def test_a_sell_that_has_to_wait_was_decided_before_it_is_sent() -> None:
     at = Watched()
     at.bar("TSLA", 100.0)
     buy, decided_at = at.order("buy"), at.now
-    at.fleet._send = at.sent.append  # type: ignore[method-assign]
+    at.waits = True
     at.report(buy, "filled", 10)
     at.now += 3 * SECOND
-    at.fleet.on_sent(at.order("sell"))
+    at.fleet.orders.on_sent(at.order("sell"))
     at.trips.close()
     assert [(one.decided_at, one.sent_at) for one in at.seen] == [(decided_at, decided_at + 3 * SECOND)]

@@ -22,7 +22,7 @@ def test_each_symbol_has_a_row_and_all_together_too() -> None:
     ledger = fleet.algos["S0"].ledger
     ledger.done.round_trips, ledger.shares_sold, ledger.realised = 3, Decimal("100"), Decimal("-12.345")
     fleet.algos["S1"].ledger.position = Decimal("7")
-    fleet.fill_to_exit["S0"] = [0.001, 0.003, 0.002]
+    fleet.orders.fill_to_exit["S0"] = [0.001, 0.003, 0.002]
     assert list(summary(fleet)) == [
         "symbol   trades shares   gross $  fees $      net $  held exit ms    p99  worst",
         "S0            3    100    -12.34  0.0000   -12.3450     0    2.00   3.00   3.00",

@@ -26,6 +26,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger, Order
 from scalp.core.market_data import Halt, TradeCorrection
 from scalp.core.order_builder import OrderBuilder
+from scalp.core.order_router import OrderRouter
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.tape import Tape
 from scalp.core.units import SECOND
@@ -75,7 +76,7 @@ def _less_is_believed() -> Iterator[None]:
 
 @defect("what is listed beyond the ledger is never believed")
 def _surplus_is_not_believed() -> Iterator[None]:
-    with patch.object(Fleet, "on_surplus", lambda self, position, as_of: None):
+    with patch.object(OrderRouter, "on_surplus", lambda self, position, as_of: None):
         yield
 
 
@@ -100,7 +101,7 @@ def _doubt_for_ever() -> Iterator[None]:
 @defect("an order that is not listed has ended")
 def _unlisted_is_gone() -> Iterator[None]:
     async def look_for(self: Reconciler, symbol: str, order_id: str) -> None:
-        self._fleet.on_order_gone(symbol, order_id)
+        self._fleet.orders.on_order_gone(symbol, order_id)
 
     with patch.object(Reconciler, "_look_for", look_for):
         yield
@@ -147,16 +148,18 @@ def _strangers_spoil() -> Iterator[None]:
 
 @defect("the first listing is all there is to know at the start")
 def _first_listing_is_all() -> Iterator[None]:
-    whole = Fleet.on_snapshot
+    whole = OrderRouter.on_snapshot
 
-    def on_snapshot(self: Fleet, symbol: str, orders: Any, position: PositionReport, as_of: int, *known: Any) -> None:
+    def on_snapshot(
+        self: OrderRouter, symbol: str, orders: Any, position: PositionReport, as_of: int, *known: Any
+    ) -> None:
         whole(self, symbol, orders, position, as_of)
 
     async def no_executions(self: Reconciler) -> dict[str, list[OrderReport]]:
         return {}
 
     with (
-        patch.object(Fleet, "on_snapshot", on_snapshot),
+        patch.object(OrderRouter, "on_snapshot", on_snapshot),
         patch.object(Reconciler, "_recent_executions", no_executions),
     ):
         yield
@@ -178,13 +181,13 @@ def _adoption_forgets() -> Iterator[None]:
 
 @defect("an execution that is told late is no news")
 def _late_is_old() -> Iterator[None]:
-    whole = Fleet.on_order_update
+    whole = OrderRouter.on_order_update
 
-    def on_order_update(self: Fleet, report: OrderReport) -> None:
+    def on_order_update(self: OrderRouter, report: OrderReport) -> None:
         if report.at is None or self._now() - report.at < 10 * SECOND:
             whole(self, report)
 
-    with patch.object(Fleet, "on_order_update", on_order_update):
+    with patch.object(OrderRouter, "on_order_update", on_order_update):
         yield
 
 
@@ -199,13 +202,13 @@ def _activities_unheard() -> Iterator[None]:
 
 @defect("only orders of the bot's own count")
 def _own_orders_only() -> Iterator[None]:
-    whole = Fleet.on_order_update
+    whole = OrderRouter.on_order_update
 
-    def on_order_update(self: Fleet, report: OrderReport) -> None:
+    def on_order_update(self: OrderRouter, report: OrderReport) -> None:
         if report.client_order_id.startswith("scalp-"):
             whole(self, report)
 
-    with patch.object(Fleet, "on_order_update", on_order_update):
+    with patch.object(OrderRouter, "on_order_update", on_order_update):
         yield
 
 

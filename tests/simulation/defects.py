@@ -184,7 +184,7 @@ def _failure_means_flat() -> Iterator[None]:
     def weigh(self: Reconciler, ledger: Ledger, listed: Listings, transferred: Decimal) -> bool:
         position = listed.position(ledger.symbol)
         if position.qty != ledger.position:
-            self._fleet.on_position(position, listed.as_of)
+            self._fleet.orders.on_position(position, listed.as_of)
         return True
 
     with patch.object(AlpacaREST, "positions", positions), patch.object(Reconciler, "_weigh", weigh):

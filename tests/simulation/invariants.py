@@ -469,7 +469,7 @@ class Invariants(Excuses):
             or world.fleet is None
         ):
             return
-        if why := world.fleet.why_no_entry(symbol):
+        if why := world.fleet.orders.why_no_entry(symbol):
             self._fail(3, f"{symbol}: nothing is bought, long after all trouble: {why}")
 
     # -- the end ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from scalp.core.commands import Action
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
 from scalp.core.market_data import Trade
+from scalp.core.order_router import OrderRouter
 from scalp.core.risk_rules import RiskRules
 from scalp.core.risk_watch import RiskWatch
 from scalp.core.units import MINUTE
@@ -59,7 +60,7 @@ def _loss_only_stops_buys() -> Iterator[None]:
 def _asked_too_late() -> Iterator[None]:
     with (
         patch.object(RiskWatch, "allowed", lambda self, algo, actions, rules: list(actions)),
-        patch.object(Fleet, "why_no_entry", lambda self, symbol: self.algos[symbol].why_no_entry),
+        patch.object(OrderRouter, "why_no_entry", lambda self, symbol: self._algos[symbol].why_no_entry),
     ):
         yield
 
