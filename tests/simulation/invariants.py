@@ -503,8 +503,9 @@ class Invariants(Excuses):
         if not world.is_started or world.fleet is None or not self._knows_time:
             return
         said = leftovers(world.fleet.algos)
+        near = 10 + (CLOCK_MOVES if world.hindrances.has_clock_lied else 0.0)
         for symbol in world.symbols:
-            if not world.told.is_complete(symbol) or world.until_close < 10 or world.engine.is_halted(symbol):
+            if not world.told.is_complete(symbol) or world.until_close < near or world.engine.is_halted(symbol):
                 continue
             orders = world.engine.open_orders(symbol)
             held = world.engine.account.held(symbol)
