@@ -18,6 +18,7 @@ from scalp.cli.algo_loader import load_algo
 from scalp.cli.command import STANDARD_OUTPUT, check_writable, exit_code, say, say_note, write_to
 from scalp.cli.identity import remember_backtest
 from scalp.cli.parameters import with_set
+from scalp.cli.progress import progress
 from scalp.core.algo import ScalpAlgo
 from scalp.net.printable import PlainFormatter
 from scalp.results.trials import fingerprint, fingerprint_of_days, remember
@@ -63,8 +64,10 @@ def run(argv: Sequence[str] | None) -> None:
             kept.append(day)
 
     started = time.perf_counter()
-    results = backtest(settings, algo_class, see)
-    luck = None if settings.luck == 0 else verdict(kept, settings, algo_class, results, time.perf_counter() - started)
+    with progress() as tell:
+        results = backtest(settings, algo_class, see, tell)
+        took = time.perf_counter() - started
+        luck = None if settings.luck == 0 else verdict(kept, settings, algo_class, results, took, tell=tell)
     tried = trial(algo_class, settings, [*results.daily().values()])
     remember(fingerprint_of_days(bars), terms(settings), [tried])
     if settings.html is not None:

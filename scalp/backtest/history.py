@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from scalp.backtest.settings import BacktestSettings
+from scalp.cli.progress import Tell, unseen
 from scalp.core.clock import Session
 from scalp.core.errors import UserError
 from scalp.core.market_data import Bar
@@ -20,17 +17,19 @@ from scalp.exchange.demo import DEFAULT_DAY
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.replay import COLUMNS, Days, load
 
+PLAYING = "playing"
+
 Market = Mapping[str, Sequence[Bar]]
 
 
-def days(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
-    """The trading days, oldest first, with the bars of each symbol that has any.
+def days(settings: BacktestSettings, tell: Tell = unseen) -> Iterator[tuple[Session, Market]]:
+    """The trading days, oldest first, with the bars of each symbol that has any; `tell` hears how far it is.
 
     Raises UserError for files or dates that cannot be played, before the first day.
     """
     if settings.bars:
-        return _recorded(settings)
-    return _downloaded(settings) if settings.endpoints is not None else _synthetic(settings)
+        return _recorded(settings, tell)
+    return _downloaded(settings, tell) if settings.endpoints is not None else _synthetic(settings, tell)
 
 
 def source(settings: BacktestSettings) -> str:
@@ -43,7 +42,7 @@ def source(settings: BacktestSettings) -> str:
     return f"the synthetic market of seed {settings.seed}; each further day takes the next seed"
 
 
-def _recorded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
+def _recorded(settings: BacktestSettings, tell: Tell) -> Iterator[tuple[Session, Market]]:
     found: Days = load(settings.bars, settings.symbols or None)
     first, last = settings.first or dt.date.min, settings.last or dt.date.max
     wanted = [date for date in found if first <= date <= last]
@@ -52,26 +51,26 @@ def _recorded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
         raise UserError(f"no bars in the days asked for: there are {dates}")
     # All at once: a date that was no trading day is told before anything is played.
     sessions = [_session(date) for date in wanted]
-    for session in sessions:
+    for number, session in enumerate(sessions):
+        tell(PLAYING, number, len(sessions))
         market = found.pop(session.date)
         yield session, {symbol: market[symbol] for symbol in settings.symbols or sorted(market) if symbol in market}
 
 
-def _downloaded(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
+def _downloaded(settings: BacktestSettings, tell: Tell) -> Iterator[tuple[Session, Market]]:
     # Imported here: whoever plays files or the synthetic market needs no network.
     from scalp.backtest.download import cache_folder, download, file_of
 
     endpoints, wanted, folder = settings.endpoints, days_that_are_over(settings), cache_folder()
     assert endpoints is not None
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("history", total=None)
 
-        def progress(done: int, total: int, requests: int) -> None:
-            bar.update(task, completed=done, total=total, description=f"history, {requests} requests")
+    def asked(done: int, total: int, requests: int) -> None:
+        tell(f"history, {requests} requests", done, total)
 
-        asyncio.run(download(endpoints, settings.symbols, wanted, folder, progress, per_minute=settings.requests))
+    asyncio.run(download(endpoints, settings.symbols, wanted, folder, asked, per_minute=settings.requests))
     has_bars = False
-    for day in wanted:
+    for number, day in enumerate(wanted):
+        tell(PLAYING, number, len(wanted))
         kept = {s: kept_bars(file_of(folder, endpoints.feed, s, day), s, day.date) for s in settings.symbols}
         if market := {symbol: bars for symbol, bars in kept.items() if bars}:
             has_bars = True
@@ -111,7 +110,7 @@ def no_bars(settings: BacktestSettings) -> UserError:
     return UserError(f"no bars of {', '.join(settings.symbols)} from {span}: check the symbols, or try other days")
 
 
-def _synthetic(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
+def _synthetic(settings: BacktestSettings, tell: Tell) -> Iterator[tuple[Session, Market]]:
     if settings.first is None and settings.last is None:
         wanted = [session_day(DEFAULT_DAY)]
     else:
@@ -121,6 +120,7 @@ def _synthetic(settings: BacktestSettings) -> Iterator[tuple[Session, Market]]:
         if not wanted:
             session_day(first)  # tells the nearest trading days
     for number, day in enumerate(wanted):
+        tell(PLAYING, number, len(wanted))
         yield Session(day.date, day.open, day.close), synthetic_day(settings.symbols, day, settings.seed + number)
 
 

@@ -24,6 +24,7 @@ from decimal import Decimal
 from scalp.backtest.run import Day, play
 from scalp.backtest.settings import FEWEST_SHIFTS, BacktestSettings
 from scalp.backtest.signals import Ahead, columns_of, signal_rows, unheard
+from scalp.cli.progress import Tell, unseen
 from scalp.core.algo import ScalpAlgo
 from scalp.core.bars import BarColumns
 from scalp.core.clock import NEW_YORK
@@ -45,6 +46,7 @@ def verdict(
     results: Results,
     backtest_seconds: float,
     clear: int = CLEAR,
+    tell: Tell = unseen,
 ) -> Verdict:
     """Of the `results` of a backtest of `days` that took so long; `settings.luck` says how many runs to make of it."""
     if (trades := len(results.trades)) < FEWEST_TRADES:
@@ -60,6 +62,7 @@ def verdict(
         rng = random.Random(f"{total} {trades} {days[0].session.date}")
         mine, better, made = (total, rng.random()), 0, 0
         while made < most and better < clear:
+            tell("against chance", made, None if settings.luck is None else most)
             if settings.luck is None and time.perf_counter() > ends_at:
                 break
             better += (runs.shifted(rng), rng.random()) >= mine

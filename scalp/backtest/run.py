@@ -11,6 +11,7 @@ from scalp.backtest.history import Market, days
 from scalp.backtest.output import latency
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.signals import Ahead, known
+from scalp.cli.progress import Tell, unseen
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.results.symbol_day import SymbolDay, regular
@@ -25,12 +26,18 @@ class Day(Struct, frozen=True):
 
 
 def backtest(
-    settings: BacktestSettings, algo_class: type[ScalpAlgo], see: Callable[[Day], None] = lambda day: None
+    settings: BacktestSettings,
+    algo_class: type[ScalpAlgo],
+    see: Callable[[Day], None] = lambda day: None,
+    tell: Tell = unseen,
 ) -> Results:
-    """The whole backtest; `see` is shown each day. Raises UserError for files or dates that cannot be played."""
+    """The whole backtest; `see` is shown each day, `tell` hears how far it is.
+
+    Raises UserError for files or dates that cannot be played.
+    """
 
     def played() -> Iterator[SymbolDay]:
-        for session, market in days(settings):
+        for session, market in days(settings, tell):
             day = Day(session, {symbol: regular(bars, session) for symbol, bars in market.items()})
             see(day)
             yield from play(settings, algo_class, session, day.market)

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from scalp.cli.algo_loader import load_algo
 from scalp.cli.parameters import with_set
+from scalp.cli.progress import tracked
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
@@ -82,7 +83,7 @@ class Drift:
         self.days: list[DriftDay] = []
         self.notes: list[str] = []
         classes: dict[tuple[str, ...], type[ScalpAlgo]] = {}
-        for day in days:
+        for day in tracked(days, "beside its backtest"):
             facts = day.facts
             spec = (algo or facts.algo, *(() if algo else facts.options.get("set") or ()))
             try:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalp.backtest.settings import BacktestSettings
 from scalp.backtest.tried import terms, trial
 from scalp.cli.command import STANDARD_OUTPUT, check_writable, exit_code, say, say_note, write_to
 from scalp.cli.parameters import LOT, Values, read_grid, sets, tuned
+from scalp.cli.progress import progress
 from scalp.core.algo import ScalpAlgo
 from scalp.core.errors import UserError
 from scalp.results.trials import remember
 from scalp.results.verdict import BestOfMany, best_of_many
 from scalp.sweep import run as running
-from scalp.sweep import source
 from scalp.sweep.output import Told
 from scalp.sweep.results import SweepResults
 from scalp.sweep.settings import SweepSettings, read_settings
@@ -44,19 +40,19 @@ def sweep(settings: SweepSettings) -> bool:
     for note in settings.backtest.notes:
         say_note(note)
     chosen = list(sets(grid))
-    with _progress() as progress:
-        days = specify(settings.backtest, progress)
+    with progress() as tell:
+        days = specify(settings.backtest, tell)
         if settings.walk_forward is not None and sum(settings.walk_forward) > len(days):
             train, test = settings.walk_forward
             raise UserError(f"--walk-forward needs {train} + {test} trading days, there are {len(days)}")
         job = Job(_for_workers(settings.backtest), tuple(grid))
         results = SweepResults(chosen, days)
         done, of = 0, len(chosen) * len(days)
-        progress("playing", done, of)
+        tell("playing", done, of)
         for outcomes in _outcomes(settings, job, chosen, days):
             results.take(outcomes)
             done += len(outcomes)
-            progress("playing", done, of)
+            tell("playing", done, of)
     steps = results.walk_forward(*settings.walk_forward) if settings.walk_forward is not None else []
     verdict = _verdict(results, tuple(grid), settings.backtest, algo_class)
     told = Told(tuple(grid), results, steps, settings.backtest, algo_class, verdict)
@@ -111,20 +107,6 @@ def _outcomes(
 def _for_workers(settings: BacktestSettings) -> BacktestSettings:
     """What a task needs of the settings: no keys, and nothing long."""
     return replace(settings, endpoints=None, symbols=(), notes=(), bars=(), csv=None)
-
-
-@contextmanager
-def _progress() -> Iterator[source.Progress]:
-    """A bar on a terminal, nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=None)
-
-        def tell(what: str, done: int, of: int) -> None:
-            bar.update(task, description=what, completed=done, total=of)
-
-        yield tell
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from scalp.backtest.history import Market, days_that_are_over, kept_bars, no_bars
 from scalp.backtest.settings import BacktestSettings
+from scalp.cli.progress import Tell
 from scalp.core.clock import Session
 from scalp.core.errors import UserError
 from scalp.exchange.calendar import SessionDay, session_day, trading_days
@@ -21,8 +21,6 @@ from scalp.exchange.market import synthetic_day
 from scalp.exchange.replay import Days, files_in, load
 from scalp.results.symbol_day import regular
 from scalp.results.trials import fingerprint
-
-Progress = Callable[[str, int, int], None]  # what, done, of how many
 
 # Tasks come in the order of the days. So many loads are kept in a process: its memory is bounded by them.
 KEPT = 2
@@ -37,7 +35,7 @@ class DaySpec(Struct, frozen=True):
     seed: int = 0
 
 
-def specify(settings: BacktestSettings, progress: Progress) -> list[DaySpec]:
+def specify(settings: BacktestSettings, progress: Tell) -> list[DaySpec]:
     """The days that a backtest of `settings` plays, oldest first; one file at a time is in memory.
 
     Raises UserError for files or dates that cannot be played.
@@ -74,7 +72,7 @@ def _made(symbols: tuple[str, ...], session: Session, seed: int) -> Market:
     return synthetic_day(symbols, SessionDay(session.date, session.open, session.close), seed)
 
 
-def _recorded(settings: BacktestSettings, progress: Progress) -> list[DaySpec]:
+def _recorded(settings: BacktestSettings, progress: Tell) -> list[DaySpec]:
     found: dict[dt.date, dict[str, Path]] = {}
     files = files_in(settings.bars)
     for number, file in enumerate(files):
@@ -104,7 +102,7 @@ def _recorded(settings: BacktestSettings, progress: Progress) -> list[DaySpec]:
     return specs
 
 
-def _downloaded(settings: BacktestSettings, progress: Progress) -> list[DaySpec]:
+def _downloaded(settings: BacktestSettings, progress: Tell) -> list[DaySpec]:
     # Imported here: whoever plays files or the synthetic market needs no network.
     from scalp.backtest.download import cache_folder, download, file_of
 

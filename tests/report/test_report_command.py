@@ -39,6 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "journal.sqlite"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(program, "algo_class", ScalpAlgo)  # whatever another test ran last
         for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "APCA_API_BASE_URL"):
             patch.delenv(name, raising=False)
         assert program.main(["--journal", str(path), *DEMO]) == 0
