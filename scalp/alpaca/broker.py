@@ -21,8 +21,8 @@ from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import AlpacaREST, RateLimited
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
-from scalp.core.ledger import Order
 from scalp.core.market_data import Trade
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY, SELL, OrderReport
 from scalp.core.ports import OrderListener
 from scalp.core.units import SECOND

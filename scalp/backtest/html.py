@@ -15,8 +15,8 @@ from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
-from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
+from scalp.core.order_state import Order
 from scalp.core.orders import EXPIRED, FILLED
 from scalp.results.columns import OF_TRADES, SHOWN, TOP, Column, dollars
 from scalp.results.html import Cell, DaySum, Line, OrderEnd, Report, Table, write_html

@@ -14,6 +14,7 @@ another room.
     working_buys    buys that work, cancelled when they are old
     telling         what it tells: events and lines
     exits           the plan for what is held
+    order_state     what is known of one order and its group
     ledger          orders and position
     evidence        what listings are worth beside executions
     tape            the last trade and the prints before it, by exchange time

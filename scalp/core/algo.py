@@ -30,9 +30,10 @@ from scalp.core.evidence import executed
 from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
 from scalp.core.following import order_to_follow, successor
 from scalp.core.hooks import Hooks, OwnPrices
-from scalp.core.ledger import ANSWERED_WITHIN, LOST, REFUSED, Ledger, Order
+from scalp.core.ledger import ANSWERED_WITHIN, Ledger
 from scalp.core.market_data import Bar, Trade
 from scalp.core.order_builder import OrderBuilder
+from scalp.core.order_state import LOST, REFUSED, Order
 from scalp.core.orders import BUY, CANCELED, FILLED, REJECTED, SELL, OrderReport, OrderType, PositionReport, Side
 from scalp.core.stops import Stop
 from scalp.core.subclass_checks import check_all_signals, check_window, take_old_name

@@ -29,7 +29,8 @@ from msgspec import Struct
 
 from scalp.core.commands import AskOrder, CancelOrder
 from scalp.core.decimals import ZERO
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import Ledger
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY, HELD, SELL, OrderType
 from scalp.core.units import SECOND
 

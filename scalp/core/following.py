@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import Ledger
+from scalp.core.order_state import Order
 from scalp.core.orders import HELD, SELL
 
 

@@ -14,114 +14,30 @@ heard of after that does the time of an execution decide.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeGuard
 
 from msgspec import Struct
 
 from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
-from scalp.core.orders import BUY, DONE_FOR_DAY, FILLED, FINAL_STATUSES, HELD, NEW, SELL, OrderReport
+from scalp.core.order_state import (
+    REFUSED,
+    SENT,
+    Order,
+    first_price,
+    is_missing_leg,
+    is_price,
+    join,
+    move_status,
+    order_from,
+)
+from scalp.core.orders import BUY, FINAL_STATUSES, HELD, NEW, SELL, OrderReport
 from scalp.core.units import SECOND
 
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
 IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position
 IN_ANY_LISTING = 60 * SECOND  # no listing of positions is so far behind: it holds what was executed before that
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it
-
-# Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
-SENT = "sent"  # on its way, or its outcome is unknown
-REFUSED = "refused"  # the broker answered no
-LOST = "lost"  # the broker knew nothing of it, for long enough
-_ENDED = FINAL_STATUSES | {REFUSED, LOST}
-
-# What an update's kind says about the order; the copy of the order inside an update may be older than its news.
-_EVENT_STATUS: dict[str, str] = {"fill": FILLED, **{kind: kind for kind in FINAL_STATUSES}}
-
-
-@dataclass(slots=True)
-class Order:
-    """What is known of one order. Quantities in shares, prices in dollars, times in ns (exchange)."""
-
-    symbol: str
-    client_order_id: str
-    id: str  # the broker's; "" until it answered
-    side: str
-    type: str
-    status: str
-    qty: Decimal | None  # None: not told (a notional order, or a replacement only heard of)
-    limit_price: Decimal | None
-    submitted_at: int
-    is_own: bool  # sent by this process
-    filled_qty: Decimal = ZERO
-    filled_avg_price: Decimal | None = None
-    replaced_by: str = ""
-    continues_fills: bool = False  # it replaced one that had bought or sold shares
-    cancel_sent_at: int = 0  # when a cancel was last asked for; 0: never
-    moved_at: int = 0  # when it was last heard that it filled; 0: never
-    assumed: Decimal = ZERO  # so much of `filled_qty` is thought to be in the adopted position
-    is_late: bool = False  # heard of after the position was adopted, though older: what was listed of it may lag
-    is_priced: bool = True  # False: no source told at what price it filled, and another price stands in
-    executions: set[str] = field(default_factory=set)
-    stop_price: Decimal | None = None
-    # Of a leg: the order it belongs to. Of all in such a group one that fills cancels the others.
-    parent: Order | None = field(default=None, repr=False, compare=False)
-    legs: list[Order] = field(default_factory=list, repr=False, compare=False)
-    is_cover: bool = False  # a buy of ours that closes a short position
-    move_sent_at: int = 0  # when another stop price was asked for, while the outcome is not known; else 0
-
-    @property
-    def is_bots(self) -> bool:
-        """Sent by this program, in this run or an earlier one."""
-        return self.is_own or self.head.client_order_id.startswith("scalp-")
-
-    @property
-    def has_moved_shares(self) -> bool:
-        """It, or an order that it replaced, was filled in part at least."""
-        return self.filled_qty > 0 or self.continues_fills
-
-    @property
-    def has_ended(self) -> bool:
-        return self.status in _ENDED
-
-    @property
-    def remaining(self) -> Decimal | None:
-        """Shares still to fill; None where the quantity is not known."""
-        return None if self.qty is None else max(self.qty - self.filled_qty, ZERO)
-
-    @property
-    def head(self) -> Order:
-        """The order that stands for its group: its parent, or itself."""
-        return self if self.parent is None else self.parent
-
-    @property
-    def is_spare(self) -> bool:
-        """Whether it is a leg whose parent works: what that offers is all that the group offers."""
-        return self.parent is not None and not self.parent.has_ended
-
-    @property
-    def group(self) -> list[Order]:
-        """All orders of its group, the parent first; itself alone where it has none."""
-        head = self.head
-        return [head, *head.legs] if head.legs else [head]
-
-    @property
-    def on_offer(self) -> Decimal | None:
-        """Shares that its group has still to sell; None where the quantity is not known."""
-        head = self.head
-        if not head.legs:
-            return self.remaining
-        return None if head.qty is None else max(head.qty - self.sold_by_group, ZERO)
-
-    @property
-    def sold_by_group(self) -> Decimal:
-        return sum((order.filled_qty for order in self.group), ZERO)
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether the rest of its group has sold all that was to be sold: it is about to end, or must be cancelled."""
-        return bool(self.head.legs) and not self.has_ended and bool(self.remaining) and self.on_offer == 0
 
 
 class Change(Struct, frozen=True):
@@ -253,7 +169,7 @@ class Ledger:
         )
         self._enter(order)
         if old.parent is not None:
-            _join(order, old.parent)
+            join(order, old.parent)
         elif old.legs:
             order.legs, old.legs = old.legs, []
             for leg in order.legs:
@@ -268,7 +184,7 @@ class Ledger:
         if order is not None and twin is not None and twin is not order and not twin.id:
             self.end(twin, REFUSED)  # sent again under the id of an order that was given up, and is there after all
         if order is None:
-            order = _order_from(report, self.symbol)
+            order = order_from(report, self.symbol)
             if order.side not in (BUY, SELL):
                 # Nobody could say what its fills do to the position: not an order to follow.
                 return Change(order, False, False, False)
@@ -291,7 +207,7 @@ class Ledger:
             # What was sent from here after that was not in it.
             self.near += new_qty if order.side == BUY and not order.is_own else ZERO
         had_ended = order.has_ended
-        moved |= is_news | _move_status(order, report) | self._put_price_right(order, report)
+        moved |= is_news | move_status(order, report) | self._put_price_right(order, report)
         self._prove_claims(order)
         if order.has_ended and not had_ended:
             self._disprove_implied(order, report)
@@ -314,7 +230,7 @@ class Ledger:
         `executions` are the ids of those known to be in it.
         """
         self.position = self.adopted = qty
-        self.entry_price = entry_price if qty and _is_price(entry_price) else None
+        self.entry_price = entry_price if qty and is_price(entry_price) else None
         self.claimed = self.unoffered = self.overlap = self.near = self.implied = self._unexplained = ZERO
         self.unproven = self._guessed = max(qty, ZERO)
         self.is_denied = False
@@ -394,7 +310,7 @@ class Ledger:
         for told in report.legs:
             leg = self._by_id.get(told.id)
             if leg is not None and leg.parent is None and leg is not order:
-                _join(leg, order)
+                join(leg, order)
         if order.parent is not None or order.legs:
             return
         parent = self.find(report.parent_id) or self.find(report.parent_client_id)
@@ -402,13 +318,13 @@ class Ledger:
             parent = replaced.parent
         if parent is None and is_new and order.stop_price is not None and order.side == SELL:
             # The stream tells of a leg without saying whose it is, and may do so before the answer to the POST does.
-            parent = next((head for head in reversed(self._orders) if _is_missing(head, order)), None)
+            parent = next((head for head in reversed(self._orders) if is_missing_leg(head, order)), None)
         if parent is not None and parent is not order:
-            _join(order, parent)
+            join(order, parent)
 
     def confirm(self, entry_price: Decimal) -> None:
         """A listing shows the very position: what it cost is learned from there if nobody has told of it."""
-        if self.position and (self.implied or self.entry_price is None) and _is_price(entry_price):
+        if self.position and (self.implied or self.entry_price is None) and is_price(entry_price):
             self.implied, self.entry_price = ZERO, entry_price
 
     @property
@@ -475,9 +391,9 @@ class Ledger:
         else:
             fresh = min(execution, total)
         order.assumed = total - fresh
-        order.is_priced = not fresh or _is_price(report.price) or _is_price(average)
+        order.is_priced = not fresh or is_price(report.price) or is_price(average)
         told = report.price if fresh == execution else None
-        return fresh, _first_price(told, average, report.price, order.limit_price)
+        return fresh, first_price(told, average, report.price, order.limit_price)
 
     def _new_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
         """How many shares this report adds to the fills of a known order, and their average price."""
@@ -501,14 +417,14 @@ class Ledger:
                 order.filled_avg_price = average or order.filled_avg_price
                 return ZERO, ZERO
         before = order.filled_qty * (order.filled_avg_price or ZERO)
-        if _is_price(report.price) and report.execution_qty == added:
+        if is_price(report.price) and report.execution_qty == added:
             price = report.price
-        elif _is_price(average) and order.is_priced:
+        elif is_price(average) and order.is_priced:
             price = (total * average - before) / added
         else:
             order.is_priced = False
-            price = _first_price(average, report.price, order.limit_price, self.entry_price)
-        order.filled_avg_price = average if _is_price(average) and order.is_priced else (before + added * price) / total
+            price = first_price(average, report.price, order.limit_price, self.entry_price)
+        order.filled_avg_price = average if is_price(average) and order.is_priced else (before + added * price) / total
         order.filled_qty = total
         return added, price
 
@@ -535,7 +451,7 @@ class Ledger:
         is_assumed = report.filled_qty is not None and execution <= report.filled_qty <= order.assumed
         if is_known or not is_assumed or not is_after or report.execution_id in self._explained:
             return ZERO, ZERO
-        return execution, _first_price(report.price, report.filled_avg_price, order.limit_price)
+        return execution, first_price(report.price, report.filled_avg_price, order.limit_price)
 
     def _totals(self, order: Order, report: OrderReport) -> tuple[Decimal | None, Decimal | None, Decimal]:
         """Filled total and average price by this report, as far as it tells them, and the size of its execution."""
@@ -571,7 +487,7 @@ class Ledger:
     def _put_price_right(self, order: Order, report: OrderReport) -> bool:
         """The price that stood in for a missing one gives way to the right one."""
         average = report.filled_avg_price
-        if order.is_priced or not _is_price(average) or report.filled_qty != order.filled_qty:
+        if order.is_priced or not is_price(average) or report.filled_qty != order.filled_qty:
             return False
         off = average - (order.filled_avg_price or ZERO)
         order.filled_avg_price, order.is_priced = average, True
@@ -620,55 +536,3 @@ class Ledger:
             self.shares_sold += qty
         self.done.executed.append((order.side, qty, price))
         return profit
-
-
-def _order_from(report: OrderReport, symbol: str) -> Order:
-    """An order nobody here knew. What it filled before now is in the position already; see `Ledger._first_shares`."""
-    return Order(
-        symbol=symbol,
-        client_order_id=report.client_order_id,
-        id=report.id,
-        side=report.side,
-        type=report.type,
-        status=NEW,
-        qty=report.qty,
-        limit_price=report.limit_price,
-        submitted_at=report.submitted_at or report.at or 0,
-        is_own=False,
-        stop_price=report.stop_price,
-    )
-
-
-def _join(leg: Order, parent: Order) -> None:
-    leg.parent = parent
-    leg.is_own = parent.is_own
-    parent.legs.append(leg)
-
-
-def _is_missing(head: Order, leg: Order) -> bool:
-    """Whether `leg` has the terms of the one that `head` was sent with, and that nobody has told of yet."""
-    is_sent = head.is_own and head.stop_price is not None and head.parent is None
-    return is_sent and not head.legs and (head.side, head.qty, head.stop_price) == (leg.side, leg.qty, leg.stop_price)
-
-
-def _move_status(order: Order, report: OrderReport) -> bool:
-    if order.status in FINAL_STATUSES:
-        return False
-    status = _EVENT_STATUS.get(report.event) or report.status or order.status
-    if status == DONE_FOR_DAY and report.time_in_force == "gtc":
-        status = NEW  # goes on tomorrow, and holds its shares until then
-    if order.qty is not None and order.filled_qty >= order.qty > 0:
-        status = FILLED
-    if status == order.status:
-        return False
-    order.status = status
-    return True
-
-
-def _is_price(price: Decimal | None) -> TypeGuard[Decimal]:
-    """Zero, or less, is no price at which anything was traded."""
-    return price is not None and price > 0
-
-
-def _first_price(*prices: Decimal | None) -> Decimal:
-    return next((price for price in prices if _is_price(price)), ZERO)

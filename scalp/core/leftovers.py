@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from scalp.core.algo import ScalpAlgo
-from scalp.core.ledger import Order
+from scalp.core.order_state import Order
 
 Algos = Mapping[str, ScalpAlgo]  # by symbol
 

@@ -14,8 +14,8 @@ from scalp.core.commands import SubmitOrder
 from scalp.core.dispatcher import Dispatcher
 from scalp.core.early_updates import EarlyUpdates
 from scalp.core.events import OrderSent
-from scalp.core.ledger import Order
 from scalp.core.market_data import Trade
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY, OrderReport, PositionReport
 from scalp.core.readiness import RECONCILED, UPDATES, Readiness
 from scalp.core.takings import Takings

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from scalp.core.commands import Action, SubmitOrder
 from scalp.core.errors import Rejected
-from scalp.core.ledger import Order
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY, OrderReport, PositionReport
 
 T = TypeVar("T")

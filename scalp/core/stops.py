@@ -15,7 +15,8 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.commands import MoveStop
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import Ledger
+from scalp.core.order_state import Order
 from scalp.core.orders import SELL
 from scalp.core.prices import CENT, Written, exact, round_down
 from scalp.core.tape import Tape

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from scalp.core.commands import Action
 from scalp.core.exits import CANCEL_AGAIN, ExitPlan, Plan, cancel
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import Ledger
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY
 from scalp.core.telling import Telling
 from scalp.core.units import SECOND

@@ -7,8 +7,8 @@ from decimal import Decimal
 from functools import cached_property
 
 from scalp.core.decimals import ZERO
-from scalp.core.ledger import LOST, Order
 from scalp.core.market_data import Bar
+from scalp.core.order_state import LOST, Order
 from scalp.core.orders import OrderReport
 from scalp.journal.reader import JournaledDay
 from scalp.results.symbol_day import SymbolDay

@@ -21,8 +21,9 @@ from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.fees import ALPACA, FeeSchedule, Rates
-from scalp.core.ledger import LOST, REFUSED, Ledger, Order
+from scalp.core.ledger import Ledger
 from scalp.core.market_data import Bar
+from scalp.core.order_state import LOST, REFUSED, Order
 from scalp.core.orders import BUY, OrderReport
 from scalp.core.prices import exact
 from scalp.core.risk_limits import RiskLimits

@@ -23,7 +23,7 @@ from scalp.cli.settings import read_symbols
 from scalp.core.clock import NEW_YORK, new_york
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
-from scalp.core.ledger import REFUSED
+from scalp.core.order_state import REFUSED
 from scalp.journal.brief import BriefDay
 from scalp.journal.reader import JournaledDay, Run, open_journal, read_day, sessions
 from scalp.journal.upkeep import back_up, drop_before

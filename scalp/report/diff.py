@@ -18,7 +18,7 @@ from scalp.backtest.settings import BacktestSettings
 from scalp.core.algo import FRESH, ScalpAlgo
 from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
-from scalp.core.ledger import REFUSED, Order
+from scalp.core.order_state import REFUSED, Order
 from scalp.core.orders import BUY, SELL
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE, SECOND

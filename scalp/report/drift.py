@@ -20,7 +20,7 @@ from scalp.cli.progress import tracked
 from scalp.core.algo import ScalpAlgo
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
-from scalp.core.ledger import REFUSED
+from scalp.core.order_state import REFUSED
 from scalp.core.orders import BUY
 from scalp.journal.reader import JournaledDay
 from scalp.report.diff import Entry, paired, replayed

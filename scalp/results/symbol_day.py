@@ -9,8 +9,8 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.clock import Session
-from scalp.core.ledger import Order
 from scalp.core.market_data import Bar
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY
 from scalp.core.prices import micros
 from scalp.core.trades import Fill

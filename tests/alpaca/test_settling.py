@@ -13,7 +13,8 @@ from scalp.alpaca.rate_limiter import RateLimiter
 from scalp.alpaca.rest import OrderPage, RateLimited
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import OutcomeUnknown, Rejected
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import Ledger
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY, SELL, OrderReport, Side
 from tests.helpers import AAPL
 from tests.wire.fakes import run

@@ -8,7 +8,8 @@ import pytest
 
 from scalp.core.commands import AskOrder, CancelOrder, SubmitOrder
 from scalp.core.exits import ExitPlan, Plan, Sell
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import Ledger
+from scalp.core.order_state import Order
 from scalp.core.orders import BUY, SELL
 from scalp.core.units import SECOND
 from tests.helpers import AAPL, BrokerOrder, clock

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from scalp.core.commands import SubmitOrder
-from scalp.core.ledger import LOST, REFUSED, Ledger
+from scalp.core.ledger import Ledger
+from scalp.core.order_state import LOST, REFUSED
 from scalp.core.orders import BUY, FINAL_STATUSES, SELL, OrderReport, Side
 from scalp.core.units import SECOND
 from tests.helpers import AAPL, BrokerOrder, clock, fill

@@ -23,10 +23,11 @@ from scalp.core.errors import Unreachable
 from scalp.core.evidence import Evidence, Verdict
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.fleet import Fleet
-from scalp.core.ledger import Ledger, Order
+from scalp.core.ledger import Ledger
 from scalp.core.market_data import Halt, TradeCorrection
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.order_router import OrderRouter
+from scalp.core.order_state import Order
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.tape import Tape
 from scalp.core.units import SECOND
@@ -215,7 +216,8 @@ def _own_orders_only() -> Iterator[None]:
 @defect("zero is a price")
 def _zero_is_a_price() -> Iterator[None]:
     with (
-        patch("scalp.core.ledger._is_price", lambda price: price is not None),
+        patch("scalp.core.ledger.is_price", lambda price: price is not None),
+        patch("scalp.core.order_state.is_price", lambda price: price is not None),
         patch(
             "scalp.alpaca.decode.amount_or_none",
             lambda value: ZERO if value in ("NaN", "-1", "9" * 45) else _amount(value),

@@ -20,7 +20,8 @@ from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.decimals import ZERO
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.exits import ExitPlan, Sell, Step
-from scalp.core.ledger import REFUSED, Change, Ledger, Order
+from scalp.core.ledger import Change, Ledger
+from scalp.core.order_state import REFUSED, Order
 from scalp.core.orders import SELL, OrderReport, OrderType, PositionReport
 from scalp.live.reconcile import Listings, Reconciler
 

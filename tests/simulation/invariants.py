@@ -14,8 +14,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from scalp.core.ledger import LOST
 from scalp.core.leftovers import leftovers
+from scalp.core.order_state import LOST
 from scalp.core.prices import round_up, tick
 from scalp.core.units import SECOND
 from scalp.exchange.orders import Order, OrderRequest

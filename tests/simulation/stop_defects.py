@@ -12,7 +12,8 @@ from scalp.core.commands import MoveStop
 from scalp.core.decimals import ZERO
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.hooks import Hooks
-from scalp.core.ledger import Change, Ledger, Order
+from scalp.core.ledger import Change, Ledger
+from scalp.core.order_state import Order
 from scalp.core.orders import OrderReport
 from scalp.core.prices import exact, round_down
 from scalp.core.stops import Stop
