@@ -67,6 +67,46 @@ class BacktestSettings:
 
 def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> BacktestSettings:
     """Raises UserError with one clear line."""
+    args, notes = parse(_parser(), argv, known=option_names(make_parser()), taken=OF_THE_FILE)
+    symbols: tuple[str, ...] = ()
+    if args.symbols:
+        symbols, more = read_symbols(args.symbols)
+        notes += more
+    elif not args.bars:
+        symbols, notes = EXAMPLE, (*notes, f"no symbols named: {', '.join(EXAMPLE)}")
+    limits = read_limits(args)
+    _check(args, limits)
+    endpoints = None if args.bars or args.seed is not None else _history_endpoints(environ, args.feed)
+    if endpoints is not None and not (args.symbols and args.first):
+        raise UserError("history needs SYMBOLS and --from DATE; --seed 1 plays the synthetic market instead")
+    if endpoints is None and (args.feed or args.requests):
+        raise UserError("--feed and --requests belong to history: set the keys, and leave out --bars and --seed")
+    return BacktestSettings(
+        symbols=symbols,
+        lot=read_lot(args.lot),
+        notes=notes,
+        algo=args.algo or "",
+        given=tuple(args.set),
+        bars=tuple(args.bars),
+        seed=1 if args.seed is None else args.seed,
+        first=args.first,
+        last=args.last,
+        fills=args.fills,
+        slippage=args.slippage,
+        latency=args.latency,
+        json=args.json,
+        csv=args.csv,
+        html=args.html,
+        endpoints=endpoints,
+        requests=args.requests,
+        risk_limits=limits,
+        fees=read_fees(args.fees),
+        net_exit=args.net_exit,
+        luck=args.luck,
+    )
+
+
+def _parser() -> LineParser:
     parser = LineParser(
         prog="python -m scalp.backtest",
         description="Trades history with the very algo that trades live: files of minute bars, or what Polygon or "
@@ -99,13 +139,11 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
                         help="write the trades to this file as well (-: print them instead of the table)")  # fmt: skip
     add_html(parser)
     add_arguments(parser)
-    args, notes = parse(parser, argv, known=option_names(make_parser()), taken=OF_THE_FILE)
-    symbols: tuple[str, ...] = ()
-    if args.symbols:
-        symbols, more = read_symbols(args.symbols)
-        notes += more
-    elif not args.bars:
-        symbols, notes = EXAMPLE, (*notes, f"no symbols named: {', '.join(EXAMPLE)}")
+    return parser
+
+
+def _check(args: argparse.Namespace, limits: RiskLimits) -> None:
+    """Whether what was asked for goes together. Raises UserError."""
     if args.json and args.csv == STANDARD_OUTPUT:
         raise UserError("--csv - and --json both go to standard output: keep one of the two")
     if args.bars and args.seed is not None:
@@ -114,40 +152,11 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         raise UserError(f"--from {args.first} is after --to {args.last}")
     if args.fills == "bar" and args.latency is not None:
         raise UserError("--fills bar knows no latency: leave out --latency")
-    limits = read_limits(args)
     others = replace(limits, stop_loss=None, trail=None, stop_at=None)
     if args.fills == "bar" and (others or limits.stop_at == "bot"):
         told = others if others else "stop-at bot"
         raise UserError(f"--fills bar knows no risk rails but the stop at the broker ({told}): leave them out, or take "
                         "another --fills")  # fmt: skip
-    endpoints = None if args.bars or args.seed is not None else _history_endpoints(environ, args.feed)
-    if endpoints is not None and not (args.symbols and args.first):
-        raise UserError("history needs SYMBOLS and --from DATE; --seed 1 plays the synthetic market instead")
-    if endpoints is None and (args.feed or args.requests):
-        raise UserError("--feed and --requests belong to history: set the keys, and leave out --bars and --seed")
-    return BacktestSettings(
-        symbols=symbols,
-        lot=read_lot(args.lot),
-        notes=notes,
-        algo=args.algo or "",
-        given=tuple(args.set),
-        bars=tuple(args.bars),
-        seed=1 if args.seed is None else args.seed,
-        first=args.first,
-        last=args.last,
-        fills=args.fills,
-        slippage=args.slippage,
-        latency=args.latency,
-        json=args.json,
-        csv=args.csv,
-        html=args.html,
-        endpoints=endpoints,
-        requests=args.requests,
-        risk_limits=limits,
-        fees=read_fees(args.fees),
-        net_exit=args.net_exit,
-        luck=args.luck,
-    )
 
 
 def _history_endpoints(environ: Mapping[str, str], feed: str | None) -> Endpoints | None:

@@ -8,7 +8,7 @@ size of the move; a minute in which nobody happens to trade has no bar.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp, sqrt
 from random import Random
 
@@ -113,6 +113,35 @@ def _minutes(day: SessionDay) -> int:
     return (day.close - day.open) // MINUTE
 
 
+def _hour(minute: int, session: int) -> tuple[float, float]:
+    """How many times as far the price moves in this minute, and as much is traded: most at the open and the close."""
+    opening, closing = exp(-minute / 18), exp((minute - session + 1) / 14)
+    return 0.75 + 1.6 * opening + 0.5 * closing, 0.65 + 3.5 * opening + 2.5 * closing
+
+
+def _walk(
+    gauss: Callable[[float, float], float], price: float, lean: float, step: float
+) -> tuple[float, float, float, float]:
+    """A minute's steps from `price`: its first, highest, lowest and last."""
+    price *= 1 + lean + gauss(0.0, step)
+    first = low = high = price
+    for _ in range(STEPS - 1):
+        price *= 1 + lean + gauss(0.0, step)
+        if price > high:
+            high = price
+        elif price < low:
+            low = price
+    return first, high, low, price
+
+
+def _volume(rng: Random, expected: float) -> int:
+    """Shares of a minute in which so many are expected; 0: nothing trades."""
+    if rng.random() < exp(-expected / SHARES_PER_TRADE):
+        return 0
+    # Four shares at least: one for each of the four prices.
+    return round(expected) if expected > SHARES_PER_TRADE else rng.randint(4, SHARES_PER_TRADE)
+
+
 def _bars(symbol: str, day: SessionDay, seed: int, starts: Mapping[int, int]) -> list[Bar]:
     """The bars of one symbol; `starts` are the minutes to play, by their distance from the open, and when they begin.
 
@@ -120,7 +149,7 @@ def _bars(symbol: str, day: SessionDay, seed: int, starts: Mapping[int, int]) ->
     """
     character = traits(symbol)
     rng = Random(f"market {seed} {symbol}")
-    gauss, uniform = rng.gauss, rng.random
+    gauss = rng.gauss
     session = _minutes(day)
     unrest = character.unrest / sqrt(FULL_DAY)
     activity = character.volume / FULL_DAY
@@ -139,39 +168,21 @@ def _bars(symbol: str, day: SessionDay, seed: int, starts: Mapping[int, int]) ->
             price *= exp(gauss(0.0, 0.12 * character.unrest))
         nerves = 0.97 * nerves + gauss(0.0, 0.08)
         mood = exp(nerves)
-        if regular:
-            opening = exp(-minute / 18)
-            closing = exp((minute - session + 1) / 14)
-            size = unrest * mood * (0.75 + 1.6 * opening + 0.5 * closing)
-            interest = activity * mood * (0.65 + 3.5 * opening + 2.5 * closing)
-        else:
-            size = unrest * mood * EXTENDED_UNREST
-            interest = activity * mood * EXTENDED_ACTIVITY
-
+        more_unrest, more_activity = _hour(minute, session) if regular else (EXTENDED_UNREST, EXTENDED_ACTIVITY)
+        size, interest = unrest * mood * more_unrest, activity * mood * more_activity
         if regime.minutes == 0:
             regime = _Regime.draw(rng, price, unrest)
         regime.minutes -= 1
         before = price
-        if regular and uniform() < NEWS:
+        if regular and rng.random() < NEWS:
             price *= exp(gauss(0.0, 0.15 * character.unrest))
             interest *= 4
         lean = (regime.drift + regime.pull * (regime.anchor / price - 1)) * (size / unrest) / STEPS
-        step = size / sqrt(STEPS)
-        price *= 1 + lean + gauss(0.0, step)
-        open_ = low = high = price
-        for _ in range(STEPS - 1):
-            price *= 1 + lean + gauss(0.0, step)
-            if price > high:
-                high = price
-            elif price < low:
-                low = price
-
+        open_, high, low, price = _walk(gauss, price, lean, size / sqrt(STEPS))
         surprise = abs(price / before - 1) / size
         expected = interest * (0.7 + 0.4 * surprise) * exp(gauss(-0.1, 0.45))
-        if uniform() < exp(-expected / SHARES_PER_TRADE):
+        if not (volume := _volume(rng, expected)):
             continue
-        # Four shares at least: one for each of the four prices.
-        volume = round(expected) if expected > SHARES_PER_TRADE else rng.randint(4, SHARES_PER_TRADE)
         # Rounding keeps the order of the four.
         cents = (round(open_, 2), round(high, 2), round(low, 2), round(price, 2))
         open_, high, low, close = map(shared.setdefault, cents, cents)

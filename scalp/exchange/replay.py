@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from difflib import get_close_matches
@@ -125,36 +125,11 @@ class _File:
             raise self._error(f"not CSV ({error}): save it as plain comma-separated text") from None
 
     def _read_into(self, days: Days, sources: dict[tuple[date, str], Path]) -> None:
-        columns, symbol_column = self._header()
-        named = FILE_NAME.fullmatch(self._path.name)
-        symbol = named[1].upper() if named else ""
-        if symbol_column is None and not named:
-            raise self._error("which symbol? name the file like AAPL_20140605.csv or add a column 'symbol'")
-        if symbol_column is None:
-            self._seen.add(symbol)
-            if self._wanted is not None and symbol not in self._wanted:
-                return
         last: dict[str, int] = {}
         target: list[Bar] = []
         current: tuple[str, date] | None = None
         day, day_start, day_end = date.min, 0, 0
-        empty = True
-        for row in self._rows:
-            if not row:
-                continue
-            empty = False
-            try:
-                if symbol_column is not None:
-                    symbol = row[symbol_column].strip().upper()
-                stamp, *texts = [row[column] for column in columns]
-            except IndexError:
-                raise self._error("too few fields: every row needs as many as the header") from None
-            if symbol_column is not None:
-                if not symbol:
-                    raise self._error("no symbol: fill in the column 'symbol'")
-                self._seen.add(symbol)
-                if self._wanted is not None and symbol not in self._wanted:
-                    continue
+        for symbol, stamp, texts in self._fields():
             start = self._start(stamp)
             before = last.get(symbol, -1)
             if start <= before:
@@ -174,8 +149,39 @@ class _File:
                     raise self._error(f"{symbol} on {day} is in {other} as well: give each day of a symbol once")
                 target = days.setdefault(day, {}).setdefault(symbol, [])
             target.append(bar)
+
+    def _fields(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Of each wanted row its symbol, its time and its numbers."""
+        columns, symbol_column = self._header()
+        symbol = self._symbol_of_file() if symbol_column is None else ""
+        if symbol_column is None and not self._is_wanted(symbol):
+            return
+        empty = True
+        for row in self._rows:
+            if not row:
+                continue
+            empty = False
+            try:
+                if symbol_column is not None:
+                    symbol = row[symbol_column].strip().upper()
+                stamp, *texts = [row[column] for column in columns]
+            except IndexError:
+                raise self._error("too few fields: every row needs as many as the header") from None
+            if symbol_column is not None and not symbol:
+                raise self._error("no symbol: fill in the column 'symbol'")
+            if symbol_column is None or self._is_wanted(symbol):
+                yield symbol, stamp, texts
         if empty:
             raise self._error("no rows below the header: give a file with minute bars")
+
+    def _symbol_of_file(self) -> str:
+        if named := FILE_NAME.fullmatch(self._path.name):
+            return named[1].upper()
+        raise self._error("which symbol? name the file like AAPL_20140605.csv or add a column 'symbol'")
+
+    def _is_wanted(self, symbol: str) -> bool:
+        self._seen.add(symbol)
+        return self._wanted is None or symbol in self._wanted
 
     def _header(self) -> tuple[list[int], int | None]:
         names = _names(next(self._rows, []))

@@ -101,6 +101,11 @@ def _check_prices(request: OrderRequest) -> None:
         raise parameter("stop orders require no limit price")
     if request.type == "stop_limit" and (request.stop_price is None or request.limit_price is None):
         raise parameter("stop limit orders require both stop and limit price")
+    _check_trail(request)
+
+
+def _check_trail(request: OrderRequest) -> None:
+    """Whether a trailing stop has the one trail it needs, and no other type has any."""
     trails = {"trail_price": request.trail_price, "trail_percent": request.trail_percent}
     given = {name: trail for name, trail in trails.items() if trail is not None}
     if request.type != "trailing_stop":
@@ -139,9 +144,12 @@ def check_asset(request: OrderRequest, assets: Mapping[str, Asset]) -> None:
         raise unprocessable(f"asset {asset.symbol} is not active")
     if not asset.tradable:
         raise unprocessable(f"asset {asset.symbol} is not tradable")
-    fractional = request.notional is not None or (request.qty is not None and request.qty % 1 != 0)
-    if not fractional:
-        return
+    if request.notional is not None or (request.qty is not None and request.qty % 1 != 0):
+        _check_fraction(request, asset)
+
+
+def _check_fraction(request: OrderRequest, asset: Asset) -> None:
+    """Whether parts of shares, or dollars' worth of them, can be traded in this way."""
     if not asset.fractionable:
         raise forbidden(f'asset "{asset.symbol}" is not fractionable')
     if request.time_in_force != "day":

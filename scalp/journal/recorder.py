@@ -116,42 +116,49 @@ class Journaling:
 
 def record(journal: Journal, event: Event) -> None:
     """A listener: what `event` tells becomes rows."""
-    match event:
-        case BarHeard(at, bar):
-            journal.bar(bar, at)
-        case OrderReported(at, report):
-            journal.update(report, at)
-        case OrderMoved():
-            journal.moved(event)
-        case OrderDecided(at, action):
-            journal.action(action, at)
-        case OrderSent(at, action):
-            journal.sent(action, at)
-        case HistoryHeard(at, bars):
-            for bar in bars:
-                journal.bar(bar, at, is_history=True)
-        case OrdersListed(at, reports):
-            for report in reports:
-                journal.snapshot(report, at)
-        case DayRecalled(at, executions, orders):
-            by_id = {order.id: order for order in orders}
-            for order in orders:
-                journal.update(order, at)
-            for execution in executions:
-                journal.recall(execution, by_id.get(execution.order_id))
-        case FeesCharged(at, fees):
-            for fee in fees:
-                journal.fee(fee, at)
-        case TripSeen():
-            journal.trip(event)
-        case PositionTaken(symbol, at, qty, entry_price):
-            journal.position(symbol, qty, entry_price, at)
-        case OrderFailed(symbol, at, key, kind, why):
-            journal.rejection(symbol, key, kind, why, at)
-        case Plotted(symbol, at, name, value):
-            journal.plot(symbol, at, name, value)
-        case SessionSet(session=session):
-            journal.session(session)
+    if write := _ROWS_OF.get(type(event)):
+        write(journal, event)
+
+
+def _history(journal: Journal, event: HistoryHeard) -> None:
+    for bar in event.bars:
+        journal.bar(bar, event.at, is_history=True)
+
+
+def _listed(journal: Journal, event: OrdersListed) -> None:
+    for report in event.reports:
+        journal.snapshot(report, event.at)
+
+
+def _day_recalled(journal: Journal, event: DayRecalled) -> None:
+    by_id = {order.id: order for order in event.orders}
+    for order in event.orders:
+        journal.update(order, event.at)
+    for execution in event.executions:
+        journal.recall(execution, by_id.get(execution.order_id))
+
+
+def _fees(journal: Journal, event: FeesCharged) -> None:
+    for fee in event.fees:
+        journal.fee(fee, event.at)
+
+
+_ROWS_OF: dict[type, Callable[[Journal, Any], None]] = {
+    BarHeard: lambda journal, told: journal.bar(told.bar, told.at),
+    HistoryHeard: _history,
+    OrderReported: lambda journal, told: journal.update(told.report, told.at),
+    OrderMoved: lambda journal, told: journal.moved(told),
+    OrderDecided: lambda journal, told: journal.action(told.action, told.at),
+    OrderSent: lambda journal, told: journal.sent(told.action, told.at),
+    OrdersListed: _listed,
+    DayRecalled: _day_recalled,
+    FeesCharged: _fees,
+    TripSeen: lambda journal, told: journal.trip(told),
+    PositionTaken: lambda journal, told: journal.position(told.symbol, told.qty, told.entry_price, told.at),
+    OrderFailed: lambda journal, told: journal.rejection(told.symbol, told.key, told.kind, told.why, told.at),
+    Plotted: lambda journal, told: journal.plot(told.symbol, told.at, told.name, told.value),
+    SessionSet: lambda journal, told: journal.session(told.session),
+}
 
 
 def _plain(rates: Rates) -> dict[str, str]:

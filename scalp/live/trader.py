@@ -60,6 +60,7 @@ class Trader:
 
     _trips: TripWatch | None = None  # None: there is no journal
     is_later = False  # this process has traded another day before: its keys were right, and nobody is there to look
+    _is_over = False
     has_closed = False  # it came to its close, and was not stopped before
 
     def __init__(
@@ -81,17 +82,15 @@ class Trader:
         self._run = str(clock.now() // 1_000_000)
         self._loop = asyncio.get_running_loop()
         self._jobs = Jobs()
-        self._is_over = False
-        algos = [algo_class(symbol, settings.lot, self._run) for symbol in settings.symbols]
+        algos = (algo_class(symbol, settings.lot, self._run) for symbol in settings.symbols)
         self.fleet = fleet = Fleet(algos, clock.now, self._perform)
         for listener in listeners:
             fleet.bus.listen(listener)
         rng = random.Random(f"{self._run}-jitter")
         self.updates: OrderUpdates = account.order_updates(self, rng, self._is_final)
         self.feed: Feed = open_feed(endpoints, settings.symbols, self, rng, self._expect_bars, account, self._is_final)
-        self.broker: Broker = account.broker(
-            fleet.orders, clock.now, lambda: fleet.reservation.needed, self.feed.latest_trade
-        )
+        self.broker: Broker = account.broker(fleet.orders, clock.now, lambda: fleet.reservation.needed,
+                                             self.feed.latest_trade)  # fmt: skip
         self.request_limit = self.broker.limit
         # Market data goes to the fleet, with nothing between, except while the hours are in doubt.
         self._take_bar: Callable[[Bar], None] = fleet.on_bar

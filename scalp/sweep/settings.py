@@ -35,29 +35,7 @@ class SweepSettings:
 
 def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> SweepSettings:
     """Raises UserError with one clear line."""
-    parser = LineParser(
-        prog="python -m scalp.sweep",
-        description="Backtests many sets of parameters: every combination of the values that --set names.",
-        epilog="Symbols and all other options are those of python -m scalp.backtest (see its --help): --algo, --lot, "
-        "--bars, --from, --to, --fills, ... A parameter is a class attribute of the algo's class that holds a number, "
-        "true or false, or text; what the class makes of it must be made when it is used, not in the class's body.",
-    )
-    parser.add_argument("--set", action="append", required=True, metavar="NAME=V1,V2",
-                        help="values of a class attribute, or of lot; may be repeated")  # fmt: skip
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--jobs", type=_jobs, metavar="N", help="processes to use (default: one per core)")
-    where.add_argument("--scheduler", type=_address, metavar="TCP://HOST:PORT",
-                       help="play on a Dask cluster that runs already; its scheduler and workers need this package, "
-                       "the workers the files of bars and of the algo too, at the same paths. Whoever can reach it "
-                       "runs code as you, there and here")  # fmt: skip
-    parser.add_argument("--walk-forward", type=_walk, metavar="train=20d,test=5d",
-                        help="choose the best set in so many trading days, try it in the following ones, and "
-                        "again from there")  # fmt: skip
-    add_json(parser, instead_of="the tables")
-    parser.add_argument("--csv", type=named_path, metavar="PATH",
-                        help="write a row per set, for all symbols (*) and for each, to this file (-: print them "
-                        "instead of the tables)")  # fmt: skip
-    args, others = parser.parse_known_args(argv)
+    args, others = _parser().parse_known_args(argv)
     if any(text.partition("=")[0].strip() == LOT for text in args.set) and _names("--lot", others):
         raise UserError("--lot and --set lot=...: keep one of the two")
     if _names("--luck", others):
@@ -81,6 +59,32 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
         json=args.json,
         csv=args.csv,
     )
+
+
+def _parser() -> LineParser:
+    parser = LineParser(
+        prog="python -m scalp.sweep",
+        description="Backtests many sets of parameters: every combination of the values that --set names.",
+        epilog="Symbols and all other options are those of python -m scalp.backtest (see its --help): --algo, --lot, "
+        "--bars, --from, --to, --fills, ... A parameter is a class attribute of the algo's class that holds a number, "
+        "true or false, or text; what the class makes of it must be made when it is used, not in the class's body.",
+    )
+    parser.add_argument("--set", action="append", required=True, metavar="NAME=V1,V2",
+                        help="values of a class attribute, or of lot; may be repeated")  # fmt: skip
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--jobs", type=_jobs, metavar="N", help="processes to use (default: one per core)")
+    where.add_argument("--scheduler", type=_address, metavar="TCP://HOST:PORT",
+                       help="play on a Dask cluster that runs already; its scheduler and workers need this package, "
+                       "the workers the files of bars and of the algo too, at the same paths. Whoever can reach it "
+                       "runs code as you, there and here")  # fmt: skip
+    parser.add_argument("--walk-forward", type=_walk, metavar="train=20d,test=5d",
+                        help="choose the best set in so many trading days, try it in the following ones, and "
+                        "again from there")  # fmt: skip
+    add_json(parser, instead_of="the tables")
+    parser.add_argument("--csv", type=named_path, metavar="PATH",
+                        help="write a row per set, for all symbols (*) and for each, to this file (-: print them "
+                        "instead of the tables)")  # fmt: skip
+    return parser
 
 
 def _names(option: str, arguments: Sequence[str]) -> bool:

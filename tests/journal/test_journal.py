@@ -451,10 +451,10 @@ def test_a_restart_and_a_refusal_are_in_it(path: Path) -> None:
     assert rows(path, "SELECT kind, why FROM rejections") == [("refused", "insufficient buying power")]
     with contextlib.closing(open_journal(path)) as connection:
         day = read_day(connection)
-    assert len(day.runs) == 3
-    refused, buy, sell = day.orders("TSLA")
-    assert (refused.status, buy.side, sell.side, sell.status) == ("refused", "buy", "sell", "filled")
-    assert sum(fill.qty for fill in day.fills["TSLA"] if fill.side == "buy") == sell.filled_qty > 0
+        assert len(day.runs) == 3
+        refused, buy, sell = day.orders("TSLA")
+        assert (refused.status, buy.side, sell.side, sell.status) == ("refused", "buy", "sell", "filled")
+        assert sum(fill.qty for fill in day.fills["TSLA"] if fill.side == "buy") == sell.filled_qty > 0
     assert [note.partition(" that ")[0] for note in day.notes] == ["TSLA: 1 fill"]
     assert rows(path, "SELECT side, qty FROM fills WHERE source = 'activities'") == [("buy", f"{sell.filled_qty}")]
 
