@@ -190,4 +190,6 @@ def position_report(position: Mapping[str, Any]) -> PositionReport | None:
     if position.get("side") == "short":
         qty = -abs(qty)
     entry_price = amount_or_none(position.get("avg_entry_price")) or Decimal(0)
+    if entry_price <= 0 and qty and (cost := amount_or_none(position.get("cost_basis"))):
+        entry_price = abs(cost / qty)
     return PositionReport(symbol, qty, entry_price, amount_or_none(position.get("current_price")))

@@ -204,6 +204,10 @@ class ScalpAlgo(Hooks):
         asked_at, self._price_asked_at = self._price_asked_at, 0
         if trade is not None:
             self.tape.see(trade)
+        if not self.ledger.entry_price:
+            waiting = self.drive(at, "last trade")  # an exit that has no other price
+            if waiting:
+                return waiting
         if not asked_at or not self._may_enter(at):
             return []
         if at - asked_at > LAST_TRADE_ANSWER:

@@ -27,7 +27,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.core.commands import AskOrder, CancelOrder
+from scalp.core.commands import AskLastTrade, AskOrder, CancelOrder
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
 from scalp.core.order_state import Order
@@ -37,6 +37,7 @@ from scalp.core.units import SECOND
 LIQUIDATION = "the session is about to end"
 CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
 ASK_AGAIN = 30 * SECOND
+ASK_PRICE_AGAIN = 5 * SECOND
 CAUSED_BY_FILL = 10 * SECOND  # a sell refused so soon after a fill: the broker may not see the position yet
 PASSING_RETRIES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds, of what may pass soon
 FIRST_RETRY, LONGEST_RETRY = 30 * SECOND, 960 * SECOND  # of what lasts: 30 s, 60 s, 120 s, ...
@@ -74,7 +75,7 @@ class Sell(Struct, frozen=True):
     type: OrderType
 
 
-Step = Sell | CancelOrder | AskOrder
+Step = Sell | CancelOrder | AskOrder | AskLastTrade
 
 
 class ExitPlan:
@@ -93,6 +94,7 @@ class ExitPlan:
         self._asked: Order | None = None  # the market exit that was looked at by id
         self._asked_at: dict[str, int] = {}  # broker's order id -> when it was asked for last
         self._covered_version = -1  # of the ledger, in which every share is on offer
+        self._price_asked_at = -ASK_PRICE_AGAIN  # when the last trade was asked for, to price a sell
         self._bought_at = 0  # when shares came last
         self.has_no_data = False  # no market data come: whether the symbol trades is not known
         self._cover_at = 0  # no such buy before this time: it was refused
@@ -277,10 +279,19 @@ class ExitPlan:
     def _offer(self, price: Callable[[], Decimal], at: int) -> list[Step]:
         if not self._ledger.whole_shares or at < self.retry_at:
             return []
+        if not (self._ledger.entry_price or price()):
+            return self._ask_price(at)
         # The broker takes no sell that a buy of the same account could meet.
         buys = [order for order in self._ledger.open_orders if order.side == BUY]
         meeting = [order for order in buys if order.limit_price is None or order.limit_price >= price()]
         return self._cancel(meeting, at) if meeting else [Sell("limit")]
+
+    def _ask_price(self, at: int) -> list[Step]:
+        """Nobody has told what the shares cost, nor of a trade: nothing is offered at a price of zero."""
+        if at < self._price_asked_at + ASK_PRICE_AGAIN:
+            return []
+        self._price_asked_at = at
+        return [AskLastTrade(self._ledger.symbol)]
 
     def _make_way(self, buy: Order, at: int) -> list[Step]:
         """A buy that works while shares from elsewhere are held is in the way of their exit."""

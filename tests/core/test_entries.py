@@ -128,6 +128,14 @@ def test_an_answer_buys_nothing_once_buying_is_over() -> None:
     assert answer(desk.later(1), 101.5) == []  # liquidation began in between
 
 
+def test_shares_of_which_nobody_knows_a_price_are_offered_at_the_last_trade_not_at_zero() -> None:
+    desk = Desk()
+    assert desk.snapshot([], 7) == ["ask"]
+    assert desk.later(1).drive() == [] and answer(desk, None) == []
+    assert desk.later(5).checkup() == ["ask"]
+    assert answer(desk, 101.501) == ["sell 7 @ 101.51 #1"]
+
+
 # -- bars and time -----------------------------------------------------------------------------------------------------
 
 

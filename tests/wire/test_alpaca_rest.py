@@ -361,3 +361,6 @@ def test_decoding_survives_what_is_missing_strange_or_of_another_type() -> None:
     assert [decimal_or_none(value) for value in (None, "", "x", "NaN", "Infinity", True, b"1")] == [None] * 7
     assert decimal_or_none(0.1) == Decimal("0.1")
     assert position_report({"symbol": "A", "qty": "2", "side": "short"}).qty == -2
+    bare = {"symbol": "A", "qty": "4", "avg_entry_price": None}
+    assert position_report(bare).avg_entry_price == 0
+    assert position_report({**bare, "cost_basis": "200"}).avg_entry_price == 50
