@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -42,6 +43,7 @@ ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while
 ABSENT_FOR = (30.0, 5.0)
 ASK_PRICE_AFTER = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds, one after the other
 UNWANTED_FOR = 10.0  # seconds at most that an exit waits for the end of an order of unknown outcome
+TAKEN_FOR = 30.0  # seconds for which an order is looked for whose id is taken: then another id has to do
 LISTED_SINCE = 120 * SECOND  # before an order was sent: how far back the listing goes in which it is looked for
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
@@ -77,6 +79,7 @@ class AlpacaBroker:
         self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
         self.round_trips: list[float] = []  # seconds from an order's sending to its answer, in this run
         self._asked_early = 0  # buys that were just accepted, and are asked for
+        self._sent: Counter[str] = Counter()  # how often a client order id was to be sent
         self._cancelling: set[str] = set()  # orders whose cancel has not got through yet
         self._mute_at = float("-inf")  # when the stream was last reported to be mute, loop time
 
@@ -99,6 +102,7 @@ class AlpacaBroker:
                 if sent is not None:
                     self._listener.on_sent(action)
             self._start(self._submit(action, sent))
+            self._sent[action.client_order_id] += 1
         elif isinstance(action, CancelOrder):
             self._start(self._cancel(action))
         elif isinstance(action, AskOrder):
@@ -257,13 +261,22 @@ class AlpacaBroker:
         return None
 
     async def _find(self, action: SubmitOrder) -> OrderReport | None:
-        """An order that exists, for its id is taken: ask until it is told of; None when another source told."""
+        """An order that exists, for its id is taken: ask until it is told of; None when another source told.
+
+        One that was given up and sent again is there, and has the shares. For any other nothing is left without an exit
+        once nobody has told of it for half a minute.
+        """
         loop = asyncio.get_running_loop()
-        backoff, unwanted_since = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0
+        backoff, unwanted_since, began = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0, loop.time()
         while not self._is_settled(action):
-            report, _ = await self._look_up(action)
+            report, absent = await self._look_up(action)
             if report is not None:
                 return report
+            is_over = self._sent[action.client_order_id] < 2 and loop.time() - began >= TAKEN_FOR
+            if is_over and (absent or action.side == SELL):
+                why = f"the id {action.client_order_id} is taken, its order was not found"
+                self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
+                return None
             if self._is_unwanted(action):
                 unwanted_since = unwanted_since or loop.time()
                 if loop.time() - unwanted_since >= UNWANTED_FOR:

@@ -170,6 +170,22 @@ def test_a_duplicate_id_with_other_terms_is_a_refusal(other: dict[str, str]) -> 
     run(story())
 
 
+@pytest.mark.parametrize("look_up", [404, 500])
+def test_a_sell_whose_id_is_taken_by_no_order_goes_under_another(look_up: int) -> None:
+    async def story() -> None:
+        script = Script()
+        script.on(POST, slow(0))
+        script.on(POST, status(422, "client_order_id must be unique"))
+        script.on(BY_CLIENT_ID, status(look_up, "no answer"))
+        async with trading({"TSLA": BUY_FILLS}, script) as bot:
+            await bot.until(SIGNAL + 100)
+            first, second = script.orders("sell")
+            assert first.body["client_order_id"] != second.body["client_order_id"]
+            assert 29 < second.at - first.at < 50
+
+    run(story())
+
+
 def test_a_refused_sell_waits_for_its_next_try_and_reconciles() -> None:
     async def story() -> None:
         script = Script()
