@@ -331,7 +331,10 @@ class ScalpAlgo(Hooks):
 
     def checkup(self, at: int) -> list[Action]:
         """The background look, every 30 seconds (each second in liquidation)."""
-        return [*self.drive(at, "checkup"), *self.working_buys.cancel_old(self.order, at)]
+        actions = self.drive(at, "checkup")
+        if self.stop.rule is not None:
+            actions = [*actions, *self.move_stop(at)]
+        return [*actions, *self.working_buys.cancel_old(self.order, at)]
 
     def on_snapshot(
         self,

@@ -269,6 +269,17 @@ def test_what_is_printed_before_the_leg_is_known_moves_it() -> None:
     assert desk.answers(2) == ["move id2s to 100.48"]
 
 
+def test_a_stop_that_could_not_be_moved_is_moved_at_the_next_checkup() -> None:
+    desk = holding(TRAIL)
+    leg = desk.algo.ledger.find("id2s")
+    assert leg is not None
+    desk.algo.ledger.find("id2").limit_price = Decimal(110)  # type: ignore[union-attr]
+    assert desk.later(1).prints(102.0) == ["move id2s to 100.98"]
+    leg.move_sent_at = 0  # too many requests
+    assert desk.later(1).prints(104.0) == []
+    assert desk.later(20).checkup() == ["move id2s to 102.96"]
+
+
 def test_nothing_is_moved_once_anything_of_the_group_has_filled_nor_near_the_end() -> None:
     desk = holding(TRAIL)
     desk.algo.ledger.find("id2").limit_price = Decimal(110)  # type: ignore[union-attr]
