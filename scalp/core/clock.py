@@ -74,7 +74,7 @@ class MarketClock:
         self._at_least = 0  # where it was put back by a little it stands still until it was that late again
         self._vouched = 0  # the offset that market data, or else the first answer, vouched for last
         self._told = 0
-        self.stands_still = False  # the exchange's clock: it told the same twice, and is none
+        self.stands_still = False  # the exchange's clock: it told the same twice, which has passed by now
         self._doubted: int | None = None  # the offset of the answer that was passed over last
         self._doubted_since = self._contradicted_at = float("-inf")  # loop time
         self._other: _OtherTime | None = None
@@ -95,10 +95,11 @@ class MarketClock:
         """
         offset = exchange_now - round((asked_at + answered_at) / 2 * SECOND)
         vague = round((answered_at - asked_at) / 2 * SECOND)
-        self.stands_still, self._told = exchange_now == self._told, exchange_now
+        is_told_again, self._told = exchange_now == self._told, exchange_now
         if self._offset is None:
             self._offset, self._vague, self._vouched = offset, vague, offset
             return
+        self.stands_still = is_told_again and offset < self._offset
         before, self._doubted = self._doubted, None
         ahead, doubt = offset - self._offset, vague + self._vague
         if vague > VAGUE and abs(ahead) <= doubt:
