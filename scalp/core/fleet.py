@@ -28,8 +28,10 @@ from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.order_router import OrderRouter
 from scalp.core.readiness import FEED, Readiness
 from scalp.core.takings import Takings
+from scalp.core.units import SECOND
 
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
+AHEAD = SECOND  # this program's idea of the exchange's time may be so far behind it
 
 
 class Fleet:
@@ -119,7 +121,7 @@ class Fleet:
         if algo is None:
             return
         now = self._now()
-        if trade.at > now:
+        if trade.at > now + AHEAD:
             # A print from the future would be the last trade for ever: it counts as made when it came.
             trade = Trade(trade.symbol, now, trade.price, trade.size, trade.id)
         try:

@@ -18,7 +18,7 @@ from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.exit_times import ExitTimes
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way, has_open_orders, leftovers
-from scalp.core.market_data import Bar, Halt
+from scalp.core.market_data import Bar, Halt, Trade
 from scalp.core.orders import BUY, OrderReport, PositionReport
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.risk_rules import RiskRules
@@ -73,6 +73,15 @@ class World:
         action = self.sent[-1]
         assert isinstance(action, SubmitOrder)
         return action
+
+
+def test_a_print_may_be_a_little_ahead_of_the_clock_and_none_is_from_the_future() -> None:
+    world = World("TSLA")
+    tape = world.fleet.algos["TSLA"].tape
+    for ahead, counts_as in ((0, 0), (SECOND, SECOND), (2 * SECOND, 0)):
+        world.now += 5 * SECOND
+        world.fleet.on_trade(Trade("TSLA", world.now + ahead, 100.0))
+        assert tape.last_at == world.now + counts_as
 
 
 def test_a_bar_that_is_far_too_early_is_ignored_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
