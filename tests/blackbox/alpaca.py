@@ -262,6 +262,9 @@ class Alpaca(Streams):
         if is_full:
             order["filled_at"] = utc(self.now)
         self._note(order)
+        for leg in self.legs(order):
+            leg["qty"] = str(wanted - total)
+            self._note(leg)
         held, entry = self.positions.get(order["symbol"], (Decimal(0), Decimal(0)))
         if order["side"] == "buy":
             entry = (held * entry + shares * at) / (held + shares) if held + shares else Decimal(0)
@@ -504,7 +507,7 @@ class Alpaca(Streams):
             return _error(422, 40010001, "client_order_id must be unique")
         against = [o for o in self.open_orders(body["symbol"]) if o["side"] != body["side"]]
         for other in against:
-            if "market" in (body["type"], other["type"]) or (
+            if not {body["type"], other["type"]}.isdisjoint(("market", "stop")) or (
                 Decimal((body if body["side"] == "buy" else other)["limit_price"])
                 >= Decimal((other if body["side"] == "buy" else body)["limit_price"])
             ):
