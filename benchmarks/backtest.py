@@ -1,7 +1,10 @@
 """Bars a second of a backtest with the live class: `python -m benchmarks.backtest`.
 
 Beside it, in turns on the same bars: a bare class with a two-line broker (the least that could trade the same rule),
-and backtesting.py, where that package is installed. Every symbol's day is a backtest of its own, as a scalper trades.
+backtesting.py and vectorbt, where these packages are installed. Every symbol's day is a backtest of its own, as a
+scalper trades. vectorbt knows no order that waits: it buys at the signal's close, and sells where a bar comes back to
+that. The bot is told once with the signals asked minute by minute, as live, and once with them known ahead; then under
+the default fills, and with a signal that seldom comes.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from benchmarks.table import median, print_table, quantile
 from scalp import ScalpAlgo
 from scalp.backtest.run import play
 from scalp.backtest.settings import BacktestSettings
+from scalp.backtest.signals import Ahead
 from scalp.core.clock import Session
 from scalp.core.market_data import Bar
 from scalp.exchange.calendar import trading_days
@@ -34,6 +38,7 @@ LOT = 2000
 
 Days = Sequence[tuple[Session, Mapping[str, Sequence[Bar]]]]
 Result = tuple[int, float]  # buys that filled, seconds
+Runner = Callable[[Days], Result]
 
 
 def days(count: int, length: int) -> Days:
@@ -50,13 +55,23 @@ def days(count: int, length: int) -> Days:
     return found
 
 
-def ours(market: Days) -> Result:
-    """`--fills bar`: fleet, state machine, ledger and fills as ever."""
-    settings = BacktestSettings(symbols=(), lot=Decimal(LOT), fills="bar")
-    started = time.perf_counter()
-    played = [day for session, bars in market for day in play(settings, ScalpAlgo, session, bars)]
-    taken = time.perf_counter() - started
-    return sum(fill.side == "buy" for day in played for fill in day.fills), taken
+class Seldom(ScalpAlgo):
+    """The same rule with a long window: a trade in hundreds of bars."""
+
+    window = 180
+
+
+def ours(fills: str, algo: type[ScalpAlgo] = ScalpAlgo, ahead: Mapping[str, Ahead] | None = None) -> Runner:
+    """Fleet, state machine, ledger and fills as ever; `ahead` empty: every signal is asked, and no minute skipped."""
+    settings = BacktestSettings(symbols=(), lot=Decimal(LOT), fills=fills)
+
+    def run(market: Days) -> Result:
+        started = time.perf_counter()
+        played = [day for session, bars in market for day in play(settings, algo, session, bars, ahead)]
+        taken = time.perf_counter() - started
+        return sum(order.side == "buy" and order.filled_qty > 0 for day in played for order in day.orders), taken
+
+    return run
 
 
 def bare(market: Days) -> Result:
@@ -130,13 +145,53 @@ def backtesting_py(market: Days) -> Result:
     return buys, time.perf_counter() - started
 
 
+def vectorbt(market: Days) -> Result:
+    """Its columns are the symbol-days; frames are made, and its code is compiled, before the time runs."""
+    import numpy as np
+    import pandas as pd
+    import vectorbt as vbt  # type: ignore[import-not-found, unused-ignore]
+
+    rows = [bars for _, by_symbol in market for bars in by_symbol.values() if len(bars) == 390]
+    index = pd.date_range("2026-11-02 09:30", periods=390, freq="min")
+    opens, highs, lows, closes = (
+        pd.DataFrame(np.array([[getattr(bar, name) for bar in bars] for bars in rows]).T, index=index)
+        for name in ("open", "high", "low", "close")
+    )
+    sizes = (LOT // closes).clip(lower=1)
+
+    def run() -> int:
+        average = closes.rolling(20).mean()
+        entries = (closes > average) & (closes.shift() < average.shift())
+        portfolio = vbt.Portfolio.from_signals(
+            closes, entries, size=sizes, open=opens, high=highs, low=lows, tp_stop=1e-9, init_cash=10 * LOT, freq="min"
+        )
+        return int(portfolio.trades.count().sum())
+
+    run()
+    started = time.perf_counter()
+    trades = run()
+    taken = time.perf_counter() - started
+    return trades, taken * sum(len(bars) for _, by in market for bars in by.values()) / (390 * len(rows))
+
+
 def report(size: tuple[int, int], rounds: int) -> None:
     market = days(*size)
     count = sum(len(bars) for _, by_symbol in market for bars in by_symbol.values())
-    runners: dict[str, Callable[[Days], Result]] = {"backtesting.py": backtesting_py, "bot": ours, "bare class": bare}
-    if importlib.util.find_spec("backtesting") is None:
-        del runners["backtesting.py"]
-        print("\nbacktesting.py: skipped, the package `backtesting` is not installed")
+    runners: dict[str, Runner] = {
+        "backtesting.py": backtesting_py,
+        "vectorbt": vectorbt,
+        "bot, asked": ours("bar", ahead={}),
+        "bot": ours("bar"),
+        "bot, seldom": ours("bar", Seldom),
+        "bot, default fills, asked": ours("pessimistic", ahead={}),
+        "bot, default fills": ours("pessimistic"),
+        "bot, default fills, seldom": ours("pessimistic", Seldom),
+        "bare class": bare,
+    }
+    for name, package in (("backtesting.py", "backtesting"), ("vectorbt", "vectorbt")):
+        if importlib.util.find_spec(package) is None:
+            del runners[name]
+            print(f"\n{name}: skipped, the package `{package}` is not installed")
     speeds: dict[str, list[float]] = {name: [] for name in runners}
     buys: dict[str, Any] = {}
     with quiet(), warnings.catch_warnings():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backtest, bars, demo, fill_to_exit, learning, memory, start
+from benchmarks import backtest, bars, demo, fill_to_exit, learning, memory, start, validation
 from benchmarks.__main__ import main as everything
 from benchmarks.table import median, quantile
 
@@ -77,3 +77,14 @@ def test_a_demo_day_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_backtest_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     backtest.report((2, 1), 1)
     assert "bars a second" in capsys.readouterr().out
+
+
+def test_the_verdicts_are_validated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    small = ("--signals", "2", "--planted", "2", "--shifts", "19")
+    parts = [tmp_path / "1.json", tmp_path / "2.json"]
+    for number, path in enumerate(parts, 1):
+        assert validation.main([*small, "--part", f"{number}/2"]) == 0
+        path.write_text(capsys.readouterr().out)
+    assert validation.main(["--read", *map(str, parts)]) == 0
+    out = capsys.readouterr().out
+    assert "without an edge: 2 signals (0 had too few trades)" in out and "10 bp in 5 minutes" in out

@@ -10,6 +10,7 @@ tried           a backtest as one of the sets tried on its bars
 days            one day of a fleet: what goes into it
 bar_rules       --fills bar: everything happens at the turn of a minute
 engine_rules    all other fills: the matching engine of the built-in exchange, called directly
+engine_leaps    the same, from one minute in which something can happen to the next
 output          the table, the JSON object and the CSV file
 html            the page with charts
 """

@@ -81,12 +81,12 @@ def play(
     net_exit: bool = False,
 ) -> list[SymbolDay]:
     """One day of all symbols, which share an account; `market` holds bars of the regular session only."""
-    day = _Day(algo_class, lot, session, market, fills, latency, limits)
-    day._fleet.charge(rates, net_exit)
-    return day.play()
+    return EngineDay(algo_class, lot, session, market, fills, latency, limits, rates, net_exit).play()
 
 
-class _Day:
+class EngineDay:
+    """One day of all symbols at the exchange."""
+
     def __init__(
         self,
         algo_class: type[ScalpAlgo],
@@ -96,6 +96,8 @@ class _Day:
         fills: FillModel,
         latency: Latency,
         limits: RiskLimits,
+        rates: Rates,
+        net_exit: bool,
     ) -> None:
         self._session = session
         self._market = market
@@ -106,21 +108,22 @@ class _Day:
         self._is_performing = False
         self._fills: dict[str, list[Fill]] = {symbol: [] for symbol in market}
         self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
+        self._fleet.charge(rates, net_exit)
         self._algos = self._fleet.algos
         if limits:
             self._fleet.risk.rules = RiskRules(limits, takings=self._fleet.takings)
         asks = any(algo.asks_exit_on_trades for algo in self._algos.values())
         self._watches_prints = limits.watches_prints or asks
-        self._minutes: dict[int, list[Bar]] = {}
-        for bars in market.values():
-            for bar in bars:
-                self._minutes.setdefault(bar.start, []).append(bar)
 
     def play(self) -> list[SymbolDay]:
         session, engine = self._session, self._engine
+        minutes: dict[int, list[Bar]] = {}
+        for bars in self._market.values():
+            for bar in bars:
+                minutes.setdefault(bar.start, []).append(bar)
         finished: list[Bar] = []
         for minute in range(session.open, session.close, MINUTE):
-            begun = self._minutes.get(minute, [])
+            begun = minutes.get(minute, [])
             engine.on_bars(begun)
             self._check_up(minute)
             if begun and self._watches_prints:
@@ -139,8 +142,12 @@ class _Day:
         engine.advance(session.close + BAR_DELAY)
         self._hand_over(finished, [])
         engine.advance(session.close + SECOND)  # the day's last updates
+        return self._days()
+
+    def _days(self) -> list[SymbolDay]:
         return [
-            symbol_day(self._algos[symbol], session, bars, self._fills[symbol]) for symbol, bars in self._market.items()
+            symbol_day(self._algos[symbol], self._session, bars, self._fills[symbol])
+            for symbol, bars in self._market.items()
         ]
 
     def _prints(self, begun: Sequence[Bar]) -> dict[int, list[str]]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from msgspec import Struct
 
 from scalp.backtest import bar_rules, engine_rules
+from scalp.backtest.engine_leaps import LeapingDay
 from scalp.backtest.history import Market, days
 from scalp.backtest.output import latency
 from scalp.backtest.settings import BacktestSettings
-from scalp.backtest.signals import Ahead, known
+from scalp.backtest.signals import Ahead, known_of_all
 from scalp.cli.progress import Tell, unseen
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
@@ -59,14 +60,18 @@ def play(
     inside = {symbol: regular(bars, session) for symbol, bars in market.items()}
     rates, net_exit = settings.fees.on(session.date), settings.net_exit
     limits = settings.risk_limits
+    if ahead is None:
+        ahead = known_of_all(algo_class, settings.lot, session, inside)
     if settings.fills == "bar":
         for symbol, bars in inside.items():
-            seen = known(algo_class, symbol, settings.lot, session, bars) if ahead is None else ahead.get(symbol)
             yield bar_rules.play(
-                algo_class, symbol, settings.lot, session, bars, settings.slippage, limits, rates, net_exit, seen
-            )
+                algo_class, symbol, settings.lot, session, bars, settings.slippage, limits, rates, net_exit,
+                ahead.get(symbol),
+            )  # fmt: skip
         return
     model = engine_rules.fill_model(settings.fills, settings.slippage)
-    yield from engine_rules.play(
-        algo_class, settings.lot, session, inside, model, latency(settings), limits, rates, net_exit
-    )
+    terms = (algo_class, settings.lot, session, inside, model, latency(settings), limits, rates, net_exit)
+    if inside and len(ahead) == len(inside):
+        yield from LeapingDay(*terms).leap(ahead, "_calculate_exit_signal" in algo_class._own_hooks)
+    else:
+        yield from engine_rules.play(*terms)

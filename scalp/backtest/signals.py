@@ -6,7 +6,7 @@ import inspect
 import logging
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -58,6 +58,14 @@ def known(
     return Ahead(columns, [row for row in np.flatnonzero(says[:end]).tolist() if row >= first])
 
 
+def known_of_all(
+    algo_class: type[ScalpAlgo], lot: Decimal, session: Session, market: Mapping[str, Sequence[Bar]]
+) -> dict[str, Ahead]:
+    """The same by symbol, of those where they can be told."""
+    found = {symbol: known(algo_class, symbol, lot, session, bars) for symbol, bars in market.items()}
+    return {symbol: ahead for symbol, ahead in found.items() if ahead is not None}
+
+
 def columns_of(algo_class: type[ScalpAlgo], bars: Sequence[Bar]) -> BarColumns | None:
     """The bars of a day whose idle minutes can be skipped; None where its class or its bars are too odd for that."""
     own = {name for one in algo_class.__mro__ if one not in ScalpAlgo.__mro__ for name in vars(one)} - _OWN
@@ -67,7 +75,9 @@ def columns_of(algo_class: type[ScalpAlgo], bars: Sequence[Bar]) -> BarColumns |
         columns = BarColumns(bars)
     except (ValueError, OverflowError, TypeError):
         return None
-    return columns if all(map(int.__lt__, columns.starts, columns.starts[1:])) else None
+    prices = np.array((columns.opens, columns.highs, columns.lows, columns.closes))
+    is_sound = bool((np.diff(columns.starts) > 0).all() and ((prices > 0) & (prices < np.inf)).all())
+    return columns if is_sound else None
 
 
 def signal_rows(

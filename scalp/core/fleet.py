@@ -176,10 +176,11 @@ class Fleet:
 
     # -- all together -------------------------------------------------------------------------------------------------
 
-    def checkup(self) -> None:
+    def checkup(self, symbols: Iterable[str] | None = None) -> None:
+        """The background look at `symbols`; None: at all."""
         if self.orders.shut:
             return  # what time alone makes due can wait
-        for symbol in self.algos:
+        for symbol in self.algos if symbols is None else symbols:
             self._handle(symbol, lambda algo, at: algo.checkup(at))
 
     def cancel_buys(self) -> None:
