@@ -2,21 +2,167 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import main as program
+from scalp import doctor, flatten, notify, status
+from scalp.backtest.__main__ import main as backtest
+from scalp.backtest.settings import read_settings as read_backtest
+from scalp.cli.fee_options import read_fees
+from scalp.cli.settings import read_settings
+from scalp.exchange.__main__ import main as exchange
+from scalp.report.__main__ import main as report
+from scalp.sweep.__main__ import main as sweep
+
 ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
+
+# What is not run here, and why.
+NOT_RUN = {
+    "python3 -m venv": "sets up an environment, and is what .ci/run does",
+    "pipenv run": "needs an account",
+    "sudo": "changes the machine",
+    "cd": "belongs to the line that changes the machine",
+    "set -a": "needs an exchange in another terminal",
+}
+COMMANDS = (program.main, backtest, doctor.main, exchange, flatten.main, notify.main, report, status.main, sweep)
+# Options of others: pip, pipenv, git, docker, systemd, sqlite, and of the tests.
+FOREIGN = {
+    "--dev", "--system", "--no-cache-dir", "--create-home", "--home-dir", "--now", "--interval", "--timeout",
+    "--start-period", "--name", "--restart", "--stop-timeout", "--read-only", "--tmpfs", "--cap-drop", "--env-file",
+    "--seeds", "--minutes",
+}  # fmt: skip
 
 
 def blocks(path: Path, language: str) -> list[str]:
     """The fenced blocks of this language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    found: list[str] = []
+    fence: str | None = None
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        if line.startswith("```"):
+            fence = line[3:].strip() if fence is None else None
+            if fence == language:
+                found.append("")
+        elif fence == language:
+            found[-1] += line
+    return found
+
+
+def commands(path: Path) -> list[str]:
+    """The commands of all blocks for sh, a line each."""
+    text = "".join(blocks(path, "sh")).replace("\\\n", " ")
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+TO_RUN = list(dict.fromkeys(
+    command for path in PAGES for command in commands(path) if not command.startswith(tuple(NOT_RUN))
+))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone after the README's first command, its signal written down, and a home of its own."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("main.py", "scalp", "examples"):
+        (folder / name).symlink_to(ROOT / name)
+    (signal,) = blocks(README, "python")
+    (folder / "my_signal.py").write_text(signal)
+    assert run(folder, "python main.py --lot=2000 TSLA FB AAPL").returncode == 0
+    return folder
+
+
+def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command.replace("~", str(folder)))
+    if "--speed" in words:  # it only paces for the eye
+        del words[words.index("--speed") : words.index("--speed") + 2]
+    words = [sys.executable, *words[1:]] if words[0] == "python" else words
+    environ = {name: text for name, text in os.environ.items() if not name.startswith(("APCA_", "XDG_"))}
+    return subprocess.run(words, cwd=folder, env={**environ, "HOME": str(folder)}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", TO_RUN)
+def test_what_it_says_to_type_works(command: str, folder: Path) -> None:
+    if shutil.which(command.split()[0]) is None and not command.startswith("python"):
+        pytest.skip(f"{command.split()[0]} is not here")
+    done = run(folder, command)
+    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (0, False), done.stderr
+    assert done.stdout or "--html" in command
+
+
+def test_the_readme_has_two_lines_that_set_up_and_they_are_those_that_the_check_runs() -> None:
+    lines = [line for line in README.read_text().splitlines() if line.startswith("python3 -m venv")]
+    begins = "python3 -m venv .venv && . .venv/bin/activate && pip install -q pipenv && pipenv sync -q"
+    assert lines == [f"{begins} && python main.py --lot=2000 TSLA FB AAPL", f"{begins} --dev && python -m pytest -q"]
+    (windows,) = blocks(README, "powershell")
+    assert windows.splitlines()[-1] == lines[0].split(" && ")[-1]
+
+
+def test_the_readme_shows_what_the_demo_prints_and_is_short(folder: Path) -> None:
+    (shown,) = blocks(README, "")
+    log = (folder / "console.log").read_text().splitlines()
+    assert 8 <= len(shown.splitlines()) <= 12
+    assert [line for line in shown.splitlines() if line not in log] == []
+    assert len(README.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere_and_lines_can_be_read(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+    if path.name not in ("README.md", "advisories.md"):  # the latter is a table, which cannot be broken
+        assert [line for line in text.splitlines() if len(line) > 99] == []
+
+
+def test_every_page_is_named_in_the_readme() -> None:
+    text = README.read_text()
+    assert [path.name for path in PAGES[1:] if f"](docs/{path.name})" not in text] == []
+
+
+def options_of(main: Callable[[list[str]], int]) -> set[str]:
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        main(["--help"])
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", shown.getvalue()))
+
+
+def test_every_option_that_is_told_of_is_one_and_those_of_main_are_all_told_of() -> None:
+    known = FOREIGN.union(*map(options_of, COMMANDS))
+    told = {option for path in PAGES for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", path.read_text())}
+    assert told - known == set()
+    page = (DOCS / "options.md").read_text()
+    assert {option for option in options_of(program.main) - {"--help"} if f"`{option}" not in page} == {"--version"}
+
+
+def test_files_of_options_and_fees_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (options,) = blocks(DOCS / "options.md", "toml")
+    Path("scalp.toml").write_text(options)
+    settings = read_settings([], {"APCA_API_KEY_ID": "PKKEY", "APCA_API_SECRET_KEY": "secret-key"})
+    assert (settings.symbols, settings.every_day, settings.given) == (("TSLA", "AAPL"), True, ("window=10",))
+    assert read_backtest([], {}).symbols == ("TSLA", "AAPL")
+    (fees,) = blocks(DOCS / "fees.md", "toml")
+    Path("fees.toml").write_text(fees)
+    assert read_fees("fees.toml").name == "fees.toml"
+
+
+def test_classes_of_the_pages_are_taken(folder: Path) -> None:
+    (folder / "mine.py").write_text("".join(blocks(DOCS / "signals.md", "python")))
+    done = run(folder, "python -m scalp.backtest --seed 1 --luck off --algo mine.py:MyExits TSLA")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- unattended -------------------------------------------------------------------------------------------------------

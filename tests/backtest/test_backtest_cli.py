@@ -52,7 +52,7 @@ def test_the_table_says_what_happened_and_what_is_assumed(capsys: pytest.Capture
     assert max(map(len, lines[: lines.index("assumptions: --fills pessimistic, slippage none, latency 5 ms for orders "
                                             "and cancels, 20 ms for updates")])) <= 80  # fmt: skip
     assert "assumptions: --fills pessimistic, slippage none, latency 5 ms" in out
-    # A risk rule's market exit may: see README.
+    # A risk rule's market exit may: see docs/backtest.md.
     assert "a limit sell never fills in the bar that filled its buy" in out
 
 
