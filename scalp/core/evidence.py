@@ -20,6 +20,8 @@ the shares held. This module weighs the claims about positions and orders:
       the bot's own executions            not believed: the listing is behind (by a minute at most, where the day's
                                           executions can't be read; and not where the ledger is below zero, as more
                                           was sold than it knew of)
+    more is listed, and the bot's own
+      groups have sold so much twice      not believed: executions prove that it is short
     less is listed                        not believed, however long it lasts
     an order is absent by id and in the
       listings, look after look           given up: its exit is sent under the same id, which is a fact again
@@ -126,6 +128,8 @@ class Evidence:
             return self._settled(ledger, Verdict.SURPLUS) if is_taken_back else Verdict.DOUBT
         # Nobody here sells what is not held: below zero it is the ledger that lacks something.
         is_behind = listed.qty in ledger.positions_before and ledger.position >= 0
+        if 0 < -ledger.position <= ledger.sold_twice:
+            return Verdict.DOUBT
         if stood < SURPLUS_STANDS or (is_behind and knows_executions):
             return Verdict.DOUBT
         # What was listed at every look of the last minute, and at the one before that, has stood.

@@ -405,14 +405,9 @@ class ExitPlan:
         short = -self._ledger.position
         if short < 1:
             return 0
-        working = bought = too_many = ZERO
-        for order in self._ledger:
-            if order.is_cover:
-                bought += order.filled_qty
-                working += ZERO if order.has_ended else order.remaining or ZERO
-            elif order.legs and order.is_bots and order.qty is not None:
-                too_many += max(order.sold_by_group - order.qty, ZERO)
-        return max(int(min(too_many - bought, short) - working), 0)
+        covers = [order for order in self._ledger.open_orders if order.is_cover]
+        working = sum((order.remaining or ZERO for order in covers), ZERO)
+        return max(int(min(self._ledger.sold_twice, short) - working), 0)
 
     def stop_selling(self, at: int) -> list[CancelOrder]:
         """What still sells although its group has sold all is cancelled at once."""

@@ -123,6 +123,17 @@ class Ledger:
         """Shares that can be sold: whole ones, none when short."""
         return max(int(self.position), 0)
 
+    @property
+    def sold_twice(self) -> Decimal:
+        """Shares that the bot's groups have sold beyond what they were to sell, and that no cover has bought back."""
+        too_many = ZERO
+        for order in self._orders:
+            if order.is_cover:
+                too_many -= order.filled_qty
+            elif order.legs and order.is_bots and order.qty is not None:
+                too_many += max(order.sold_by_group - order.qty, ZERO)
+        return too_many
+
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def add_in_flight(self, action: SubmitOrder, at: int) -> Order:

@@ -99,6 +99,17 @@ def test_where_the_ledger_is_below_zero_the_listing_is_not_the_one_behind() -> N
     assert evidence.surplus == 5
 
 
+def test_what_both_legs_have_sold_no_listing_takes_back() -> None:
+    evidence, book = Evidence(), ledger(5)
+    profit = BrokerOrder("s1", "sell", Decimal(5), Decimal(101), "scalp-AAPL-R-1", submitted_at=NOW)
+    stop = BrokerOrder("s2", "sell", Decimal(5), type="stop", submitted_at=NOW, parent_id="s1", stop_price=Decimal(99))
+    for report in (profit.report(), stop.report(), profit.report("fill", 5, at=NOW), stop.report("fill", 5, 99, NOW)):
+        book.apply(report)
+    assert (int(book.position), int(book.sold_twice)) == (-5, 5)
+    assert [weigh(evidence, book, 0, minute * 60) for minute in range(90)] == ["doubt"] * 90
+    assert [weigh(evidence, book, 1, 6000 + minute * 60) for minute in range(9)] == ["doubt"] * 9
+
+
 def test_a_transfer_explains_a_difference_at_once() -> None:
     evidence, book = Evidence(), ledger(5)
     assert weigh(evidence, book, 3, 0, transferred=-2) == "explained"
