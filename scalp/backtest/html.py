@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
@@ -71,12 +71,7 @@ def report_of(
     average: int | None = None,
 ) -> Report:
     """What the page shows of `results`; `average`: of how many closes the algo's signal takes it, if it does."""
-    total, by_symbol, by_day = results.total(), results.by_symbol(), results.by_day()
-    tables = [_table("Per symbol", "symbol", by_symbol, total.rounding)]
-    if len(by_day) > 1:
-        tables.append(_table("Per day", "day", by_day))
-    groups = results.grouped()
-    tables += [_table(title.capitalize(), name, of, of=OF_TRADES) for name, title, _ in GROUPS if (of := groups[name])]
+    total, by_day = results.total(), results.by_day()
     return Report(
         title=title,
         subtitle=subtitle,
@@ -92,7 +87,7 @@ def report_of(
         equity=results.equity(),
         numbers=[(column.title, column.text(total)) for column in TOP],
         more_numbers=[(column.title, column.text(total)) for column in SHOWN if column not in TOP],
-        tables=tables,
+        tables=list(_tables(results)),
         notes=[
             f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
             f"{held.net:+.2f} $ in the profit after fees."
@@ -109,6 +104,14 @@ def report_of(
             DaySum(date, dollars(net), by_day[date.isoformat()].trades) for date, net in sorted(results.daily().items())
         ],
     )
+
+
+def _tables(results: Results) -> Iterator[Table]:
+    yield _table("Per symbol", "symbol", results.by_symbol(), results.total().rounding)
+    if len(by_day := results.by_day()) > 1:
+        yield _table("Per day", "day", by_day)
+    groups = results.grouped()
+    yield from (_table(title.capitalize(), name, of, of=OF_TRADES) for name, title, _ in GROUPS if (of := groups[name]))
 
 
 def _end_of(order: Order, day: SymbolDay) -> int:

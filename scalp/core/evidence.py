@@ -101,17 +101,7 @@ class Evidence:
         if not surplus:
             self._doubts.pop(ledger.symbol, None)
             return Verdict.AGREES
-        doubt = self._doubts.get(ledger.symbol)
-        # A listing that lags behind a sell shows as much more as was sold.
-        sold = ZERO if doubt is None else ledger.shares_sold - doubt.sold
-        is_same = doubt is not None and (
-            (doubt.listed - doubt.held == surplus and sold != surplus)
-            or (not sold and min(doubt.listed - doubt.held, surplus) > 0)
-        )
-        if doubt is None or not is_same:
-            doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, [])
-        doubt.listed, doubt.held, doubt.sold = listed.qty, ledger.position, ledger.shares_sold
-        doubt.seen.append(Look(at, surplus, ledger.version))
+        doubt = self._doubt(ledger, listed, at)
         stood = at - doubt.seen[0].at
         if surplus == transferred:
             return self._settled(ledger, Verdict.EXPLAINED)
@@ -139,6 +129,22 @@ class Evidence:
         self.surplus = least = min(look.surplus for look in looks)
         doubt.seen = [look._replace(surplus=look.surplus - least) for look in looks if look.surplus > least]
         return Verdict.SURPLUS if doubt.seen else self._settled(ledger, Verdict.SURPLUS)
+
+    def _doubt(self, ledger: Ledger, listed: PositionReport, at: int) -> Doubt:
+        """The doubt that this listing confirms, or a new one."""
+        surplus = listed.qty - ledger.position
+        doubt = self._doubts.get(ledger.symbol)
+        # A listing that lags behind a sell shows as much more as was sold.
+        sold = ZERO if doubt is None else ledger.shares_sold - doubt.sold
+        is_same = doubt is not None and (
+            (doubt.listed - doubt.held == surplus and sold != surplus)
+            or (not sold and min(doubt.listed - doubt.held, surplus) > 0)
+        )
+        if doubt is None or not is_same:
+            doubt = self._doubts[ledger.symbol] = Doubt(listed.qty, ledger.position, ledger.shares_sold, [])
+        doubt.listed, doubt.held, doubt.sold = listed.qty, ledger.position, ledger.shares_sold
+        doubt.seen.append(Look(at, surplus, ledger.version))
+        return doubt
 
     def is_in_doubt(self, symbol: str) -> bool:
         """Whether the last listing that was weighed differed, and was not believed."""

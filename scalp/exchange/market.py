@@ -151,9 +151,7 @@ def _bars(symbol: str, day: SessionDay, seed: int, starts: Mapping[int, int]) ->
     rng = Random(f"market {seed} {symbol}")
     gauss = rng.gauss
     session = _minutes(day)
-    unrest = character.unrest / sqrt(FULL_DAY)
-    activity = character.volume / FULL_DAY
-
+    unrest, activity = character.unrest / sqrt(FULL_DAY), character.volume / FULL_DAY
     # The last close differs a little from seed to seed; overnight the price moves about half as much as in a day.
     price = character.price * exp(gauss(0.0, 0.02))
     price *= exp(gauss(0.0, 0.5 * character.unrest))

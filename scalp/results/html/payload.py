@@ -18,7 +18,7 @@ from scalp.core.trades import RoundTrip
 from scalp.core.units import HOUR, MILLISECOND, MINUTE
 from scalp.net.printable import printable
 from scalp.results.columns import dollars
-from scalp.results.html.contents import Report
+from scalp.results.html.contents import OrderEnd, Report
 
 DAY_MS = 24 * HOUR // MILLISECOND
 LONGEST_WORD = 80  # characters
@@ -32,22 +32,13 @@ UNITS = (100, 10_000, 1_000_000)
 def payload(report: Report) -> dict[str, Any]:
     """What report.js reads; it says there what each part means."""
     days_of = {symbol: _by_day(bars) for symbol, bars in report.bars.items()}
-    symbols = list(
-        dict.fromkeys([*days_of, *(trade.symbol for trade in report.trades), *(held.symbol for held in report.held),
-                       *(order.symbol for order in report.orders), *(stopped.symbol for stopped in report.stopped)])
-    )  # fmt: skip
-    times = [
-        *(trade.entry_time for trade in report.trades),
-        *(held.entry_time for held in report.held),
-        *(order.at for order in report.orders),
-        *(stopped.at for stopped in report.stopped),
-        *(at for at, _ in report.equity),
-    ]
-    days = sorted({day for by_day in days_of.values() for day in by_day} | {wall(at) // DAY_MS for at in times})
-    place = {symbol: number for number, symbol in enumerate(symbols)}
+    days = sorted(
+        {day for by_day in days_of.values() for day in by_day} | {wall(at) // DAY_MS for at in _times(report)}
+    )
+    place = {symbol: number for number, symbol in enumerate(_symbols(report))}
     day_place = {day: number for number, day in enumerate(days)}
     return {
-        "symbols": [printable(symbol, LONGEST_WORD) for symbol in symbols],
+        "symbols": [printable(symbol, LONGEST_WORD) for symbol in place],
         "days": [(dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat() for day in days],
         "bars": [
             [place[symbol], day_place[day], *_columns(bars)]
@@ -55,9 +46,7 @@ def payload(report: Report) -> dict[str, Any]:
             for day, bars in by_day.items()
         ],
         "trades": [
-            [place[trade.symbol], day_place[wall(trade.entry_time) // DAY_MS], float(trade.qty),
-             wall(trade.entry_time), dollars(trade.entry_price), wall(trade.exit_time), dollars(trade.exit_price),
-             dollars(trade.pnl), printable(trade.reason, LONGEST_WORD), dollars(trade.net)]
+            [place[trade.symbol], day_place[wall(trade.entry_time) // DAY_MS], *_of_trade(trade)]
             for trade in report.trades
         ],
         "held": [
@@ -66,9 +55,7 @@ def payload(report: Report) -> dict[str, Any]:
             for held in report.held
         ],
         "orders": [
-            [place[order.symbol], day_place[wall(order.at) // DAY_MS], printable(order.side, LONGEST_WORD),
-             printable(order.status, LONGEST_WORD), wall(order.at),
-             None if order.price is None else dollars(order.price)]
+            [place[order.symbol], day_place[wall(order.at) // DAY_MS], *_of_order(order)]
             for order in report.orders
         ],
         "average": report.average,
@@ -87,6 +74,30 @@ def payload(report: Report) -> dict[str, Any]:
         "markouts": [[one.side, one.seconds, one.cents] for one in report.markouts],
         "equity": _curve(report.equity or _steps(report.trades)),
     }  # fmt: skip
+
+
+def _of_trade(trade: RoundTrip) -> list[Any]:
+    return [float(trade.qty), wall(trade.entry_time), dollars(trade.entry_price), wall(trade.exit_time),
+            dollars(trade.exit_price), dollars(trade.pnl), printable(trade.reason, LONGEST_WORD),
+            dollars(trade.net)]  # fmt: skip
+
+
+def _of_order(order: OrderEnd) -> list[Any]:
+    return [printable(order.side, LONGEST_WORD), printable(order.status, LONGEST_WORD), wall(order.at),
+            None if order.price is None else dollars(order.price)]  # fmt: skip
+
+
+def _symbols(report: Report) -> list[str]:
+    """All that it names, those with bars first."""
+    rows = (report.trades, report.held, report.orders, report.stopped)
+    return list(dict.fromkeys([*report.bars, *(row.symbol for of in rows for row in of)]))
+
+
+def _times(report: Report) -> Iterator[int]:
+    """When anything happened besides bars, ns UTC."""
+    yield from (row.entry_time for of in (report.trades, report.held) for row in of)
+    yield from (row.at for of in (report.orders, report.stopped) for row in of)
+    yield from (at for at, _ in report.equity)
 
 
 def _points_by_day(points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, list[tuple[int, float]]]]:
