@@ -268,6 +268,15 @@ class OrderFailed(Struct, frozen=True, gc=False):
 # -- the session ------------------------------------------------------------------------------------------------------
 
 
+class Doubt(Struct, frozen=True, gc=False):
+    """Another position is listed than executions tell of, and not believed: nothing is bought until they agree."""
+
+    symbol: str
+    at: int
+    held: Decimal
+    listed: Decimal
+
+
 class StreamDown(Struct, frozen=True, gc=False):
     """A stream has been down for so many seconds, which is too long."""
 
@@ -346,6 +355,7 @@ Event = (
     | FeesCharged
     | OrderFailed
     | Plotted
+    | Doubt
     | StreamDown
     | StreamUp
     | Heartbeat

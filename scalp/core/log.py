@@ -11,6 +11,7 @@ from scalp.core.events import (
     EXIT_SIGNAL,
     BarHeard,
     Blocked,
+    Doubt,
     Event,
     Fill,
     Heartbeat,
@@ -31,7 +32,7 @@ from scalp.core.events import (
 from scalp.core.orders import BUY
 from scalp.core.prices import Written
 
-MAIN, FLEET = "main", "fleet"  # parts of the bot that speak for all symbols
+MAIN, FLEET, RECONCILE = "main", "fleet", "reconcile"  # parts of the bot that speak for all symbols
 
 
 class Line(NamedTuple):
@@ -151,6 +152,11 @@ def _unblocked(event: Unblocked) -> Line:
     return Line(INFO, FLEET, "streams are up, orders and positions reconciled: buying is on%s", (event.but,))
 
 
+def _doubt(event: Doubt) -> Line:
+    args = (event.symbol, event.held, event.listed)
+    return Line(INFO, RECONCILE, "%s: %s held by the ledger, %s listed: looking again", args)
+
+
 def _stream_down(event: StreamDown) -> Line:
     return Line(WARNING, MAIN, "%s: down for %d s", (event.name, event.seconds))
 
@@ -188,6 +194,7 @@ _RENDER: dict[type, Callable[[Any], Line]] = {
     Liquidating: _liquidating,
     Blocked: _blocked,
     Unblocked: _unblocked,
+    Doubt: _doubt,
     StreamDown: _stream_down,
     StreamUp: _stream_up,
     Heartbeat: _heartbeat,

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from scalp.core.clock import MarketClock
 from scalp.core.decimals import ZERO
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
+from scalp.core.events import Doubt
 from scalp.core.evidence import Evidence, Verdict, executed, held_already
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
@@ -510,7 +511,7 @@ class Reconciler:
         verdict = self._evidence.weigh(ledger, position, listed.asked_at, transferred, self._knows_executions)
         if verdict is Verdict.DOUBT:
             if not was_in_doubt:
-                log.info("%s: %s held by the ledger, %s listed: looking again", symbol, held, position.qty)
+                self._fleet.tell(Doubt(symbol, self._clock.now(), held, position.qty))
             self._doubt(symbol, "the listed position differs")
             return False
         if verdict is Verdict.AGREES:

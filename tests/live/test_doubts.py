@@ -15,6 +15,7 @@ from scalp.alpaca.activities import Activities
 from scalp.alpaca.rest import Listing, OrderPage
 from scalp.core.commands import SubmitOrder
 from scalp.core.errors import Unreachable
+from scalp.core.events import Doubt
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.ports import Counted
 from scalp.core.units import SECOND
@@ -214,3 +215,11 @@ def test_an_update_of_after_the_first_listings_comes_on_top() -> None:
     broker.reconciler._list_in_peace = broker.reconciler._list  # type: ignore[method-assign]
     broker.reconcile()
     assert broker.held == 13
+
+
+def test_a_doubt_is_told_once_while_it_stands() -> None:
+    broker, told = Broker(), list[object]()
+    broker.world.fleet.bus.listen(lambda event: told.append(event) if isinstance(event, Doubt) else None)
+    broker.listed = 4
+    assert [broker.reconcile(after=5) for _ in range(3)] == [False] * 3
+    assert told == [Doubt("TSLA", broker.world.now - 10 * SECOND, Decimal(0), Decimal(4))]
