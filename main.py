@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from scalp import ScalpAlgo
 from scalp.cli.algo_loader import load_algo
@@ -30,6 +31,8 @@ from scalp.results.session_table import Total, summary, times
 
 # Put your own subclass of ScalpAlgo here (or name it with --algo).
 algo_class = ScalpAlgo
+
+DASHBOARD_SPEED = 60.0  # market minutes in a real one, where somebody looks on
 
 log = logging.getLogger("scalp.main")
 
@@ -198,6 +201,12 @@ def loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+def paced(settings: Settings, has_screen: bool) -> Settings:
+    """A simulated dashboard has a speed at which it can be read, unless another is named."""
+    is_simulated = settings.endpoints is None and settings.speed is None
+    return replace(settings, speed=DASHBOARD_SPEED) if settings.dashboard and has_screen and is_simulated else settings
+
+
 def run_logged(settings: Settings) -> int:
     """Run the bot with its log and notifications; returns the exit code. Raises UserError where there can be no log."""
     with (
@@ -206,6 +215,7 @@ def run_logged(settings: Settings) -> int:
     ):
         for note in settings.notes:
             log.info("%s", note)
+        settings = paced(settings, console.has_screen)
         try:
             with (
                 only_bot(settings.endpoints),

@@ -149,7 +149,9 @@ def make_parser() -> LineParser:
     parser.add_argument("--debug", action="store_true", help="log more")
     add_arguments(parser)
     simulated = parser.add_argument_group("built-in exchange (no APCA_* variable set)")
-    simulated.add_argument("--speed", type=_speed, help="market minutes that pass in a real one (default: all it can)")
+    simulated.add_argument(
+        "--speed", type=_speed, help="market minutes that pass in a real one (default: all it can, 60 with --dashboard)"
+    )
     add_seed(simulated)
     simulated.add_argument("--session", type=read_date, metavar="DATE",
                            help="trading day to simulate, YYYY-MM-DD (default 2026-11-20)")  # fmt: skip

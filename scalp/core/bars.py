@@ -81,6 +81,12 @@ class SessionBars:
         close: float = self._columns[CLOSE][-1]
         return close
 
+    def closes(self, count: int) -> list[float]:
+        """At most `count` closes of the day, evenly spaced, the newest among them."""
+        closes = self._columns[CLOSE]
+        some = min(count, len(closes))
+        return [closes[(n + 1) * len(closes) // some - 1] for n in range(some)]
+
     def has(self, start: int) -> bool:
         """Whether there is a bar of the minute that starts then."""
         row = bisect_left(self._starts, start)

@@ -20,5 +20,6 @@ health          the same for who watches from outside: a service manager, scalp.
 shutdown        Ctrl+C, SIGTERM, a terminal that is closed
 console         the log: terminal and file
 dashboard       the live view; screen draws it in a process of its own
+keys            what is typed meanwhile; controls does what it stands for
 notify          tells a phone or a chat
 """

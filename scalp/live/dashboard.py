@@ -15,6 +15,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,11 +28,16 @@ import msgspec
 from scalp.cli.settings import is_loopback, without_secrets
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import new_york
+from scalp.core.decimals import ZERO
+from scalp.core.events import Event, TripSeen
+from scalp.core.prices import exact
 from scalp.core.takings import Taken
 from scalp.core.units import SECOND
 from scalp.live import screen
 from scalp.live.console import ConsoleLog
-from scalp.live.screen import Frame, Row, Stream
+from scalp.live.controls import HELP, HINT, Controls
+from scalp.live.keys import Keys
+from scalp.live.screen import Frame, Limit, Row, Stream
 from scalp.live.trader import Trader
 from scalp.net.printable import printable
 
@@ -40,6 +47,8 @@ PERIOD = 0.25  # seconds of the wall clock between two pictures
 SLICE = 50  # symbols looked at in one turn of the loop: an order update never waits for a whole market
 PATIENCE = 1.0  # seconds the view has to restore the terminal
 LONGEST_WORDS = 80  # characters of a cell: no terminal has more for it
+SPARKS = "▁▂▃▄▅▆▇█"
+SPARK_POINTS = 32  # closes of the day in a line
 RESTORE = "\x1b[?1049l\x1b[?25h"  # leave the alternate screen, show the cursor
 
 
@@ -57,9 +66,15 @@ class Dashboard:
         self._frames: SimpleQueue[Frame | None] = SimpleQueue()
         self._closing = threading.Event()
         self._last_words = ""  # of a view that failed
+        self._exits: dict[str, tuple[int, str]] = {}  # by symbol: when it was last left, and why
+        self._sparks: dict[str, tuple[int, str]] = {}  # by symbol: of how many bars, and the line
+        self._made = ZERO  # what this process has come to, dollars after fees
+        self._made_before: Decimal | None = None  # the same at the first look, soon after its account was asked
+        self._controls = Controls(trader.fleet)
+        self._keys = Keys(self._press)
         # In a session of its own Ctrl+C does not reach it; it needs no key and no address.
         self._view = subprocess.Popen(
-            [sys.executable, "-P", str(Path(screen.__file__).resolve())],
+            [sys.executable, "-P", str(Path(screen.__file__).resolve()), *(["--keys"] if self._keys.are_there else [])],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
@@ -68,6 +83,7 @@ class Dashboard:
         )
         self._pump = threading.Thread(target=self._send, name="dashboard", daemon=True)
         self._pump.start()
+        trader.fleet.bus.listen(self._hear)
         console.show(self)
 
     def take(self, level: str, text: str) -> None:
@@ -89,6 +105,7 @@ class Dashboard:
             self._view.kill()
             code = self._view.wait()
         self._pump.join(PATIENCE)
+        self._keys.close()
         with cast(BinaryIO, self._view.stderr) as pipe:
             words = pipe.read().decode(errors="replace").split("\n")
         self._last_words = next((line for line in reversed(words) if line.strip()), "killed")
@@ -119,8 +136,22 @@ class Dashboard:
 
     # In the loop.
 
+    def _hear(self, event: Event) -> None:
+        if type(event) is TripSeen and event.reason:
+            at, _ = self._exits.get(event.symbol, (0, ""))
+            # It is told again as more is seen of the price after it.
+            self._exits[event.symbol] = (event.at if not event.exit else at or event.at, event.reason)
+
+    def _press(self, key: str) -> None:
+        try:
+            self._controls.press(key)
+        except Exception:
+            # As below: the trading goes on.
+            log.exception("the key %r failed", key)
+
     def _look(self) -> None:
         self._rows.clear()
+        self._made = ZERO
         self._look_on()
 
     def _look_on(self) -> None:
@@ -131,7 +162,7 @@ class Dashboard:
             at = self._trader.clock.now()
             takings, done = self._trader.fleet.takings, len(self._rows)
             some = islice(algos, done, done + SLICE)
-            self._rows += [_row(algo, at, takings.of(algo.ledger)) for algo in some]
+            self._rows += [self._row(algo, at, takings.of(algo.ledger)) for algo in some]
             if len(self._rows) < len(algos):
                 self._loop.call_soon(self._look_on)
             else:
@@ -144,6 +175,26 @@ class Dashboard:
     def _fail(self) -> None:
         self.close()
         log.warning("the dashboard ended by itself (%s): plain log from here on", self._last_words)
+
+    def _row(self, algo: ScalpAlgo, at: int, taken: Taken) -> Row:
+        row = _row(algo, at, taken)
+        self._made += _made(algo) - self._trader.fleet.takings.look(algo.ledger).total
+        count, spark = self._sparks.get(algo.symbol, (0, ""))
+        if count != row.minutes:
+            spark = _spark(algo.session_bars.closes(SPARK_POINTS))
+            self._sparks[algo.symbol] = (row.minutes, spark)
+        row.spark = spark
+        if (left := self._exits.get(algo.symbol)) is not None:
+            row.last_exit = f"{left[1]} {new_york(left[0]):%H:%M:%S}"
+        return row
+
+    def _equity(self) -> float | None:
+        """The account's at the start, and what this process has made of it since, open profit included."""
+        if (before := self._trader.equity) is None:
+            return None
+        if self._made_before is None:
+            self._made_before = self._made
+        return float(before + self._made - self._made_before)
 
     def _frame(self, at: int) -> Frame:
         trader, fleet, now = self._trader, self._trader.fleet, self._loop.time()
@@ -167,6 +218,11 @@ class Dashboard:
             requests_limit=limit.limit,
             fill_to_exit=fill_to_exit,
             lines=lines,
+            equity=self._equity(),
+            limits=_limits(self._trader, at),
+            notice=self._controls.notice,
+            help=list(HELP) if self._controls.shows_help else [],
+            hint=HINT if self._keys.are_there else "",
         )
 
 
@@ -199,6 +255,46 @@ def _phase(trader: Trader, at: int) -> str:
     return f"{word} in {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
 
 
+def _spark(closes: Sequence[float]) -> str:
+    """Closes as a line of blocks, from the lowest to the highest."""
+    low, high = min(closes, default=0.0), max(closes, default=0.0)
+    step = (high - low) / (len(SPARKS) - 1) or 1.0
+    return "".join(SPARKS[round((close - low) / step)] for close in closes)
+
+
+def _made(algo: ScalpAlgo) -> Decimal:
+    """Dollars, realised and open, before fees, by this process."""
+    ledger, last = algo.ledger, algo.last_price
+    if not ledger.position or ledger.entry_price is None or last is None:
+        return ledger.realised
+    return ledger.realised + ledger.position * (exact(last) - ledger.entry_price)
+
+
+def _limits(trader: Trader, at: int) -> list[Limit]:
+    """The risk limits that are set, and how near they are."""
+    rules = trader.fleet.risk.rules
+    if rules is None:
+        return []
+    limits, found = rules.limits, []
+    if limits.max_loss is not None:
+        loss = max(-rules.result, ZERO)
+        found.append(Limit("loss", f"${loss:.2f} of {limits.max_loss:f}", float(loss / limits.max_loss)))
+    if limits.max_positions is not None:
+        taken = f"{rules.taken} of {limits.max_positions}"
+        found.append(Limit("positions", taken, rules.taken / limits.max_positions))
+    if limits.budget is not None:
+        found.append(Limit("budget", f"${rules.used:.0f} of {limits.budget:f}", float(rules.used / limits.budget)))
+    if limits.max_hold is not None:
+        bought = [algo.stop.bought_at for algo in trader.fleet.algos.values() if algo.stop.bought_at]
+        longest = (at - min(bought)) if bought else 0
+        told = f"{longest // SECOND} s of {limits.max_hold // SECOND}"
+        found.append(Limit("longest hold", told, longest / limits.max_hold))
+    if limits.no_buy_after is not None:
+        is_past = new_york(at).time() >= limits.no_buy_after
+        found.append(Limit("no buys after", f"{limits.no_buy_after:%H:%M}", float(is_past)))
+    return found
+
+
 def _row(algo: ScalpAlgo, at: int, taken: Taken) -> Row:
     ledger, order, last = algo.ledger, algo.order, algo.last_price
     row = Row(
@@ -218,12 +314,14 @@ def _row(algo: ScalpAlgo, at: int, taken: Taken) -> Row:
         row.entry = float(ledger.entry_price)
         if last is not None:
             row.unrealised = row.held * (last - row.entry)
+    if (leg := algo.stop.leg) is not None and leg.stop_price is not None:
+        row.stop, row.stop_at = float(leg.stop_price), "broker"
+    elif (level := algo.stop.level) is not None:
+        row.stop, row.stop_at = float(level), "bot"
     if order is not None:
         row.side = printable(order.side, LONGEST_WORDS)
         row.remaining = None if order.remaining is None else float(order.remaining)
         row.limit = None if order.limit_price is None else float(order.limit_price)
         row.age = (at - order.submitted_at) / SECOND
         row.more_orders = max(sum(not other.is_spare for other in ledger.open_orders) - 1, 0)
-        if (leg := algo.stop.leg) is not None and leg.stop_price is not None:
-            row.stop = float(leg.stop_price)
     return row

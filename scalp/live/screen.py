@@ -7,11 +7,12 @@ it starts at once, this file is run by its path and imports nothing of the bot.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from rich.console import Console
@@ -21,6 +22,9 @@ from rich.text import Text
 FEWEST_LOG_LINES = 5  # that rows leave room for
 MOST_LOG_LINES = 500  # kept, for a terminal that grows
 NARROW, WIDE = 79, 95  # columns of a table; a wide one shows entry price and trades as well
+SPARK, EXIT, STOP = 16, 23, 14  # widths of what a still wider one shows, in this order
+ORDER = 20  # columns that the order keeps
+NEAR = 0.8  # share of a risk limit from which on it is told in yellow
 GAP = 2  # columns between two tables
 RANK_EVERY = 20  # frames: rows that change places all the time cannot be read
 IDLE = "TO_BUY"
@@ -49,7 +53,10 @@ class Row(msgspec.Struct):
     trades: int = 0
     why_no_entry: str = ""  # why nothing is bought just now
     fees: float = 0.0  # of what was realised, dollars
-    stop: float | None = None  # where the stop rests at the broker
+    stop: float | None = None  # the price of the stop
+    stop_at: str = ""  # where it rests: "broker", "bot"
+    last_exit: str = ""  # why and when it was left last: "limit 10:14:03"
+    spark: str = ""  # the day so far, a block a stretch
 
     @property
     def distance(self) -> float | None:
@@ -68,6 +75,14 @@ class Stream(msgspec.Struct):
     age: float | None = None  # seconds since its last message
 
 
+class Limit(msgspec.Struct):
+    """A risk limit: how it stands in words, and the share of it that is used up."""
+
+    name: str
+    told: str
+    part: float
+
+
 class Frame(msgspec.Struct):
     """Everything that is shown, at one moment."""
 
@@ -80,6 +95,11 @@ class Frame(msgspec.Struct):
     requests_limit: int
     fill_to_exit: list[float] = []  # seconds from a fill to its sell, of those since the frame before
     lines: list[tuple[str, str]] = []  # log lines since the frame before: level and text
+    equity: float | None = None  # dollars, of the account
+    limits: list[Limit] = []
+    notice: str = ""  # what a key has to say
+    help: list[str] = []
+    hint: str = ""  # which keys there are; "": none
 
 
 class Screen:
@@ -99,11 +119,21 @@ class Screen:
         common = _common(row.why_no_entry for row in frame.rows)
         if common:
             top.append(Text(f" no buys: {common}", "yellow"))
+        if frame.limits:
+            top.append(_limits(frame.limits))
+        if not _Columns(width, frame.rows).has_stop and (stops := _stops(frame.rows)):
+            top.append(Text(stops))
+        top += [Text(f" {line}", "reverse") for line in frame.help]
+        if frame.notice:
+            top.append(Text(f" {frame.notice} ", "bold black on yellow"))
         free = height - len(top) - 2
         room = max(free - FEWEST_LOG_LINES, free // 2, 1)
         table = self._table(frame.rows, width, room, is_told=bool(common))
         self._frames += 1
-        lines = [*top, *table, Text(" log ".center(width, "─"), "dim")]
+        rule = " log ".center(width, "─")
+        if frame.hint and (room := width - len(frame.hint) - 3) > len("── log "):
+            rule = f"{'── log ':─<{room}} {frame.hint} ─"
+        lines = [*top, *table, Text(rule, "dim")]
         tail = max(height - len(lines), 0)
         lines += [_log_line(*line) for line in list(self._lines)[-tail:]] if tail else []
         lines = lines[:height]
@@ -116,10 +146,14 @@ class Screen:
         realised = sum(row.realised for row in frame.rows)
         unrealised = sum(row.unrealised for row in frame.rows)
         net = realised - sum(row.fees for row in frame.rows)
-        right = f"gross {realised:+.2f}  net {net:+.2f}  open {unrealised:+.2f} "
+        gross, of_day, opened = f"gross {realised:+.2f}  ", f"net {net:+.2f} ", f" open {unrealised:+.2f} "
+        rest = of_day + opened
+        equity = "" if frame.equity is None else f"equity {frame.equity:,.2f}  "
         left = f" {frame.venue}  {frame.clock} New York  {frame.phase}"
-        if len(left) + len(right) + 2 > width:
-            left = f" {frame.venue}  {frame.clock.partition(' ')[2]}  {frame.phase}"
+        short = f" {frame.venue}  {frame.clock.partition(' ')[2]}  {frame.phase}"
+        shown = [(left, equity + gross + rest), (short, equity + gross + rest), (short, equity + rest)]
+        shown += [(short, equity + of_day)] if equity else []
+        left, right = next((s for s in shown if len(s[0]) + len(s[1]) + 2 <= width), (short, gross + rest))
         style = "bold white on red" if frame.venue == "REAL MONEY" else "reverse"
         return Text(left + " " * max(width - len(left) - len(right), 2) + right, style)
 
@@ -175,15 +209,35 @@ class _Columns:
         self._symbol = min(max([6, *(len(row.symbol) for row in rows)]), 9)
         self._is_wide = width >= WIDE
         taken = self._symbol + (77 if self._is_wide else 61)  # by all but the orders
+        free = width - taken - ORDER
+        self._extra = {}
+        for name, columns in (("spark", SPARK), ("exit", EXIT), ("stop", STOP)):
+            if self._is_wide and free > columns:
+                self._extra[name] = columns
+                free -= columns + 1
+                taken += columns + 1
+        if "spark" in self._extra and "stop" in self._extra and free > SPARK:
+            self._extra["spark"] = 2 * SPARK
+            taken += SPARK
         self._order = min(max(width - taken, 7), 30)
 
     def heading(self) -> Text:
         more = f"{'entry':>8} {'trades':>6} " if self._is_wide else ""
         return Text(
             f"{'symbol':<{self._symbol}} {'state':<14} {'last':>8} {'average':>8} {'dist %':>6} {'held':>5} {more}"
-            f"{'order':<{self._order}} {'age':>4} {'net $':>8}",
+            f"{'order':<{self._order}} {'age':>4} {'net $':>8}" + "".join(self._extra_heads()),
             "bold",
         )
+
+    @property
+    def has_stop(self) -> bool:
+        """Whether there is a column for it."""
+        return "stop" in self._extra
+
+    def _extra_heads(self) -> Iterator[str]:
+        for name, head in (("stop", "stop at"), ("exit", "last exit"), ("spark", "day")):
+            if name in self._extra:
+                yield f" {head:<{self._extra[name]}}"
 
     def row(self, row: Row, is_told: bool) -> Text:
         """`is_told`: why nothing is bought is said above."""
@@ -201,6 +255,14 @@ class _Columns:
         text.append(f"{_age(row.age) if row.side else '':>4} ")
         money = "-" if not (profit or row.trades or row.held) else f"{profit:+.{2 if abs(profit) < 10_000 else 0}f}"
         text.append(f"{money:>8}", _sign_style(profit))
+        if "stop" in self._extra:
+            stop = "" if row.stop is None else f"{_price(row.stop)} {row.stop_at}"
+            text.append(f" {_cut(stop, STOP):<{STOP}}", "" if row.stop_at == "broker" else "yellow")
+        if "exit" in self._extra:
+            text.append(f" {_cut(row.last_exit, EXIT):<{EXIT}}", "dim")
+        if "spark" in self._extra:
+            width = self._extra["spark"]
+            text.append(f" {_squeezed(row.spark, width):<{width}}", "cyan")
         return text
 
     def _order_cell(self, row: Row, is_told: bool) -> tuple[str, str]:
@@ -209,13 +271,34 @@ class _Columns:
             terms = "market" if row.limit is None else _price(row.limit)
             more = f" +{row.more_orders}" if row.more_orders else ""
             qty = "?" if row.remaining is None else _shares(row.remaining)
-            stop = "" if row.stop is None else f" stop {_price(row.stop)}"
+            stop = "" if row.stop is None or self.has_stop else f" stop {_price(row.stop)}"
             long, short = f"{row.side} {qty} @ {terms}{stop}{more}", f"{qty}@{terms}{stop}{more}"
             brief = short if len(short) <= self._order else f"{qty}@{terms}{more}"
             return long if len(long) <= self._order else brief, ""  # the state tells the side as well
         if row.minutes < row.warmup:
             return f"bars {row.minutes}/{row.warmup}", "dim"
         return "" if is_told else row.why_no_entry, "yellow"
+
+
+def _limits(limits: Sequence[Limit]) -> Text:
+    """How near the risk limits are."""
+    text = Text(" limits ")
+    for limit in limits:
+        style = "bold red" if limit.part >= 1 else "yellow" if limit.part >= NEAR else "green"
+        text.append(f" {limit.name} ").append(limit.told, style).append(" ")
+    return text
+
+
+def _stops(rows: Sequence[Row]) -> str:
+    """Where the stops rest, for a table without a column for them."""
+    told = [f"{row.symbol} {_price(row.stop)} {row.stop_at}" for row in rows if row.stop is not None]
+    return f" stops  {', '.join(told)}" if told else ""
+
+
+def _squeezed(spark: str, width: int) -> str:
+    """Every second, third, ... block of what is too long, the newest among them."""
+    every = -(-len(spark) // width)
+    return spark[::-1][::every][::-1] if every > 1 else spark
 
 
 def _common(reasons: Iterable[str]) -> str:
@@ -256,13 +339,32 @@ def _log_line(level: str, text: str) -> Text:
     return Text("".join(c if c.isprintable() else " " for c in text), STYLES.get(level, ""))
 
 
+@contextlib.contextmanager
+def single_keys() -> Iterator[None]:
+    """The terminal hands on each key at once and shows none; its mode is as it was at the end."""
+    import termios
+    import tty
+
+    output = sys.stdout.fileno()
+    before = termios.tcgetattr(output)
+    tty.setcbreak(output, termios.TCSANOW)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(output, termios.TCSADRAIN, before)
+
+
 def main() -> None:
     """Draw what comes on standard input, a frame of JSON a line, until it ends."""
     for frozen in ("COLUMNS", "LINES"):  # where a shell exports them, they tell the size of before a resize
         os.environ.pop(frozen, None)
     console, screen = Console(highlight=False), Screen()
     decoder = msgspec.json.Decoder(Frame)
-    with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+    keys = single_keys() if "--keys" in sys.argv[1:] else contextlib.nullcontext()
+    with (
+        keys,
+        Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live,
+    ):
         for line in sys.stdin.buffer:
             width, height = console.size
             live.update(screen.draw(decoder.decode(line), width, height), refresh=True)

@@ -11,6 +11,7 @@ import datetime as dt
 import difflib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from scalp.cli.settings import Settings
@@ -238,6 +239,7 @@ class Permits:
         self._fleet = fleet
         self._settings = settings
         self._is_account_free = True
+        self.equity: Decimal | None = None  # of the account, dollars, as it was first told
         self._barred: dict[str, str] = {}  # symbol -> why nothing is bought in it
 
     # -- at the start -------------------------------------------------------------------------------------------------
@@ -354,6 +356,7 @@ class Permits:
         told = (NO_MASK.words(account.get(name, "?"), LONGEST_WORDS) for name in ("status", "equity", "buying_power"))
         money = "REAL MONEY" if self._settings.is_live else "paper"
         log.info("account: %s, equity $%s, buying power $%s, %s", *told, money)
+        self.equity = decimal_or_none(account.get("equity"))
         power, wanted = decimal_or_none(account.get("buying_power")), self._settings.lot * len(self._settings.symbols)
         if power is not None and power < wanted:
             log.warning("buying power $%s is less than lot x symbols = $%s: some buys will be refused", power, wanted)

@@ -7,6 +7,7 @@ import gc
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 from scalp.cli.identity import since_backtest, told
@@ -61,6 +62,7 @@ class Trader:
     _trips: TripWatch | None = None  # None: there is no journal
     is_later = False  # this process has traded another day before: its keys were right, and nobody is there to look
     _is_over = False
+    equity: Decimal | None = None  # of the account at the start, dollars; None where it did not say
     has_closed = False  # it came to its close, and was not stopped before
 
     def __init__(
@@ -135,6 +137,7 @@ class Trader:
         log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
         permits = Permits(self.rest, self.fleet, self.settings)
         await permits.look(start)
+        self.equity = permits.equity
         self.history.begin()
         symbols = self.settings.symbols
         names = ", ".join(symbols) if len(symbols) <= LOUD_NAMES else f"these {len(symbols)} symbols"

@@ -27,17 +27,19 @@ from rich.console import Console
 
 import main as program
 from scalp import Bar, ScalpAlgo
+from scalp.cli.settings import read_settings
 from scalp.core.events import BarHeard, Heartbeat
 from scalp.core.log import log_event
 from scalp.live import dashboard, screen
 from scalp.live.console import ConsoleLog
+from scalp.live.controls import HINT
 from scalp.live.dashboard import Dashboard, open_dashboard
-from scalp.live.screen import Frame, Row, Screen, Stream
+from scalp.live.screen import Frame, Limit, Row, Screen, Stream
 from tests.helpers import SESSION, bars
 from tests.trading import ABOVE_100, AT_100, BuysOnce, Idle, Script, minutes, run, trading
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTER, LEAVE, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
+ENTER, LEAVE, HIDE_CURSOR, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25l", "\x1b[?25h"
 
 log = logging.getLogger("scalp.TSLA")
 
@@ -106,6 +108,40 @@ def test_a_wide_terminal_shows_more_of_each_symbol() -> None:
         "10:14:00 main    a  [2J warning",
         "",
     ]
+
+
+FULL = msgspec.structs.replace(
+    TSLA, stop=399.62, stop_at="broker", last_exit="limit 10:03:11", spark="▁▂▃▄▅▆▇█▇▆▅▄▃▂▁▂" * 2
+)
+LIMITS = [Limit("loss", "$45.00 of 300", 0.15), Limit("positions", "2 of 2", 1.0)]
+
+
+def full(**more: object) -> Frame:
+    return msgspec.structs.replace(frame(FULL, FB), equity=99_987.5, limits=LIMITS, hint=HINT, lines=[], **more)
+
+
+def test_limits_stops_and_equity_at_80_by_24() -> None:
+    assert drawn(full(notice="sell all?", help=["p  pause"]), 80, 24)[:9] == [
+        " SIMULATED  10:14:03  closes in 5:45:57             equity 99,987.50  net +1.50",
+        " bars up 3s ago  orders DOWN quiet  requests 187/200  exits 0.21 ms, worst 0.60",
+        " limits  loss $45.00 of 300  positions 2 of 2",
+        " stops  TSLA 399.62 broker",
+        " p  pause",
+        " sell all?",
+        "symbol state              last  average dist %  held order          age    net $",
+        "TSLA   SELL_SUBMITTED   401.25   402.01  -0.19     4 4@401.62       12s    +0.02",
+        "FB     TO_BUY            39.77        -              bars 12/21                -",
+    ]
+    assert drawn(full(), 80, 24)[7] == f"{'── log ':─<43} {HINT} ─"
+
+
+def test_a_wider_terminal_shows_the_day_then_the_last_exit_then_the_stop() -> None:
+    heads = [drawn(full(), width, 24)[4 if width < 200 else 3].split("net $")[1] for width in (95, 120, 150, 200)]
+    assert [" ".join(head.split()) for head in heads] == ["", "day", "last exit day", "stop at last exit day"]
+    lines = drawn(full(), 200, 24)
+    assert lines[4].endswith(f" 399.62 broker  limit 10:03:11          {'▁▂▃▄▅▆▇█▇▆▅▄▃▂▁▂' * 2}")
+    assert not any("stops " in line for line in lines)
+    assert drawn(full(), 120, 24)[5].endswith(" ▂▄▆█▆▄▂▂▂▄▆█▆▄▂▂")
 
 
 def many(count: int, **active: Row) -> list[Row]:
@@ -411,17 +447,25 @@ def test_a_view_that_cannot_be_started_is_told_and_the_log_stays(
 class Run:
     """The bot with `--dashboard` on a terminal of its own, 100 columns by 24 lines."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, keyboard: bool = True) -> None:
         self.folder = folder
         self._ours, theirs = pty.openpty()
+        self.mode = termios.tcgetattr(theirs)
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "80"}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "main.py"), "--dashboard", *arguments, "TSLA", "AAPL"],
-            cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs,
+            cwd=folder, env=environ, stdin=theirs if keyboard else subprocess.DEVNULL, stdout=theirs, stderr=theirs,
         )  # fmt: skip
         os.close(theirs)
         self.shown = ""
+
+    def press(self, key: str) -> None:
+        os.write(self._ours, key.encode())
+
+    @property
+    def gives_single_keys(self) -> bool:
+        return not termios.tcgetattr(self._ours)[3] & termios.ICANON
 
     def until(self, text: str, seconds: float = 30) -> None:
         """Read what is shown until `text` comes."""
@@ -433,11 +477,12 @@ class Run:
         """What is shown from the end of the live view to the end of all."""
         while self._read(20):
             pass
+        assert termios.tcgetattr(self._ours) == self.mode, "the terminal's mode was not restored"
         os.close(self._ours)
         assert self.shown.count(ENTER) == 1
         before, _, after = self.shown.rpartition(LEAVE)
         assert before, "the terminal was not restored"
-        assert SHOW_CURSOR in self.shown[self.shown.rindex("\x1b[?25l") :]
+        assert SHOW_CURSOR in self.shown[self.shown.rindex(HIDE_CURSOR) :]
         return after
 
     def _read(self, seconds: float) -> bool:
@@ -452,8 +497,8 @@ class Run:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[Run]:
-    bot = Run(folder, *arguments)
+def running(folder: Path, *arguments: str, keyboard: bool = True) -> Iterator[Run]:
+    bot = Run(folder, *arguments, keyboard=keyboard)
     try:
         bot.until("closes in ")
         yield bot
@@ -470,7 +515,7 @@ def test_a_session_to_its_end_leaves_the_log_of_a_run_without_it(
         (tmp_path / "console.log").unlink()
         return [re.sub(r"\s+[\d.]+ ms|(\s+[\d.]+){3}$", " - ms", line) for line in text.splitlines()]
 
-    with running(tmp_path, "--session=2026-11-27") as bot:
+    with running(tmp_path, "--session=2026-11-27", "--speed=100000") as bot:
         after = bot.rest()
         assert bot.process.wait(20) == 0
     assert "the market has closed" in after
@@ -488,6 +533,59 @@ def test_ctrl_c_restores_the_terminal(tmp_path: Path) -> None:
         assert bot.process.wait(20) == 130
     assert "stopping: no more buys" in after
     assert "total" in after
+
+
+def test_keys_pause_resume_ask_and_stop(tmp_path: Path) -> None:
+    with running(tmp_path, "--speed=60") as bot:
+        assert bot.gives_single_keys
+        for key, answer in (("?", "this help"), ("p", "paused, p resumes"), ("p", "entries are resumed"),
+                            ("\x1b[A", ""), ("f", "sell all at market"), ("n", "nothing was sold"),
+                            ("f", "sell all at market"), ("f", "key f has sold"),
+                            ("p", "nothing is bought any more")):  # fmt: skip
+            bot.shown = ENTER + HIDE_CURSOR  # what `rest` looks for
+            bot.press(key)
+            bot.until(answer)
+        bot.press("q")
+        after = bot.rest()
+        assert bot.process.wait(20) == 130
+    assert "key q: the bot is told to stop" in after and "stopping: no more buys" in after
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_mode_of_the_terminal_is_restored(number: int, tmp_path: Path) -> None:
+    with running(tmp_path, "--speed=60") as bot:
+        assert bot.gives_single_keys
+        bot.process.send_signal(number)
+        bot.rest()
+        assert bot.process.wait(20) == (143 if number == signal.SIGTERM else -9)
+
+
+def test_a_view_that_is_killed_leaves_the_mode_to_the_bot(tmp_path: Path) -> None:
+    with running(tmp_path, "--speed=60") as bot:
+        (view,) = Path(f"/proc/{bot.process.pid}/task/{bot.process.pid}/children").read_text().split()
+        os.kill(int(view), signal.SIGKILL)
+        bot.until("the dashboard ended by itself")
+        assert not bot.gives_single_keys
+        bot.process.send_signal(signal.SIGINT)
+        bot.rest()
+
+
+def test_without_a_keyboard_there_are_no_keys(tmp_path: Path) -> None:
+    with running(tmp_path, "--speed=60", keyboard=False) as bot:
+        assert not bot.gives_single_keys
+        assert "p pause" not in bot.shown
+        bot.process.send_signal(signal.SIGTERM)
+        bot.rest()
+
+
+def test_a_simulated_session_is_paced_where_somebody_looks_on() -> None:
+    simulated = read_settings(["--dashboard", "TSLA"], {})
+    assert program.paced(simulated, has_screen=True).speed == 60
+    assert program.paced(simulated, has_screen=False).speed is None
+    assert program.paced(read_settings(["--dashboard", "--speed=5", "TSLA"], {}), has_screen=True).speed == 5
+    assert program.paced(read_settings(["TSLA"], {}), has_screen=True).speed is None
+    keys = {"APCA_API_KEY_ID": "id", "APCA_API_SECRET_KEY": "secret"}
+    assert program.paced(read_settings(["--dashboard", "TSLA"], keys), has_screen=True).speed is None
 
 
 def test_leaving_at_once_restores_the_terminal(tmp_path: Path) -> None:
@@ -512,7 +610,7 @@ def test_a_resize_is_followed(tmp_path: Path) -> None:
         fcntl.ioctl(bot._ours, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 60, 0, 0))
         bot.shown = ""
         bot.until("closes in ")
-        bot.until("─" * 27 + " log " + "─" * 28)
+        bot.until("── log " + "─" * 16 + " p pause")
 
 
 def test_the_view_imports_nothing_of_the_bot() -> None:

@@ -1,0 +1,90 @@
+"""What the keys of the dashboard do: pause entries, close every position, stop the bot."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+
+from scalp.core.fleet import Fleet
+
+log = logging.getLogger("scalp.main")
+
+ASKED_FOR = 10.0  # seconds in which the second f counts
+HINT = "p pause  f flatten  q stop  ? help"
+HELP = (
+    "p  pause entries: no more buys, exits go on; p again resumes them",
+    "f  flatten (asks once): cancel all, sell all at market, buy nothing more today",
+    "q  stop the bot, as Ctrl+C does (--on-exit: what becomes of orders and shares)",
+    "?  this help; any key closes it",
+    "Ctrl+C twice leaves at once, whatever is open",
+)
+
+
+def interrupt() -> None:
+    """As Ctrl+C does."""
+    signal.raise_signal(signal.SIGINT)
+
+
+class Controls:
+    """`press` takes a key; `notice` is what is to be shown of it, `shows_help` whether the help is."""
+
+    def __init__(
+        self, fleet: Fleet, stop: Callable[[], None] = interrupt, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fleet = fleet
+        self._stop = stop
+        self._now = now  # seconds of the wall clock
+        self._notice = ""
+        self._asked_at: float | None = None  # when f was pressed
+        self._is_paused = self._is_flattened = self._is_stopped = False
+        self.shows_help = False
+
+    @property
+    def notice(self) -> str:
+        if self._asked_at is not None and self._now() > self._asked_at + ASKED_FOR:
+            self._asked_at, self._notice = None, ""
+        return self._notice
+
+    def press(self, key: str) -> None:
+        """Do what `key` stands for; keys that stand for nothing close the help and answer no."""
+        is_asked = bool(self.notice) and self._asked_at is not None
+        self._asked_at, self._notice = None, ""
+        self.shows_help = key == "?" and not self.shows_help
+        match key.lower():
+            case "p":
+                self._pause()
+            case "f" if is_asked:
+                self._flatten()
+            case "f":
+                self._asked_at = self._now()
+                self._notice = "sell all at market, buy nothing more today? f: yes, any other key: no"
+            case "q" if not self._is_stopped:
+                self._is_stopped = True
+                log.warning("key q: the bot is told to stop")
+                self._stop()
+            case _ if is_asked:
+                self._notice = "nothing was sold"
+
+    def _pause(self) -> None:
+        if self._is_flattened:
+            self._notice = "key f has sold everything: nothing is bought any more today"
+            return
+        self._is_paused = not self._is_paused
+        if self._is_paused:
+            log.warning("key p: entries are paused, exits go on")
+            self._fleet.block_entries("paused", "paused, p resumes")
+        else:
+            log.warning("key p: entries are resumed")
+            self._fleet.unblock("paused")
+
+    def _flatten(self) -> None:
+        if why := self._fleet.orders.shut:
+            self._notice = f"nothing can be sold just now: {why}"
+            return
+        log.warning("key f: everything is cancelled and sold at market, nothing is bought any more today")
+        self._is_flattened, self._is_paused = True, False
+        self._fleet.unblock("paused")
+        self._fleet.block_entries("flattened", "key f has sold everything")
+        self._fleet.flatten()
