@@ -22,11 +22,12 @@ from scalp.cli.options import LineParser
 from scalp.cli.settings import Endpoints, read_endpoints, read_symbols
 from scalp.cli.venues import open_broker
 from scalp.core.algo import ScalpAlgo
+from scalp.core.cancels import CANCEL_AGAIN, cancel
 from scalp.core.clock import NEVER, QUIET_BEFORE_CLOSE, MarketClock, Session, nanoseconds, new_york
 from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.decimals import ZERO
 from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable, UserError
-from scalp.core.exits import CANCEL_AGAIN, Plan, cancel
+from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way
 from scalp.core.ports import Account, Clock, Execution

@@ -14,6 +14,8 @@ another room.
     working_buys    buys that work, cancelled when they are old
     telling         what it tells: events and lines
     exits           the plan for what is held
+    cover           what was sold too many, bought back
+    cancels         cancels, and when they are asked for again
     order_state     what is known of one order and its group
     ledger          orders and position
     evidence        what listings are worth beside executions

@@ -22,12 +22,13 @@ import msgspec
 import pandas as pd
 
 from scalp.core.bars import SessionBars
+from scalp.core.cancels import cancel
 from scalp.core.clock import Session
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, SubmitOrder
 from scalp.core.errors import IllegalMove
 from scalp.core.events import EXIT_SIGNAL, Oversold, Rejected, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
-from scalp.core.exits import CANCEL_AGAIN, NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available, cancel
+from scalp.core.exits import NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available
 from scalp.core.following import order_to_follow, successor
 from scalp.core.hooks import Hooks, OwnPrices
 from scalp.core.ledger import ANSWERED_WITHIN, Ledger
@@ -232,7 +233,7 @@ class ScalpAlgo(Hooks):
                 self.exits.on_bought(at)
                 self.stop.on_bought(report.at or at)
             if change.ended and order.is_cover and order.status != FILLED:
-                self.exits.on_cover_rejected(at)
+                self.exits.cover.on_rejected(at)
             elif change.ended:
                 self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
         else:
@@ -269,7 +270,7 @@ class ScalpAlgo(Hooks):
         self.ledger.end(order, REFUSED)
         wait = 0.0
         if order.is_cover:
-            self.exits.on_cover_rejected(at)
+            self.exits.cover.on_rejected(at)
             self.telling.tell(Rejected(self.symbol, at, BUY, order.qty, why))
         elif order.stop_price is not None and "insufficient qty" not in why.lower():
             self._offer_without_stop(why, at)
@@ -543,11 +544,11 @@ class ScalpAlgo(Hooks):
 
     def _cover(self, at: int) -> list[Action]:
         """Short: hands off, unless orders of one group of ours have sold too many."""
-        exits, qty = self.exits, self.exits.to_cover(at)
+        exits, cover = self.exits, self.exits.cover
+        qty = cover.quantity(at)
         if exits.plan is Plan.WITHDRAW:
-            covers = [order for order in self.ledger.open_orders if order.is_cover]
-            return [cancel(order, at) for order in covers if at - order.cancel_sent_at >= CANCEL_AGAIN]
-        actions: list[Action] = [*exits.stop_selling(at)]
+            return [*cover.withdraw(at)]
+        actions: list[Action] = [*cover.stop_selling(at)]
         if not qty:
             if not exits.is_under_way:
                 self.telling.once("short", "short position of %s: hands off", self.ledger.position)

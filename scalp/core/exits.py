@@ -15,7 +15,7 @@ for another exit on the ground of facts, or for a stronger plan.
 
 An exit with a stop at the broker is a group of orders, of which one that fills cancels the others. It counts as one: it
 offers its shares once, it is cancelled through its parent, and it is out of the way when every one of its orders has
-ended by facts. Where two of them have filled, what was sold too many is bought back: see `ExitPlan.cover`.
+ended by facts. Where two of them have filled, what was sold too many is bought back: see `Cover`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from scalp.core.cancels import CANCEL_AGAIN, cancel_due
 from scalp.core.commands import AskLastTrade, AskOrder, CancelOrder
+from scalp.core.cover import Cover
 from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
 from scalp.core.order_state import Order
@@ -35,7 +37,6 @@ from scalp.core.orders import BUY, HELD, SELL, OrderType
 from scalp.core.units import SECOND
 
 LIQUIDATION = "the session is about to end"
-CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
 ASK_AGAIN = 30 * SECOND
 ASK_PRICE_AGAIN = 5 * SECOND
 CAUSED_BY_FILL = 10 * SECOND  # a sell refused so soon after a fill: the broker may not see the position yet
@@ -97,7 +98,7 @@ class ExitPlan:
         self._price_asked_at = -ASK_PRICE_AGAIN  # when the last trade was asked for, to price a sell
         self._bought_at = 0  # when shares came last
         self.has_no_data = False  # no market data come: whether the symbol trades is not known
-        self._cover_at = 0  # no such buy before this time: it was refused
+        self.cover = Cover(ledger)
 
     # -- stating a plan -----------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class ExitPlan:
         """Whether the plan is not done: something of it has to happen yet, or to be confirmed."""
         ledger = self._ledger
         if ledger.position < 0:
-            return self.over_sold > 0 or any(order.is_cover or order.is_spent for order in ledger.open_orders)
+            return self.cover.over_sold > 0 or any(order.is_cover or order.is_spent for order in ledger.open_orders)
         if self.plan is Plan.WITHDRAW:
             return bool(ledger.open_orders)
         if self.plan.is_at_market:
@@ -181,12 +182,12 @@ class ExitPlan:
         if not self.is_under_way:
             return 0
         if self._ledger.position < 0:
-            return max(self._cover_at, at + 1) if self.over_sold else at + DRIVE_EVERY
+            return max(self.cover.retry_at, at + 1) if self.cover.over_sold else at + DRIVE_EVERY
         if self.retry_at > at:
             return self.retry_at
         spent = [order for order in self._ledger.open_orders if order.is_spent and not order.cancel_sent_at]
         if spent:
-            return max(min(self._spent_at(order) for order in spent) + SPENT_FOR, at + 1)
+            return max(min(_spent_at(order) for order in spent) + SPENT_FOR, at + 1)
         cancelled = [order.cancel_sent_at for order in self._ledger.open_orders if order.cancel_sent_at]
         if cancelled:
             again = min(cancelled) + CANCEL_AGAIN
@@ -263,11 +264,11 @@ class ExitPlan:
         the symbol last traded, `closes_at` the session's close.
         """
         if self.plan is Plan.WITHDRAW:
-            return self._cancel(self._ledger.open_orders, at)
+            return _cancel(self._ledger.open_orders, at)
         if self.plan.is_at_market:
             return self._at_market(printed_at, closes_at, at)
         if spent := [order for order in self._ledger.open_orders if order.is_spent]:
-            return self._cancel([order for order in spent if at >= self._spent_at(order) + SPENT_FOR], at)
+            return _cancel([order for order in spent if at >= _spent_at(order) + SPENT_FOR], at)
         if followed is None:
             return self._offer(sell_price, at)
         if followed.side == BUY:
@@ -284,7 +285,7 @@ class ExitPlan:
         # The broker takes no sell that a buy of the same account could meet.
         buys = [order for order in self._ledger.open_orders if order.side == BUY]
         meeting = [order for order in buys if order.limit_price is None or order.limit_price >= price()]
-        return self._cancel(meeting, at) if meeting else [Sell("limit")]
+        return _cancel(meeting, at) if meeting else [Sell("limit")]
 
     def _ask_price(self, at: int) -> list[Step]:
         """Nobody has told what the shares cost, nor of a trade: nothing is offered at a price of zero."""
@@ -297,7 +298,7 @@ class ExitPlan:
         """A buy that works while shares from elsewhere are held is in the way of their exit."""
         if not self._ledger.whole_shares or buy.has_moved_shares:
             return []
-        return self._cancel([buy], at)
+        return _cancel([buy], at)
 
     def _keep_covered(self, sell: Order, at: int) -> list[Step]:
         """While a sell works: every share held by facts is on offer, and not one more; else it goes for one of all.
@@ -324,13 +325,13 @@ class ExitPlan:
             # The broker holds shares for each of them: what is told of an order of an earlier run, or by hand, is old,
             # or else what is told of the position.
             return self._ask(strangers, at)
-        return self._cancel([sell], at)
+        return _cancel([sell], at)
 
     def _at_market(self, printed_at: int, closes_at: int, at: int) -> list[Step]:
         orders = self._ledger.open_orders
         in_the_way = [order for order in orders if not self._is_full_exit(order)]
         if in_the_way:
-            return self._cancel(in_the_way, at)
+            return _cancel(in_the_way, at)
         if orders:
             return self._watch(orders[0], printed_at, closes_at, at)
         if not self._ledger.whole_shares or at < self.retry_at:
@@ -341,7 +342,7 @@ class ExitPlan:
         """A market exit that stands unfilled while its symbol trades: ask for it, then cancel it and send another."""
         since = max(exit_.submitted_at, exit_.moved_at)
         if exit_.cancel_sent_at:
-            return self._cancel([exit_], at)
+            return _cancel([exit_], at)
         if not exit_.id or not exit_.is_bots or at >= closes_at - NO_RESEND_BEFORE_CLOSE:
             return []
         if printed_at <= since and not self.has_no_data:
@@ -352,7 +353,7 @@ class ExitPlan:
             return [AskOrder(exit_.symbol, exit_.id)]
         if at >= cancel_at:
             self._stuck += 1
-            return self._cancel([exit_], at)
+            return _cancel([exit_], at)
         return []
 
     def _marks(self, exit_: Order) -> tuple[int, int]:
@@ -382,45 +383,6 @@ class ExitPlan:
     def _sells(self) -> list[Order]:
         return [order for order in self._ledger.open_orders if order.side == SELL]
 
-    @staticmethod
-    def _spent_at(order: Order) -> int:
-        """When the rest of its group sold the last."""
-        return max(other.moved_at for other in order.group)
-
-    @staticmethod
-    def _cancel(orders: Sequence[Order], at: int) -> list[Step]:
-        # The parents first: the broker cancels a group whole, and then the legs wait for that.
-        in_turn = sorted(orders, key=lambda order: order.parent is not None)
-        return [cancel(order, at) for order in in_turn if at - order.cancel_sent_at >= CANCEL_AGAIN]
-
-    # -- both legs filled ---------------------------------------------------------------------------------------------
-
-    @property
-    def over_sold(self) -> int:
-        """Shares that are short because more than one order of a group of ours has filled, and not being bought back.
-
-        Only executions of the group prove it: any other short position is somebody else's affair. Each share is bought
-        back once: what a buy has done, or may still do, is not asked for again.
-        """
-        short = -self._ledger.position
-        if short < 1:
-            return 0
-        covers = [order for order in self._ledger.open_orders if order.is_cover]
-        working = sum((order.remaining or ZERO for order in covers), ZERO)
-        return max(int(min(self._ledger.sold_twice, short) - working), 0)
-
-    def stop_selling(self, at: int) -> list[CancelOrder]:
-        """What still sells although its group has sold all is cancelled at once."""
-        spent = [order for order in self._ledger.open_orders if order.is_spent]
-        return [cancel(order, at) for order in spent if at - order.cancel_sent_at >= CANCEL_AGAIN]
-
-    def to_cover(self, at: int) -> int:
-        """Shares to buy back now."""
-        return self.over_sold if at >= self._cover_at else 0
-
-    def on_cover_rejected(self, at: int) -> None:
-        self._cover_at = at + MARKET_RETRIES[0]
-
 
 def available(why: str) -> Decimal:
     """How many whole shares a refusal says there are to sell; 0 where it names none."""
@@ -428,8 +390,11 @@ def available(why: str) -> Decimal:
     return Decimal(found[1]) if found else ZERO
 
 
-def cancel(order: Order, at: int) -> CancelOrder:
-    """Ask for a cancel of `order`, and with it of its group, and note when."""
-    for other in order.group:
-        other.cancel_sent_at = at
-    return CancelOrder(order.symbol, order.client_order_id, order.id)
+def _spent_at(order: Order) -> int:
+    """When the rest of its group sold the last."""
+    return max(other.moved_at for other in order.group)
+
+
+def _cancel(orders: Sequence[Order], at: int) -> list[Step]:
+    # The parents first: the broker cancels a group whole, and then the legs wait for that.
+    return [*cancel_due(sorted(orders, key=lambda order: order.parent is not None), at)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from scalp.core.cancels import CANCEL_AGAIN, cancel, cancel_due
 from scalp.core.commands import Action
-from scalp.core.exits import CANCEL_AGAIN, ExitPlan, Plan, cancel
+from scalp.core.exits import ExitPlan, Plan
 from scalp.core.ledger import Ledger
 from scalp.core.order_state import Order
 from scalp.core.orders import BUY
@@ -26,7 +27,7 @@ class WorkingBuys:
         if self._ledger.position < 0:
             return []
         buys = [order for order in self._ledger.open_orders if order.side == BUY]
-        return [cancel(order, at) for order in buys if at - order.cancel_sent_at >= CANCEL_AGAIN]
+        return [*cancel_due(buys, at)]
 
     def cancel_old(self, followed: Order | None, at: int) -> list[Action]:
         """Cancel what has not filled in 2 minutes, and again where that failed."""

@@ -16,6 +16,7 @@ from scalp.alpaca.activities import Activities
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, Listing
 from scalp.core.algo import ScalpAlgo
+from scalp.core.cancels import cancel_due
 from scalp.core.clock import MarketClock, Session
 from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
@@ -263,6 +264,7 @@ def _cancel_once() -> Iterator[None]:
     never = 10**18
     with (
         patch.object(AlpacaBroker, "_send_cancel", send_cancel),
+        patch("scalp.core.cancels.CANCEL_AGAIN", never),
         patch("scalp.core.exits.CANCEL_AGAIN", never),
         patch("scalp.core.working_buys.CANCEL_AGAIN", never),
     ):
@@ -303,7 +305,7 @@ def _cancelling_is_working() -> Iterator[None]:
 @defect("an exit is renewed at every bar and checkup")
 def _exit_is_renewed() -> Iterator[None]:
     def keep_covered(self: ExitPlan, sell: Order, at: int) -> list[Step]:
-        return self._cancel([sell], at) if at - sell.submitted_at > 60 * SECOND else []
+        return [*cancel_due([sell], at)] if at - sell.submitted_at > 60 * SECOND else []
 
     with patch.object(ExitPlan, "_keep_covered", keep_covered):
         yield

@@ -8,7 +8,9 @@ from unittest.mock import patch
 
 import msgspec
 
+from scalp.core.cancels import cancel_due
 from scalp.core.commands import MoveStop
+from scalp.core.cover import Cover
 from scalp.core.decimals import ZERO
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.hooks import Hooks
@@ -24,7 +26,7 @@ from tests.simulation.defects import defect
 def _counted_twice() -> Iterator[None]:
     def keep_covered(self: ExitPlan, sell: Order, at: int) -> list[Step]:
         offered = sum((order.remaining or ZERO for order in self._sells), ZERO)
-        return [] if abs(offered - self._ledger.position) < 1 else self._cancel([sell], at)
+        return [] if abs(offered - self._ledger.position) < 1 else [*cancel_due([sell], at)]
 
     with patch.object(ExitPlan, "_keep_covered", keep_covered):
         yield
@@ -70,24 +72,24 @@ def _leg_not_awaited() -> Iterator[None]:
 
 @defect("what both legs have sold is never bought back")
 def _never_covered() -> Iterator[None]:
-    with patch.object(ExitPlan, "over_sold", 0):
+    with patch.object(Cover, "over_sold", 0):
         yield
 
 
 @defect("what both legs have sold is bought back in one go or not at all")
 def _covered_in_part() -> Iterator[None]:
-    whole = ExitPlan.to_cover
+    whole = Cover.quantity
 
-    def to_cover(self: ExitPlan, at: int) -> int:
+    def quantity(self: Cover, at: int) -> int:
         return 0 if any(order.is_cover for order in self._ledger) else whole(self, at)
 
-    with patch.object(ExitPlan, "to_cover", to_cover):
+    with patch.object(Cover, "quantity", quantity):
         yield
 
 
 @defect("every short position is bought back")
 def _any_short_covered() -> Iterator[None]:
-    with patch.object(ExitPlan, "to_cover", lambda self, at: max(int(-self._ledger.position), 0)):
+    with patch.object(Cover, "quantity", lambda self, at: max(int(-self._ledger.position), 0)):
         yield
 
 
