@@ -8,7 +8,8 @@ A **claim** is a summary: a listing of positions or orders, that something is ab
 the shares held. This module weighs the claims about positions and orders:
 
     the listing and the ledger agree      no doubt
-    a transfer or split makes up for it   believed
+    a transfer or split makes up for it,
+      or executions that were taken back  believed
     an order's growth was counted that
       the adopted position held already   believed
     more is listed, as the newest
@@ -103,7 +104,7 @@ class Evidence:
             return Verdict.AGREES
         doubt = self._doubt(ledger, listed, at)
         stood = at - doubt.seen[0].at
-        if surplus == transferred:
+        if surplus in (transferred, ledger.taken_back):
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
             return self._settled(ledger, Verdict.EXPLAINED)

@@ -31,7 +31,7 @@ from scalp.core.order_state import (
     move_status,
     order_from,
 )
-from scalp.core.orders import BUY, FINAL_STATUSES, HELD, NEW, SELL, OrderReport
+from scalp.core.orders import BUST, BUY, FINAL_STATUSES, HELD, NEW, SELL, TAKE_BACKS, OrderReport
 from scalp.core.units import SECOND
 
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
@@ -133,6 +133,12 @@ class Ledger:
             elif order.legs and order.is_bots and order.qty is not None:
                 too_many += max(order.sold_by_group - order.qty, ZERO)
         return too_many
+
+    @property
+    def taken_back(self) -> Decimal:
+        """So much more (or, below zero, less) is held than was executed, as executions were taken back."""
+        fewer = ((order.side, order.taken_back - order.settled_back) for order in self._orders)
+        return sum((qty if side == SELL else -qty for side, qty in fewer), ZERO)
 
     # -- changing -----------------------------------------------------------------------------------------------------
 
@@ -251,6 +257,7 @@ class Ledger:
         self._explained.update(executions)
         for order in self._orders:
             order.assumed, order.is_late = order.filled_qty, False
+            order.settled_back = order.taken_back
             order.executions.clear()  # which of them are in the position is said by `executions` alone
             self._prove_claims(order)
         self.version += 1
@@ -412,6 +419,8 @@ class Ledger:
         total, average, execution = self._totals(order, report)
         total = order.filled_qty if total is None else total
         if total <= order.filled_qty:
+            if report.event in TAKE_BACKS:
+                self._take_back(order, report, total)
             return self._not_assumed(order, report, is_known, execution)
         added = total - order.filled_qty
         if order.is_late and added > (fresh := self._fresh_of_late(order, report, execution, added)):
@@ -438,6 +447,15 @@ class Ledger:
         order.filled_avg_price = average if is_price(average) and order.is_priced else (before + added * price) / total
         order.filled_qty = total
         return added, price
+
+    def _take_back(self, order: Order, report: OrderReport, total: Decimal) -> None:
+        """Shares that were executed are not, after all: the position is what the listings say, which this explains."""
+        fewer = order.filled_qty - total
+        if not fewer and report.event == BUST:
+            fewer = min(report.execution_qty or ZERO, order.filled_qty)  # the copy of the order is from before it
+        if fewer > order.taken_back:
+            order.taken_back = fewer
+            self.question = "what is held without an execution that was taken back"
 
     def _fresh_of_late(self, order: Order, report: OrderReport, execution: Decimal, added: Decimal) -> Decimal:
         """How many of `added` shares of an order that is older than the adopted position are certainly not in it."""
@@ -467,7 +485,7 @@ class Ledger:
     def _totals(self, order: Order, report: OrderReport) -> tuple[Decimal | None, Decimal | None, Decimal]:
         """Filled total and average price by this report, as far as it tells them, and the size of its execution."""
         is_repeated = report.execution_id is not None and report.execution_id in order.executions
-        execution = report.execution_qty or ZERO
+        execution = ZERO if report.event in TAKE_BACKS else report.execution_qty or ZERO
         if report.execution_id is not None and execution:
             order.executions.add(report.execution_id)
         total, average = report.filled_qty, report.filled_avg_price

@@ -43,6 +43,8 @@ class Order:
     is_late: bool = False  # heard of after the position was adopted, though older: what was listed of it may lag
     is_priced: bool = True  # False: no source told at what price it filled, and another price stands in
     executions: set[str] = field(default_factory=set)
+    taken_back: Decimal = ZERO  # so many executed shares the broker took back
+    settled_back: Decimal = ZERO  # of those: so many that the adopted position is without
     stop_price: Decimal | None = None
     # Of a leg: the order it belongs to. Of all in such a group one that fills cancels the others.
     parent: Order | None = field(default=None, repr=False, compare=False)

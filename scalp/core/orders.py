@@ -37,6 +37,9 @@ NEW, HELD, FILLED, CANCELED, EXPIRED, REJECTED, REPLACED, DONE_FOR_DAY = OrderSt
 # treated as working.
 FINAL_STATUSES = frozenset({FILLED, CANCELED, EXPIRED, REJECTED, REPLACED, DONE_FOR_DAY})
 
+BUST = "trade_bust"  # kinds of updates: an execution is taken back, or put right
+TAKE_BACKS = frozenset({BUST, "trade_correct"})
+
 _KNOWN: dict[str, str] = {word.value: word for word in (*Side, *OrderStatus)}
 
 

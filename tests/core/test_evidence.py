@@ -116,6 +116,23 @@ def test_a_transfer_explains_a_difference_at_once() -> None:
     assert weigh(evidence, book, 2, 1, transferred=-2) == "doubt"
 
 
+@pytest.mark.parametrize(("side", "listed"), [("buy", 3), ("sell", 17)])
+def test_an_execution_that_was_taken_back_explains_a_difference_once(side: str, listed: int) -> None:
+    evidence, book = Evidence(), ledger(10)
+    order = BrokerOrder("o1", side, Decimal(14), submitted_at=NOW)
+    book.apply(order.report("partial_fill", 7, 100, at=NOW))
+    held = int(book.position)
+    bust = msgspec.structs.replace(order.report("trade_bust", at=NOW), filled_qty=Decimal(0), execution_qty=Decimal(7))
+    for _ in range(2):
+        book.apply(bust)
+        assert (int(book.position), book.question[:12]) == (held, "what is held")
+    assert weigh(evidence, book, held + 1, 0) == "doubt"
+    assert weigh(evidence, book, 10, 1) == "explained"
+    book.adopt_position(Decimal(10), Decimal(100), NOW + SECOND)
+    book.apply(bust)
+    assert weigh(evidence, book, listed, 2) == "doubt"  # counted already
+
+
 def test_a_claim_may_be_taken_back_by_a_claim() -> None:
     evidence, book = Evidence(), ledger(5)
     book.claim(Decimal(4), Decimal(90), NOW)
