@@ -102,9 +102,10 @@ def _lines(health: Health, is_alive: bool, ill: str, now: float) -> Iterator[str
         doing = f"{word}{day}, {when:%Y-%m-%d %H:%M:%S} New York"
     yield f"{health.venue}, {health.host}, process {health.process}: {doing}"
     yield f"  symbols  {shown}"
-    if health.date:
+    if health.date or health.held:
         held = ", ".join(f"{qty} {symbol}" for symbol, qty in health.held.items()) or "nothing"
         yield f"  holds    {held}; {health.orders or 'no'} order{'s' * (health.orders > 1)} working"
+    if health.date:
         yield f"  day      net $ {health.net}"
     for stream in health.streams if is_alive else ():
         channels = "".join(f", {name} {_ago(at, now)} ago" for name, at in sorted(stream.channels.items()))

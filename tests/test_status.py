@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from scalp import status
@@ -134,6 +136,15 @@ def test_where_there_are_no_locks_a_fresh_sign_is_one_of_life(
         assert said(capsys)[0] == code
 
 
+def test_what_is_held_over_a_night_is_told(alive: ExitStack, capsys: pytest.CaptureFixture[str]) -> None:
+    async def story() -> None:
+        health = await SignsOfLife(settings("TSLA"), endpoints(URL), {"TSLA": Decimal(10)}).look()
+        sign(**msgspec.to_builtins(health))
+
+    run(story())
+    assert said(capsys)[1][2] == "  holds    10 TSLA; no order working"
+
+
 # -- what the bot tells -----------------------------------------------------------------------------------------------
 
 
@@ -141,10 +152,10 @@ def test_what_a_session_does_is_told() -> None:
     async def story() -> None:
         async with trading(MARKET, Script(), BuysOnce) as bot:
             signs = SignsOfLife(settings("TSLA"), endpoints(URL))
-            assert signs.look().state == "waiting"
+            assert (await signs.look()).state == "waiting"
             signs.session = bot.session
             await bot.until(200)
-            health = signs.look()
+            health = await signs.look()
             assert (health.state, health.venue, health.held, health.orders) == (
                 "trading",
                 "simulated",

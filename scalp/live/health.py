@@ -12,6 +12,8 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,15 +22,15 @@ from msgspec import Struct
 
 from scalp.cli.private import make_private
 from scalp.cli.settings import Endpoints, Settings, is_loopback
-from scalp.core.leftovers import held
+from scalp.core.takings import Taken
 from scalp.live.lock import lock_path
 from scalp.live.trader import Trader
 from scalp.net.virtual_time import JumpingLoop, is_real_time, pace
-from scalp.results.session_table import Total
 
 log = logging.getLogger("scalp.main")
 
 EVERY = 10.0  # seconds
+SLICE = 50  # symbols looked at in one turn of the loop: no exit waits for a whole market
 WAITING, TRADING, ENDED = "waiting", "trading", "ended"
 
 
@@ -70,7 +72,9 @@ def tell_service_manager(text: str) -> None:
 class SignsOfLife:
     """`session` is named once there is one. Runs from `begin` to `end`, in the running loop."""
 
-    def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
+    def __init__(self, settings: Settings, endpoints: Endpoints, held: Mapping[str, Decimal] | None = None) -> None:
+        """`held`: shares since the last session."""
+        self._held_before = {symbol: f"{qty.normalize():f}" for symbol, qty in (held or {}).items()}
         self.session: Trader | None = None
         self._symbols = settings.symbols
         url = urlsplit(endpoints.trading_url)
@@ -94,20 +98,25 @@ class SignsOfLife:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            self._write(self.look(ENDED))
+            self._write(await self.look(ENDED))
 
-    def look(self, state: str = "") -> Health:
-        """What the bot is doing now."""
+    async def look(self, state: str = "") -> Health:
+        """What the bot is doing now; the loop is left to others in between."""
         health = Health(state or WAITING, os.getpid(), self._venue, self._host, self._symbols, round(time.time(), 3))
         if self.session is None or (today := self.session.fleet.session) is None:
+            health.held = dict(self._held_before)
             return health
-        session, fleet, total = self.session, self.session.fleet, Total()
-        total.add(fleet)
+        session, fleet, taken = self.session, self.session.fleet, Taken()
+        for number, (symbol, algo) in enumerate(fleet.algos.items(), 1):
+            taken += fleet.takings.of(algo.ledger)
+            health.orders += len(algo.ledger.open_orders)
+            if abs(algo.ledger.position) >= 1:
+                health.held[symbol] = f"{algo.ledger.position.normalize():f}"
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
         health.state = state or TRADING
         health.date = today.date.isoformat()
-        health.held = {symbol: f"{qty.normalize():f}" for symbol, qty in held(fleet.algos).items()}
-        health.orders = sum(len(algo.ledger.open_orders) for algo in fleet.algos.values())
-        health.net = f"{total.net:.2f}"
+        health.net = f"{taken.profit - taken.charges.total - taken.charges.rounding:.2f}"
         health.streams = tuple(
             StreamHealth(
                 stream.name,
@@ -125,7 +134,7 @@ class SignsOfLife:
     async def _run(self) -> None:
         while True:
             try:
-                health = self.look()
+                health = await self.look()
                 if is_real_time(self._loop):
                     await self._loop.run_in_executor(None, self._write, health)  # a disk may be slow
                 else:

@@ -52,7 +52,7 @@ class Startup:
         self.account = open_broker(endpoints)
         self._journaling = Journaling(settings, endpoints, self.now)
         self._trader: Trader | None = None
-        self._signs = SignsOfLife(settings, endpoints)
+        self._signs = SignsOfLife(settings, endpoints, last.held if last else None)
 
     def now(self) -> int | None:
         """Exchange time (ns), None before it is known."""
