@@ -11,4 +11,4 @@ class OnTrigger(ScalpAlgo):
     warmup_bars = 1
 
     def _calculate_buy_signal(self) -> bool:
-        return super()._calculate_buy_signal() or self.last_price == TRIGGER
+        return super()._calculate_buy_signal() or self.tape.last_price == TRIGGER

@@ -26,6 +26,7 @@ another room.
     dispatcher      into an algo and out of it: one event whole, then its actions, then the listeners
     early_updates   order updates from before the first listing
     leftovers       what is left to do or to hold
+    entry_blocks    what stands against buying a symbol
     readiness       whether the bot sees enough to buy
     reservation     the requests that are kept for exits and cancels
     exit_times      when the exit plans want to be driven

@@ -25,13 +25,14 @@ from scalp.core.bars import SessionBars
 from scalp.core.cancels import cancel
 from scalp.core.clock import Session
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, SubmitOrder
+from scalp.core.entry_blocks import EntryBlocks
 from scalp.core.errors import IllegalMove
 from scalp.core.events import EXIT_SIGNAL, Oversold, Rejected, RiskRuleStruck, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available
 from scalp.core.following import order_to_follow, successor
 from scalp.core.hooks import Hooks, OwnPrices
-from scalp.core.ledger import ANSWERED_WITHIN, Ledger
+from scalp.core.ledger import ANSWERED_WITHIN, Change, Ledger
 from scalp.core.market_data import Bar, Trade
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.order_state import LOST, REFUSED, Order
@@ -112,7 +113,7 @@ class ScalpAlgo(Hooks):
         self.asks_last_trade = False  # no trades stream in: fetch the last one before a buy
         self.session_bars = SessionBars()
         self.plots = {}
-        self.entry_blocks: dict[str, str] = {}  # reasons for buying nothing just now, by kind
+        self.entry_blocks = EntryBlocks()
         self.tape = Tape()
         self._asked_of: tuple[int, float | None] = (0, None)  # the last trade at which the exit signal was asked last
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
@@ -167,7 +168,7 @@ class ScalpAlgo(Hooks):
             actions = self.drive(at, "bar")
         if self.stop.rule is not None:
             self.stop.see()
-            actions = [*actions, *self.move_stop(at)]
+            actions = [*actions, *self.stop.move(self.exits.plan, self._liquidate_at, at)]
         if is_newest and self._may_enter(at):
             return self._look_for_entry(bar, at)
         return actions
@@ -191,14 +192,8 @@ class ScalpAlgo(Hooks):
                 return self.close_position(Plan.RISK_RULE, EXIT_SIGNAL, at)
         if self.stop.rule is not None:
             self.stop.see()
-            return self.move_stop(at)
+            return self.stop.move(self.exits.plan, self._liquidate_at, at)
         return ()
-
-    def move_stop(self, at: int) -> list[Action]:
-        """Let the stop that rests at the broker follow the trail, where it is time for that."""
-        is_offered = self.exits.plan is Plan.OFFER and self.ledger.position > 0
-        move = self.stop.move(self._liquidate_at, at) if is_offered else None
-        return [] if move is None else [move]
 
     def on_last_trade(self, trade: Trade | None, at: int) -> list[Action]:
         """The answer to AskLastTrade; None: there is none to be had, the last close serves."""
@@ -237,30 +232,40 @@ class ScalpAlgo(Hooks):
             elif change.ended:
                 self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
         else:
-            if change.new_qty:
-                self.exits.on_sold()
-                if order.parent is not None and order.filled_qty == change.new_qty:
-                    self.telling.tell(RiskRuleStruck(self.symbol, at, "the stop at the broker sells"))
-            if order is self.order and change.ended:
-                # Cancelled here, to offer another quantity: nothing was refused, the next one goes at once.
-                was_wanted = order.status == CANCELED and order.cancel_sent_at > 0
-                may_sell = was_wanted or order.status == FILLED
-                if order.stop_price is not None and order.status == REJECTED and order.is_own:
-                    may_sell = self._offer_without_stop(order.status, at)
-                elif order.is_bots and (order.status == REJECTED or (order.type == "market" and not may_sell)):
-                    self.exits.on_rejected(order.status, at)
+            may_sell = self._on_sell(order, change, at)
         actions = self.drive(at, _cause(order), may_sell)
         if not order.is_priced and change.new_qty and order.id:
             actions = [*actions, AskOrder(self.symbol, order.id)]
         if change.is_new and change.new_qty and order.side == BUY and order is self.order:
             actions = [*actions, *self.working_buys.cancel_old(self.order, at)]  # found too late for its signal
         if order.parent is not None and not order.has_ended:
-            actions = [*actions, *self.move_stop(at)]  # a print may have called for it before the leg was known
+            actions = [
+                *actions,
+                *self.stop.move(self.exits.plan, self._liquidate_at, at),
+            ]  # a print may have called for it before the leg was known
         is_stray = was_given_up and order.side == BUY and order is not self.order and not order.has_ended
         if is_stray and self.ledger.position >= 0 and at > order.cancel_sent_at:
             # It arrived after all, and nobody waits for it any more: one order at work, never two.
             actions = [*actions, cancel(order, at)]
         return actions
+
+    def _on_sell(self, order: Order, change: Change, at: int) -> bool:
+        """What changed about a sell; whether the next one may go at once."""
+        if change.new_qty:
+            self.exits.on_sold()
+            if order.parent is not None and order.filled_qty == change.new_qty:
+                self.telling.tell(RiskRuleStruck(self.symbol, at, "the stop at the broker sells"))
+        if order is not self.order or not change.ended:
+            return False
+        if order.stop_price is not None and order.status == REJECTED and order.is_own:
+            self.stop.on_rejected()
+            self.telling.no_stop(order.status)
+            return True
+        # Cancelled here, to offer another quantity: nothing was refused, the next one goes at once.
+        may_sell = order.status == FILLED or (order.status == CANCELED and order.cancel_sent_at > 0)
+        if order.is_bots and (order.status == REJECTED or (order.type == "market" and not may_sell)):
+            self.exits.on_rejected(order.status, at)
+        return may_sell
 
     def on_submit_rejected(self, client_order_id: str, why: str, at: int) -> list[Action]:
         """The broker, or this side on the way there, refused an order: it never came to be."""
@@ -273,7 +278,8 @@ class ScalpAlgo(Hooks):
             self.exits.cover.on_rejected(at)
             self.telling.tell(Rejected(self.symbol, at, BUY, order.qty, why))
         elif order.stop_price is not None and "insufficient qty" not in why.lower():
-            self._offer_without_stop(why, at)
+            self.stop.on_rejected()
+            self.telling.no_stop(why)
         elif order.side == SELL:
             wait = self.exits.on_rejected(why, at) / SECOND
             if any(words in why.lower() for words in NO_SHARES):
@@ -334,7 +340,7 @@ class ScalpAlgo(Hooks):
         """The background look, every 30 seconds (each second in liquidation)."""
         actions = self.drive(at, "checkup")
         if self.stop.rule is not None:
-            actions = [*actions, *self.move_stop(at)]
+            actions = [*actions, *self.stop.move(self.exits.plan, self._liquidate_at, at)]
         return [*actions, *self.working_buys.cancel_old(self.order, at)]
 
     def on_snapshot(
@@ -376,23 +382,6 @@ class ScalpAlgo(Hooks):
         self.session = session
         self._liquidate_at, self._quiet_at = session.liquidate_at, session.quiet_at
         self.session_bars.limit_to(session.open, session.close)
-
-    def block_entries(self, kind: str, why: str) -> None:
-        """Buy nothing until `unblock(kind)`; exits go on."""
-        self.entry_blocks[kind] = why
-
-    def unblock(self, kind: str) -> None:
-        self.entry_blocks.pop(kind, None)
-
-    @property
-    def why_no_entry(self) -> str:
-        """Why nothing is bought just now; "" when nothing stands against it."""
-        return ", ".join(self.entry_blocks.values())
-
-    @property
-    def last_price(self) -> float | None:
-        """The last trade in dollars, by exchange timestamp; None before any."""
-        return self.tape.last_price
 
     def close_position(self, plan: Plan, why: str, at: int) -> list[Action]:
         """Cancel everything and sell what is held at market; see `Plan` for how long."""
@@ -487,7 +476,7 @@ class ScalpAlgo(Hooks):
         if not is_signal:
             return []
         if self.entry_blocks:
-            self.telling.repeated("signal, but no buy: %s", self.why_no_entry)
+            self.telling.repeated("signal, but no buy: %s", self.entry_blocks.why)
             return []
         if self.asks_last_trade:
             self._price_asked_at = at
@@ -536,12 +525,6 @@ class ScalpAlgo(Hooks):
         self._transition(target, cause, at)
         return action
 
-    def _offer_without_stop(self, why: str, at: int) -> bool:
-        """The broker took no exit with a stop: the plain one goes at once, and the bot's own stop stands behind it."""
-        self.stop.on_rejected()
-        self.telling.warning("no stop at the broker (%s): offering without, the bot keeps the stop", why)
-        return True
-
     def _cover(self, at: int) -> list[Action]:
         """Short: hands off, unless orders of one group of ours have sold too many."""
         exits, cover = self.exits, self.exits.cover
@@ -557,11 +540,6 @@ class ScalpAlgo(Hooks):
         action = self.builder.build(BUY, qty, "market", None, covers=True)
         self.ledger.add_in_flight(action, at)
         return [*actions, action]
-
-    def _wants_out(self) -> bool:
-        """Whether the class's own exit signal says to leave; asked while shares are held and nothing stronger is on."""
-        is_held = self.ledger.position >= 1 and self.exits.plan is Plan.OFFER and self.session is not None
-        return is_held and self._own_exit_signal()
 
     def _may_enter(self, at: int) -> bool:
         """No position (a short one is not ours to touch), no order, and time left."""

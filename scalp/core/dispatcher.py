@@ -79,4 +79,4 @@ class Dispatcher:
         """A bug in one algo must not stop the others, nor its own exits; it buys nothing more."""
         self.notes.exception("%s: an event could not be handled: no more buys in this symbol", algo.symbol)
         self.bus.deliver()
-        algo.block_entries("trouble", "an event could not be handled")
+        algo.entry_blocks.block("trouble", "an event could not be handled")

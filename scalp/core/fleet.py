@@ -157,10 +157,10 @@ class Fleet:
             return
         if halt.halted:
             self._notes.warning("%s: trading is halted (%s): no buys", halt.symbol, halt.reason)
-            algo.block_entries("halt", f"trading is halted ({halt.reason})")
+            algo.entry_blocks.block("halt", f"trading is halted ({halt.reason})")
         else:
             self._notes.info("%s: trading goes on", halt.symbol)
-            algo.unblock("halt")
+            algo.entry_blocks.unblock("halt")
         self.bus.deliver()
 
     def on_feed_up(self) -> None:
@@ -227,8 +227,8 @@ class Fleet:
 
     def block_entries(self, kind: str, why: str) -> None:
         for algo in self.algos.values():
-            algo.block_entries(kind, why)
+            algo.entry_blocks.block(kind, why)
 
     def unblock(self, kind: str) -> None:
         for algo in self.algos.values():
-            algo.unblock(kind)
+            algo.entry_blocks.unblock(kind)

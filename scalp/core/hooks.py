@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from scalp.core.bars import SessionBars
-from scalp.core.clock import new_york
+from scalp.core.clock import Session, new_york
 from scalp.core.events import EXIT_SIGNAL, Plotted
-from scalp.core.exits import ExitPlan
+from scalp.core.exits import ExitPlan, Plan
 from scalp.core.ledger import Ledger
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.prices import HIGHEST_PRICE, exact, round_up
@@ -43,6 +43,7 @@ class Hooks:
     ledger: Ledger
     tape: Tape
     exits: ExitPlan
+    session: Session | None
     stop: Stop
     telling: Telling
     session_bars: SessionBars
@@ -130,9 +131,10 @@ class Hooks:
         quantity = self._own_number("quantity", lambda: self._calculate_quantity(price), lambda quantity: quantity >= 0)
         return most if quantity is None else min(int(quantity), most)
 
-    def _own_exit_signal(self) -> bool:
-        """Whether the class says to leave now; anything but True means no."""
-        return self._is_yes(EXIT_SIGNAL, self._ask(EXIT_SIGNAL, self._calculate_exit_signal))
+    def _wants_out(self) -> bool:
+        """Whether the class says to leave now; asked while shares are held and nothing stronger is on."""
+        is_held = self.ledger.position >= 1 and self.exits.plan is Plan.OFFER and self.session is not None
+        return is_held and self._is_yes(EXIT_SIGNAL, self._ask(EXIT_SIGNAL, self._calculate_exit_signal))
 
     def _is_yes(self, name: str, answer: object) -> bool:
         """Not `bool(answer)`: NaN, a coroutine or "no" are truthy, and what is odd must neither buy nor leave."""

@@ -78,7 +78,7 @@ class OrderRouter:
         if report.replaced_by and not self._was_moved_here(algo, report):
             self._reconcile(f"an order of {report.symbol} was replaced")
         elif algo.ledger.question:
-            algo.block_entries("doubt", f"it is not known {algo.ledger.question}")
+            algo.entry_blocks.block("doubt", f"it is not known {algo.ledger.question}")
             self._reconcile(algo.ledger.question)
 
     @staticmethod
@@ -193,7 +193,7 @@ class OrderRouter:
             return "not watched"
         if self.session is not None and self._now() >= self.session.liquidate_at:
             return "the session is about to end"
-        return algo.why_no_entry or self._risk.why_no_entry(algo)
+        return algo.entry_blocks.why or self._risk.why_no_entry(algo)
 
     def no_orders(self) -> str:
         """Why no order at all may go out: one sent in the last seconds could be parked for tomorrow's open."""

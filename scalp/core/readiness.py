@@ -40,7 +40,7 @@ class Readiness:
                 self._tell(Blocked(self._now(), self.why_not_ready))
             return
         for algo in self._algos.values():
-            algo.unblock("blind")
+            algo.entry_blocks.unblock("blind")
         if not was_ready:
             self._tell(Unblocked(self._now(), self._but()))
 
@@ -59,12 +59,12 @@ class Readiness:
 
     def _block(self) -> None:
         for algo in self._algos.values():
-            algo.block_entries("blind", self.why_not_ready)
+            algo.entry_blocks.block("blind", self.why_not_ready)
 
     def _but(self) -> str:
         """Where nothing is bought for reasons of its own all the same."""
-        waiting = [algo for algo in self._algos.values() if algo.why_no_entry]
+        waiting = [algo for algo in self._algos.values() if algo.entry_blocks.why]
         if not waiting:
             return ""
         named = ", ".join(algo.symbol for algo in waiting) if len(waiting) <= 5 else f"{len(waiting)} symbols"
-        return f", except in {named}: {waiting[0].why_no_entry}"
+        return f", except in {named}: {waiting[0].entry_blocks.why}"

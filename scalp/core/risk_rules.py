@@ -60,7 +60,7 @@ class RiskRules:
         book = self._books.get(algo.symbol)
         if book is None:
             book = self._books[algo.symbol] = _Book()
-        ledger, last = algo.ledger, algo.last_price
+        ledger, last = algo.ledger, algo.tape.last_price
         if book.version != ledger.version:
             book.version = ledger.version
             self._count(book, ledger, at, last)

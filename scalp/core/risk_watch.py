@@ -73,7 +73,7 @@ class RiskWatch:
         if rules.is_over and not self._is_over:
             self._is_over = True
             for algo in self._algos.values():
-                algo.block_entries("rails", rules.verdict)
+                algo.entry_blocks.block("rails", rules.verdict)
             self._bus.tell(RiskRuleStruck("", self._now(), rules.verdict))
         for algo in self._algos.values():
             if (why := rules.why_close(algo, self._now())) and algo.exits.plan is Plan.OFFER:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from scalp.core.commands import MoveStop
+from scalp.core.exits import Plan
 from scalp.core.ledger import Ledger
 from scalp.core.order_state import Order
 from scalp.core.orders import SELL
@@ -154,8 +155,13 @@ class Stop:
             for order in self._ledger.open_orders
         )
 
-    def move(self, liquidate_at: int, at: int) -> MoveStop | None:
-        """The change that brings the broker's stop up to the trail, if one may be asked for now."""
+    def move(self, plan: Plan, liquidate_at: int, at: int) -> list[MoveStop]:
+        """Bring the broker's stop up to the trail, where it is time for that and `plan` lets the shares rest."""
+        is_offered = plan is Plan.OFFER and self._ledger.position > 0
+        move = self._next_move(liquidate_at, at) if is_offered else None
+        return [] if move is None else [move]
+
+    def _next_move(self, liquidate_at: int, at: int) -> MoveStop | None:
         rule = self.rule
         if rule is None or rule.trail is None or self._is_fixed or at < self._moved_at + MOVE_EVERY:
             return None

@@ -59,6 +59,10 @@ class Telling(Notes):
         elif not change.new_qty:
             self.debug("%s %s", order.side, report.event or order.status)
 
+    def no_stop(self, why: str) -> None:
+        """The broker took no exit with a stop: the plain one goes at once, and the bot's own stop stands behind it."""
+        self.warning("no stop at the broker (%s): offering without, the bot keeps the stop", why)
+
     def cancel(self, step: CancelOrder) -> None:
         """No exit that works, and no buy, is cancelled without a reason that is said."""
         order = self._ledger.find(step.id or step.client_order_id)

@@ -264,7 +264,7 @@ def _spark(closes: Sequence[float]) -> str:
 
 def _made(algo: ScalpAlgo) -> Decimal:
     """Dollars, realised and open, before fees, by this process."""
-    ledger, last = algo.ledger, algo.last_price
+    ledger, last = algo.ledger, algo.tape.last_price
     if not ledger.position or ledger.entry_price is None or last is None:
         return ledger.realised
     return ledger.realised + ledger.position * (exact(last) - ledger.entry_price)
@@ -296,7 +296,7 @@ def _limits(trader: Trader, at: int) -> list[Limit]:
 
 
 def _row(algo: ScalpAlgo, at: int, taken: Taken) -> Row:
-    ledger, order, last = algo.ledger, algo.order, algo.last_price
+    ledger, order, last = algo.ledger, algo.order, algo.tape.last_price
     row = Row(
         symbol=algo.symbol,
         state=algo.state.value,
@@ -308,7 +308,7 @@ def _row(algo: ScalpAlgo, at: int, taken: Taken) -> Row:
         realised=float(taken.profit),
         fees=float(taken.charges.total),
         trades=taken.trades,
-        why_no_entry=printable(algo.why_no_entry, LONGEST_WORDS),
+        why_no_entry=printable(algo.entry_blocks.why, LONGEST_WORDS),
     )
     if ledger.position and ledger.entry_price is not None:
         row.entry = float(ledger.entry_price)

@@ -152,7 +152,7 @@ class History:
             until = max(until, old.until) if until and old.until else 0
         deadline = self._loop.time() + SETTLE_WITHIN
         self._holes[symbol] = _Hole(since, until, deadline, is_answered, is_first=not algo.session_bars)
-        algo.block_entries("history", NOT_HERE_YET)
+        algo.entry_blocks.block("history", NOT_HERE_YET)
 
     def _look(self, symbol: str) -> None:
         """What the hole means for buys by now; it is gone once it is settled, or left behind."""
@@ -166,13 +166,13 @@ class History:
         is_first = hole.is_first and (hole.is_answered or hole.is_given_up)
         if hole.is_settled or (is_late and (is_first or hole.new_bars >= algo.warmup_bars)):
             del self._holes[symbol]
-            algo.unblock("history")
+            algo.entry_blocks.unblock("history")
         elif is_first:
-            algo.unblock("history")
+            algo.entry_blocks.unblock("history")
         elif is_late:
-            algo.block_entries("history", f"a hole in today's bars: {algo.warmup_bars} new ones have to come")
+            algo.entry_blocks.block("history", f"a hole in today's bars: {algo.warmup_bars} new ones have to come")
         else:
-            algo.block_entries("history", NOT_HERE_YET)
+            algo.entry_blocks.block("history", NOT_HERE_YET)
 
     # -- asking -------------------------------------------------------------------------------------------------------
 

@@ -335,7 +335,7 @@ class Reconciler:
         if session is not None and self._clock.now() >= session.liquidate_at:
             return True  # by no price at all
         held = [self._fleet.algos[p.symbol] for p in positions.values() if p.qty > 0]
-        return all(algo.last_price or "history" not in algo.entry_blocks for algo in held)
+        return all(algo.tape.last_price or "history" not in algo.entry_blocks for algo in held)
 
     async def _wait_for_prices(self, positions: Mapping[str, PositionReport]) -> None:
         """The day's bars tell a last trade, if they come soon; else the listing's price has to do."""
@@ -522,7 +522,7 @@ class Reconciler:
         elif verdict is Verdict.SURPLUS:
             self._fleet.orders.on_surplus(replace(position, qty=held + self._evidence.surplus), as_of)
         if not ledger.question:
-            self._fleet.algos[symbol].unblock("doubt")
+            self._fleet.algos[symbol].entry_blocks.unblock("doubt")
         return True
 
     @staticmethod
@@ -531,7 +531,7 @@ class Reconciler:
         return round(asyncio.get_running_loop().time() * SECOND)
 
     def _doubt(self, symbol: str, why: str) -> None:
-        self._fleet.algos[symbol].block_entries("doubt", why)
+        self._fleet.algos[symbol].entry_blocks.block("doubt", why)
 
     def _ledger(self, symbol: str) -> Ledger:
         return self._fleet.algos[symbol].ledger

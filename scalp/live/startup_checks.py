@@ -371,13 +371,13 @@ class Permits:
             self._bar(symbol, f"{symbol} cannot be traded now")
         elif was:
             log.info("%s can be traded", symbol)
-            self._fleet.algos[symbol].unblock("asset")
+            self._fleet.algos[symbol].entry_blocks.unblock("asset")
 
     def _bar(self, symbol: str, why: str, is_said: bool = True) -> None:
         if is_said and self._barred.get(symbol) != why:
             log.warning("%s: no buys in it", why)
         self._barred[symbol] = why
-        self._fleet.algos[symbol].block_entries("asset", why)
+        self._fleet.algos[symbol].entry_blocks.block("asset", why)
 
 
 def _unknown(symbol: str, known: Iterable[str]) -> str:

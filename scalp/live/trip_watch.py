@@ -137,7 +137,7 @@ class TripWatch:
         symbol, key = action.symbol, action.client_order_id
         algo = self._fleet.algos[symbol]
         self._why.setdefault(symbol, {})[key] = "limit" if action.type == "limit" else _why(algo)
-        self._sells[symbol] = key, at, algo.last_price
+        self._sells[symbol] = key, at, algo.tape.last_price
         if (trip := self._held.get(symbol)) is not None:
             self._take_sell(symbol, trip)
 
@@ -184,7 +184,7 @@ class TripWatch:
             at[seconds] = price
 
     def _price(self, symbol: str) -> float | None:
-        return self._fleet.algos[symbol].last_price
+        return self._fleet.algos[symbol].tape.last_price
 
     @staticmethod
     def _see(trip: _Trip, price: float) -> None:

@@ -116,7 +116,7 @@ def test_exact_on_every_recorded_minute() -> None:
         so_far: list[Fraction] = []
         for bar, close in zip(made, closes, strict=True):
             at = bar.start + 64 * SECOND
-            algo.block_entries("test", "only the signal is looked at")
+            algo.entry_blocks.block("test", "only the signal is looked at")
             algo.on_bar(bar, at)
             if not session.open <= bar.start < session.close:
                 continue

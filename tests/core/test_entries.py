@@ -67,14 +67,14 @@ def test_the_last_trade_is_the_newest_by_exchange_time() -> None:
     algo.on_trade(trade(102.0, "09:52:03"))
     algo.on_trade(trade(50.0, "09:52:02.9"))  # arrives later, was made earlier
     algo.on_bar(bar(60.0, "09:51"), clock("09:52:04"))  # the close of a minute that ended before
-    assert algo.last_price == 102.0
+    assert algo.tape.last_price == 102.0
     algo.on_trade(trade(103.0, "09:52:03"))
-    assert algo.last_price == 103.0
+    assert algo.tape.last_price == 103.0
     algo.on_bar(bar(104.0, "09:52"), clock("09:53:04"))
-    assert algo.last_price == 104.0
+    assert algo.tape.last_price == 104.0
     algo.on_trade(trade(105.0, "09:54"))
     algo.on_bar(bar(70.0, "09:53"), clock("09:54:04"))  # a print at the turn of the minute is of the next one
-    assert algo.last_price == 105.0
+    assert algo.tape.last_price == 105.0
 
 
 def test_a_print_that_was_wrong_prices_no_sell() -> None:
@@ -121,7 +121,7 @@ def test_without_an_answer_the_close_serves_and_a_slow_answer_is_too_late() -> N
 
 def test_an_answer_buys_nothing_once_buying_is_over() -> None:
     desk = asking()
-    desk.algo.block_entries("halt", "trading is halted")
+    desk.algo.entry_blocks.block("halt", "trading is halted")
     assert answer(desk, 101.5) == []
     desk = asking()
     desk.algo.begin_session(Session(DAY, SESSION.open, clock("09:57:05")))
@@ -194,15 +194,15 @@ def test_nothing_is_bought_before_the_calendar_is_known() -> None:
 
 def test_reasons_not_to_buy_add_up_and_exits_go_on() -> None:
     desk = flat()
-    desk.algo.block_entries("blind", "no order updates")
-    desk.algo.block_entries("halt", "trading is halted")
-    assert desk.algo.why_no_entry == "no order updates, trading is halted"
+    desk.algo.entry_blocks.block("blind", "no order updates")
+    desk.algo.entry_blocks.block("halt", "trading is halted")
+    assert desk.algo.entry_blocks.why == "no order updates, trading is halted"
     assert desk.bar(101.0) == []
     assert desk.lists_position(5, "101") == ["sell 5 @ 101.00 #1"]
     desk.tells(1, "fill")
-    desk.algo.unblock("blind")
+    desk.algo.entry_blocks.unblock("blind")
     assert desk.at("09:53:04").bar(99.0) + desk.at("09:54:04").bar(101.0) == []
-    desk.algo.unblock("halt")
+    desk.algo.entry_blocks.unblock("halt")
     assert desk.at("09:55:04").bar(99.0) + desk.at("09:56:04").bar(101.0) == ["buy 19 @ 101.00 #2"]
 
 

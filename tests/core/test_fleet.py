@@ -284,11 +284,11 @@ def test_flatten_reaches_every_symbol() -> None:
 def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world = World("TSLA", "FB")
-    world.fleet.algos["FB"].block_entries("history", "today's bars are not here yet")
+    world.fleet.algos["FB"].entry_blocks.block("history", "today's bars are not here yet")
     world.see_all()
     told = "streams are up, orders and positions reconciled: buying is on"
     assert caplog.messages[-1] == f"{told}, except in FB: today's bars are not here yet"
-    world.fleet.algos["FB"].unblock("history")
+    world.fleet.algos["FB"].entry_blocks.unblock("history")
     world.fleet.readiness.update("feed", "lost")
     world.fleet.on_feed_up()
     assert caplog.messages[-1] == told

@@ -284,7 +284,7 @@ def test_an_exit_signal_that_fails_in_a_trade_hurts_its_symbol_only() -> None:
     fleet.on_trade(trade(100.0, now))
     fleet.on_trade(trade(50.0, now, "MSFT"))
     assert fleet.algos[AAPL].entry_blocks["trouble"] == "an event could not be handled"
-    assert ("trouble" in fleet.algos["MSFT"].entry_blocks, fleet.algos["MSFT"].last_price) == (False, 50.0)
+    assert ("trouble" in fleet.algos["MSFT"].entry_blocks, fleet.algos["MSFT"].tape.last_price) == (False, 50.0)
 
 
 # -- what there is to read --------------------------------------------------------------------------------------------

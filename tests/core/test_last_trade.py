@@ -18,21 +18,21 @@ class Tape:
 
     def print(self, number: int | str, price: float, at: str) -> float | None:
         self.algo.on_trade(Trade(AAPL, clock(at), price, 100, number))
-        return self.algo.last_price
+        return self.algo.tape.last_price
 
     def close(self, price: float, start: str) -> float | None:
         self.algo.on_bar(bar(price, start), clock(start) + 61_000_000_000)
-        return self.algo.last_price
+        return self.algo.tape.last_price
 
     def cancel(self, number: int | str, price: float, at: str = "") -> float | None:
         self.algo.tape.strike(
             TradeCorrection(AAPL, price, None, number, "", clock(at) if at else 0), self.algo.session_bars
         )
-        return self.algo.last_price
+        return self.algo.tape.last_price
 
     def correct(self, number: int | str, price: float, instead: float, new: int | str = "") -> float | None:
         self.algo.tape.strike(TradeCorrection(AAPL, price, instead, number, new), self.algo.session_bars)
-        return self.algo.last_price
+        return self.algo.tape.last_price
 
 
 def test_an_older_print_at_the_same_price_is_not_the_last_trade() -> None:

@@ -111,12 +111,12 @@ class Bot:
     def check(self) -> None:
         for algo in self.algos.values():
             ledger = algo.ledger
-            assert "trouble" not in algo.entry_blocks, algo.why_no_entry
+            assert "trouble" not in algo.entry_blocks, algo.entry_blocks.why
             assert ledger.position.is_finite()
             assert abs(ledger.position) < 10**15
             assert ledger.realised.is_finite()
             assert ledger.entry_price is None or 0 <= ledger.entry_price < 10**12
-            assert algo.last_price is None or 0 < algo.last_price < 1e9
+            assert algo.tape.last_price is None or 0 < algo.tape.last_price < 1e9
             for order in ledger:
                 assert order.id or order.is_own
                 assert order.filled_qty >= 0

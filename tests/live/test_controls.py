@@ -42,7 +42,7 @@ def test_keys_pause_entries_and_close_positions_once_asked(caplog: pytest.LogCap
                 return controls.notice
 
             def blocks() -> list[str]:
-                return [algo.why_no_entry for algo in fleet.algos.values()]
+                return [algo.entry_blocks.why for algo in fleet.algos.values()]
 
             free = blocks()
             assert (press("p"), blocks()) == ("", ["paused, p resumes"] * 2)

@@ -251,7 +251,7 @@ def test_what_others_say_is_a_text_in_a_cell() -> None:
     async def story() -> None:
         async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, Script(), Idle) as bot:
             await bot.until(90)
-            bot.algo().block_entries("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
+            bot.algo().entry_blocks.block("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
             taken = bot.session.fleet.takings.of(bot.algo().ledger)
             row = dashboard._row(bot.algo(), bot.session.clock.now(), taken)
             assert row.why_no_entry.startswith(r"halted\x1b[2J\n\u202e\ud800xxx")

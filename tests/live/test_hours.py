@@ -105,9 +105,9 @@ def test_a_clock_that_says_closed_while_bars_go_on_stops_buys_for_seconds(caplog
             script.on(CLOCK, clock_says(is_open=False), times=999)
             await bot.until(300.1)
             assert bot.session._take_bar != bot.session.fleet.on_bar
-            assert bot.algo().why_no_entry == "the clock says that the market is closed"
+            assert bot.algo().entry_blocks.why == "the clock says that the market is closed"
             await bot.until(310)
-            assert not bot.algo().why_no_entry  # prints have come
+            assert not bot.algo().entry_blocks.why  # prints have come
             await bot.until(1215)
             assert bot.jobs[2].done()
             assert session_of(bot) == ("09:30:00", "09:50:00")
@@ -126,9 +126,9 @@ def test_a_clock_that_says_closed_once_is_asked_again_at_once(caplog: pytest.Log
             bot.server.mute_streams("data")
             script.on(CLOCK, clock_says(is_open=False))
             await bot.until(301)
-            assert bot.algo().why_no_entry
+            assert bot.algo().entry_blocks.why
             await bot.until(303)
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
 
     run(story())
     assert "says open again" in caplog.text
@@ -215,7 +215,7 @@ def test_a_minute_that_began_before_the_clock_said_closed_only_lengthens_the_wai
             script.on(CLOCK, clock_says(is_open=False), times=999)
             await bot.until(361)
             bot.session.on_bar(bar(5))
-            assert bot.algo().why_no_entry == "the clock says that the market is closed"
+            assert bot.algo().entry_blocks.why == "the clock says that the market is closed"
             await bot.until(475)
             assert not bot.session.fleet.orders.shut
             await bot.until(485)
@@ -369,11 +369,11 @@ def test_where_the_calendar_has_no_session_what_is_held_is_sold_and_nothing_boug
         async with trading({"TSLA": minutes("TSLA", *[AROUND_100] * 20)}, script, before=holds_10) as bot:
             assert session_of(bot) == ("00:00:00", "09:50:00")
             await bot.until(200)
-            assert bot.algo().why_no_entry == "the calendar has no session now"
+            assert bot.algo().entry_blocks.why == "the calendar has no session now"
             assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
             await bot.until(400)  # the calendar has come to its senses
             assert session_of(bot) == ("09:30:00", "09:50:00")
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
 
     run(story())
 
@@ -421,10 +421,10 @@ def test_without_a_calendar_it_goes_by_the_clock_and_buys_once_the_calendar_has_
             assert session_of(bot) == ("00:00:00", "09:50:00")
             await bot.until(60)
             assert len(told(script)) == 1  # what is held is on offer
-            assert bot.algo().why_no_entry == "the calendar has not answered yet"
+            assert bot.algo().entry_blocks.why == "the calendar has not answered yet"
             await bot.until(160)
             assert session_of(bot) == ("09:30:00", "09:50:00")
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
 
     run(story())
 
@@ -519,10 +519,10 @@ def test_a_clock_wrong_from_the_start_neither_liquidates_nor_ends(says: int, cap
         script = Script()
         script.on(CLOCK, clock_says(ahead=says - 10 * 3600 - 16 * 60), times=9999)
         async with trading(MORNING, script, Idle, length=FULL_DAY, start=46 * 60, before=holds_10) as bot:
-            assert "clock and market data differ" in bot.algo().why_no_entry
+            assert "clock and market data differ" in bot.algo().entry_blocks.why
             await bot.until(900)
             assert not bot.jobs[2].done()
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
             assert abs(bot.session.clock.now() - bot.server.now()) < 10 * SECOND
         assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
 

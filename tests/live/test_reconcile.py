@@ -312,13 +312,13 @@ def test_a_surplus_that_nothing_explains_is_believed_after_a_minute(lasts: bool)
             script.on(POSITIONS, says(ghost), times=99 if lasts else 3)
             await bot.until(31)
             assert bot.algo().ledger.position == 0
-            assert bot.algo().why_no_entry == "the listed position differs"
+            assert bot.algo().entry_blocks.why == "the listed position differs"
             await bot.until(89.9)
             assert bot.algo().ledger.position == 0
-            assert bool(bot.algo().why_no_entry) is lasts
+            assert bool(bot.algo().entry_blocks.why) is lasts
             await bot.until(106)
             assert bot.algo().ledger.position == (4 if lasts else 0)
-            assert bot.algo().why_no_entry == ""
+            assert bot.algo().entry_blocks.why == ""
             assert [(r.body["qty"], r.body["limit_price"]) for r in script.orders("sell")[:1]] == (
                 [("4", "101.50")] if lasts else []
             )
@@ -354,7 +354,7 @@ def test_less_listed_than_executions_tell_is_never_believed(listed: object) -> N
             await bot.until(800)
             assert bot.algo().ledger.position == bot.held() == 10
             assert bot.algo().state is SELL_SUBMITTED
-            assert bot.algo().why_no_entry == "the listed position differs"
+            assert bot.algo().entry_blocks.why == "the listed position differs"
             assert [r.what for r in script.sent("DELETE")] == []
             assert len(script.orders("sell")) == 1
             await bot.until(1201)  # from 15:55 on, so to speak, what executions tell of is sold
@@ -375,7 +375,7 @@ def test_a_listing_of_before_the_own_sell_is_behind_however_long_it_stays() -> N
             await bot.until(500)
             assert bot.held() == bot.algo().ledger.position == 0
             assert len(script.orders("sell")) == 1
-            assert bot.algo().why_no_entry == "the listed position differs"
+            assert bot.algo().entry_blocks.why == "the listed position differs"
 
     run(story())
 

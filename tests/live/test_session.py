@@ -209,7 +209,7 @@ def test_a_blocked_account_buys_nothing_and_manages_what_it_holds(
         async with trading(BUY_FILLS, script) as bot:
             await bot.until(180)
             assert script.orders("buy") == []
-            assert word in bot.algo().why_no_entry
+            assert word in bot.algo().entry_blocks.why
 
     run(story())
     assert f"the account is blocked ({word})" in caplog.text
@@ -222,7 +222,7 @@ def test_what_the_account_and_the_assets_are_is_said(caplog: pytest.LogCaptureFi
         script.on("GET /v2/assets/FB", says({"symbol": "FB", "name": "A Fund", "exchange": "BATS", "status": "active",
                                              "tradable": False}))  # fmt: skip
         async with trading({"TSLA": [], "FB": []}, script, Idle) as bot:
-            assert bot.algo("FB").why_no_entry
+            assert bot.algo("FB").entry_blocks.why
 
     with caplog.at_level(logging.INFO):
         run(story())
@@ -258,12 +258,12 @@ def test_nothing_is_bought_before_todays_bars_are_in() -> None:
         script.on("GET /v2/stocks/bars", status(500), times=5)
         async with trading(QUIET, script, Patient) as bot:
             await bot.until(59)
-            assert bot.algo().why_no_entry == "today's bars are not here yet"
+            assert bot.algo().entry_blocks.why == "today's bars are not here yet"
             await bot.until(134)
-            assert bot.algo().why_no_entry == "a hole in today's bars: 5 new ones have to come"
+            assert bot.algo().entry_blocks.why == "a hole in today's bars: 5 new ones have to come"
             assert script.orders("buy") == []
             await bot.until(137)
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
             asked = [r.at for r in script.sent("GET /v2/stocks/bars")]
             assert asked == pytest.approx([0, 5, 15, 35, 75, 135], abs=0.3)
 
@@ -291,9 +291,9 @@ def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogC
             script.handshake = lambda kind: False  # type: ignore[method-assign]
             while not bot.session.fleet.readiness.is_ready:
                 await asyncio.sleep(0.1)
-            bot.session.fleet.algos["TSLA"].unblock("test")
+            bot.session.fleet.algos["TSLA"].entry_blocks.unblock("test")
             up_at = script.now()
-            while bot.algo().why_no_entry:
+            while bot.algo().entry_blocks.why:
                 assert script.orders("buy") == []
                 await asyncio.sleep(0.1)
             assert up_at + 3 < script.now() < up_at + 20
@@ -317,9 +317,9 @@ def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before()
             script.handshake = lambda kind: False  # type: ignore[method-assign]
             while not bot.session.fleet.readiness.is_ready:
                 await asyncio.sleep(0.1)
-            assert bot.algo().why_no_entry == "today's bars are not here yet"
+            assert bot.algo().entry_blocks.why == "today's bars are not here yet"
             await asyncio.sleep(2.5)
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
             assert len(bot.algo().session_bars) >= minutes_before + 2
             starts = list(bot.algo().session_bars._starts)
             assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
@@ -365,9 +365,9 @@ def test_trades_without_bars_are_noticed_and_nothing_is_bought_until_bars_come(
         async with trading({"TSLA": minutes("TSLA", *[AROUND_100] * 30)}, script, Idle) as bot:
             await bot.until(500)
             assert bot.session.feed.is_up  # a new connection, and trades on it
-            assert bot.algo().why_no_entry == "no bars: trades come, and no bars for 150 s"
+            assert bot.algo().entry_blocks.why == "no bars: trades come, and no bars for 150 s"
             await bot.until(665)
-            assert bot.algo().why_no_entry == ""
+            assert bot.algo().entry_blocks.why == ""
             starts = list(bot.algo().session_bars._starts)
             assert starts == [OPEN + i * MINUTE for i in range(11)]  # those of the gap were fetched
 
@@ -387,9 +387,9 @@ def test_a_bar_from_before_its_time_is_a_gap() -> None:
             bot.session.on_bar(Bar("TSLA", OPEN + 60 * MINUTE, *AT_100, 1000))
             await bot.until(239)
             assert len(script.sent("GET /v2/stocks/bars")) == asked  # all minutes but the one at work are there
-            assert bot.algo().why_no_entry == "today's bars are not here yet"
+            assert bot.algo().entry_blocks.why == "today's bars are not here yet"
             await bot.until(241)
-            assert bot.algo().why_no_entry == ""
+            assert bot.algo().entry_blocks.why == ""
 
     run(story())
 

@@ -75,7 +75,7 @@ def test_an_account_that_is_free_a_minute_later_buys_then(answer: Outcome, caplo
         script.on(ACCOUNT, answer, times=2)
         async with trading(MARKET, script, before=holds_10) as bot:
             await bot.until(115)
-            assert "the account is blocked" in bot.algo().why_no_entry
+            assert "the account is blocked" in bot.algo().entry_blocks.why
             await bot.until(1190)
             asked = [round(r.at) for r in script.requests if r.what == ACCOUNT]
             assert asked == [0, 60, 120]  # and not again
@@ -94,9 +94,9 @@ def test_an_asset_that_can_be_traded_a_minute_later_is_bought_then(caplog: pytes
         script.on(TSLA, says(halted), says(halted), status(500), times=1)
         async with trading(QUIET, script, Idle) as bot:
             await bot.until(150)
-            assert "TSLA cannot be traded now" in bot.algo().why_no_entry
+            assert "TSLA cannot be traded now" in bot.algo().entry_blocks.why
             await bot.until(200)
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
             assert [round(r.at) for r in script.sent(TSLA)] == [0, 60, 120, 180]
 
     with caplog.at_level(logging.INFO):
@@ -115,7 +115,7 @@ def test_trouble_that_lasts_holds_up_the_start_for_seconds_and_then_only_buys(ca
             assert 5 < script.now() < 24
             await bot.until(60)
             assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
-            assert bot.algo().why_no_entry
+            assert bot.algo().entry_blocks.why
             await bot.until(900)
             assert not bot.algo().entry_blocks
 
@@ -138,7 +138,7 @@ def test_assets_that_cannot_be_listed_at_the_start_are_listed_later(caplog: pyte
         market = {f"S{number}": minutes(f"S{number}", AT_100) for number in range(20)}
         async with trading(market, script, Idle) as bot:
             await bot.until(100)
-            assert "what S7 stands for is not known yet" in bot.algo("S7").why_no_entry
+            assert "what S7 stands for is not known yet" in bot.algo("S7").entry_blocks.why
             await bot.until(400)
             assert not any("asset" in algo.entry_blocks for algo in bot.session.fleet.algos.values())
         assert [r.what for r in script.sent("GET /v2/assets/")] == ["GET /v2/assets/S9"]  # which is not listed
@@ -210,7 +210,7 @@ def test_a_clock_that_stays_away_at_the_open_leaves_it_to_the_calendar(caplog: p
         script.on(CLOCK, between(1, 9999, status(500), script), times=9999)
         async with opened(script, wait=True, start=-7200) as session:
             assert 10e9 <= session.clock.now() - OPEN < 80e9
-            assert "the clock says that the market is closed" in session.fleet.algos["TSLA"].why_no_entry
+            assert "the clock says that the market is closed" in session.fleet.algos["TSLA"].entry_blocks.why
 
     run(story())
     assert caplog.text.count("waiting for the open") < 12
@@ -222,7 +222,7 @@ def test_a_clock_that_says_open_at_night_is_not_believed() -> None:
         script.on(CLOCK, clock_says(is_open=True), times=9999)
         async with opened(script, wait=True, start=-3600) as session:
             assert 0 <= session.clock.now() - OPEN < 2e9
-            assert "the calendar" not in session.fleet.algos["TSLA"].why_no_entry
+            assert "the calendar" not in session.fleet.algos["TSLA"].entry_blocks.why
 
     run(story())
 
@@ -233,7 +233,7 @@ def test_a_clock_that_says_open_at_an_ordinary_hour_is_believed_for_exits_whatev
         script.on(CALENDAR, says([]), times=9)
         async with opened(script, wait=True, start=300) as session:
             assert 59 <= script.now() < 62
-            assert "the calendar has no session now" in session.fleet.algos["TSLA"].why_no_entry
+            assert "the calendar has no session now" in session.fleet.algos["TSLA"].entry_blocks.why
 
     run(story())
 
@@ -269,7 +269,7 @@ def test_after_waiting_nothing_that_is_asked_ends_the_start(call: str, trouble: 
         script.on(call, trouble, times=99)
         async with opened(script, wait=True, start=-60) as session:
             assert session.clock.now() - OPEN < 42e9
-            assert session.fleet.algos["TSLA"].why_no_entry
+            assert session.fleet.algos["TSLA"].entry_blocks.why
 
     run(story())
 
@@ -314,9 +314,9 @@ def test_a_start_in_the_session_with_a_clock_that_says_closed_looks_after_what_i
         script = Script()
         script.on(CLOCK, clock_says(is_open=False), times=2)
         async with trading(QUIET, script, Idle, start=300, before=holds_10) as bot:
-            assert "the clock says that the market is closed" in bot.algo().why_no_entry
+            assert "the clock says that the market is closed" in bot.algo().entry_blocks.why
             await bot.until(70)
-            assert not bot.algo().why_no_entry
+            assert not bot.algo().entry_blocks.why
         assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
 
     run(story())

@@ -15,11 +15,11 @@ from scalp.alpaca import rest as rest_module
 from scalp.alpaca.activities import Activities
 from scalp.alpaca.broker import AlpacaBroker
 from scalp.alpaca.rest import AlpacaREST, Listing
-from scalp.core.algo import ScalpAlgo
 from scalp.core.cancels import cancel_due
 from scalp.core.clock import MarketClock, Session
 from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
+from scalp.core.entry_blocks import EntryBlocks
 from scalp.core.errors import Unreachable
 from scalp.core.evidence import Evidence, Verdict
 from scalp.core.exits import ExitPlan, Sell, Step
@@ -90,13 +90,13 @@ def _doubt_is_nothing() -> Iterator[None]:
 
 @defect("a doubt never ends")
 def _doubt_for_ever() -> Iterator[None]:
-    whole = ScalpAlgo.unblock
+    whole = EntryBlocks.unblock
 
-    def unblock(self: ScalpAlgo, kind: str) -> None:
+    def unblock(self: EntryBlocks, kind: str) -> None:
         if kind != "doubt":
             whole(self, kind)
 
-    with patch.object(ScalpAlgo, "unblock", unblock):
+    with patch.object(EntryBlocks, "unblock", unblock):
         yield
 
 
@@ -391,7 +391,7 @@ def _history_once() -> Iterator[None]:
         trouble = await whole(self, symbols)
         for symbol in list(self._holes):
             del self._holes[symbol]
-            self._fleet.algos[symbol].unblock("history")
+            self._fleet.algos[symbol].entry_blocks.unblock("history")
         return trouble
 
     with patch.object(History, "_ask", ask):

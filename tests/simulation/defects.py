@@ -18,6 +18,7 @@ from scalp.alpaca.rest import AlpacaREST, Listing, RateLimited
 from scalp.core.algo import ScalpAlgo
 from scalp.core.commands import Action, CancelOrder, SubmitOrder
 from scalp.core.decimals import ZERO
+from scalp.core.entry_blocks import EntryBlocks
 from scalp.core.errors import OutcomeUnknown, Rejected, Unreachable
 from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import Change, Ledger
@@ -194,13 +195,13 @@ def _failure_means_flat() -> Iterator[None]:
 
 @defect("buys go out while blind")
 def _buys_while_blind() -> Iterator[None]:
-    whole = ScalpAlgo.block_entries
+    whole = EntryBlocks.block
 
-    def block_entries(self: ScalpAlgo, kind: str, why: str) -> None:
+    def block(self: EntryBlocks, kind: str, why: str) -> None:
         if kind != "blind":
             whole(self, kind, why)
 
-    with patch.object(ScalpAlgo, "block_entries", block_entries):
+    with patch.object(EntryBlocks, "block", block):
         yield
 
 

@@ -60,7 +60,7 @@ def _loss_only_stops_buys() -> Iterator[None]:
 def _asked_too_late() -> Iterator[None]:
     with (
         patch.object(RiskWatch, "allowed", lambda self, algo, actions, rules: list(actions)),
-        patch.object(OrderRouter, "why_no_entry", lambda self, symbol: self._algos[symbol].why_no_entry),
+        patch.object(OrderRouter, "why_no_entry", lambda self, symbol: self._algos[symbol].entry_blocks.why),
     ):
         yield
 

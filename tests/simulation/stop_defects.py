@@ -113,9 +113,9 @@ def _passive_leg_works() -> Iterator[None]:
 
 @defect("a trail goes down as well")
 def _trail_goes_down() -> Iterator[None]:
-    whole = Stop.move
+    whole = Stop._next_move
 
-    def move(self: Stop, liquidate_at: int, at: int) -> MoveStop | None:
+    def next_move(self: Stop, liquidate_at: int, at: int) -> MoveStop | None:
         last, leg = self._tape.last_price, self.leg
         found = whole(self, liquidate_at, at)
         if found is not None or last is None or leg is None or self.rule is None or self.rule.trail is None:
@@ -126,7 +126,7 @@ def _trail_goes_down() -> Iterator[None]:
         leg.move_sent_at = at
         return MoveStop(leg.symbol, leg.id, stop)
 
-    with patch.object(Stop, "move", move):
+    with patch.object(Stop, "_next_move", next_move):
         yield
 
 

@@ -62,7 +62,7 @@ def test_a_halt_stops_buys_in_its_symbol_alone_until_trading_goes_on() -> None:
             bar_in_spite_of_it(bot, "TSLA", minute=3)
             await bot.until(460)
             assert len(bot.algo().session_bars) == 4  # it had a bar to buy on
-            assert bot.algo().state is TO_BUY and "halt" in bot.algo().why_no_entry
+            assert bot.algo().state is TO_BUY and "halt" in bot.algo().entry_blocks.why
             assert bought(script, "TSLA", 0, 460) == 0
             assert bought(script, "AAPL", 200, 460) > 0
             resume(bot, "TSLA")
@@ -82,9 +82,9 @@ def test_a_resumption_that_nobody_told_of_shows_in_the_bars() -> None:
             bot.server.close_streams("data")
             resume(bot, "TSLA")
             await bot.until(260)
-            assert "halt" in bot.algo().why_no_entry
+            assert "halt" in bot.algo().entry_blocks.why
             await bot.until(500)
-            assert bot.algo().why_no_entry == ""
+            assert bot.algo().entry_blocks.why == ""
             assert bought(script, "TSLA", 300, 500) > 0
 
     run(story())
@@ -103,7 +103,7 @@ def test_a_sell_that_is_lost_during_a_halt_is_made_again() -> None:
             await bot.until(340)
             first, second = script.orders("sell")
             assert (first.body["qty"], second.body["qty"]) == ("10", "10") and 300 <= second.at <= 331
-            assert bot.algo().state is SELL_SUBMITTED and "halt" in bot.algo().why_no_entry
+            assert bot.algo().state is SELL_SUBMITTED and "halt" in bot.algo().entry_blocks.why
             resume(bot, "TSLA")
             await bot.until(900)
             assert bot.held() == 0
