@@ -35,14 +35,14 @@ from scalp.results.selection import Matrix, _spread, deflated_sharpe, spa
 from scalp.results.totals import Results
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-DAYS = 2
+DAYS = 1
 COMMON = 0.5  # the part of a minute's variance that all symbols share
 MINUTE_MOVE = 0.0005  # standard deviation of a minute's return
 STEPS = 4  # prices a minute, of which its bar is made
 SIGNALS = 200
 SHIFTS = 199
 EDGES = (0.0002, 0.0005, 0.001)  # by which the five minutes after a signal rise
-PLANTED = 50  # signals with an edge, of each size
+PLANTED = 40  # signals with an edge, of each size
 LOT = Decimal(2000)
 NEVER = 10**9
 

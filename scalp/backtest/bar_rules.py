@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from scalp.backtest.days import Slippage, open_fleet, symbol_day
 from scalp.backtest.signals import Ahead
-from scalp.core.algo import TO_BUY, ScalpAlgo
+from scalp.core.algo import TO_BUY, TO_SELL, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.fees import FREE, Rates
@@ -125,6 +125,10 @@ class _Rows:
             self._signal += 1
         return self._signals[self._signal] if self._signal < len(self._signals) else self.end
 
+    def has_signal(self, row: int) -> bool:
+        """Whether there is something to ask after this row."""
+        return row >= self.end or self.next_signal(row) == row
+
     def next_high(self, row: int, edge: float) -> int:
         """The first row that reaches up to `edge`."""
         reached = self._tops[row : self.end] >= edge
@@ -176,7 +180,7 @@ class _Day:
                 algo.session_bars.extend(ahead.columns, row)
                 self._now = bars[row - 1].start + MINUTE
                 algo.tape.see_close(bars[row - 1], self._now)
-            self._step(bars[row])
+            self._step(bars[row], asks=not self._working or self._is_asked_while_held or rows.has_signal(row))
             row += 1
         if bars and len(algo.session_bars) < len(bars):
             self._now = bars[-1].start + MINUTE
@@ -202,12 +206,15 @@ class _Day:
         order.bars_met += touched - row
         return touched
 
-    def _step(self, bar: Bar) -> None:
+    def _step(self, bar: Bar, asks: bool = True) -> None:
+        """With `asks` False it is known that the bar gives no signal: what follows from a fill has followed at once."""
         if self._now < self._session.liquidate_at <= bar.start:
             self._liquidate()
         if self._working:
             self._meet(bar)
         self._now = bar.start + MINUTE
+        if not asks and self._algo.state is not TO_SELL:
+            return
         self._fleet.on_bar(bar)
         if self._actions:
             self._perform()
