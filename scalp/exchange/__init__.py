@@ -6,6 +6,7 @@ fills, matching          the fill model, and the engine that applies it: what a 
 floor, venue             below it the orders that have arrived; time, prints and halts
 stops, groups            stop and trailing orders; bracket, OCO and OTO
 market, replay, path     where the bars come from, and the prints inside a bar
+kept_columns             files of bars that were read before
 tape, simulation         the day as it passes, together with the engine
 wire, rest               Alpaca's and Polygon's words; requests and answers
 rest_data, rest_polygon  market data over REST; portfolio: the account's; what follows from the day is in derived

@@ -8,6 +8,8 @@ The timestamp is the start of the minute, ISO 8601 with an offset, or without on
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
@@ -21,6 +23,7 @@ from scalp.core.errors import UserError
 from scalp.core.market_data import Bar
 from scalp.core.prices import HIGHEST_PRICE
 from scalp.core.units import MINUTE, SECOND
+from scalp.exchange import kept_columns
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 FILE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)_\d{8}\.csv")
@@ -43,14 +46,36 @@ def load(paths: Sequence[Path], symbols: Sequence[str] | None = None) -> Days:
     seen: set[str] = set()
     for file in files:
         try:
-            with file.open(encoding="utf-8-sig", newline="") as lines:
-                _File(file, lines, wanted, seen).read_into(days, sources)
+            _read(file, wanted, seen, days, sources)
         except OSError as error:
             raise _unreadable(file, error) from None
         except UnicodeDecodeError:
             raise UserError(f"{file}: is not a text file: give CSV files of minute bars") from None
     _check_complete(paths, wanted, seen, days)
     return {day: days[day] for day in sorted(days)}
+
+
+def _read(
+    file: Path, wanted: set[str] | None, seen: set[str], days: Days, sources: dict[tuple[date, str], Path]
+) -> None:
+    """Add the bars of `file`, kept ones if it was read before. Raises OSError, UnicodeDecodeError and UserError."""
+    content = file.read_bytes()
+    key = kept_columns.key_of(file.name, content)
+    if (kept := kept_columns.find(key)) is not None:
+        bars = {place: of for place, of in kept.bars().items() if wanted is None or place[1] in wanted}
+        if all(sources.get(place, file) == file for place in bars):  # else it is read again, to be told where
+            seen |= set(kept.symbols)
+            for (day, symbol), of in bars.items():
+                sources[day, symbol] = file
+                days.setdefault(day, {})[symbol] = of
+            return
+    before, inside = len(sources), set[str]()
+    with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="") as lines:
+        _File(file, lines, wanted, inside).read_into(days, sources)
+    seen |= inside
+    if wanted is None or inside <= wanted:
+        places = itertools.islice(sources, before, None)
+        kept_columns.keep(key, sorted(inside), {(day, symbol): days[day][symbol] for day, symbol in places})
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:

@@ -10,6 +10,7 @@ import pytest
 from scalp.core.errors import UserError
 from scalp.core.market_data import Bar
 from scalp.core.units import MINUTE, SECOND
+from scalp.exchange import replay
 from scalp.exchange.calendar import session_day
 from scalp.exchange.replay import load
 
@@ -226,3 +227,73 @@ def test_a_folder_that_is_closed_to_us_is_told(tmp_path: Path, call: str, monkey
 def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read \(File name too long\)|no such file or folder"):
         load([tmp_path / ("x" * 300)])
+
+
+# -- what was read before ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "scalp" / "columns"
+
+
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("it is read as text again")
+
+    monkeypatch.setattr(replay._File, "read_into", refuse)
+
+
+def test_a_file_is_read_as_text_once(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "2014-06-05 09:30,B,1,2,1,2,3\n2014-06-06 09:30,B,1,2,1,2,3\n2014-06-06 09:30,A,1.1,2.7,0.3,2,0.5\n"
+    text = "timestamp,symbol,open,high,low,close,volume\n" + rows + "2014-06-06 09:30,QUIET,1,1,1,1,0\n"
+    files = [write(tmp_path, "all.csv", text), write(tmp_path, "AAPL_20140605.csv", HEADER + FIRST + SECOND_ROW)]
+    first = load(files)
+    assert len(list(kept.iterdir())) == 2
+    no_reading(monkeypatch)
+    assert load(files) == first
+    assert load(files, ["B"]) == {day: {"B": bars["B"]} for day, bars in first.items()}
+    with pytest.raises(UserError, match="no minute bars of QUIETER: there is QUIET"):
+        load(files, ["QUIETER"])
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path: Path, kept: Path) -> None:
+    file = write(tmp_path, "AAPL_20140605.csv", HEADER + FIRST)
+    assert len(load([file])[DAY]["AAPL"]) == 1
+    write(tmp_path, "AAPL_20140605.csv", HEADER + FIRST + SECOND_ROW)
+    assert len(load([file])[DAY]["AAPL"]) == 2
+    other = write(tmp_path, "MSFT_20140605.csv", HEADER + FIRST + SECOND_ROW)
+    assert list(load([other])[DAY]) == ["MSFT"], "the same contents under another name are another symbol's"
+
+
+def test_a_part_of_a_file_is_not_kept(tmp_path: Path, kept: Path) -> None:
+    text = "timestamp,symbol,open,high,low,close,volume\n2014-06-05 09:30,B,1,2,1,2,3\n2014-06-05 09:30,A,1,2,1,2,3\n"
+    file = write(tmp_path, "all.csv", text)
+    assert list(load([file], ["A"])[DAY]) == ["A"]
+    assert set(load([file])[DAY]) == {"A", "B"}
+
+
+def test_what_is_damaged_or_cannot_be_kept_is_read_as_text(tmp_path: Path, kept: Path) -> None:
+    file = write(tmp_path, "AAPL_20140605.csv", HEADER + FIRST)
+    first = load([file])
+    for path in kept.iterdir():
+        path.write_bytes(b"no such thing")
+    assert load([file]) == first
+    for path in kept.iterdir():
+        path.unlink()
+    kept.rmdir()
+    kept.write_text("in the way")
+    assert load([file]) == first
+
+
+def test_a_fault_is_told_each_time(tmp_path: Path, kept: Path) -> None:
+    bad = write(tmp_path, "AAPL_20140605.csv", HEADER + FIRST + FIRST)
+    one, other = (write(tmp_path, f"{name}.csv", "symbol," + HEADER + "A," + FIRST) for name in ("one", "other"))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"AAPL_20140605.csv:3: the minute .* is there twice"):
+            load([bad])
+        with pytest.raises(UserError, match=r"other.csv:2: A on 2014-06-05 is in .*one.csv as well"):
+            load([one, other])
+        load([one])
+        load([other])
