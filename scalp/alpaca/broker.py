@@ -172,7 +172,7 @@ class AlpacaBroker:
                 if why:
                     self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                     return
-                if not backoff.is_fresh and self._is_unwanted(action):
+                if not backoff.is_fresh and _is_unwanted(self._listener, action):
                     # Not wanted any more after a 429, and never accepted: what is wanted instead can go at once.
                     self._listener.on_submit_lost(action.symbol, action.client_order_id)
                     return
@@ -210,16 +210,6 @@ class AlpacaBroker:
             self._start(self._ask_related(action.symbol, refusal.orders[:MOST_RELATED]))
         if action.side == SELL:
             self._listener.reconcile_soon(f"a sell of {action.symbol} was refused")
-
-    def _is_unwanted(self, action: SubmitOrder) -> bool:
-        """Whether its cancel was asked for before the broker answered for it."""
-        order = self._listener.find_order(action.symbol, action.client_order_id)
-        return order is not None and order.cancel_sent_at > 0 and not order.id
-
-    def _is_settled(self, action: SubmitOrder) -> bool:
-        """Whether another source has told what became of it."""
-        order = self._listener.find_order(action.symbol, action.client_order_id)
-        return order is None or bool(order.id) or order.has_ended
 
     def _pause(self, limited: RateLimited, wait: float, longest: float) -> float:
         """Seconds to wait after a 429: as told, else `wait`; no longer than until the limit is fresh, nor `longest`."""
@@ -268,7 +258,7 @@ class AlpacaBroker:
         """
         loop = asyncio.get_running_loop()
         backoff, unwanted_since, began = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0, loop.time()
-        while not self._is_settled(action):
+        while not _is_settled(self._listener, action):
             report, absent = await self._look_up(action)
             if report is not None:
                 return report
@@ -277,7 +267,7 @@ class AlpacaBroker:
                 why = f"the id {action.client_order_id} is taken, its order was not found"
                 self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                 return None
-            if self._is_unwanted(action):
+            if _is_unwanted(self._listener, action):
                 unwanted_since = unwanted_since or loop.time()
                 if loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._listener.on_submit_lost(action.symbol, action.client_order_id)
@@ -294,7 +284,7 @@ class AlpacaBroker:
         """
         loop = asyncio.get_running_loop()
         backoff, unwanted_since = Backoff(FIRST_WAIT / 4, EXIT_PAUSE), 0.0
-        while not self._is_settled(action):
+        while not _is_settled(self._listener, action):
             refusal: Rejected | None = None
             may_send = not self._listener.no_orders() and self._listener.holds(action.symbol, action.qty)
             if may_send:
@@ -314,7 +304,7 @@ class AlpacaBroker:
                 # Not the first one, whose shares it would hold: it is this very order that the broker does not want.
                 self._refuse(action, refusal)
                 return None
-            if self._is_unwanted(action):
+            if _is_unwanted(self._listener, action):
                 unwanted_since = unwanted_since or loop.time()
                 if (absent and not may_send) or loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._listener.on_submit_lost(action.symbol, action.client_order_id)
@@ -327,15 +317,15 @@ class AlpacaBroker:
         loop = asyncio.get_running_loop()
         absent_since: float | None = None
         backoff, unwanted_since = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0
-        while not self._is_settled(action):
-            if self._is_unwanted(action):
+        while not _is_settled(self._listener, action):
+            if _is_unwanted(self._listener, action):
                 # Its cancel waits, and behind that an exit: should it be there, the broker says so to the exit.
                 unwanted_since = unwanted_since or loop.time()
                 if loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._listener.on_submit_lost(action.symbol, action.client_order_id)
                     return None
             # A 429 may have asked for more patience than an exit has.
-            await _room(lambda: self._limiter.allows_question or self._is_unwanted(action))
+            await _room(lambda: self._limiter.allows_question or _is_unwanted(self._listener, action))
             report, absent = await self._look_up(action)
             if report is not None:
                 return report
@@ -544,6 +534,18 @@ class AlpacaBroker:
             if pause is None:
                 return None  # the exit plan, or the checkup, asks again
             await asyncio.sleep(pause)
+
+
+def _is_unwanted(listener: OrderListener, action: SubmitOrder) -> bool:
+    """Whether its cancel was asked for before the broker answered for it."""
+    order = listener.find_order(action.symbol, action.client_order_id)
+    return order is not None and order.cancel_sent_at > 0 and not order.id
+
+
+def _is_settled(listener: OrderListener, action: SubmitOrder) -> bool:
+    """Whether another source has told what became of it."""
+    order = listener.find_order(action.symbol, action.client_order_id)
+    return order is None or bool(order.id) or order.has_ended
 
 
 async def _room(is_allowed: Callable[[], bool]) -> None:

@@ -19,6 +19,7 @@ from scalp.core.decimals import decimal_or_none
 from scalp.core.units import MINUTE
 from scalp.exchange import rules, wire
 from scalp.exchange.calendar import LAST_DAY
+from scalp.exchange.matching import Engine
 from scalp.exchange.orders import Order, OrderRequest, Rejection
 from scalp.exchange.portfolio import portfolio_history
 from scalp.exchange.rest_data import DataApi
@@ -394,14 +395,7 @@ class Rest:
 
     def _cancel_all(self, query: Mapping[str, str]) -> Response:
         listed = [of for of in self._engine.open_orders() if of.group is None or not of.group.holds(of)]
-        return reply([{"id": of.id, "status": self._try_cancel(of)} for of in listed], 207)
-
-    def _try_cancel(self, of: Order) -> int:
-        try:
-            self._engine.cancel(of.id)
-        except Rejection:
-            return 500
-        return 200
+        return reply([{"id": of.id, "status": _try_cancel(self._engine, of)} for of in listed], 207)
 
     def _told(self, of: Order, nested: bool = False) -> wire.Json:
         """The order as it is told; a parent with its legs in it, if `nested`."""
@@ -434,7 +428,7 @@ class Rest:
     def _close_all(self, query: Mapping[str, str]) -> Response:
         if _flag(query, "cancel_orders"):
             for of in self._engine.open_orders():
-                self._try_cancel(of)
+                _try_cancel(self._engine, of)
             # As at Alpaca the shares are free once the cancels are through, which here takes no time.
             self._engine.settle_cancels()
         rows: list[wire.Json] = []
@@ -450,6 +444,15 @@ class Rest:
     def _liquidate(self, symbol: str, qty: Decimal) -> Order:
         side = "sell" if self._engine.account.held(symbol) > 0 else "buy"
         return self._engine.submit(OrderRequest(symbol, side, "market", "day", qty))
+
+
+def _try_cancel(engine: Engine, of: Order) -> int:
+    """Ask for a cancel; returns the HTTP status that tells of it."""
+    try:
+        engine.cancel(of.id)
+    except Rejection:
+        return 500
+    return 200
 
 
 def reply(value: Any, status: int = 200) -> Response:
