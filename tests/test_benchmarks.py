@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backtest, bars, demo, fill_to_exit, learning, memory, start, validation
+from benchmarks import backtest, bars, demo, fill_to_exit, frames, learning, memory, start, validation
 from benchmarks.__main__ import main as everything
 from benchmarks.table import median, quantile
 
@@ -51,6 +51,11 @@ def test_a_late_stream_is_overtaken_by_questions() -> None:
     learning.report(learned, 5)
     assert len(learned.sold) == 10
     assert median(learned.sold) < LONGEST_LEARNING
+
+
+def test_frames_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    frames.report(3)
+    assert "through the library" in capsys.readouterr().out
 
 
 def test_bars_are_timed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,10 @@ class WebSocket(asyncio.Protocol):
             self._transport.close()
 
     def _is_between_frames(self) -> bool:
-        """Whether the library waits for the first byte of a message: only then may it be passed by."""
+        """Whether the library waits for the first byte of a message: only then may it be passed by.
+
+        It tells nobody, so its parser is looked at. That saves more than 10 us of a fill: see `benchmarks.frames`.
+        """
         if self._wire.reader.buffer or self._wire.cur_size is not None:
             return False
         waiting: Any = self._wire.parser
