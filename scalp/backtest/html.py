@@ -7,6 +7,8 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
+from msgspec import structs
+
 from scalp.backtest.output import assumptions
 from scalp.backtest.run import Day
 from scalp.backtest.settings import BacktestSettings
@@ -18,10 +20,14 @@ from scalp.core.errors import UserError
 from scalp.core.market_data import Bar
 from scalp.core.order_state import Order
 from scalp.core.orders import EXPIRED, FILLED
-from scalp.results.columns import OF_TRADES, SHOWN, TOP, Column, dollars
+from scalp.results.columns import AMOUNT, GAIN, OF_TRADES, SHOWN, TOP, Column, columns, dollars
 from scalp.results.html import Cell, DaySum, Line, OrderEnd, Report, Table, write_html
 from scalp.results.symbol_day import SymbolDay
 from scalp.results.totals import GROUPS, Results, TradeStatistics
+
+# At the top of the page cents are fine enough.
+_NET, _FEES = columns("net", "fees")
+CENTS = {"net": structs.replace(_NET, kind=GAIN), "fees": structs.replace(_FEES, kind=AMOUNT)}
 
 BarsOf = dict[str, list[Bar]]  # by symbol, oldest first
 
@@ -85,7 +91,11 @@ def report_of(
             if order.has_ended and order.status != FILLED
         ],
         equity=results.equity(),
-        numbers=[(column.title, column.text(total)) for column in TOP],
+        numbers=[
+            (column.title, CENTS.get(column.name, column).text(total))
+            for column in TOP
+            if column.exact(total) is not None
+        ],
         more_numbers=[(column.title, column.text(total)) for column in SHOWN if column not in TOP],
         tables=list(_tables(results)),
         notes=[

@@ -81,7 +81,8 @@ def _day(connection: sqlite3.Connection, path: Path, symbols: Sequence[str], arg
         seen = speed.links(trades)
     if args.html is not None:
         spans = ", ".join(f"{new_york(run.started_at):%H:%M:%S} {_end(run)}" for run in day.runs)
-        write_page([day], results, seen, _title(day), f"ran from {spans}", day.notes, args.html)
+        title, _, rest = _title(day).partition(" at ")
+        write_page([day], results, seen, title, f"{rest}; ran from {spans}", day.notes, args.html)
     if args.diff:
         with _damage_told(path):
             whole = read_day(connection, args.date, venue=args.venue) if day.facts.risk_limits else day
