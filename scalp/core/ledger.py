@@ -216,7 +216,7 @@ class Ledger:
         is_news = bool(new_qty)
         new_qty -= self._explains_claim(order, report, new_qty)
         profit = self._book(order, new_qty, price) if new_qty else ZERO
-        if new_qty and report.at is not None and report.at < self.adopted_at:
+        if new_qty and report.at is not None and report.at < self.adopted_at and not self._was_sent_since(order):
             self.overlap += new_qty if order.side == BUY else -new_qty
             if order.side == BUY:  # it may have been sold before the adoption as well
                 self._guessed, self.unproven = self._guessed + new_qty, self.unproven + new_qty
@@ -392,17 +392,19 @@ class Ledger:
         """How many shares of an order first heard of now are news, and their average price.
 
         What it filled before the adopted position is in that; when an execution is not told with its identity, only
-        its time, or that of the order, can say so.
+        its time, or that of the order, can say so. A leg is as new as its parent, whose time is this program's own.
         """
         total, average, execution = self._totals(order, report)
         total, since = total or ZERO, self.adopted_at
         order.filled_qty, order.filled_avg_price = total, average
-        order.is_late = order.submitted_at <= since and not (execution and report.at is not None and report.at > since)
+        is_newer = self._was_sent_since(order)
+        is_known_since = is_newer or (execution > 0 and report.at is not None and report.at > since)
+        order.is_late = order.submitted_at <= since and not is_known_since
         if not total:
             return ZERO, ZERO
         if report.execution_id in self._explained:
             fresh = ZERO
-        elif order.submitted_at > since + IN_THE_LISTING:
+        elif is_newer or order.submitted_at > since + IN_THE_LISTING:
             fresh = total
         elif report.at is not None and report.at < since:
             fresh = ZERO
@@ -412,6 +414,10 @@ class Ledger:
         order.is_priced = not fresh or is_price(report.price) or is_price(average)
         told = report.price if fresh == execution else None
         return fresh, first_price(told, average, report.price, order.limit_price)
+
+    def _was_sent_since(self, order: Order) -> bool:
+        """Whether it was sent from here after the position was adopted: by one clock, however wrong that is."""
+        return order.is_own and order.head.submitted_at > self.adopted_at
 
     def _new_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
         """How many shares this report adds to the fills of a known order, and their average price."""

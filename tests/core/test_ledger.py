@@ -578,6 +578,24 @@ def test_only_what_was_bought_elsewhere_may_be_in_a_position_dated_just_before(s
     assert (ledger.position, ledger.near, ledger.overlap) == (20 if side == "buy" else 0, near, 0)
 
 
+@pytest.mark.parametrize("way", ["by id", "stream"])
+def test_the_leg_of_an_exit_sent_from_here_is_news_whatever_its_time(way: str) -> None:
+    """The position was adopted by a clock that is seconds ahead of the broker's stamps."""
+    ledger = Ledger(AAPL)
+    ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00:05"))
+    action = SubmitOrder(AAPL, "scalp-AAPL-R-1", SELL, 10, "limit", Decimal(101), Decimal(99))
+    ledger.add_in_flight(action, clock("10:00:06"))
+    exit_ = BrokerOrder("s", "sell", Decimal(10), Decimal(101), "scalp-AAPL-R-1", submitted_at=clock("10:00:01"))
+    leg = BrokerOrder("t", "sell", Decimal(10), None, "x", "stop", "held", clock("10:00:01"), stop_price=Decimal(99),
+                      parent_id="s")  # fmt: skip
+    ledger.apply(leg.report())
+    ledger.apply(exit_.report())
+    sold = leg.report("fill", 10, 99, at=clock("10:00:02"))
+    by_id = replace(sold, event="", execution_id=None, execution_qty=None, price=None)
+    ledger.apply(by_id if way == "by id" else sold)
+    assert (ledger.position, ledger.question, ledger.overlap) == (0, "", 0)
+
+
 def test_no_refusal_takes_away_what_was_bought_since_the_adoption() -> None:
     """Ten were adopted and sold; ten are bought then, and for a while the broker does not see them."""
     ledger = Ledger(AAPL)
