@@ -23,7 +23,7 @@ from scalp.core.orders import EXPIRED, FILLED
 from scalp.results.columns import AMOUNT, GAIN, OF_TRADES, SHOWN, TOP, Column, columns, dollars
 from scalp.results.html import Cell, DaySum, Line, OrderEnd, Report, Table, write_html
 from scalp.results.symbol_day import SymbolDay
-from scalp.results.totals import GROUPS, Results, TradeStatistics
+from scalp.results.totals import GROUPS, Held, Results, TradeStatistics
 
 # At the top of the page cents are fine enough.
 _NET, _FEES = columns("net", "fees")
@@ -98,11 +98,7 @@ def report_of(
         ],
         more_numbers=[(column.title, column.text(total)) for column in SHOWN if column not in TOP],
         tables=list(_tables(results)),
-        notes=[
-            f"Held at the end of {held.day.session.date}: {held.holding.held:f} {held.day.symbol}, "
-            f"{held.net:+.2f} $ in the profit after fees."
-            for held in results.held
-        ],
+        notes=[_of_held(held) for held in results.held],
         assumptions=assumptions,
         versions={**versions, "plotly": version("plotly")},
         verdict=verdict,
@@ -122,6 +118,11 @@ def _tables(results: Results) -> Iterator[Table]:
         yield _table("Per day", "day", by_day)
     groups = results.grouped()
     yield from (_table(title.capitalize(), name, of, of=OF_TRADES) for name, title, _ in GROUPS if (of := groups[name]))
+
+
+def _of_held(held: Held) -> str:
+    shares = f"{held.holding.held:f} {held.day.symbol}"
+    return f"Held at the end of {held.day.session.date}: {shares}, {held.net:+.2f} $ in the profit after fees."
 
 
 def _end_of(order: Order, day: SymbolDay) -> int:

@@ -254,7 +254,8 @@ class _Rows:
     """Tables of the same rows with other columns."""
 
     def __init__(self, results: Results) -> None:
-        self._total, self._by_symbol, self._by_day = results.total(), results.by_symbol(), results.by_day()
+        self._total, self._by_symbol = results.total(), results.by_symbol()
+        self._by_day = results.by_day() if len(results.charges) <= MOST_DAYS else {}
 
     def table(self, of: Sequence[Column]) -> Iterator[str]:
         """The table with these columns; those about days have no rows of single ones."""
@@ -265,7 +266,7 @@ class _Rows:
         if total.rounding and of is MONEY:
             cells = {"fees": f"{total.rounding:.4f}", "net": f"{-total.rounding:+.4f}"}
             yield _line("rounding", (cells.get(column.name, "") for column in of), of)
-        if 1 < len(self._by_day) <= MOST_DAYS and of is not DAYS:
+        if len(self._by_day) > 1 and of is not DAYS:
             yield ""
             for date, numbers in self._by_day.items():
                 yield _numbers_line(date, numbers, of)

@@ -9,7 +9,7 @@ import json
 import logging
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,16 @@ def run(argv: Sequence[str] | None) -> None:
             lines, answer = _months(connection, path, span, symbols, args)
         else:
             lines, answer = _day(connection, path, symbols, args)
-        if args.json:
-            json.dump(answer, sys.stdout, indent=1)
-            print()
-        else:
-            for line in lines:
-                say(line)
+        with _damage_told(path):  # what nobody asked for yet is read now
+            if args.json:
+                json.dump(answer(), sys.stdout, indent=1)
+                print()
+            else:
+                for line in lines:
+                    say(line)
 
 
-Told = tuple[Iterable[str], dict[str, Any]]  # the same for people and for machines
+Told = tuple[Iterable[str], Callable[[], dict[str, Any]]]  # the same for people and for machines
 
 
 def _day(connection: sqlite3.Connection, path: Path, symbols: Sequence[str], args: argparse.Namespace) -> Told:
@@ -82,21 +83,27 @@ def _day(connection: sqlite3.Connection, path: Path, symbols: Sequence[str], arg
     if args.html is not None:
         spans = ", ".join(f"{new_york(run.started_at):%H:%M:%S} {_end(run)}" for run in day.runs)
         title, _, rest = _title(day).partition(" at ")
-        write_page([day], results, seen, title, f"{rest}; ran from {spans}", day.notes, args.html)
+        with _damage_told(path):
+            write_page([day], results, seen, title, f"{rest}; ran from {spans}", day.notes, args.html)
     if args.diff:
         with _damage_told(path):
             whole = read_day(connection, args.date, venue=args.venue) if day.facts.risk_limits else day
-        return _diff(day, whole, results, args.algo or "")
-    answer = {**_facts(day), **outcome(results), **_charges(day, results),
-              "speed": [speed.plain(link) for link in seen], "notes": day.notes}  # fmt: skip
-    return _report(day, results, seen), answer
+        lines, differing = _diff(day, whole, results, args.algo or "")
+        return lines, lambda: differing
+    return _report(day, results, seen), lambda: {
+        **_facts(day),
+        **outcome(results),
+        **_charges(day, results),
+        "speed": [speed.plain(link) for link in seen],
+        "notes": day.notes,
+    }
 
 
 def _list(connection: sqlite3.Connection, path: Path, span: Span, args: argparse.Namespace) -> Told:
     with _damage_told(path):
         found = by_venue(sessions(connection), span, args.venue)
         rows = list(listed(connection, span.within([runs for of_venue in found.values() for runs in of_venue])))
-    return list_lines(rows), {"sessions": [list_plain(row) for row in rows]}
+    return list_lines(rows), lambda: {"sessions": [list_plain(row) for row in rows]}
 
 
 def _months(
@@ -109,11 +116,10 @@ def _months(
         kind = JournaledDay if args.drift or args.html else BriefDay
         told = [Months(connection, of_venue, symbols, kind) for of_venue in found.values()]
         drifts = {months.venue: Drift(months.days, args.algo or "") for months in told if args.drift}
-
-    if args.html is not None:
-        (months,) = told
-        symbols = ", ".join(months.symbols)
-        write_page(months.days, months.results, months.links, months.title, symbols, months.notes, args.html)
+        if args.html is not None:
+            (months,) = told
+            names = ", ".join(months.symbols)
+            write_page(months.days, months.results, months.links, months.title, names, months.notes, args.html)
 
     def lines() -> Iterator[str]:
         for number, months in enumerate(told):
@@ -123,8 +129,11 @@ def _months(
                 yield ""
                 yield from drift.lines()
 
-    plain_drift = {venue: {"drift": drift.plain()} for venue, drift in drifts.items()}
-    return lines(), {"venues": {one.venue: one.plain() | plain_drift.get(one.venue, {}) for one in told}}
+    def answer() -> dict[str, Any]:
+        of = {months.venue: months.plain() for months in told}
+        return {"venues": {venue: of[venue] | ({"drift": drifts[venue].plain()} if drifts else {}) for venue in of}}
+
+    return lines(), answer
 
 
 def _keep(path: Path, backup: Path | None, days: int | None) -> None:

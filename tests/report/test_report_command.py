@@ -157,6 +157,7 @@ def test_what_is_no_journal_is_told_in_one_line(
         "UPDATE runs SET open = 'early'",
         "UPDATE fills SET qty = 'abc'",
         "UPDATE bars SET close = 'abc'",
+        "INSERT INTO rejections VALUES (1, 'late', 'TSLA', 'k', 'refused', 'why')",
         "UPDATE updates SET filled_qty = x'00ff'",
     ],
 )
