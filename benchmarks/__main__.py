@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--long", action="store_true", help="more of everything: rounds, minutes, symbols, days")
     arguments = ["--long"] if parser.parse_args(argv).long else []
-    return max([part.main(arguments) for part in PARTS])
+    codes: list[int] = [part.main(arguments) for part in PARTS]
+    return max(codes)
 
 
 if __name__ == "__main__":

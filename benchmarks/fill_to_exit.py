@@ -134,8 +134,8 @@ async def measure(
         for _ in range(rounds):
             for contender in contenders:
                 await contender.react()
-        for contender, child, folder in bots:
-            contender.inside = await told_at_the_end(child, folder / "output")
+        for contender, child, place in bots:
+            contender.inside = await told_at_the_end(child, place / "output")
         return contenders
 
 

@@ -83,7 +83,7 @@ class Told(ScalpAlgo):
 
 def without_edge(rng: np.random.Generator, number: int, days: Sequence[Day]) -> dict[tuple[str, int], bool]:
     """One of four kinds, all of the past alone: crossings, new lows, momentum, and any minute at all."""
-    found = {}
+    found: dict[tuple[str, int], bool] = {}
     window = int(rng.integers(3, 40))
     for one in days:
         shared = rng.random(390) < 0.05
@@ -123,7 +123,8 @@ def null_p(seed: int, shifts: int, fills: str) -> float | None:
 def planted_p(seed: int, edge: float, shifts: int, fills: str) -> float | None:
     """That of one at random minutes, the same in all symbols, after which prices rise by `edge` in five minutes."""
     rng = np.random.default_rng(seed)
-    days, says = [], {}
+    days: list[Day] = []
+    says: dict[tuple[str, int], bool] = {}
     for session in sessions():
         paths = walks(rng, 390)
         rows = np.flatnonzero(rng.random(375) < 0.04)

@@ -181,7 +181,7 @@ def unit(tmp_path: Path) -> Path:
 def test_systemd_takes_the_unit_and_finds_it_safe(unit: Path) -> None:
     verified = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
     assert (verified.returncode, [line for line in verified.stderr.splitlines() if "scalp.service" in line]) == (0, [])
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
     scored = subprocess.run(command, capture_output=True, text=True)
     (score,) = re.findall(r"Overall exposure level for scalp.service: ([\d.]+) (\w+)", scored.stdout)
     assert float(score[0]) < 2 and score[1] == "OK"

@@ -70,7 +70,7 @@ HOSTILE_FORMS = (
     lambda old: HOSTILE,
     lambda old: HOSTILE + "z" * 100_000,
 )
-NUMBERS = (
+NUMBERS: tuple[Any, ...] = (
     *("1e1000000", "-1e1000000", "1e-1000000", "0e-1000000", "9" * 5000, "1e30", "NaN", "sNaN", "-Infinity"),
     *("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+14:00", 10**30, -1, 1e300, 0, True, None, [], {}),
 )

@@ -33,7 +33,7 @@ from scalp.core.orders import BUY
 from scalp.core.units import MINUTE
 from scalp.exchange.calendar import session_day
 from scalp.exchange.demo import DEFAULT_DAY
-from scalp.exchange.faults import Faults
+from scalp.exchange.faults import Faults, Server
 from scalp.exchange.market import synthetic_day
 from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Access, Response
@@ -115,7 +115,8 @@ class Hostile(Faults):
         self._is_started = False
         self._server: ExchangeServer
 
-    def begin(self, server: ExchangeServer) -> None:
+    def begin(self, server: Server) -> None:
+        assert isinstance(server, ExchangeServer)
         self._server = server
         for seconds in (200, 300):
             asyncio.get_running_loop().call_later(seconds, self._drop)

@@ -8,9 +8,11 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from scalp import ScalpAlgo
+from scalp.alpaca.broker import AlpacaBroker
+from scalp.alpaca.rest import AlpacaREST
 from scalp.cli.settings import Endpoints, Settings
 from scalp.core.market_data import Bar, Trade
 from scalp.core.units import MINUTE, SECOND
@@ -179,6 +181,15 @@ class Bot:
         self.server, self.session, self.script = server, session, script
         self.engine = server.simulation.engine
         self.jobs: list[asyncio.Future[Any]] = []
+
+    @property
+    def rest(self) -> AlpacaREST:
+        """The session's account, as what it is."""
+        return cast(AlpacaREST, self.session.rest)
+
+    @property
+    def broker(self) -> AlpacaBroker:
+        return cast(AlpacaBroker, self.session.broker)
 
     async def until(self, seconds: float) -> None:
         """Let the session run until so many seconds after the open."""

@@ -127,8 +127,8 @@ def test_questions_without_an_answer_are_asked_again_and_are_no_not_found() -> N
             await bot.until(SIGNAL + 80)
             assert len(script.orders("buy")) == 1
             assert len(script.sent(BY_CLIENT_ID)) >= 8
-            assert bot.algo().order is not None
-            assert bot.algo().order.id == next(iter(bot.engine.orders))
+            order = bot.algo().order
+            assert order is not None and order.id == next(iter(bot.engine.orders))
 
     run(story())
 
@@ -232,8 +232,8 @@ def test_an_exit_waits_2_seconds_at_most_after_a_429() -> None:
             at = [r.at for r in script.orders("sell")]
             waits = [round(later - earlier) for earlier, later in pairwise(at)]
             assert waits == [1, 2, 2, 2, 2, 2]
-            assert bot.algo().order is not None
-            assert bot.algo().order.id
+            order = bot.algo().order
+            assert order is not None and order.id
 
     run(story())
 
@@ -256,9 +256,9 @@ def test_entries_wait_for_the_request_limit_and_are_dropped_after_30_seconds() -
     async def story(recovers: bool) -> None:
         script = Script()
         async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
-            limiter = bot.session.broker._limiter
+            limiter = bot.broker._limiter
             await bot.until(SIGNAL + 0.1)
-            bot.session.rest.on_rate_limit = None
+            bot.rest.on_rate_limit = None
             limiter._remaining, limiter._resets_at = 2, OPEN + (SIGNAL + (20 if recovers else 60)) * SECOND
             await bot.until(SIGNAL + 35)
             if recovers:
@@ -299,7 +299,7 @@ def test_exits_never_wait_for_the_budget() -> None:
         script = Script()
         async with trading({"TSLA": BUY_FILLS}, script) as bot:
             await bot.until(SIGNAL + 0.301)
-            bot.session.broker._limiter.refused(60)
+            bot.broker._limiter.refused(60)
             await bot.until(SIGNAL + 59)
             filled = next(at for at, event in script.updates if event == "fill")
             assert [r.at - filled < 0.001 for r in script.orders("sell")] == [True]
@@ -327,10 +327,10 @@ def test_a_buy_is_asked_for_by_id_while_requests_are_plenty() -> None:
         script = Script()
         async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
             await bot.until(SIGNAL + 0.2)
-            limiter = bot.session.broker._limiter
+            limiter = bot.broker._limiter
             limiter._remaining = rest_left
             limiter.on_rate_limit = lambda *_: None  # type: ignore[method-assign]
-            bot.session.rest.on_rate_limit = None
+            bot.rest.on_rate_limit = None
             await bot.until(SIGNAL + 20)
             posted = script.orders("buy")[0].at
             order_id = next(iter(bot.engine.orders))

@@ -670,7 +670,7 @@ def _error(status: int, code: int, message: str, **extra: str) -> web.Response:
     return web.json_response({"code": code, "message": message, **extra}, status=status)
 
 
-def no_shares(requested: str, available: Decimal) -> web.Response:
+def no_shares(requested: str, available: Decimal | int) -> web.Response:
     """What a sell of more than is free is answered."""
     text = f"insufficient qty available for order (requested: {requested}, available: {available})"
     return _error(403, 40310000, text, available=str(available))

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.blackbox import shared_time
-from tests.blackbox.alpaca import KEY, NEW_YORK, POLYGON_KEY, SECRET, Alpaca
+from tests.blackbox.alpaca import Alpaca
 from tests.blackbox.forked import ForkedBot
+from tests.blackbox.sockets import KEY, NEW_YORK, POLYGON_KEY, SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
 BOT = (str(ROOT / "main.py"),)
@@ -69,8 +70,11 @@ class Bot:
         self.alpaca = alpaca
         self.arguments = arguments
         self.environment = {**alpaca.environment, **(environment or {})}
-        self._own_folder = tempfile.TemporaryDirectory(prefix="scalp-") if folder is None else None
-        self.folder = Path(self._own_folder.name) if self._own_folder else folder
+        self._own_folder: tempfile.TemporaryDirectory[str] | None = None
+        if folder is None:
+            self._own_folder = tempfile.TemporaryDirectory(prefix="scalp-")
+            folder = Path(self._own_folder.name)
+        self.folder = folder
         self.text = ""
         if signal:
             (self.folder / "custom.py").write_text(CUSTOM.format(signal))

@@ -41,7 +41,7 @@ def _begin(items: list[pytest.Item]) -> None:
             await item.obj(**(parameters.params if parameters else {}))
 
     for item in items:
-        if _is_story(item):
+        if _is_story(item) and isinstance(item, pytest.Function):
             _results[item.nodeid] = asyncio.run_coroutine_threadsafe(run(item), _loop)
 
 

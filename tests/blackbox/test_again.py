@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,10 @@ from tests.blackbox.bot import ALWAYS, Bot, until
 async def kill(bot: Bot) -> None:
     bot.process.send_signal(signal.SIGKILL)
     await bot.exits()
+
+
+def _listed(alpaca: Alpaca, times: int) -> bool:
+    return len(alpaca.asked("GET", "/v2/positions")) >= times
 
 
 async def test_killed_while_its_sell_was_unanswered() -> None:
@@ -40,7 +45,7 @@ async def test_killed_in_the_first_second_again_and_again() -> None:
         alpaca.hold("AAPL", 7, "100")
         for runs in range(1, 4):
             async with Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
-                await until(lambda n=runs: len(alpaca.asked("GET", "/v2/positions")) >= n, "a listing")
+                await until(partial(_listed, alpaca, runs), "a listing")
                 if runs == 3:
                     await until(lambda: alpaca.posted(), "the sell")
                 await kill(bot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,10 @@ from aiohttp import web
 
 from tests.blackbox.alpaca import INTENT, Alpaca, Request, answer, no_shares
 from tests.blackbox.bot import ALWAYS, Bot, until
+
+
+def _is_canceled(order: dict[str, Any]) -> bool:
+    return bool(order["status"] == "canceled")
 
 
 @pytest.mark.parametrize("why", ["available: 0", "intent mismatch"])
@@ -70,7 +75,7 @@ async def test_a_market_exit_that_is_not_filled_while_others_trade_is_sent_anew(
                 exit_ = await bot.order("AAPL", "sell", nth)
                 sent_at = next(r.when for r in alpaca.posted() if r.body["client_order_id"] == exit_["client_order_id"])
                 assert exit_["type"] == "market"
-                await until(lambda exit_=exit_: exit_["status"] == "canceled", "the cancel", within=20)
+                await until(partial(_is_canceled, exit_), "the cancel", within=20)
                 cancel = next(r for r in alpaca.asked("DELETE") if exit_["id"] in r.path)
                 assert least <= cancel.when - sent_at <= most
                 looked = [r for r in alpaca.asked("GET", f"/v2/orders/{exit_['id']}") if r.when <= cancel.when]

@@ -150,7 +150,8 @@ async def test_flatten_on_exit_sees_through_what_errs() -> None:
 async def test_a_last_look_that_errs_is_taken_again(path: str, times: int) -> None:
     """Bought by hand in the last second, seen by nobody before the close; then a listing errs."""
     async with Alpaca(at="15:58:02", speed=10) as alpaca:
-        left, failed = times, []
+        left = times
+        failed: list[Request] = []
 
         async def late(request: Request) -> web.Response | None:
             return web.json_response([]) if request.when < alpaca.close - APART else None

@@ -6,8 +6,9 @@ import json
 
 from aiohttp import web
 
-from tests.blackbox.alpaca import POLYGON_KEY, Alpaca, Request, answer
+from tests.blackbox.alpaca import Alpaca, Request, answer
 from tests.blackbox.bot import ALWAYS, Bot, until
+from tests.blackbox.sockets import POLYGON_KEY
 
 
 async def test_a_whole_trade_on_polygon_bars() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from tests.blackbox.alpaca import HTML, Alpaca, BrokenConnection, Request, answer, never_arrives
@@ -13,6 +15,11 @@ NO_ORDER = {"code": 40410000, "message": "order not found"}
 async def hang(request: Request) -> None:
     await request.time.sleep(6)
     raise BrokenConnection
+
+
+def _is_found(alpaca: Alpaca, client_order_id: str) -> bool:
+    asked = alpaca.asked("GET", "/v2/orders:by_client_order_id")
+    return any(r.query.get("client_order_id") == client_order_id and r.status == 200 for r in asked)
 
 
 async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again() -> None:
@@ -30,10 +37,7 @@ async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again() -> No
             for symbol in symbols:
                 buy = await bot.order(symbol, "buy")
                 await until(
-                    lambda buy=buy: any(
-                        r.query.get("client_order_id") == buy["client_order_id"] and r.status == 200
-                        for r in alpaca.asked("GET", "/v2/orders:by_client_order_id")
-                    ),
+                    partial(_is_found, alpaca, buy["client_order_id"]),
                     f"{symbol} is asked for by its own id",
                 )
             alpaca.tells_updates = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any, Self
 
 import pytest
 
@@ -18,7 +19,7 @@ CLOSE = 2_000 * SECOND
 class Desk:
     """An engine whose session is from second 0 to 1000, and the story of its updates."""
 
-    def __init__(self, now: float = 0, **options) -> None:
+    def __init__(self, now: float = 0, **options: Any) -> None:
         options.setdefault("fills", FillModel(share=0.1, touch_share=0.02))
         self.story: list[str] = []
         self.updates: list[Update] = []
@@ -40,7 +41,7 @@ class Desk:
     def until(self, at: float) -> None:
         self.engine.advance(OPEN + round(at * SECOND))
 
-    def send(self, side: str, qty: str | None = "10", limit: str | None = None, **more) -> Order:
+    def send(self, side: str, qty: str | None = "10", limit: str | None = None, **more: Any) -> Order:
         more.setdefault("type", "limit" if limit else "market")
         request = OrderRequest(
             symbol=more.pop("symbol", "AAPL"),
@@ -51,12 +52,12 @@ class Desk:
         )
         return self.engine.submit(request)
 
-    def refused(self, side: str, qty: str | None = "10", limit: str | None = None, **more) -> tuple[int, int, str]:
+    def refused(self, side: str, qty: str | None = "10", limit: str | None = None, **more: Any) -> tuple[int, int, str]:
         with pytest.raises(Rejection) as refusal:
             self.send(side, qty, limit, **more)
         return refusal.value.status, refusal.value.code, refusal.value.message
 
-    def holding(self, qty: str = "10", price: float = 100.0) -> Desk:
+    def holding(self, qty: str = "10", price: float = 100.0) -> Self:
         """Bought at about `price`, and the story forgotten."""
         self.trade(1, price, 100_000)
         self.send("buy", qty)

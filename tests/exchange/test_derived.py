@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ FIVE_DAYS = [("10-30", 100, 101), ("11-13", 110, 111), ("11-16", 120, 121), ("11
         ("12Month", [("01-01", 100, 141)]),
     ],
 )  # fmt: skip
-def test_days_weeks_and_months(timeframe: str, told: list) -> None:
+def test_days_weeks_and_months(timeframe: str, told: list[Any]) -> None:
     """They begin at midnight in New York; what is traded outside the session counts for the volume alone."""
     _, answer = Week().ask("GET /v2/stocks/AAPL/bars", timeframe=timeframe, start="2026-01-01")
     assert [(bar["t"][5:10], bar["o"], bar["c"]) for bar in answer["bars"]] == told
@@ -187,7 +188,7 @@ def test_the_portfolio_is_told_by_the_minute() -> None:
         ({"timeframe": "1Min", "start": "2026-11-20T14:35:00Z", "end": "2026-11-20T14:37:00Z"}, "1Min", 3),
     ],
 )
-def test_how_much_of_the_portfolio_is_told(query: dict, timeframe: str, points: int) -> None:
+def test_how_much_of_the_portfolio_is_told(query: dict[str, Any], timeframe: str, points: int) -> None:
     status, told = Client().ask("GET /v2/account/portfolio/history", **query)
     assert (status, told["timeframe"], len(told["timestamp"]), len(told["equity"])) == (200, timeframe, points, points)
 
@@ -206,7 +207,7 @@ def test_how_much_of_the_portfolio_is_told(query: dict, timeframe: str, points: 
         {"start": "2026-11-20", "end": "2026-11-20", "period": "1D"},
     ],
 )
-def test_what_is_wrong_with_a_question_for_the_portfolio(query: dict) -> None:
+def test_what_is_wrong_with_a_question_for_the_portfolio(query: dict[str, Any]) -> None:
     assert Client().ask("GET /v2/account/portfolio/history", **query)[0] == 422
 
 
@@ -291,7 +292,7 @@ def test_polygon_snapshots() -> None:
     [("1/week", ["10-25", "11-08", "11-15"]), ("1/month", ["10-01", "11-01"]), ("1/quarter", ["10-01"]),
      ("1/year", ["01-01"])],
 )  # fmt: skip
-def test_polygons_weeks_begin_on_sunday(span: str, told: list) -> None:
+def test_polygons_weeks_begin_on_sunday(span: str, told: list[Any]) -> None:
     _, answer = Week().ask(f"GET /v2/aggs/ticker/AAPL/range/{span}/2026-01-01/2026-11-20", apiKey="any")
     stamps = [dt.datetime.fromtimestamp(row["t"] / 1000, dt.UTC) for row in answer["results"]]
     assert [f"{at:%m-%d}" for at in stamps] == told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -229,7 +230,7 @@ def test_bars_give_the_same_fills_as_their_prints() -> None:
             from scalp.exchange.simulation import Simulation
 
             simulation = Simulation({s: [b for b in minutes if b.symbol == s] for s in ("AAPL", "TSLA")}, desk.engine)
-            simulation.listener.on_update = desk.hear
+            simulation.listener.on_update = desk.hear  # type: ignore[method-assign]
         for n in range(5):
             start = OPEN + n * MINUTE - 40 * SECOND
             if load_minutes:
@@ -284,7 +285,7 @@ def test_bars_give_the_same_fills_as_their_prints() -> None:
         (dict(qty=None, notional=Decimal("0.5")), (403, 40310000, "cost basis must be >= minimal amount of order 1")),
     ],
 )
-def test_what_is_wrong_with_the_order_itself(order: dict, answer: tuple[int, int, str]) -> None:
+def test_what_is_wrong_with_the_order_itself(order: dict[str, Any], answer: tuple[int, int, str]) -> None:
     desk = Desk()
     desk.trade(1, 100.00)
     assert desk.refused("buy", **order) == answer
@@ -361,7 +362,7 @@ def test_shorts_are_refused_unless_allowed() -> None:
         (("sell", "5", "120"), ("buy", "5", "119.99"), None),
     ],
 )
-def test_wash_trades(working: tuple, incoming: tuple, reason: str | None) -> None:
+def test_wash_trades(working: tuple[Any, ...], incoming: tuple[Any, ...], reason: str | None) -> None:
     desk = Desk().holding()
     first = desk.send(*working)
     if reason is None:
@@ -450,8 +451,8 @@ def test_ioc_and_fok() -> None:
     desk.until(2)
     all_or_none = desk.send("buy", "8", limit="101", time_in_force="fok")
     desk.until(3)
-    assert (status(desk, at_once), desk.engine.order(at_once.id).filled_qty) == ("canceled", 5)
-    assert (status(desk, all_or_none), desk.engine.order(all_or_none.id).filled_qty) == ("canceled", 0)
+    assert (status(desk, at_once), desk.engine.order(at_once.id).filled_qty) == ("canceled", Decimal(5))
+    assert (status(desk, all_or_none), desk.engine.order(all_or_none.id).filled_qty) == ("canceled", Decimal(0))
 
 
 def test_a_stop_waits_for_its_price() -> None:

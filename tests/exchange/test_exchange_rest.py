@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scalp.exchange.rest import Access
@@ -35,7 +37,7 @@ def test_a_fresh_account() -> None:
         (23400, ("2026-11-20T16:00:00-05:00", False, "2026-11-23T09:30:00-05:00", "2026-11-23T16:00:00-05:00")),
     ],
 )
-def test_the_clock_before_in_and_after_the_session(at: float, clock: tuple) -> None:
+def test_the_clock_before_in_and_after_the_session(at: float, clock: tuple[Any, ...]) -> None:
     _, told = Client(at).ask("GET /v2/clock")
     assert (told["timestamp"], told["is_open"], told["next_open"], told["next_close"]) == clock
 
@@ -196,7 +198,7 @@ def test_numbers_may_be_strings_or_numbers_and_are_read_exactly(price: object, s
         ({"type": "stop", "stop_price": "90"}, "stop orders require no limit price"),
     ],
 )
-def test_what_is_not_simulated_is_refused_and_not_left_out(more: dict, why: str) -> None:
+def test_what_is_not_simulated_is_refused_and_not_left_out(more: dict[str, Any], why: str) -> None:
     order = {"symbol": "AAPL", "side": "buy", "qty": 1, "type": "limit", "time_in_force": "day", "limit_price": "100"}
     status, refusal = Client().ask("POST /v2/orders", order | more)
     assert (status, refusal["message"]) == (422, why)
@@ -288,7 +290,7 @@ def test_a_leg_is_changed_by_its_id() -> None:
         ({"order_class": "OCO"}, "order_class OCO is not simulated"),
     ],
 )  # fmt: skip
-def test_legs_that_are_none(more: dict, why: str) -> None:
+def test_legs_that_are_none(more: dict[str, Any], why: str) -> None:
     status, refusal = holding().ask("POST /v2/orders", OCO | more)
     assert (status, refusal["message"]) == (422, why)
 

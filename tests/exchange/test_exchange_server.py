@@ -48,13 +48,13 @@ class Session:
         await self.updates.close()
         await self.http.close()
 
-    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, object]:
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         async with self.http.request(method, path, json=body) as answer:
             kind = answer.content_type
             return answer.status, await (answer.json() if kind == "application/json" else answer.text())
 
     async def event(self) -> str:
-        return json.loads(await self.updates.recv())["data"]["event"]
+        return str(json.loads(await self.updates.recv())["data"]["event"])
 
     def seconds(self) -> float:
         return (self.server.now() - DAY.open) / SECOND
@@ -92,7 +92,7 @@ def test_a_session_in_one_process_is_quick_and_always_the_same() -> None:
                 async def trade_every_tenth_bar() -> None:
                     bars = 0
                     async for frame in data:
-                        heard.append(f"{server.now()} {frame}")
+                        heard.append(f"{server.now()} {frame!r}")
                         bars += '"T":"b"' in frame
                         if '"T":"b"' in frame and bars % 10 == 0:
                             _, order = await session.ask("POST", "/v2/orders", ORDER | {"limit_price": "99.99"})
@@ -159,7 +159,7 @@ def test_one_rule_may_stand_alone() -> None:
     assert ScriptedFaults.read(rule)._rules == ScriptedFaults.read(f"[{rule}]")._rules
 
 
-def faults(*rules: dict) -> ScriptedFaults:
+def faults(*rules: dict[str, Any]) -> ScriptedFaults:
     return ScriptedFaults.read(json.dumps(rules))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from typing import Any
 
 import aiohttp
 import msgpack
@@ -25,7 +26,7 @@ UPGRADE = (
 LOGIN = {"action": "auth", "key": "KEY", "secret": "SECRET"}
 
 
-def stream(server: ExchangeServer, path: str, **options) -> connect:
+def stream(server: ExchangeServer, path: str, **options: Any) -> connect:
     return connect(f"ws://127.0.0.1:{server.port}{path}", **options)
 
 
@@ -33,19 +34,20 @@ async def say(socket: WebSocketClientProtocol, message: object) -> None:
     await socket.send(json.dumps(message))
 
 
-async def hear(socket: WebSocketClientProtocol):
+async def hear(socket: WebSocketClientProtocol) -> Any:
     return json.loads(await socket.recv())
 
 
-async def ask(socket: WebSocketClientProtocol, message: object):
+async def ask(socket: WebSocketClientProtocol, message: object) -> Any:
     await say(socket, message)
     return await hear(socket)
 
 
-async def post_order(server: ExchangeServer, **order: object) -> dict:
+async def post_order(server: ExchangeServer, **order: object) -> dict[str, Any]:
     body = {"symbol": "AAPL", "side": "buy", "qty": "10", "type": "market", "time_in_force": "day"} | order
     async with aiohttp.ClientSession(server.url, headers=KEYS) as http, http.post("/v2/orders", json=body) as answer:
-        return await answer.json()
+        placed: dict[str, Any] = await answer.json()
+        return placed
 
 
 # --- order updates ---
@@ -55,7 +57,7 @@ async def post_order(server: ExchangeServer, **order: object) -> dict:
 @pytest.mark.parametrize(
     "login", [LOGIN, {"action": "authenticate", "data": {"key_id": "KEY", "secret_key": "SECRET"}}]
 )
-def test_both_logins_and_binary_frames(path: str, login: dict) -> None:
+def test_both_logins_and_binary_frames(path: str, login: dict[str, Any]) -> None:
     async def test(server: ExchangeServer) -> None:
         async with stream(server, path) as socket:
             await say(socket, login)
@@ -232,7 +234,7 @@ def test_a_subscription_looks_at_each_symbol_once(monkeypatch: pytest.MonkeyPatc
         def __eq__(self, other: object) -> bool:
             nonlocal compared
             compared += 1
-            return str.__eq__(self, other)  # type: ignore[arg-type]
+            return str.__eq__(self, other)
 
     told: list[list[dict[str, list[str]]]] = []
     session = streams.DataStreamClient(

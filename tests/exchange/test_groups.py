@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import pytest
 
 from scalp.core.units import SECOND
-from scalp.exchange.fills import FillModel
+from scalp.exchange.fills import Book, FillModel
 from scalp.exchange.matching import Latency
 from scalp.exchange.orders import Order, Rejection, Update
 from scalp.exchange.rules import on_offer
@@ -24,11 +25,11 @@ class Table(Desk):
         at, event, side, *rest = self.story.pop().split(" ", 3)
         self.story.append(" ".join([at, event, side, update.order.type, *rest]))
 
-    def oco(self, qty: str = "10", profit: str = "101", stop: str = "99", **more) -> Order:
+    def oco(self, qty: str = "10", profit: str = "101", stop: str = "99", **more: Any) -> Order:
         legs = {"take_profit": Decimal(profit), "stop_loss": Decimal(stop)}
         return self.send("sell", qty, **({"order_class": "oco", "type": "limit"} | legs | more))
 
-    def bracket(self, qty: str = "10", limit: str | None = "99", **more) -> Order:
+    def bracket(self, qty: str = "10", limit: str | None = "99", **more: Any) -> Order:
         legs = {"take_profit": Decimal(102), "stop_loss": Decimal(98)}
         return self.send("buy", qty, limit, **({"order_class": "bracket"} | legs | more))
 
@@ -47,7 +48,7 @@ def test_an_oco_takes_its_profit_and_its_stop_is_taken_back() -> None:
     desk = Table().holding()
     order = desk.oco()
     (stop,) = desk.legs(order)
-    assert (order.status, stop.status, stop.stop_price, stop.qty) == ("pending_new", "held", 99, 10)
+    assert (order.status, stop.status, stop.stop_price, stop.qty) == ("pending_new", "held", Decimal(99), Decimal(10))
     assert (order.group_role, stop.group_role, stop.client_order_id != "") == ("take_profit", "stop_loss", True)
     desk.trade(3, 101.50)
     desk.until(4)
@@ -167,7 +168,8 @@ def test_shares_are_on_offer_once_while_a_leg_is_moved(leg: int) -> None:
     order = desk.oco("6")
     desk.until(3)
     moved = (order, desk.legs(order)[0])[leg]
-    desk.engine.replace(moved.id, **[{"limit_price": Decimal(102)}, {"stop_price": Decimal(98)}][leg])
+    change: Any = [{"limit_price": Decimal(102)}, {"stop_price": Decimal(98)}][leg]
+    desk.engine.replace(moved.id, **change)
     desk.send("sell", "4", "110")
 
 
@@ -190,7 +192,7 @@ def test_the_stop_is_moved() -> None:
     desk.until(3)
     (old,) = desk.legs(order)
     new = desk.engine.replace(old.id, stop_price=Decimal("99.50"))
-    assert (new.status, new.replaces, new.qty) == ("pending_new", old.id, 10)
+    assert (new.status, new.replaces, new.qty) == ("pending_new", old.id, Decimal(10))
     with pytest.raises(Exception, match="unable to replace order, order is pending_new"):
         desk.engine.replace(new.id, stop_price=Decimal("99.60"))
     desk.until(4)
@@ -250,7 +252,7 @@ def test_what_the_profit_fills_while_the_stop_is_moved_is_cut_from_the_new_stop(
     new = desk.engine.replace(desk.legs(order)[0].id, stop_price=Decimal("99.50"))
     desk.trade(7.5, 101.01, 600)
     desk.until(9)
-    assert (desk.now(new).status, desk.now(new).qty) == ("held", 40)
+    assert (desk.now(new).status, desk.now(new).qty) == ("held", Decimal(40))
 
 
 @pytest.mark.parametrize(
@@ -265,11 +267,11 @@ def test_what_the_profit_fills_while_the_stop_is_moved_is_cut_from_the_new_stop(
         ({"trail": Decimal(1)}, "stop orders must not have trail"),
     ],
 )  # fmt: skip
-def test_a_leg_can_change_nothing_but_its_price(change: dict, why: str) -> None:
+def test_a_leg_can_change_nothing_but_its_price(change: dict[str, Any], why: str) -> None:
     desk = Table().holding()
     order = desk.oco()
     desk.until(3)
-    with pytest.raises(Exception) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.engine.replace(desk.legs(order)[0].id, **change)
     assert refusal.value.message == why
 
@@ -315,9 +317,9 @@ def test_nothing_is_elected_in_a_halt() -> None:
         ({"qty": "11"}, 40310000, "insufficient qty available for order (requested: 11, available: 10)"),
     ],
 )  # fmt: skip
-def test_an_oco_that_breaks_a_rule(more: dict, code: int, why: str) -> None:
+def test_an_oco_that_breaks_a_rule(more: dict[str, Any], code: int, why: str) -> None:
     desk = Table().holding()
-    with pytest.raises(Exception) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.oco(**more)
     assert (refusal.value.code, refusal.value.message) == (code, why)
     assert len(desk.engine.orders) == 1
@@ -326,11 +328,11 @@ def test_an_oco_that_breaks_a_rule(more: dict, code: int, why: str) -> None:
 def test_a_stop_a_cent_under_the_market_is_far_enough() -> None:
     desk = Table().holding()
     assert desk.oco("4", profit="100", stop="99.99").status == "pending_new"
-    with pytest.raises(Exception) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.oco("6", profit="102", stop="99.995")
     assert "base_price" not in refusal.value.extra
     desk.trade(3, 99.50)
-    with pytest.raises(Exception) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.oco("6", profit="102", stop="99.50")
     assert refusal.value.extra == {"base_price": "99.5"}
 
@@ -438,7 +440,7 @@ def test_a_bracket_profit_is_moved_when_it_works() -> None:
 def test_a_bracket_goes_short_too() -> None:
     desk = Table(shorting=True)
     desk.trade(1, 100)
-    legs = {"take_profit": Decimal(97), "stop_loss": Decimal(103)}
+    legs: Any = {"take_profit": Decimal(97), "stop_loss": Decimal(103)}
     desk.send("sell", "10", order_class="bracket", **legs)
     desk.trade(2, 103.00)
     desk.until(3)
@@ -459,7 +461,7 @@ def test_a_bracket_goes_short_too() -> None:
         ({"stop_loss": Decimal(98)}, ["1.01 new sell stop", "2 fill sell stop 10 at 96.99, filled 10, position 0"]),
     ],
 )
-def test_an_oto_has_one_leg(leg: dict, told: list[str]) -> None:
+def test_an_oto_has_one_leg(leg: dict[str, Any], told: list[str]) -> None:
     desk = Table()
     desk.trade(1, 100)
     desk.send("buy", "10", order_class="oto", **leg)
@@ -485,10 +487,10 @@ def test_an_oto_has_one_leg(leg: dict, told: list[str]) -> None:
          "take_profit.limit_price must be >= base_price + 0.01"),
     ],
 )  # fmt: skip
-def test_a_bracket_that_breaks_a_rule(more: dict, code: int, why: str) -> None:
+def test_a_bracket_that_breaks_a_rule(more: dict[str, Any], code: int, why: str) -> None:
     desk = Table()
     desk.trade(1, 100)
-    with pytest.raises(Exception) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.bracket(**more)
     assert (refusal.value.code, refusal.value.message) == (code, why)
     assert desk.engine.orders == {}
@@ -496,7 +498,7 @@ def test_a_bracket_that_breaks_a_rule(more: dict, code: int, why: str) -> None:
 
 def test_a_bracket_opens_a_position_and_adds_to_none() -> None:
     desk = Table().holding()
-    with pytest.raises(Exception) as refusal:
+    with pytest.raises(Rejection) as refusal:
         desk.bracket()
     assert refusal.value.message == "bracket orders must be entry orders"
 
@@ -571,7 +573,7 @@ def test_groups_always_agree_with_the_books(seed: int, latency: int) -> None:
 class DeadTrigger(FillModel, frozen=True):
     """Nobody looks at the stops."""
 
-    def elects(self, order, book) -> bool:
+    def elects(self, order: Order, book: Book) -> bool:
         return False
 
 

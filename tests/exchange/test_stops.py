@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from scalp.exchange.orders import Order
 from tests.exchange.desk import OPEN, Desk
 
 
-def stop(desk: Desk, side: str, kind: str = "stop", qty: str = "10", limit: str | None = None, **prices) -> Order:
+def stop(desk: Desk, side: str, kind: str = "stop", qty: str = "10", limit: str | None = None, **prices: Any) -> Order:
     exact = {name: Decimal(price) for name, price in prices.items() if name != "time_in_force"}
     others = {name: price for name, price in prices.items() if name == "time_in_force"}
     return desk.send(side, qty, limit, type=kind, **exact, **others)
@@ -87,7 +88,7 @@ def test_a_trailing_stop_that_buys_follows_downwards() -> None:
     desk.trade(1, 100)
     order = desk.engine.order(stop(desk, "buy", "trailing_stop", trail_price="1").id)
     desk.trade(2, 99)
-    assert (order.hwm, order.stop_price) == (99, 100)
+    assert (order.hwm, order.stop_price) == (Decimal(99), Decimal(100))
     desk.trade(3, 100)
     desk.until(4)
     assert desk.story[-1] == "3 fill buy 10 at 100.01, filled 10, position 10"
@@ -100,7 +101,7 @@ def test_the_distance_of_a_trailing_stop_is_changed() -> None:
     desk.trade(4, 103)
     new = desk.engine.replace(old.id, trail=Decimal(2))
     desk.until(5)
-    assert (new.trail_price, new.hwm, new.stop_price) == (2, 104, 102)
+    assert (new.trail_price, new.hwm, new.stop_price) == (Decimal(2), Decimal(104), Decimal(102))
     desk.trade(6, 102)
     desk.until(7)
     assert desk.story[2:] == [
@@ -135,6 +136,6 @@ def test_a_trailing_stop_is_no_wash_trade() -> None:
         ({"trail_price": Decimal(1), "qty": "0.5"}, 42210000, "trailing stop orders require whole shares"),
     ],
 )  # fmt: skip
-def test_a_trailing_stop_that_breaks_a_rule(more: dict, code: int, why: str) -> None:
+def test_a_trailing_stop_that_breaks_a_rule(more: dict[str, Any], code: int, why: str) -> None:
     desk = Desk().holding()
     assert desk.refused("sell", type="trailing_stop", **more) == (422, code, why)

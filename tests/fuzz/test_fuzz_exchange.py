@@ -34,7 +34,11 @@ ORDER = {
 }
 MARKET = ORDER | {"type": "market", "limit_price": None, "client_order_id": ""}
 EXIT = ORDER | {"type": "limit", "limit_price": None, "client_order_id": "", "side": "sell"}
-OCO = EXIT | {"order_class": "oco", "take_profit": {"limit_price": "101"}, "stop_loss": {"stop_price": "99"}}
+OCO: dict[str, Any] = EXIT | {
+    "order_class": "oco",
+    "take_profit": {"limit_price": "101"},
+    "stop_loss": {"stop_price": "99"},
+}
 BRACKET = ORDER | {
     "order_class": "bracket", "client_order_id": "", "take_profit": {"limit_price": "101"},
     "stop_loss": {"stop_price": "99", "limit_price": "98"},
@@ -130,7 +134,7 @@ def test_one_odd_text_anywhere() -> None:
     rest = unlimited(sim)
     for pattern, names in PATHS.items():
         for text in TEXTS:
-            queries = [{}] if "{}" in pattern else []
+            queries: list[dict[str, str]] = [{}] if "{}" in pattern else []
             queries += [{name: text} for name in names]
             for query in queries:
                 answer = rest.handle(

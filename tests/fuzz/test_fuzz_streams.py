@@ -173,7 +173,7 @@ class Socket:
         return self._frames.pop(0)
 
 
-LOGINS = {
+LOGINS: dict[Any, list[Any]] = {
     updates: [real.LOGIN, real.LISTENING],
     alpaca: [[real.ALPACA_SUCCESS], [real.ALPACA_SUCCESS | {"msg": "authenticated"}], [real.ALPACA_SUBSCRIPTION]],
     polygon: [

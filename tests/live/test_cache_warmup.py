@@ -46,7 +46,12 @@ def test_the_sell_of_a_fill_comes_out_and_nothing_else_happens(caplog: pytest.Lo
 
 def test_it_is_played_only_while_something_is_at_stake(monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[float] = []
-    monkeypatch.setattr(CacheWarmup, "play", lambda self: played.append(asyncio.get_running_loop().time()) or b"sent")
+
+    def play(self: CacheWarmup) -> bytes:
+        played.append(asyncio.get_running_loop().time())
+        return b"sent"
+
+    monkeypatch.setattr(CacheWarmup, "play", play)
 
     async def story() -> None:
         loop = asyncio.get_running_loop()

@@ -13,8 +13,8 @@ import pytest
 
 import main as program
 from scalp.alpaca.rest import AlpacaREST
-from scalp.live import console
 from scalp.live.console import ConsoleLog
+from scalp.net.printable import PlainFormatter
 from tests.trading import AROUND_100, AT_100, FALLING, BuysOnce, Script, exchange, minutes, run, settings
 
 MARKET = {
@@ -152,14 +152,14 @@ def test_the_failure_of_one_action_stops_only_its_symbol(monkeypatch: pytest.Mon
 def test_a_line_that_cannot_be_written_does_not_end_the_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    format_ = console.PlainFormatter.format
+    format_ = PlainFormatter.format
 
     def fails(self: Any, record: logging.LogRecord) -> str:
         if "bad" in record.msg:
             raise ZeroDivisionError("injected")
         return format_(self, record)
 
-    monkeypatch.setattr(console.PlainFormatter, "format", fails)
+    monkeypatch.setattr(PlainFormatter, "format", fails)
     log = logging.getLogger("scalp.main")
     with ConsoleLog():
         for line in ("first", "bad", "last"):

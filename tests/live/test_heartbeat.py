@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from scalp.core.units import MINUTE, SECOND
-from tests.trading import ABOVE_100, AT_100, FALLING, OPEN, BuysOnce, Idle, Script, minutes, run, trading
+from tests.trading import ABOVE_100, AT_100, FALLING, OPEN, Bot, BuysOnce, Idle, Script, minutes, run, trading
 
 QUIET = {"TSLA": minutes("TSLA", *[AT_100] * 30)}
 BUY_FILLS = {"TSLA": minutes("TSLA", AT_100, AT_100, *FALLING)}
@@ -19,20 +19,19 @@ def said(caplog: pytest.LogCaptureFixture, word: str) -> list[str]:
 
 def test_every_five_minutes_of_exchange_time(caplog: pytest.LogCaptureFixture) -> None:
     times: list[int] = []
+    bots: list[Bot] = []
 
     class Stamp(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             if record.getMessage().startswith("heartbeat"):
-                now = bot.session.clock.now()
-                times.append(now)
+                times.append(bots[0].session.clock.now())
             return True
 
     async def story() -> None:
-        nonlocal bot
         async with trading(QUIET, Script(), Idle, length=20) as bot:
+            bots.append(bot)
             await bot.until(19 * 60)
 
-    bot = None  # type: ignore[assignment]
     caplog.handler.addFilter(Stamp())
     with caplog.at_level(logging.INFO):
         run(story())

@@ -12,6 +12,7 @@ import pytest
 
 from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock
+from scalp.core.commands import Action
 from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar, Trade
@@ -172,8 +173,14 @@ def test_the_stream_tells_of_the_newest_minute() -> None:
 
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
-        on_bar = world.fleet.algos["AAPL"].on_bar
-        world.fleet.algos["AAPL"].on_bar = lambda b, at: (seen.append(world.why()), on_bar(b, at))[1]  # type: ignore[method-assign,func-returns-value]
+        algo = world.fleet.algos["AAPL"]
+        on_bar = algo.on_bar
+
+        def watched(bar: Bar, at: int) -> list[Action]:
+            seen.append(world.why())
+            return on_bar(bar, at)
+
+        algo.on_bar = watched  # type: ignore[method-assign]
         await world.streams("09:33")
         assert world.why() == ""
 

@@ -253,7 +253,8 @@ def test_all_goes_on_as_soon_as_data_come_or_the_clock_says_open(again: str) -> 
         async with trading(BUY_FILLS, script) as bot:
             await bot.until(300)
             bot.server.mute_streams("data")
-            bot.session.feed._silence = bot.session.feed._stale_after = None  # type: ignore[union-attr,assignment]
+            feed: Any = bot.session.feed
+            feed._silence = feed._stale_after = None
             answers = 999 if again == "data" else 61
             script.on(CLOCK, clock_says(is_open=False), times=answers)
             await bot.until(910)

@@ -150,7 +150,7 @@ def test_a_listed_sell_that_was_cancelled_before_stands_for_no_shares() -> None:
         async with trading(QUIET, script, Idle, before=prepare, length=4) as bot:
             await bot.until(60)
             assert [request.what for request in script.sent("POST")] == []
-            assert (bot.algo().state, bot.algo().ledger.position) == (TO_BUY, 0)
+            assert (bot.algo().state, bot.algo().ledger.position) == (TO_BUY, Decimal(0))
 
     run(story())
 
@@ -173,7 +173,10 @@ def test_what_a_cancelled_sell_had_sold_explains_the_first_listing() -> None:
 
         async with trading(QUIET, script, Idle, before=prepare) as bot:
             await bot.until(3)
-            assert (bot.algo().ledger.position, [sell.body["qty"] for sell in script.orders("sell")]) == (3, ["3"])
+            assert (bot.algo().ledger.position, [sell.body["qty"] for sell in script.orders("sell")]) == (
+                Decimal(3),
+                ["3"],
+            )
 
     run(story())
 
@@ -258,7 +261,7 @@ def test_updates_that_arrive_during_the_first_listings_count() -> None:
         script.on(POSITIONS, late(1.0))
         async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, script, Idle) as bot:
             await bot.until(0.5)
-            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", BUY, 3, "market"))
+            await bot.rest.submit(SubmitOrder("TSLA", "by-hand", BUY, 3, "market"))
             await bot.until(3)
             assert bot.held() == 3
             assert bot.algo().ledger.position == 3
@@ -294,7 +297,7 @@ def test_a_cancel_by_hand_that_nobody_told_of_is_found_at_the_checkup() -> None:
             script.deliver = lambda update: ()
             order = bot.algo().order
             assert order is not None
-            await bot.session.rest.cancel(order.id)
+            await bot.rest.cancel(order.id)
             await bot.until(151)
             assert bot.algo().state is TO_BUY
             assert order.status == "canceled"
@@ -420,7 +423,7 @@ def test_trades_by_hand_are_adopted_at_the_next_checkup_even_if_the_stream_tells
         script.deliver = lambda update: ()
         async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, script, Idle) as bot:
             await bot.until(10)
-            await bot.session.rest.submit(SubmitOrder("TSLA", "by-hand", BUY, 3, "market"))
+            await bot.rest.submit(SubmitOrder("TSLA", "by-hand", BUY, 3, "market"))
             await bot.until(70)
             assert bot.algo().ledger.position == 3
             assert [r.body["qty"] for r in script.orders("sell")] == ["3"]
@@ -520,7 +523,7 @@ def test_a_sell_absent_wherever_it_is_asked_for_is_sent_again_under_its_id(caplo
             await bot.until(260)
             assert len({r.body["client_order_id"] for r in script.orders("sell")}) == 1
             assert len(bot.engine.open_orders()) == 1
-            assert (bot.algo().state, bot.algo().ledger.position) == (SELL_SUBMITTED, 10)
+            assert (bot.algo().state, bot.algo().ledger.position) == (SELL_SUBMITTED, Decimal(10))
 
     run(story())
     assert sum("knows no order" in record.getMessage() for record in caplog.records) == 1

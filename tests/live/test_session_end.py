@@ -331,7 +331,7 @@ def test_a_part_of_a_buy_is_not_waited_for(on_exit: str, sold: list[str]) -> Non
         (buy,) = bot.engine.open_orders()
         bot.engine._fill(buy, bot.engine._book("TSLA"), (Decimal(100), 3))
         await bot.until(151)
-        assert (bot.algo().state, bot.algo().ledger.position) == (BUY_SUBMITTED, 3)
+        assert (bot.algo().state, bot.algo().ledger.position) == (BUY_SUBMITTED, Decimal(3))
         await bot.session.drain()
         assert [request.body["qty"] for request in bot.script.orders("sell")] == sold
         assert any(order.side == "buy" for order in bot.engine.open_orders()) is not bool(sold)

@@ -16,8 +16,9 @@ from scalp.core.units import MINUTE
 from scalp.exchange.rest import Response
 from scalp.live.startup import Startup
 from scalp.live.trader import Trader
-from tests.live.test_hours import AROUND_100, CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
+from tests.live.test_hours import CALENDAR, CLOCK, calendar_says, clock_says, holds_10, told
 from tests.trading import (
+    AROUND_100,
     AT_100,
     OPEN,
     Handle,

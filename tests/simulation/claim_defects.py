@@ -228,7 +228,7 @@ def _zero_is_a_price() -> Iterator[None]:
 
 
 def _amount(value: object) -> Decimal | None:
-    from scalp.alpaca.decode import decimal_or_none
+    from scalp.core.decimals import decimal_or_none
 
     number = decimal_or_none(value)
     return None if number is None or number < 0 else number

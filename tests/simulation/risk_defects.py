@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 from scalp.core.algo import ScalpAlgo
+from scalp.core.cancels import cancel_due
 from scalp.core.commands import Action
+from scalp.core.exits import Plan
 from scalp.core.fleet import Fleet
 from scalp.core.ledger import Ledger
 from scalp.core.market_data import Trade
@@ -31,8 +33,8 @@ def _working_buys_forgotten() -> Iterator[None]:
 
 @defect("what is to be left is only cancelled")
 def _left_at_limit() -> Iterator[None]:
-    def close_position(self: ScalpAlgo, at: int, why: str) -> list[Action]:
-        return self.cancel_all(at)
+    def close_position(self: ScalpAlgo, plan: Plan, why: str, at: int) -> list[Action]:
+        return [*cancel_due(self.ledger.open_orders, at)]
 
     with patch.object(ScalpAlgo, "close_position", close_position):
         yield
@@ -41,7 +43,7 @@ def _left_at_limit() -> Iterator[None]:
 @defect("a restart forgets the losses of the day")
 def _losses_forgotten() -> Iterator[None]:
     whole = RiskRules.recall
-    with patch.object(RiskRules, "recall", lambda self, fills: whole(self, [])):
+    with patch.object(RiskRules, "recall", lambda self, fills, carried: whole(self, [], carried)):
         yield
 
 

@@ -132,7 +132,7 @@ def test_the_last_line_runs_the_best_set(capsys: pytest.CaptureFixture[str], odd
         True,
     )
     chosen = with_set(load_algo(settings.algo), settings.given)
-    assert (chosen.window, chosen.label, settings.lot) == (20, "x y", 1000)  # type: ignore[attr-defined]
+    assert (chosen.window, chosen.label, settings.lot) == (20, "x y", Decimal(1000))  # type: ignore[attr-defined]
 
 
 def test_csv_has_a_row_per_set_and_symbol(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def results_of(*profits: tuple[int, ...]) -> SweepResults:
 def test_each_step_tries_the_set_that_was_best_before() -> None:
     steps = results_of((1, 1, 9, 0, 0), (2, 2, 0, 0, 5)).walk_forward(2, 2)
     assert [(s.train.first, s.train.last, s.test.first, s.test.last) for s in steps] == [(0, 1, 2, 3), (2, 3, 4, 4)]
-    assert [(s.chosen, s.inside.pnl, s.outside.pnl) for s in steps] == [((1,), 4, 0), ((0,), 9, 0)]
+    assert [(s.chosen, int(s.inside.pnl), int(s.outside.pnl)) for s in steps] == [((1,), 4, 0), ((0,), 9, 0)]
 
 
 def test_a_choice_knows_nothing_of_the_days_after() -> None:
@@ -322,7 +322,7 @@ def test_the_drawdown_of_days_in_a_row_is_that_of_their_whole_path() -> None:
 # -- tasks and processes ----------------------------------------------------------------------------------------------
 
 
-def no_progress(what: str, done: int, of: int) -> None:
+def no_progress(what: str, done: int, of: int | None) -> None:
     pass
 
 
@@ -447,17 +447,19 @@ def test_a_scheduler_that_is_not_there_is_one_line(
 
 def test_warmup_bars_follow_the_window_until_a_class_sets_them() -> None:
     assert (ScalpAlgo.window, ScalpAlgo.warmup_bars) == (20, 21)
-    short = type("Short", (ScalpAlgo,), {"window": 5})
-    patient = type("Patient", (ScalpAlgo,), {"warmup_bars": 60})
+
+    def made(name: str, base: type[ScalpAlgo] = ScalpAlgo, **attributes: object) -> type[ScalpAlgo]:
+        return type(name, (base,), attributes)
+
+    short, patient = made("Short", window=5), made("Patient", warmup_bars=60)
     assert short.warmup_bars == 6
-    assert type("Shorter", (short,), {"window": 3}).warmup_bars == 4
-    assert type("Both", (ScalpAlgo,), {"window": 5, "warmup_bars": 30}).warmup_bars == 30
-    assert type("Still", (patient,), {"window": 5}).warmup_bars == 60
+    assert made("Shorter", short, window=3).warmup_bars == 4
+    assert made("Both", window=5, warmup_bars=30).warmup_bars == 30
+    assert made("Still", patient, window=5).warmup_bars == 60
     with pytest.raises(ValueError, match="whole number of bars"):
-        type("None", (ScalpAlgo,), {"window": 0})
+        made("None", window=0)
     # A signal of one's own may mean something else by it.
-    own = {"_calculate_buy_signal": lambda self: False}
-    assert type("Own", (ScalpAlgo,), {"window": "5min", **own}).warmup_bars == 21
+    assert made("Own", window="5min", _calculate_buy_signal=lambda self: False).warmup_bars == 21
 
 
 def test_the_example_declares_its_parameters() -> None:

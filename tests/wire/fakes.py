@@ -78,8 +78,8 @@ class ScriptedServer:
 
     async def refuse(self, _path: str, _headers: Any) -> Any:
         self.connected_at.append(round(asyncio.get_running_loop().time(), 3))
-        if self._scripts and isinstance(self._scripts[0], int):
-            status = self._scripts.pop(0)
+        if self._scripts and isinstance(status := self._scripts[0], int):
+            self._scripts.pop(0)
             return HTTPStatus(status), {"Location": "ws://127.0.0.1:1/elsewhere"}, b"no"
         return None
 
@@ -120,7 +120,7 @@ async def scripted(*scripts: Script) -> AsyncIterator[ScriptedServer]:
     async with serve(
         server.play, "127.0.0.1", 0, process_request=server.refuse, compression=None, close_timeout=1
     ) as running:
-        server.url = f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}"
+        server.url = f"ws://127.0.0.1:{next(iter(running.sockets)).getsockname()[1]}"
         yield server
 
 

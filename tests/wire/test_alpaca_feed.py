@@ -14,8 +14,9 @@ from scalp.alpaca.feed import AlpacaFeed, _stream_url, counts_as_last_sale
 from scalp.alpaca.rest import AlpacaREST
 from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
+from scalp.core.ports import never
 from scalp.core.units import MINUTE
-from scalp.net.stream import LoginRefused, never
+from scalp.net.stream import LoginRefused
 from scalp.net.transport import RateLimited
 from tests.wire.fakes import KEY, SECRET, Script, Talk, Told, endpoints, http_fake, run, scripted
 
@@ -310,11 +311,12 @@ def test_statuses_vouch_for_nothing_else() -> None:
 def test_bars_do_not_vouch_for_trades() -> None:
     """While they are missed none counts as streamed: the last one is asked for before a buy."""
     streamed: list[list[bool]] = []
+    streams: list[AlpacaFeed] = []
 
     class Asking(Told):
         def on_feed_up(self) -> None:
             super().on_feed_up()
-            streamed.append([stream.streams_trades(symbol) for symbol in ("AAPL", "TSLA")])
+            streamed.append([streams[0].streams_trades(symbol) for symbol in ("AAPL", "TSLA")])
 
     async def no_trades(talk: Talk) -> None:
         await subscribed(talk)
@@ -330,14 +332,13 @@ def test_bars_do_not_vouch_for_trades() -> None:
     told = Asking()
 
     async def session() -> None:
-        nonlocal stream
         async with scripted(no_trades, trades) as server:
             points = endpoints(server.url)
             stream = AlpacaFeed(points, ["AAPL", "TSLA"], told, random.Random(1), lambda: True, AlpacaREST(points))
+            streams.append(stream)
             await server.against(stream)
             streamed.append([stream.streams_trades(symbol) for symbol in ("AAPL", "TSLA")])
 
-    stream = None  # type: ignore[assignment]
     run(session())
     assert [item for item in told.all if isinstance(item, str)] == [
         "up", "down: bars come, and no trades for 150 s", "up", "down: stopped",
@@ -567,7 +568,7 @@ def test_the_stream_url(url: str, expected: str) -> None:
 
 def test_which_prints_count_as_last_sale() -> None:
     assert counts_as_last_sale(None, None)
-    counting = (["@"], "C"), ([" ", "F"], "A"), (["@", "X", "new"], "C"), (["B"], "C"), (["W"], "A"), ([], "B")
+    counting: Any = (["@"], "C"), ([" ", "F"], "A"), (["@", "X", "new"], "C"), (["B"], "C"), (["W"], "A"), ([], "B")
     for codes, tape in counting:
         assert counts_as_last_sale(codes, tape)
     not_counting = (["@", "I"], "C"), (["@", "T", "I"], "C"), (["Z"], "A"), (["B"], "A"), (["W"], "C"), (["4"], "B")

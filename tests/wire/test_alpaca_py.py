@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
@@ -46,14 +47,14 @@ def env() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def trading(env: dict[str, str]) -> Iterator[TradingClient]:
+def trading(env: dict[str, str]) -> Iterator[Any]:
     client = TradingClient(*KEYS, url_override=env["APCA_API_BASE_URL"])
     yield client
     client._session.close()
 
 
 @pytest.fixture(scope="module")
-def history(env: dict[str, str]) -> Iterator[StockHistoricalDataClient]:
+def history(env: dict[str, str]) -> Iterator[Any]:
     client = StockHistoricalDataClient(*KEYS, url_override=env["APCA_API_DATA_URL"])
     yield client
     client._session.close()
@@ -63,17 +64,17 @@ class Streams:
     """alpaca-py's two streams, each in a thread, with what they heard in queues."""
 
     def __init__(self, env: dict[str, str]) -> None:
-        self.updates: queue.Queue = queue.Queue()
-        self.bars: queue.Queue = queue.Queue()
-        self.trades: queue.Queue = queue.Queue()
+        self.updates: queue.Queue[Any] = queue.Queue()
+        self.bars: queue.Queue[Any] = queue.Queue()
+        self.trades: queue.Queue[Any] = queue.Queue()
 
-        async def on_update(update):
+        async def on_update(update: Any) -> None:
             self.updates.put(update)
 
-        async def on_bar(bar):
+        async def on_bar(bar: Any) -> None:
             self.bars.put(bar)
 
-        async def on_trade(trade):
+        async def on_trade(trade: Any) -> None:
             self.trades.put(trade)
 
         stream_url = env["APCA_API_STREAM_URL"]
@@ -86,7 +87,7 @@ class Streams:
         for thread in self.threads:
             thread.start()
 
-    def next_event(self, wanted: str):
+    def next_event(self, wanted: str) -> Any:
         while True:
             update = self.updates.get(timeout=8)
             if update.event == wanted:
@@ -104,7 +105,7 @@ def streams(env: dict[str, str]) -> Iterator[Streams]:
     streams.stop()
 
 
-def test_the_market_is_open_and_the_account_is_fresh(trading: TradingClient) -> None:
+def test_the_market_is_open_and_the_account_is_fresh(trading: Any) -> None:
     clock = trading.get_clock()
     assert clock.is_open
     assert clock.next_close == datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
@@ -113,11 +114,11 @@ def test_the_market_is_open_and_the_account_is_fresh(trading: TradingClient) -> 
     assert account.buying_power == "400000"
     asset = trading.get_asset("AAPL")
     assert asset.tradable and "Apple" in asset.name
-    days = trading.get_calendar(GetCalendarRequest(start="2026-11-25", end="2026-11-30"))
+    days = trading.get_calendar(GetCalendarRequest(start=date(2026, 11, 25), end=date(2026, 11, 30)))
     assert [day.close.hour for day in days] == [16, 13, 16]
 
 
-def test_history_comes_by_symbol_and_in_pages(history: StockHistoricalDataClient) -> None:
+def test_history_comes_by_symbol_and_in_pages(history: Any) -> None:
     request = StockBarsRequest(
         symbol_or_symbols=["TSLA", "AAPL"],
         timeframe=TimeFrame.Minute,
@@ -132,7 +133,7 @@ def test_history_comes_by_symbol_and_in_pages(history: StockHistoricalDataClient
     assert snapshot.latest_trade.price == pytest.approx(snapshot.minute_bar.close, rel=0.02)
 
 
-def test_longer_bars(history: StockHistoricalDataClient) -> None:
+def test_longer_bars(history: Any) -> None:
     start = datetime(2026, 11, 1, tzinfo=UTC)
     for timeframe, begins in (
         (TimeFrame.Day, datetime(2026, 11, 20, 5, 0, tzinfo=UTC)),
@@ -144,8 +145,8 @@ def test_longer_bars(history: StockHistoricalDataClient) -> None:
         assert history.get_stock_bars(request)["AAPL"][0].timestamp == begins
 
 
-def test_trades_and_quotes_come_in_pages(history: StockHistoricalDataClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    window = {
+def test_trades_and_quotes_come_in_pages(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    window: dict[str, Any] = {
         "symbol_or_symbols": ["TSLA", "AAPL"],
         "start": datetime(2026, 11, 20, 14, 30, tzinfo=UTC),
         "end": datetime(2026, 11, 20, 14, 49, tzinfo=UTC),
@@ -153,7 +154,7 @@ def test_trades_and_quotes_come_in_pages(history: StockHistoricalDataClient, mon
     trades = history.get_stock_trades(StockTradesRequest(**window))
     whole, pages = history.get, []
 
-    def counting(path, data, **more):
+    def counting(path: str, data: dict[str, Any], **more: Any) -> Any:
         pages.append(path)
         return whole(path, data | {"limit": 50}, **more)
 
@@ -171,14 +172,14 @@ def test_trades_and_quotes_come_in_pages(history: StockHistoricalDataClient, mon
     assert len(quotes["AAPL"]) == len(trades["AAPL"])
 
 
-def test_the_account_through_the_day(trading: TradingClient) -> None:
+def test_the_account_through_the_day(trading: Any) -> None:
     told = trading.get_portfolio_history(GetPortfolioHistoryRequest(period="1D", timeframe="5Min"))
     assert datetime.fromtimestamp(told.timestamp[0], UTC) == datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
     assert len(told.timestamp) >= 7
     assert (told.equity[0], told.profit_loss[0], told.base_value) == (100_000, 0, 100_000)
 
 
-def test_a_whole_trade(trading: TradingClient, history: StockHistoricalDataClient, streams: Streams) -> None:
+def test_a_whole_trade(trading: Any, history: Any, streams: Streams) -> None:
     bar = streams.bars.get(timeout=8)
     assert {bar.symbol, streams.bars.get(timeout=8).symbol} <= {"AAPL", "TSLA"}
     assert streams.trades.get(timeout=8).symbol == "AAPL"

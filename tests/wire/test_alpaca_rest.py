@@ -12,7 +12,6 @@ import pytest
 from scalp.alpaca.decode import (
     OrderFields,
     UpdateFields,
-    decimal_or_none,
     format_time_ns,
     order_report,
     parse_time_ns,
@@ -20,6 +19,7 @@ from scalp.alpaca.decode import (
 )
 from scalp.alpaca.rest import AlpacaREST, Asset, Clock, Listing, RateLimited
 from scalp.core.commands import SubmitOrder
+from scalp.core.decimals import decimal_or_none
 from scalp.core.errors import OutcomeUnknown, Rejected, ScalpError, Unreachable
 from scalp.core.market_data import Trade
 from scalp.core.orders import OrderReport, PositionReport, Side
@@ -178,7 +178,15 @@ def test_positions_and_a_listing_that_makes_no_sense_is_not_flat() -> None:
             assert await rest.positions() == Listing([aapl, PositionReport("GME", Decimal("-3.5"), Decimal(20))])
             # One row that cannot be read costs that row.
             row = {"symbol": "AAPL", "qty": "11", "avg_entry_price": "178.4199"}
-            for odd in (1, None, [], {"qty": "1"}, {"symbol": None, "qty": "1"}, {"symbol": "SPY  261218C00600000"}):
+            rows: list[Any] = [
+                1,
+                None,
+                [],
+                {"qty": "1"},
+                {"symbol": None, "qty": "1"},
+                {"symbol": "SPY  261218C00600000"},
+            ]
+            for odd in rows:
                 fake.will_answer([odd, row])
                 assert (await rest.positions()).rows == [aapl]
             for qty in ("1e1000000", "NaN", "-", None, "0x10", "9" * 50):
@@ -288,7 +296,11 @@ def test_an_unreachable_host_and_a_connection_that_breaks(caplog: pytest.LogCapt
 
 def test_rate_limits_are_told_for_the_trading_api_only() -> None:
     told: list[tuple[int, int, float]] = []
-    limits = {"X_Ratelimit_Limit": "200", "X_Ratelimit_Remaining": "187", "X_Ratelimit_Reset": "1795188720"}
+    limits: dict[str, Any] = {
+        "X_Ratelimit_Limit": "200",
+        "X_Ratelimit_Remaining": "187",
+        "X_Ratelimit_Reset": "1795188720",
+    }
 
     async def session() -> None:
         async with alpaca(on_rate_limit=lambda *limit: told.append(limit)) as (fake, rest):
@@ -353,14 +365,15 @@ def test_what_is_too_long_for_its_kind_is_none() -> None:
 def test_decoding_survives_what_is_missing_strange_or_of_another_type() -> None:
     assert order_report({}) == OrderReport("", "", "", "", "", "")
     assert order_report({**ORDER, "qty": 11, "filled_qty": 4.0, "limit_price": 178.42}) == REPORT
-    strange = {name: [] for name in ORDER}
+    strange: dict[str, Any] = {name: [] for name in ORDER}
     update = UpdateFields(OrderFields(), event=5, price={}, qty=True)
     assert order_report(strange, update) == OrderReport("", "", "", "", "", "")
     assert order_report({"order_type": "limit", "submitted_at": "not a time"}).type == "limit"
     assert decimal_or_none("1e3") == 1000
     assert [decimal_or_none(value) for value in (None, "", "x", "NaN", "Infinity", True, b"1")] == [None] * 7
     assert decimal_or_none(0.1) == Decimal("0.1")
-    assert position_report({"symbol": "A", "qty": "2", "side": "short"}).qty == -2
+    short = position_report({"symbol": "A", "qty": "2", "side": "short"})
+    assert short is not None and short.qty == -2
     bare = {"symbol": "A", "qty": "4", "avg_entry_price": None}
-    assert position_report(bare).avg_entry_price == 0
-    assert position_report({**bare, "cost_basis": "200"}).avg_entry_price == 50
+    told = (position_report(bare), position_report({**bare, "cost_basis": "200"}))
+    assert [None if one is None else one.avg_entry_price for one in told] == [0, 50]

@@ -13,7 +13,6 @@ pytest.importorskip("alpaca")
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderClass, OrderSide, OrderStatus, OrderType, QueryOrderStatus, TimeInForce
-from alpaca.trading.models import Order
 from alpaca.trading.requests import (
     GetOrderByIdRequest,
     GetOrdersRequest,
@@ -43,7 +42,7 @@ def env() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def trading(env: dict[str, str]) -> Iterator[TradingClient]:
+def trading(env: dict[str, str]) -> Iterator[Any]:
     client = TradingClient(*KEYS, url_override=env["APCA_API_BASE_URL"])
     yield client
     client.close_all_positions(cancel_orders=True)
@@ -61,21 +60,21 @@ def until(ask: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
     raise AssertionError(answer)
 
 
-def status_of(trading: TradingClient, order: Order, wanted: OrderStatus) -> Order:
+def status_of(trading: Any, order: Any, wanted: OrderStatus) -> Any:
     return until(lambda: trading.get_order_by_id(order.id), lambda told: told.status == wanted)
 
 
-def bought(trading: TradingClient) -> float:
+def bought(trading: Any) -> float:
     """Buy four shares; what was paid."""
     order = trading.submit_order(MarketOrderRequest(**BUY))
     return float(status_of(trading, order, OrderStatus.FILLED).filled_avg_price)
 
 
-def nested(trading: TradingClient) -> list[Order]:
+def nested(trading: Any) -> Any:
     return trading.get_orders(GetOrdersRequest(status=QueryOrderStatus.OPEN, nested=True))
 
 
-def test_an_oco_with_alpaca_py(trading: TradingClient) -> None:
+def test_an_oco_with_alpaca_py(trading: Any) -> None:
     paid = bought(trading)
     order = trading.submit_order(
         LimitOrderRequest(
@@ -109,7 +108,7 @@ def test_an_oco_with_alpaca_py(trading: TradingClient) -> None:
     assert nested(trading) == []
 
 
-def test_a_bracket_and_an_oto_with_alpaca_py(trading: TradingClient) -> None:
+def test_a_bracket_and_an_oto_with_alpaca_py(trading: Any) -> None:
     paid = bought(trading)
     with pytest.raises(APIError, match="bracket orders must be entry orders"):
         trading.submit_order(
@@ -149,7 +148,7 @@ def test_a_bracket_and_an_oto_with_alpaca_py(trading: TradingClient) -> None:
     status_of(trading, oto.legs[0], OrderStatus.NEW)
 
 
-def test_stops_with_alpaca_py(trading: TradingClient) -> None:
+def test_stops_with_alpaca_py(trading: Any) -> None:
     paid = bought(trading)
     sell = SELL | {"qty": 1}
     stop = trading.submit_order(StopOrderRequest(**sell, stop_price=round(paid * 0.8, 2)))
@@ -166,7 +165,7 @@ def test_stops_with_alpaca_py(trading: TradingClient) -> None:
         trading.submit_order(StopOrderRequest(**sell, stop_price=round(paid * 1.2, 2)))
 
 
-def test_an_oco_with_alpaca_trade_api(trading: TradingClient, env: dict[str, str]) -> None:
+def test_an_oco_with_alpaca_trade_api(trading: Any, env: dict[str, str]) -> None:
     paid = bought(trading)
     api = REST(*KEYS, base_url=env["APCA_API_BASE_URL"])
     prices: dict[str, Any] = {

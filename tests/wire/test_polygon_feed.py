@@ -9,8 +9,9 @@ import pytest
 
 from scalp.core.errors import Rejected, Unreachable, UserError
 from scalp.core.market_data import Bar, Halt, Trade
+from scalp.core.ports import never
 from scalp.core.units import MINUTE
-from scalp.net.stream import LoginRefused, never
+from scalp.net.stream import LoginRefused
 from scalp.polygon.feed import RETRIES, PolygonFeed
 from tests.wire.fakes import POLYGON_KEY, Script, Talk, Told, endpoints, http_fake, run, scripted
 

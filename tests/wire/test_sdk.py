@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from alpaca_trade_api.rest import REST, APIError, TimeFrame
@@ -32,12 +33,12 @@ def api(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[REST]:
 
 
 @pytest.fixture(scope="module")
-def heard(env: dict[str, str]) -> Iterator[dict[str, queue.Queue]]:
+def heard(env: dict[str, str]) -> Iterator[dict[str, queue.Queue[Any]]]:
     """The SDK's Stream in a thread: what its handlers got, by kind."""
-    heard: dict[str, queue.Queue] = {kind: queue.Queue() for kind in ("update", "bar", "trade")}
+    heard: dict[str, queue.Queue[Any]] = {kind: queue.Queue() for kind in ("update", "bar", "trade")}
 
-    def into(kind: str):
-        async def handler(message):
+    def into(kind: str) -> Any:
+        async def handler(message: Any) -> None:
             heard[kind].put(message)
 
         return handler
@@ -67,7 +68,7 @@ def heard(env: dict[str, str]) -> Iterator[dict[str, queue.Queue]]:
     thread.join(5)
 
 
-def next_event(updates: queue.Queue, wanted: str):
+def next_event(updates: queue.Queue[Any], wanted: str) -> Any:
     while True:
         update = updates.get(timeout=8)
         if update.event == wanted:
@@ -104,7 +105,7 @@ def test_the_day_as_charts_want_it(api: REST) -> None:
     assert (history.equity[0], history.base_value) == (100_000, 100_000)
 
 
-def test_a_whole_trade(api: REST, heard: dict[str, queue.Queue]) -> None:
+def test_a_whole_trade(api: REST, heard: dict[str, queue.Queue[Any]]) -> None:
     bar = heard["bar"].get(timeout=8)
     assert bar.timestamp % 60_000_000_000 == 0
     assert bar.low <= bar.close <= bar.high
@@ -140,7 +141,7 @@ def test_a_whole_trade(api: REST, heard: dict[str, queue.Queue]) -> None:
         ({"symbol": "AAPL", "qty": 0, "side": "buy"}, 422, "qty must be > 0"),
     ],
 )
-def test_refusals_reach_the_sdk_as_api_errors(api: REST, order: dict, status: int, words: str) -> None:
+def test_refusals_reach_the_sdk_as_api_errors(api: REST, order: dict[str, Any], status: int, words: str) -> None:
     with pytest.raises(APIError, match=words) as refused:
         api.submit_order(**{"type": "market", **order})
     assert refused.value.status_code == status

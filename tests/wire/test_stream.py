@@ -5,10 +5,10 @@ import logging
 import random
 
 import pytest
-from websockets.legacy.client import WebSocketClientProtocol
 
 from scalp.core.errors import UserError
 from scalp.net.stream import BUSY, LoginRefused, ReconnectingStream, StreamTrouble
+from scalp.net.websocket import WebSocket
 from tests.wire.fakes import ScriptedServer, Talk, run, scripted
 
 
@@ -19,7 +19,7 @@ class Echo(ReconnectingStream):
         super().__init__("test", server.url, random.Random(1), **options)  # type: ignore[arg-type]
         self.told: list[str] = []
 
-    async def _login(self, socket: WebSocketClientProtocol) -> None:
+    async def _login(self, socket: WebSocket) -> None:
         await socket.send('"password"')
         answer = await socket.recv()
         if answer == "refused":

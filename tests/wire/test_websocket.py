@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import WebSocketException
 from websockets.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, OP_TEXT, Close, Frame
+from websockets.http11 import Request
 from websockets.server import ServerConnection
 
 from scalp.net.websocket import WebSocket
@@ -45,6 +46,7 @@ def opened() -> tuple[WebSocket, Pipe]:
     socket.connection_made(pipe)
     server.receive_data(pipe.written)
     (request,) = server.events_received()
+    assert isinstance(request, Request)
     server.send_response(server.accept(request))
     pipe.written = b""
     for data in server.data_to_send():
