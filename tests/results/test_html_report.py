@@ -83,7 +83,7 @@ def report() -> Report:
         average=20,
         lines=[
             Line("AAPL", "vwap", [(FIRST + n * MINUTE, 10.0 + n / 100) for n in range(60)]),
-            Line("AAPL", HOSTILE, [(FIRST + n * MINUTE, 50.0 + n) for n in range(30)]),
+            Line("AAPL", HOSTILE, [(FIRST + n * MINUTE, 50.0 + n) for n in range(30) if n not in (7, 20)]),
         ],
         stopped=[
             Stopped("AAPL", FIRST + 45 * MINUTE, "blocked", HOSTILE),
@@ -241,6 +241,9 @@ def test_the_charts_are_drawn(page: Browser) -> None:
     assert page.run("return document.querySelector('#candles .scatterlayer .js-line').getTotalLength()") > 40
     # The average and what lies among the prices are drawn over them, the other line has an axis below.
     assert [axis_of(page, name) for name in ("20-bar average", "vwap", PLAIN)] == ["y", "y", "y2"]
+    # Minute 7 did not trade, 20 did: the line has a gap there.
+    below = page.run("return document.getElementById('candles').data.find((trace) => trace.yaxis === 'y2').y")
+    assert below == [*range(50, 57), *range(58, 70), None, *range(71, 80)]
     assert count(page, "#equity .scatterlayer .js-line") == 2
     heights = page.run("return [...document.querySelectorAll('#holds .bars .point path')].map(p => p.getBBox().height)")
     assert sum(height > 5 for height in heights) == 3  # four trades, two of them winners of one to two minutes

@@ -188,8 +188,11 @@ function drawCandles() {
   });
   const { among, below } = linesOf(symbol, day, low, high);
   const hues = ["average", "curve", "cancel", "win", "loss"];
+  const places = new Map(time.map((start, n) => [start, n]));
+  const isAfterGap = (times, n) => n > 0 && places.get(times[n]) - places.get(times[n - 1]) > 1;
   const drawn = ([, , name, times, values], n, axis) => ({ type: "scatter", mode: "lines", name: plain(name), yaxis: axis,
-    x: times.map((start) => start + MINUTE / 2), y: values, line: { color: color(hues[n % hues.length]), width: 1.5 },
+    x: times.flatMap((start, n) => [...(isAfterGap(times, n) ? [null] : []), start + MINUTE / 2]),
+    y: values.flatMap((value, n) => [...(isAfterGap(times, n) ? [null] : []), value]), line: { color: color(hues[n % hues.length]), width: 1.5 },
     hovertemplate: `%{x|%H:%M} ${plain(name)} %{y:.4~g}<extra></extra>` });
   const exits = EXITS.map(([name, shape, size]) => marks(name, trades.filter((t) => EXITS.find((e) => e[3](t.reason))[0]
     === name).map(out), shape, "exit", size, name === "exit" ? ABOVE : {}));
@@ -207,7 +210,7 @@ function drawCandles() {
     ...(data.average ? [{ type: "scatter", mode: "lines", name: `${data.average}-bar average`, x: middles,
       y: average(close, data.average), hoverinfo: "skip", line: { color: color("average"), width: 1.5 } }] : []),
     ...among.map((row, n) => drawn(row, n + Number(Boolean(data.average)), "y")),
-    ...below.map((row, n) => drawn(row, n, "y2")),
+    ...below.map((row, n) => drawn(row, n + among.length + Number(Boolean(data.average)), "y2")),
     { type: "scatter", mode: "lines", name: "held", ...path, hoverinfo: "skip", showlegend: false,
       line: { color: color("quiet"), width: 1, dash: "dot" } },
     { ...marks("chosen", ring, "circle-open", "text", 26, { line: { width: 2, color: color("text") } }),
@@ -218,7 +221,7 @@ function drawCandles() {
     marks("order rejected", stopped("rejected"), "x-open", "loss", 9, { line: { width: 2, color: color("loss") } }),
     marks("entry", entries, "triangle-up", "entry", 11, { standoff: 6 }),
   ].filter((trace) => trace.type !== "scatter" || trace.mode !== "markers" || trace.x.length), layout({
-    xaxis: { type: "date", rangeslider: { visible: false }, tickformat: "%H:%M", hoverformat: "%H:%M" },
+    xaxis: { type: "date", anchor: below.length ? "y2" : "y", rangeslider: { visible: false }, tickformat: "%H:%M", hoverformat: "%H:%M" },
     yaxis: { tickformat: Math.min(...low) < 1 ? ".4f" : ",.2f", tickprefix: "$", domain: below.length ? [0.28, 1] : [0, 1] },
     ...(below.length ? { yaxis2: { domain: [0, 0.22], nticks: 4 } } : {}),
     uirevision: `${symbol}/${day}`, // the zoom stays when only the colours change
