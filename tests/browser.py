@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+TRIES = 5
 PATIENCE = 30.0  # seconds for anything the browser does
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
@@ -98,14 +99,25 @@ class Browser:
 @contextmanager
 def chromium(profile: Path, *flags: str) -> Iterator[Browser]:
     """A browser with a fresh profile, gone at the end."""
-    with subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True) as driver:
+    with _driver() as port:
+        browser = Browser(f"http://127.0.0.1:{port}", profile, flags)
         try:
-            assert driver.stdout is not None
-            port = next(found[1] for line in driver.stdout if (found := re.search(r"successfully on port (\d+)", line)))
-            browser = Browser(f"http://127.0.0.1:{port}", profile, flags)
-            try:
-                yield browser
-            finally:
-                browser.close()
+            yield browser
         finally:
-            driver.terminate()
+            browser.close()
+
+
+@contextmanager
+def _driver() -> Iterator[str]:
+    """The port of a driver. Two that start at once may choose the same one: the second one tries again."""
+    for _ in range(TRIES):
+        with subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True) as driver:
+            try:
+                assert driver.stdout is not None
+                found = (re.search(r"successfully on port (\d+)", line) for line in driver.stdout)
+                if port := next((match[1] for match in found if match), None):
+                    yield port
+                    return
+            finally:
+                driver.terminate()
+    raise RuntimeError("chromedriver found no port")

@@ -176,17 +176,18 @@ class Books:
         if exit_code != 0 or engine.account.positions:
             return
         with contextlib.closing(open_journal(path)) as connection:
-            day = read_day(connection)
-        found = {symbol: sum(map(_cash, day.fills[symbol]), Decimal(0)) for symbol in day.symbols}
+            day = read_day(connection)  # which is read as far as it is looked at
+            found = {symbol: sum(map(_cash, day.fills[symbol]), Decimal(0)) for symbol in day.symbols}
+            net, notes = Results(day.days(), day.fees).total().net, day.notes
         cash = dict.fromkeys(self._session.symbols, Decimal(0))
         for one in engine.executions:
             cash[one.symbol] += one.qty * one.price * (1 if one.side == "sell" else -1)
         # Averages that the broker tells have 9 decimals.
         if any(round(found[symbol], 4) != cash[symbol] for symbol in cash):
-            self._fail(5, f"the journal's cash is {found}, the exchange's {cash}; {day.notes}")
-        net, gained = Results(day.days(), day.fees).total().net, engine.account.cash - 100_000
+            self._fail(5, f"the journal's cash is {found}, the exchange's {cash}; {notes}")
+        gained = engine.account.cash - 100_000
         if round(net, 4) != gained:
-            self._fail(5, f"net of {net} by the journal, the account gained {gained}; {day.notes}")
+            self._fail(5, f"net of {net} by the journal, the account gained {gained}; {notes}")
 
     def _was_offered(self, symbol: str) -> bool:
         """Whether a market sell worked until the end, and the market just did not take all of it."""
