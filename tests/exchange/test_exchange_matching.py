@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from scalp.core.market_data import Bar
 from scalp.core.units import MINUTE, SECOND
 from scalp.exchange.matching import Engine, Latency
-from scalp.exchange.orders import Asset, Order, OrderRequest, Rejection
+from scalp.exchange.orders import Asset, Order, OrderRequest, Rejection, make_id
 from tests.exchange.desk import CLOSE, OPEN, Desk
 
 
@@ -524,3 +525,9 @@ def test_the_books_always_balance(seed: int) -> None:
         assert update.order.filled_qty >= told.get(update.order.id, 0)  # totals only grow
         told[update.order.id] = update.order.filled_qty
     assert told == {order.id: order.filled_qty for order in engine.orders.values()}
+
+
+def test_an_id_is_the_uuid_that_its_name_gives() -> None:
+    namespace = uuid.UUID("6d0f3a52-8f0e-5c55-9a35-1c1c0d9a7e11")
+    for number in range(300):
+        assert make_id(7, "order", number) == str(uuid.uuid5(namespace, f"7:order:{number}"))
