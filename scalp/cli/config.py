@@ -23,6 +23,8 @@ FOUND = Path("scalp.toml")
 OFF = "off"
 ALGO, CLASS = "algo", "class"  # the table of parameters, and its key that names the class
 NOT_FOUND_BY_CHANCE = (ALGO, "journal", "log")
+# How keys of Alpaca look, and secrets.
+KEY = re.compile(r"\b(PK|AK|CK)[A-Z0-9]{14,}\b|\b(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])[A-Za-z0-9]{36,}\b")
 HIDDEN = ("config", "help", "live", "notify", "set", "version")  # are none of its names
 SECRET = re.compile(r"key|secret|token|passw|^(apca|polygon|scalp)_", re.IGNORECASE)
 
@@ -111,6 +113,8 @@ def _check(told: dict[str, Any], path: Path, known: set[str], is_named: bool) ->
             hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(known))}"
             raise UserError(f"{path}: there is no option {name}: {hint}")
         value = told[name]
+        if any(KEY.search(str(part)) for part in (value if isinstance(value, list) else [value])):
+            raise UserError(f"{path}: {name}: its value looks like a key: keys belong into the environment")
         is_code = name != ALGO or not isinstance(value, dict) or CLASS in value
         if name in NOT_FOUND_BY_CHANCE and is_code and not is_named:
             raise UserError(f"{path}: {name}: a file that nobody named may not say that: add --config {path}")

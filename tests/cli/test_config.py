@@ -112,6 +112,8 @@ def test_off_reads_none_and_without_a_file_nothing_is_said() -> None:
         ('algo = "evil:Class"', "algo: a file that nobody named may not say that: add --config scalp.toml"),
         ('[algo]\nclass = "evil:Class"', "algo: a file that nobody named"),
         ('journal = "/etc/x"', "journal: a file that nobody named"),
+        ('symbols = ["PKSECRETPKSECRET12"]', "symbols: its value looks like a key: keys belong into the environment"),
+        ('lot = "aB3PKSECRETPKSECRETPKSECRETPKSECRETPKSECRET"', "lot: its value looks like a key"),
         ("stop_loss = 1", "there is no option stop_loss: did you mean stop-loss?"),
         ("lott = 1", "there is no option lott: did you mean lot?"),
         ("xyzzy = 1", "there is no option xyzzy: there is algo, budget, "),
