@@ -23,7 +23,7 @@ import pandas as pd
 
 from scalp.core.bars import SessionBars
 from scalp.core.cancels import cancel
-from scalp.core.clock import Session
+from scalp.core.clock import AHEAD, Session
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, SubmitOrder
 from scalp.core.entry_blocks import EntryBlocks
 from scalp.core.errors import IllegalMove
@@ -226,7 +226,7 @@ class ScalpAlgo(Hooks):
         if order.side == BUY:
             if change.new_qty:
                 self.exits.on_bought(at)
-                self.stop.on_bought(report.at or at)
+                self.stop.on_bought(min(report.at or at, at + AHEAD))  # as prints are
             if change.ended and order.is_cover and order.status != FILLED:
                 self.exits.cover.on_rejected(at)
             elif change.ended:

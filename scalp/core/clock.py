@@ -16,6 +16,7 @@ NEVER = 2**62  # later than any time, ns
 QUIET_BEFORE_CLOSE = 2 * SECOND  # an order sent later could be parked for tomorrow's open
 END_IS_NEAR = 600 * SECOND  # before the close: it may move, so the clock is asked more often
 CHECKUP_EVERY, LATE_LOOK_EVERY, LIQUIDATION_EVERY = 30.0, 10.0, 1.0  # seconds: all day; near the end; liquidating
+AHEAD = SECOND  # a stamp of the exchange's may be so far ahead of what is taken to be its time
 MOST_BACK = SECOND  # by which an answer may put the time back at once
 LEAP = MINUTE  # by which answers alone may have put it ahead since something else agreed with it
 VAGUE = SECOND // 2  # an answer may be off by half of the time it took: beyond this it is too vague to go by

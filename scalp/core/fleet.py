@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from scalp.core.algo import FRESH, ScalpAlgo
 from scalp.core.bus import EventBus
-from scalp.core.clock import Session, new_york
+from scalp.core.clock import AHEAD, Session, new_york
 from scalp.core.commands import Action
 from scalp.core.dispatcher import Dispatcher
 from scalp.core.events import (
@@ -28,10 +28,8 @@ from scalp.core.market_data import Bar, Halt, Trade, TradeCorrection
 from scalp.core.order_router import OrderRouter
 from scalp.core.readiness import FEED, Readiness
 from scalp.core.takings import Takings
-from scalp.core.units import SECOND
 
 LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
-AHEAD = SECOND  # this program's idea of the exchange's time may be so far behind it
 
 
 class Fleet:

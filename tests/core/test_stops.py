@@ -269,6 +269,16 @@ def test_what_is_printed_before_the_leg_is_known_moves_it() -> None:
     assert desk.answers(2) == ["move id2s to 100.48"]
 
 
+def test_the_trail_begins_with_the_purchase_though_the_clock_is_far_behind() -> None:
+    desk = buying()
+    desk.algo.stop.rule = TRAIL
+    bought = desk.orders[1].report("fill", 19, at=desk.now + 25 * SECOND)
+    assert desk.hears(bought) == ["sell 19 @ 101.00 stop 99.99 #2"]
+    assert desk.answers(2) == []
+    desk.algo.ledger.find("id2").limit_price = Decimal(110)  # type: ignore[union-attr]
+    assert desk.later(2).prints(104.0) == ["move id2s to 102.96"]
+
+
 def test_a_stop_that_could_not_be_moved_is_moved_at_the_next_checkup() -> None:
     desk = holding(TRAIL)
     leg = desk.algo.ledger.find("id2s")
