@@ -300,11 +300,12 @@ VALUES (?, ?, ?, 'TSLA', ?, '10', ?, 'limit', '0', '0.05')"""
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """Two days of November, one of October, and one on another account, each with a trip that brought a dollar."""
+    """Two days of November, this one, one of October, and one on another account, each with a trip of a dollar."""
     path = tmp_path / "journal.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         prepare(connection, path)
-        days = [("paper", "2026-11-02"), ("paper", "2026-11-19"), ("paper", "2026-10-30"), ("live", "2026-11-19")]
+        days = [("paper", "2026-11-02"), ("paper", "2026-11-19"), ("paper", "2026-11-20"), ("paper", "2026-10-30"),
+                ("live", "2026-11-19")]  # fmt: skip
         for number, (venue, date) in enumerate(days, 1):
             connection.execute(JOURNALED, (venue, date))
             for at, side, price in ((1, "buy", "100"), (2, "sell", "100.1")):
