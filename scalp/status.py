@@ -102,6 +102,8 @@ def _lines(health: Health, is_alive: bool, ill: str, now: float) -> Iterator[str
         doing = f"{word}{day}, {when:%Y-%m-%d %H:%M:%S} New York"
     yield f"{health.venue}, {health.host}, process {health.process}: {doing}"
     yield f"  symbols  {shown}"
+    if is_alive and health.note:
+        yield f"  note     {health.note}"
     if health.date or health.held:
         held = ", ".join(f"{qty} {symbol}" for symbol, qty in health.held.items()) or "nothing"
         yield f"  holds    {held}; {health.orders or 'no'} order{'s' * (health.orders > 1)} working"

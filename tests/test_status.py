@@ -83,8 +83,12 @@ def test_a_bot_that_is_well(alive: ExitStack, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_bot_that_waits(alive: ExitStack, capsys: pytest.CaptureFixture[str]) -> None:
-    sign(state="waiting")
-    assert said(capsys) == (0, ["paper, paper-api.alpaca.markets, process 4711: alive, waiting", "  symbols  TSLA, FB"])
+    sign(state="waiting", note="the market is closed: waiting until Monday")
+    assert said(capsys) == (0, [
+        "paper, paper-api.alpaca.markets, process 4711: alive, waiting",
+        "  symbols  TSLA, FB",
+        "  note     the market is closed: waiting until Monday",
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,6 +57,7 @@ class Health(Struct):
     orders: int = 0  # working
     net: str | None = None  # dollars of the session
     streams: tuple[StreamHealth, ...] = ()
+    note: str = ""  # what it waits for
 
 
 def tell_service_manager(text: str) -> None:
@@ -76,6 +77,7 @@ class SignsOfLife:
         """`held`: shares since the last session."""
         self._held_before = {symbol: f"{qty.normalize():f}" for symbol, qty in (held or {}).items()}
         self.session: Trader | None = None
+        self.waits_for: Callable[[], str] = lambda: ""
         self._symbols = settings.symbols
         url = urlsplit(endpoints.trading_url)
         self._host = url.netloc
@@ -105,6 +107,7 @@ class SignsOfLife:
         health = Health(state or WAITING, os.getpid(), self._venue, self._host, self._symbols, round(time.time(), 3))
         if self.session is None or (today := self.session.fleet.session) is None:
             health.held = dict(self._held_before)
+            health.note = "" if state else self.waits_for()
             return health
         session, fleet, taken = self.session, self.session.fleet, Taken()
         for number, (symbol, algo) in enumerate(fleet.algos.items(), 1):

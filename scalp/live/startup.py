@@ -67,6 +67,7 @@ class Startup:
         start = StartupChecks(
             self.account, self.clock, calendar, self._settings, self._last.date if self._last else None
         )
+        self._signs.waits_for = lambda: start.line
         answer = await start.market()
         if answer is None:
             return None

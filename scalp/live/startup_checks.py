@@ -62,6 +62,7 @@ class StartupChecks:
         self._deadline = float("inf")  # loop time until which trouble is waited out
         self._told_at = float("-inf")  # loop time of the last line about trouble at night
         self._told: set[str] = set()  # what was said of waiting
+        self.line = ""  # what is waited for now, and why
 
     async def market(self) -> Clock | None:
         """The clock's answer once the market is open; None when it is closed and nobody wants to wait.
@@ -159,12 +160,14 @@ class StartupChecks:
 
     async def _pass_over(self, trouble: Exception, seconds: float) -> None:
         """Sleep; trouble at night is told once an hour."""
+        self.line = f"waiting for the open: {trouble}; asking on"
         if self._loop.time() - self._told_at >= NIGHT_LINE_EVERY:
             self._told_at = self._loop.time()
-            log.warning("waiting for the open: %s; asking on", trouble)
+            log.warning("%s", self.line)
         await asyncio.sleep(seconds)
 
     def _say(self, line: str) -> None:
+        self.line = line
         if line not in self._told:
             self._told.add(line)
             log.info("%s", line)

@@ -26,6 +26,7 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Response
 from scalp.exchange.server import ExchangeServer
 from scalp.live.console import ConsoleLog
+from scalp.live.health import Health, SignsOfLife
 from scalp.live.trader import Trader
 from tests.trading import AT_100, BuysOnce, Handle, Idle, Outcome, Script, hangs, run, settings, status
 
@@ -61,6 +62,7 @@ class Month:
         self.bars = bars_of(self.days, *(prices or (AROUND_100,) * 5))
         self.code: int | None = None
         self.text = ""
+        self.tasks: list[asyncio.Future[None]] = []
         self.at: list[tuple[float, Callable[[ExchangeServer], None]]] = []  # seconds after the first open
         self.stops_at = (self.days[-1].close - self.days[0].open) / SECOND + HOUR
 
@@ -125,6 +127,30 @@ def test_it_trades_every_session_of_a_week_with_a_holiday_and_a_weekend() -> Non
     assert month.code == 143
     assert month.text.splitlines()[-1].endswith("stopped while the market is closed")
     assert "ERROR" not in month.text
+
+
+def test_while_it_waits_it_says_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[SignsOfLife] = []
+    told: list[Health] = []
+    begin = SignsOfLife.begin
+
+    async def look() -> None:
+        told.append(await made[-1].look())
+
+    def noted(signs: SignsOfLife) -> None:
+        made.append(signs)
+        begin(signs)
+
+    monkeypatch.setattr(SignsOfLife, "begin", noted)
+    month = Month(*WEEK)
+    month.script.on(CLOCK, between(month.script, 24 * HOUR, 25 * HOUR, status(500)), times=9999)
+    for hours in (1.0, 24.9):
+        month.at.append((hours * HOUR, lambda server: month.tasks.append(asyncio.ensure_future(look()))))
+    month.play()
+    assert [(health.state, health.note) for health in told] == [
+        ("waiting", "the market is closed: waiting until Friday 2026-11-27 09:30 New York"),
+        ("waiting", "waiting for the open: GET /clock: HTTP 500, no reason given; asking on"),
+    ]
 
 
 def between(script: Script, since: float, until: float, trouble: Outcome) -> Outcome:
