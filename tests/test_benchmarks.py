@@ -32,7 +32,7 @@ def test_quantiles_are_measured_values() -> None:
     assert quantile([float(number) for number in range(1, 101)], 0.99) == 99.0
 
 
-def test_the_reaction_stays_near_its_floor_and_takes_one_request() -> None:
+def test_reaction_stays_near_its_floor_and_takes_one_request() -> None:
     floor, bot = fill_to_exit.run(fill_to_exit.measure(30, (), (3,)))
     fill_to_exit.report("Fill to exit", [floor, bot])
     assert bot.most_requests == 1

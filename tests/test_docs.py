@@ -103,7 +103,7 @@ def test_what_it_says_to_type_works(command: str, folder: Path) -> None:
     assert done.stdout or "--html" in command
 
 
-def test_the_readme_has_two_lines_that_set_up_and_they_are_those_that_the_check_runs() -> None:
+def test_the_readmes_two_set_up_lines_are_those_of_the_check() -> None:
     lines = [line for line in README.read_text().splitlines() if line.startswith("python3 -m venv")]
     begins = "python3 -m venv .venv && . .venv/bin/activate && pip install -q pipenv && pipenv sync -q"
     assert lines == [f"{begins} && python main.py --lot=2000 TSLA FB AAPL", f"{begins} --dev && python -m pytest -q"]
@@ -141,7 +141,7 @@ def options_of(main: Callable[[list[str]], int]) -> set[str]:
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", shown.getvalue()))
 
 
-def test_every_option_that_is_told_of_is_one_and_those_of_main_are_all_told_of() -> None:
+def test_the_readme_names_every_option_and_no_other() -> None:
     known = FOREIGN.union(*map(options_of, COMMANDS))
     told = {option for path in PAGES for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", path.read_text())}
     assert told - known == set()

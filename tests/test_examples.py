@@ -56,7 +56,7 @@ def test_rsi_buys_when_a_fall_has_lost_its_force_and_once_only() -> None:
     assert signals(RSI, bars(falling + rising)) == [23]
 
 
-def test_rsi_is_silent_in_a_flat_a_rising_and_a_falling_market_and_before_16_bars() -> None:
+def test_rsi_is_silent_in_flat_and_steady_markets() -> None:
     assert signals(RSI, bars([100.0] * 40)) == []
     assert signals(RSI, bars([100 + step for step in range(40)])) == []
     assert signals(RSI, bars([100 - step for step in range(40)])) == []
@@ -67,7 +67,7 @@ def test_rsi_is_silent_in_a_flat_a_rising_and_a_falling_market_and_before_16_bar
 # -- VWAP reclaim -----------------------------------------------------------------------------------------------------
 
 
-def test_vwap_reclaim_buys_when_the_price_comes_back_above_and_once_only() -> None:
+def test_vwap_reclaim_buys_once_when_the_price_comes_back() -> None:
     assert signals(VWAP, bars([100.0] * 10 + [99.0] * 10 + [101.0] * 5)) == [20]
 
 
@@ -87,7 +87,7 @@ def test_vwap_reclaim_weighs_by_volume() -> None:
 # -- opening range ----------------------------------------------------------------------------------------------------
 
 
-def test_opening_range_buys_the_close_above_the_high_and_again_after_a_fall_back() -> None:
+def test_opening_range_buys_each_break_of_the_high() -> None:
     # bar() puts the high half a dollar above the close: the range ends at 101.5.
     opening = [100.0] * 7 + [101.0] + [100.0] * 7
     assert signals(RANGE, bars([*opening, 101.5, 101.6, 102.0, 101.0, 101.7])) == [16, 19]
@@ -107,7 +107,7 @@ def example(name: str) -> type[ScalpAlgo]:
     return load_algo(f"{ROOT}/examples/{name}")
 
 
-def test_take_profit_offers_above_the_entry_with_the_stop_beside_it() -> None:
+def test_take_profit_offers_above_entry_with_stop_beside_it() -> None:
     desk = buying(algo_class=example(PROFIT))
     desk.algo.stop.rule = StopRule(Decimal("0.005"))
     assert desk.tells(1, "fill") == ["sell 19 @ 101.21 stop 100.49 #2"]  # 101.202

@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_demo_ends_with_a_table_and_what_to_do_next_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_ends_with_table_and_what_to_do_next_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(DEMO) == 0
     shown = capsys.readouterr().out
     assert shown.endswith(LAST_WORDS)
@@ -69,7 +69,7 @@ def test_what_it_says_can_be_done(line: str, capsys: pytest.CaptureFixture[str],
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_session_without_a_journal_has_no_page_and_one_that_was_stopped_no_last_words(
+def test_without_a_journal_there_are_no_last_words_of_a_page(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert program.main([*DEMO, "--journal=off"]) == 0

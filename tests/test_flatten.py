@@ -301,7 +301,7 @@ def test_a_closed_market_cancels_and_sells_nothing() -> None:
     assert story.took < 20  # 10 of them until the close
 
 
-def test_near_the_close_nothing_is_sent_and_what_is_open_is_cancelled() -> None:
+def test_near_the_close_nothing_is_sent_and_all_is_cancelled() -> None:
     story = flattened(market("TSLA"), before=holds_10, start=1197)
     assert story.script.sent("POST") == []
     assert story.lines[-1] == "left: TSLA: 10 held"
@@ -446,7 +446,7 @@ def test_positions_that_are_never_listed_are_no_flat_account() -> None:
     assert story.took < 100  # what is listed all at once must stand for a minute
 
 
-def test_executions_of_just_now_are_held_though_no_listing_shows_them() -> None:
+def test_executions_of_just_now_are_held_though_unlisted() -> None:
     story = flattened(market("TSLA"), before=holds_10,
                       prepare=lambda script: script.on(POSITIONS, says([]), times=FOR_EVER))  # fmt: skip
     everything_gone(story)
@@ -526,7 +526,7 @@ def closed_by_the_clock(handle: Handle) -> Any:
     return answer()
 
 
-def test_a_clock_that_says_closed_in_the_calendars_hours_is_asked_again() -> None:
+def test_a_closed_clock_in_the_calendars_hours_is_asked_again() -> None:
     story = flattened(market("TSLA"), before=holds_10_on_offer,
                       prepare=lambda script: script.on("GET /v2/clock", closed_by_the_clock, times=4))  # fmt: skip
     everything_gone(story)

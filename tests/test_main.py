@@ -71,7 +71,7 @@ def log_of(folder: Path, *arguments: str) -> list[str]:
 # -- the built-in exchange -----------------------
 
 
-def test_the_same_seed_gives_the_same_log_and_another_seed_another(folder: Path) -> None:
+def test_same_seed_gives_same_log_and_another_seed_another(folder: Path) -> None:
     half_day = ("--lot=2000", "--session=2026-11-27", "TSLA")
     first, again = log_of(folder, *half_day), log_of(folder, *half_day)
     assert first == again
@@ -252,7 +252,7 @@ def test_stopped_with_on_exit_flatten_nothing_stays(number: int, code: int) -> N
     assert re.search(r" total +1 +10 .* 0 ", played.text.splitlines()[-1])
 
 
-def test_a_task_of_the_session_that_dies_ends_the_bot_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_of_session_that_dies_ends_bot_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     async def dies(self: Any) -> bool:
         raise ZeroDivisionError
 

@@ -62,7 +62,7 @@ def test_a_buy_that_fills_is_followed_by_one_request_the_sell() -> None:
     "outcome", [never_arrives, hangs(30), status(500, "internal server error occurred"), page(502), page(504)]
 )
 @pytest.mark.parametrize("side", ["buy", "sell"])
-def test_an_order_that_never_arrived_is_a_sell_sent_again_or_a_buy_dropped(side: str, outcome: Outcome) -> None:
+def test_an_order_that_never_arrived_goes_again_or_is_dropped(side: str, outcome: Outcome) -> None:
     """A sell goes again at once, with the same id; a buy never does: it is dropped after 5 s of "not found"."""
 
     async def story() -> None:
@@ -93,7 +93,7 @@ def test_an_order_that_never_arrived_is_a_sell_sent_again_or_a_buy_dropped(side:
 
 @pytest.mark.parametrize("outcome", [answer_lost, late(30), late(0.1, answer_lost)])
 @pytest.mark.parametrize("side", ["buy", "sell"])
-def test_an_order_that_arrived_is_found_whatever_became_of_its_answer(side: str, outcome: Outcome) -> None:
+def test_an_order_that_arrived_is_found_whatever_the_answer(side: str, outcome: Outcome) -> None:
     async def story() -> None:
         script = Script()
         script.deliver = lambda update: ()  # the stream tells nothing: only asking can
@@ -112,7 +112,7 @@ def test_an_order_that_arrived_is_found_whatever_became_of_its_answer(side: str,
     run(story())
 
 
-def test_questions_without_an_answer_are_asked_again_and_are_no_not_found() -> None:
+def test_unanswered_questions_are_repeated_and_are_no_not_found() -> None:
     """However long they go on: only 5 s of "not found" at a stretch mean that nothing arrived."""
 
     async def story() -> None:
@@ -171,7 +171,7 @@ def test_a_duplicate_id_with_other_terms_is_a_refusal(other: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("look_up", [404, 500])
-def test_a_sell_whose_id_is_taken_by_no_order_goes_under_another(look_up: int) -> None:
+def test_sell_whose_id_is_taken_by_no_order_goes_under_another(look_up: int) -> None:
     async def story() -> None:
         script = Script()
         script.on(POST, slow(0))
@@ -238,7 +238,7 @@ def test_an_exit_waits_2_seconds_at_most_after_a_429() -> None:
     run(story())
 
 
-def test_a_sell_that_waited_into_the_last_seconds_does_not_go_out() -> None:
+def test_sell_that_waited_into_last_seconds_does_not_go_out() -> None:
     """Parked at the broker it would be tomorrow's first order."""
 
     async def story() -> None:
@@ -252,7 +252,7 @@ def test_a_sell_that_waited_into_the_last_seconds_does_not_go_out() -> None:
     run(story())
 
 
-def test_entries_wait_for_the_request_limit_and_are_dropped_after_30_seconds() -> None:
+def test_entries_wait_for_the_limit_and_are_dropped_after_30_s() -> None:
     async def story(recovers: bool) -> None:
         script = Script()
         async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
@@ -271,7 +271,7 @@ def test_entries_wait_for_the_request_limit_and_are_dropped_after_30_seconds() -
     run(story(recovers=False))
 
 
-def test_an_entry_that_waited_longer_than_30_seconds_is_dropped_though_the_limit_is_fresh_again() -> None:
+def test_entry_is_dropped_after_30_s_though_limit_is_fresh() -> None:
     async def story() -> None:
         script = Script()
         script.on(POST, status(429, "too many requests.", Retry_After="45"))
@@ -349,7 +349,7 @@ def test_a_buy_is_asked_for_by_id_while_requests_are_plenty() -> None:
     run(stories())
 
 
-def test_nothing_is_asked_once_the_fill_is_known_and_the_answer_by_id_starts_the_exit() -> None:
+def test_an_answer_by_id_starts_the_exit_and_ends_the_questions() -> None:
     async def story() -> None:
         script = Script()
         script.deliver = lambda update: (0.25,)  # the stream is late
@@ -367,7 +367,7 @@ def test_nothing_is_asked_once_the_fill_is_known_and_the_answer_by_id_starts_the
     run(story())
 
 
-def test_a_mute_stream_is_noticed_5_seconds_after_the_order_moved() -> None:
+def test_mute_stream_is_noticed_5_seconds_after_order_moved() -> None:
     async def story() -> None:
         script = Script()
         async with trading({"TSLA": BUY_FILLS}, script) as bot:

@@ -25,7 +25,7 @@ def limiter(clock: Clock) -> RateLimiter:
     return RateLimiter(lambda: clock.now, lambda: clock.reserve)
 
 
-def test_the_documented_limit_holds_until_an_answer_tells_another(limiter: RateLimiter) -> None:
+def test_documented_limit_holds_until_answer_tells_another(limiter: RateLimiter) -> None:
     assert limiter.remaining == 200
     limiter.sent()
     limiter.on_rate_limit(1000, 998, NOON / SECOND + 30)
@@ -95,7 +95,7 @@ def test_no_longer_than_until_the_limit_is_fresh(limiter: RateLimiter, clock: Cl
     assert limiter.allows_entry
 
 
-def test_a_late_answer_of_the_minute_before_says_nothing_of_this_one(limiter: RateLimiter, clock: Clock) -> None:
+def test_late_answer_of_minute_before_says_nothing_of_this_one(limiter: RateLimiter, clock: Clock) -> None:
     limiter.on_rate_limit(200, 150, NOON / SECOND + 90)
     limiter.on_rate_limit(200, 3, NOON / SECOND + 30)
     assert limiter.remaining == 151
@@ -104,7 +104,7 @@ def test_a_late_answer_of_the_minute_before_says_nothing_of_this_one(limiter: Ra
     assert limiter.remaining == 200
 
 
-def test_no_header_can_stop_the_entries_for_longer_than_a_minute(limiter: RateLimiter, clock: Clock) -> None:
+def test_no_header_can_stop_entries_for_longer_than_minute(limiter: RateLimiter, clock: Clock) -> None:
     limiter.on_rate_limit(200, 0, 1e12)
     assert limiter.resets_in == 60
     clock.now += MINUTE
@@ -127,7 +127,7 @@ def test_no_header_can_stop_the_entries_for_longer_than_a_minute(limiter: RateLi
         (10, 10, False, False, False, False),
     ],
 )
-def test_questions_go_before_entries_and_entries_before_the_rest(
+def test_questions_go_before_entries_and_entries_before_rest(
     limiter: RateLimiter, clock: Clock, remaining: int, reserve: int, question: bool, entry: bool, rest: bool,
     plenty: bool,
 ) -> None:  # fmt: skip

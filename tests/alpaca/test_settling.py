@@ -120,13 +120,13 @@ async def _no_trade(_symbol: str) -> None:
 TOO_MANY, UNKNOWN = RateLimited("too many requests", 1.0), OutcomeUnknown("timed out")
 
 
-def test_a_sell_that_is_not_wanted_any_more_after_a_429_is_not_sent_again() -> None:
+def test_a_sell_nobody_wants_is_not_repeated_after_a_429() -> None:
     counter = Counter(TOO_MANY)
     counter.rest.meanwhile = lambda: setattr(counter.desk.order, "cancel_sent_at", 1)
     assert counter.perform() == (1, ["lost"])
 
 
-def test_a_buy_whose_cancel_was_asked_for_before_it_was_sent_is_not_sent() -> None:
+def test_a_buy_cancelled_before_it_was_sent_is_not_sent() -> None:
     counter = Counter(UNKNOWN, BUY)
     counter.desk.order.cancel_sent_at = 1
     assert counter.perform() == (0, ["refused: cancelled before it was sent"])
@@ -139,19 +139,19 @@ def test_nothing_is_sent_when_no_order_may_go_any_more(side: Side) -> None:
     assert counter.perform() == (0, ["refused: too close to the close"])
 
 
-def test_a_sell_of_unknown_outcome_is_not_sent_again_when_no_order_may_go_any_more() -> None:
+def test_an_unknown_sell_is_not_repeated_when_no_order_may_go() -> None:
     counter = Counter(UNKNOWN)
     counter.rest.meanwhile = lambda: setattr(counter.desk, "no_order", "too close to the close")
     assert counter.perform() == (1, [])
 
 
-def test_a_sell_of_unknown_outcome_is_not_sent_again_once_its_shares_are_sold() -> None:
+def test_unknown_sell_is_not_repeated_once_its_shares_are_sold() -> None:
     counter = Counter(UNKNOWN)
     counter.rest.meanwhile = lambda: setattr(counter.desk, "held", 9)
     assert counter.perform() == (1, [])
 
 
-def test_a_sell_of_unknown_outcome_is_sent_again_and_again_until_nobody_wants_it() -> None:
+def test_an_unknown_sell_is_repeated_until_nobody_wants_it() -> None:
     counter = Counter(UNKNOWN)
     assert counter.perform(7) == (7, [])
     counter = Counter(UNKNOWN)
@@ -163,7 +163,7 @@ def test_a_buy_of_unknown_outcome_is_never_sent_again() -> None:
     assert Counter(UNKNOWN, BUY).perform() == (1, ["lost"])
 
 
-def test_an_exit_behind_a_buy_of_unknown_outcome_waits_for_no_429() -> None:
+def test_exit_behind_buy_of_unknown_outcome_waits_for_no_429() -> None:
     """Its look-up was told to come back in a minute; but its cancel waits for it, and behind that the exit."""
     counter = Counter(UNKNOWN, BUY)
 

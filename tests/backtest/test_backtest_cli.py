@@ -201,7 +201,7 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], said: str, capsys: py
 
 
 @pytest.mark.parametrize("option", ["--csv", "--html"])
-def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(
+def test_a_file_that_cannot_be_written_is_told_at_once(
     option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delattr("scalp.backtest.run.play")

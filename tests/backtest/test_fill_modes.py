@@ -47,7 +47,7 @@ def told(day: SymbolDay) -> list[tuple[str, int, Decimal, int]]:
     return [(f.side, int(f.qty), f.price, (f.at - DAY.open) // SECOND) for f in day.fills]
 
 
-def test_touched_a_limit_gets_a_fiftieth_and_its_sell_waits_for_the_next_bar() -> None:
+def test_a_touched_limit_gets_a_fiftieth() -> None:
     day = play(flat(10), "pessimistic")
     assert told(day) == [("buy", 5, D(100), 140), ("buy", 5, D(100), 159), ("sell", 5, D(100), 180),
                          ("sell", 5, D(100), 200)]  # fmt: skip

@@ -157,7 +157,7 @@ def test_no_shift_at_all_is_the_run_itself(fills: str, limits: RiskLimits) -> No
         assert [_Runs(kept, chosen, algo).net(0, 0)] == [*results_of(kept, chosen, algo).daily().values()]
 
 
-def test_a_shift_moves_all_symbols_alike_around_the_minutes_of_the_day() -> None:
+def test_shift_moves_all_symbols_alike_around_minutes_of_day() -> None:
     day = days(("AAPL", "F"), 1)[0]
     window = _Window(day, settings(), ScalpAlgo)
     assert window.length == 364, "from the 21st bar to the last one that arrives before 15:55"

@@ -57,7 +57,7 @@ async def test_killed_in_the_first_second_again_and_again() -> None:
             assert len({r.body["client_order_id"] for r in alpaca.posted()}) == len(alpaca.posted())
 
 
-async def test_killed_between_the_cancel_of_the_sell_and_its_market_exit() -> None:
+async def test_killed_between_cancel_of_sell_and_its_market_exit() -> None:
     """A stop loss: the run before had asked for the cancel; the next one sees it confirmed, and its shares bare."""
     async with Alpaca(speed=4) as alpaca:
         alpaca.obeys_cancels = False
@@ -83,7 +83,7 @@ async def test_killed_between_the_cancel_of_the_sell_and_its_market_exit() -> No
 
 
 @pytest.mark.parametrize("lag", [40.0, 1e6], ids=["40 s", "for ever"])
-async def test_started_in_the_liquidation_while_the_position_is_not_listed(lag: float) -> None:
+async def test_started_in_liquidation_while_position_is_not_listed(lag: float) -> None:
     """Bought at 15:54:50 by the run before: the activities know what was executed, and the orders what is offered."""
     async with Alpaca(at="15:54:22", speed=10) as alpaca:
         async with Bot(alpaca, "AAPL", signal=ALWAYS) as bot:

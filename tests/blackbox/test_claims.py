@@ -143,7 +143,7 @@ async def test_every_key_is_refused_for_a_while_in_mid_session() -> None:
     [{"trading_blocked": True}, {"status": "ACCOUNT_UPDATED"}],
     ids=["blocked", "status"],
 )
-async def test_an_account_that_is_blocked_at_the_start_and_free_a_minute_later(block: dict[str, Any]) -> None:
+async def test_account_that_is_blocked_at_start_and_free_minute_later(block: dict[str, Any]) -> None:
     async with Alpaca(speed=30) as alpaca:
         usual = dict(alpaca.account)
         alpaca.account |= block
@@ -159,7 +159,7 @@ async def test_an_account_that_is_blocked_at_the_start_and_free_a_minute_later(b
 
 
 @pytest.mark.parametrize("flag", [{"tradable": False}, {"status": "inactive"}], ids=["not tradable", "inactive"])
-async def test_an_asset_that_cannot_be_traded_at_the_start_and_can_a_minute_later(flag: dict[str, Any]) -> None:
+async def test_an_asset_that_becomes_tradable_a_minute_later(flag: dict[str, Any]) -> None:
     async with Alpaca(speed=30) as alpaca:
         alpaca.asset_fields["TSLA"] = flag
         async with Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
@@ -174,7 +174,7 @@ async def test_an_asset_that_cannot_be_traded_at_the_start_and_can_a_minute_late
                 assert alpaca.posted("TSLA")[0].when - free_at < 200
 
 
-async def test_an_account_that_cannot_be_asked_again_stays_blocked_and_exits() -> None:
+async def test_account_that_cannot_be_asked_stays_blocked_and_exits() -> None:
     """The question errs for a while: no buy on that ground, and no harm to what is held."""
     async with Alpaca(speed=30) as alpaca:
         usual = dict(alpaca.account)

@@ -32,7 +32,7 @@ async def test_a_clock_that_says_closed_while_bars_go_on(lasts: float) -> None:
         assert sell["status"] == "new" and len(alpaca.posted("AAPL")) == 2
 
 
-async def test_a_clock_that_says_closed_in_silence_stops_everything_and_ends_nothing() -> None:
+async def test_a_closed_clock_in_silence_stops_all_and_ends_nothing() -> None:
     """No bar and no print for minutes: it may be true. Nothing is sent or cancelled, it is said, the day may go on."""
     async with Alpaca(at="10:15:02", speed=20) as alpaca, Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
         await bot.trades()
@@ -53,7 +53,7 @@ async def test_a_clock_that_says_closed_in_silence_stops_everything_and_ends_not
         assert sell["status"] == "new"
 
 
-async def test_a_market_that_really_closed_early_sends_nothing_until_the_calendars_close() -> None:
+async def test_a_market_that_closed_early_sends_nothing_more() -> None:
     async with Alpaca(at="15:51:02", speed=15) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
         sell = await bot.holds()
@@ -87,7 +87,7 @@ async def test_a_close_that_only_the_clock_moves(close: str) -> None:
             assert not [r for r in alpaca.requests if r.when > alpaca.minute("16:02")]
 
 
-async def test_a_time_that_leaps_ahead_while_bars_of_the_true_minute_come() -> None:
+async def test_time_that_leaps_ahead_while_bars_of_true_minute_come() -> None:
     """For a while the clock tells a time near the close; prints and bars tell that of before."""
     async with Alpaca(at="10:29:02", speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
@@ -142,7 +142,7 @@ async def test_a_half_day_that_the_clock_does_not_know() -> None:
             assert await bot.exits(within=45) == 0
 
 
-async def test_a_clock_that_says_open_before_the_calendar_does_buys_nothing() -> None:
+async def test_clock_that_says_open_before_calendar_does_buys_nothing() -> None:
     async with Alpaca(at="08:45:02", speed=20) as alpaca:
         alpaca.clock_says = {"is_open": True, "next_close": "2031-03-12T16:00:00-04:00"}
         async with Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
@@ -167,7 +167,7 @@ async def test_waiting_for_the_open_while_the_clock_is_away(outage: Answer) -> N
         assert alpaca.posted()[0].when < alpaca.minute("09:35")
 
 
-async def test_waiting_for_the_open_while_account_and_calendar_are_away_then() -> None:
+async def test_waiting_for_the_open_while_all_is_away() -> None:
     async with Alpaca(at="09:29:02", speed=20) as alpaca, Bot(alpaca, "--wait", "AAPL", signal=ALWAYS) as bot:
         await bot.says("waiting until")
         for path in ("/v2/account", "/v2/calendar", "/v2/assets"):

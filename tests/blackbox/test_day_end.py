@@ -52,7 +52,7 @@ async def test_what_cannot_be_sold_is_told_in_the_last_line() -> None:
             assert all(r.body["type"] == "market" for r in alpaca.posted())
 
 
-async def test_a_market_exit_that_does_not_fill_is_cancelled_before_the_close() -> None:
+async def test_an_unfilled_market_exit_is_cancelled_before_the_close() -> None:
     async with Alpaca(at="15:59:00", speed=10) as alpaca:
         alpaca.hold("AAPL", 7, "100")
         async with Bot(alpaca, "AAPL") as bot:
@@ -80,7 +80,7 @@ async def test_waiting_for_the_open() -> None:
         await bot.order("AAPL", "buy")
 
 
-async def test_a_clock_that_leaps_ahead_is_followed_by_the_next_checkup() -> None:
+async def test_clock_that_leaps_ahead_is_followed_by_next_checkup() -> None:
     async with Alpaca(at="10:31", speed=10) as alpaca:
         alpaca.hold("AAPL", 7, "100")
         async with Bot(alpaca, "AAPL") as bot:

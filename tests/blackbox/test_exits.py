@@ -18,7 +18,7 @@ def _is_canceled(order: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("why", ["available: 0", "intent mismatch"])
-async def test_a_refusal_right_after_the_fill_is_retried_within_the_second(why: str) -> None:
+async def test_refusal_right_after_fill_is_retried_within_second(why: str) -> None:
     async with Alpaca() as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
         await alpaca.fresh_bars(AAPL=50.0)
@@ -65,7 +65,7 @@ async def test_a_refusal_that_lasts_makes_no_storm() -> None:
         assert alpaca.posted("AAPL", "sell")[-1].when - free_at < 260
 
 
-async def test_a_market_exit_that_is_not_filled_while_others_trade_is_sent_anew() -> None:
+async def test_unfilled_market_exit_is_sent_anew_while_others_trade() -> None:
     """Accepted, at work, and passed by: looked at by id, and after 10, 20, 40 s cancelled and sent again."""
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "--stop-loss", "1%", "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
@@ -87,7 +87,7 @@ async def test_a_market_exit_that_is_not_filled_while_others_trade_is_sent_anew(
         assert len(alpaca.posted("AAPL", "sell")) == 5
 
 
-async def test_a_market_exit_that_fills_in_part_is_sent_anew_for_the_rest() -> None:
+async def test_market_exit_that_fills_in_part_is_sent_anew_for_rest() -> None:
     async with Alpaca(at="15:55:05", speed=10) as alpaca:
         alpaca.hold("AAPL", 40, "50")
         async with Bot(alpaca, "AAPL") as bot:
@@ -128,7 +128,7 @@ async def test_a_market_exit_is_not_replaced_in_the_last_seconds() -> None:
 
 
 @pytest.mark.parametrize("beside", ["nothing", "shares", "a sell", "nothing, and it is listed late"])
-async def test_an_older_buy_that_filled_in_part_is_cancelled_and_all_is_sold(beside: str) -> None:
+async def test_older_partly_filled_buy_is_cancelled_and_all_is_sold(beside: str) -> None:
     held = 6 if beside.startswith("nothing") else 10
     async with Alpaca(at="10:41:02", speed=10) as alpaca:
         alpaca.hold("AAPL", held, "100")
@@ -167,7 +167,7 @@ async def test_a_young_buy_of_the_run_before_has_its_two_minutes() -> None:
             assert sell["qty"] == "6" and young["status"] == "canceled"
 
 
-async def test_a_cancel_that_errs_is_asked_again_and_only_then_the_exit_goes() -> None:
+async def test_a_cancel_that_errs_is_repeated_before_the_exit_goes() -> None:
     """A stop loss: the sell's DELETE meets a 500, a refusal and a lost answer before one gets through."""
     async with Alpaca(speed=5) as alpaca, Bot(alpaca, "--stop-loss", "1%", "AAPL", signal=ALWAYS) as bot:
         await bot.trades()

@@ -44,7 +44,7 @@ async def test_a_position_that_is_listed_late_cancels_nothing(orders_lag: float)
         await bot.order("AAPL", "buy", nth=2)
 
 
-async def test_a_position_that_is_still_listed_is_not_sold_again_and_stops_buys() -> None:
+async def test_a_position_still_listed_is_not_sold_again() -> None:
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
         await bot.trades()
         sell = await bot.holds()
@@ -97,7 +97,7 @@ async def test_an_empty_listing_makes_nobody_flat() -> None:
 
 
 @pytest.mark.parametrize("told", ["at once", "never", "late"])
-async def test_a_fill_just_before_the_first_listing_that_does_not_have_it_yet(told: str) -> None:
+async def test_a_fill_that_the_first_listing_does_not_have_yet(told: str) -> None:
     async with Alpaca(at="10:35:02") as alpaca:
         buy = alpaca.place("AAPL", "buy", 10, "50.00", client_order_id="scalp-AAPL-1930000000000-1")
         alpaca.positions_lag = 0.2
@@ -128,7 +128,7 @@ async def test_a_fill_just_before_the_first_listing_that_does_not_have_it_yet(to
             assert len(alpaca.posted()) == 1
 
 
-async def test_a_fill_between_the_first_listings_of_orders_and_positions() -> None:
+async def test_fill_between_first_listings_of_orders_and_positions() -> None:
     """The one shows the order at work, the other does not show its shares yet, and nobody tells of the fill."""
     async with Alpaca(at="10:35:02", speed=5) as alpaca:
         buy = alpaca.place("AAPL", "buy", 10, "50.00", client_order_id="scalp-AAPL-1930000000000-1")
@@ -192,7 +192,7 @@ async def test_an_execution_that_only_the_activities_know() -> None:
         assert len(alpaca.posted()) == 2
 
 
-async def test_a_surplus_without_an_explanation_is_offered_after_a_minute() -> None:
+async def test_surplus_without_explanation_is_offered_after_minute() -> None:
     """Shares from another broker: no order and no execution tells of them. A sell that works is let be."""
     async with Alpaca(speed=20) as alpaca, Bot(alpaca, "AAPL", "TSLA", signal=ALWAYS) as bot:
         await bot.trades()
@@ -210,7 +210,7 @@ async def test_a_surplus_without_an_explanation_is_offered_after_a_minute() -> N
         assert [r.body["side"] for r in alpaca.posted("AAPL")] == ["buy", "sell", "sell"]
 
 
-async def test_shares_sold_elsewhere_are_gone_when_the_activities_tell_so() -> None:
+async def test_shares_sold_elsewhere_are_gone_when_activities_tell_so() -> None:
     """By hand: the bot's sell is cancelled, all is sold at market, and the stream tells nothing of it."""
     async with Alpaca(speed=20) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()

@@ -37,7 +37,7 @@ async def test_shares_sold_elsewhere_at_a_loss_count(told: str) -> None:
      answer(404, {"code": 40410000, "message": "not found"}), answer(200, {"rows": []})],
     ids=["500", "403", "404", "another shape"],
 )  # fmt: skip
-async def test_a_loss_that_is_known_strikes_though_the_days_fills_cannot_be_read(refusal: Answer) -> None:
+async def test_a_known_loss_strikes_though_fills_cannot_be_read(refusal: Answer) -> None:
     async with Alpaca(speed=10) as alpaca:
         alpaca.hold("AAPL", 40, "50")
         alpaca.hold("TSLA", 7, "100")

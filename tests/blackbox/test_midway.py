@@ -70,7 +70,7 @@ async def test_a_cancel_that_errs_while_stopping_is_asked_again(trouble: Answer)
         assert "AAPL" not in bot.last_line
 
 
-async def test_a_cancel_that_is_lost_and_a_fill_that_won_while_stopping() -> None:
+async def test_cancel_that_is_lost_and_fill_that_won_while_stopping() -> None:
     """The DELETE's answer is lost and the buy fills in the same moment: its shares are offered before it leaves."""
     async with Alpaca() as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
@@ -191,7 +191,7 @@ async def test_a_last_look_that_is_never_answered_is_no_clean_end(path: str) -> 
             assert len([r for r in alpaca.asked("GET", path) if r.when >= alpaca.close - APART]) >= 3
 
 
-async def test_an_order_that_is_parked_in_the_last_second_is_cancelled_though_its_first_delete_errs() -> None:
+async def test_a_parked_order_is_cancelled_though_its_delete_errs() -> None:
     async with Alpaca(at="15:58:32", speed=10) as alpaca, Bot(alpaca, "AAPL") as bot:
         parked: list[dict[str, Any]] = []
 

@@ -121,7 +121,7 @@ async def test_a_buy_of_unknown_outcome_is_never_sent_again() -> None:
             assert old.body["client_order_id"] != new.body["client_order_id"]
 
 
-async def test_a_sell_of_unknown_outcome_does_not_hold_up_the_liquidation() -> None:
+async def test_sell_of_unknown_outcome_does_not_hold_up_liquidation() -> None:
     """The server loses every sell from 15:54:20 until 15:55:15, and look-ups err all the time."""
     async with Alpaca(at="15:53:02", speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()

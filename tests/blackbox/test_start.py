@@ -11,7 +11,7 @@ UNAUTHORIZED = {"message": "unauthorized."}
 NO_PERMISSION = {"message": "forbidden."}
 
 
-async def test_the_start_takes_few_requests_and_an_account_of_two_fields() -> None:
+async def test_start_takes_few_requests_and_account_of_two_fields() -> None:
     async with Alpaca() as alpaca:
         assert set(alpaca.account) == {"id", "status"}
         async with Bot(alpaca, "aapl", "TSLA", "FB", "AAPL", "NVDA", "AMD", "F") as bot:

@@ -39,7 +39,7 @@ async def test_a_sale_that_is_taken_back_is_offered_again(copy: str) -> None:
         assert len(alpaca.posted()) == 4
 
 
-async def test_a_lot_that_is_taken_back_is_neither_offered_nor_bought_twice() -> None:
+async def test_a_lot_taken_back_is_neither_offered_nor_bought_twice() -> None:
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
         sell = await bot.holds()

@@ -46,7 +46,7 @@ async def test_a_sell_whose_id_is_taken_by_an_order_nobody_finds() -> None:
         assert (sell["qty"], sell["limit_price"]) == ("40", "50.00") and alpaca.now - since < 40
 
 
-async def test_a_stop_that_could_not_be_lifted_is_lifted_without_another_print() -> None:
+async def test_a_stop_that_could_not_be_lifted_is_lifted_later() -> None:
     async with Alpaca(speed=2) as alpaca, Bot(alpaca, "--trail", "1%", "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
         await alpaca.trade("AAPL", 60.0)
@@ -61,7 +61,7 @@ async def test_a_stop_that_could_not_be_lifted_is_lifted_without_another_print()
         assert [r.status for r in alpaca.asked("PATCH")] == [429, 200]
 
 
-async def test_a_clock_that_is_stuck_near_the_close_while_the_market_goes_on() -> None:
+async def test_clock_that_is_stuck_near_close_while_market_goes_on() -> None:
     """It says 15:59:58 again and again at 10:32; bars and prints go on as before."""
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()

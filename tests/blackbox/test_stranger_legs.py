@@ -13,7 +13,7 @@ from tests.blackbox.sockets import utc
 STOP = ("--stop-loss", "0.5%")
 
 
-async def test_a_stop_sells_by_the_stamps_of_an_exchange_behind_its_clock() -> None:
+async def test_stop_sells_by_stamps_of_exchange_behind_its_clock() -> None:
     """The clock is 20 s ahead of what orders are stamped with; the stop fires unheard as its group is cancelled."""
     async with Alpaca(speed=2) as alpaca:
 

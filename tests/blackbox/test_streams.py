@@ -9,7 +9,7 @@ from tests.blackbox.alpaca import Alpaca, Request, answer, slowly
 from tests.blackbox.bot import ALWAYS, Bot, until
 
 
-async def test_the_order_stream_refuses_the_login_while_rest_takes_the_keys() -> None:
+async def test_order_stream_refuses_login_while_rest_takes_keys() -> None:
     async with Alpaca(speed=4) as alpaca:
         alpaca.login_answer = "unauthorized"
         alpaca.hold("TSLA", 7, "100")
@@ -81,7 +81,7 @@ async def test_the_data_stream_refuses_the_keys_while_rest_takes_them() -> None:
 
 
 @pytest.mark.parametrize("holds", [False, True])
-async def test_a_plan_without_bars_ends_the_run_unless_shares_are_held(holds: bool) -> None:
+async def test_plan_without_bars_ends_run_unless_shares_are_held(holds: bool) -> None:
     async with Alpaca(speed=4) as alpaca:
         alpaca.feed_errors["bars"] = 409
         if holds:
@@ -112,7 +112,7 @@ async def test_the_data_stream_refuses_for_now(where: str, code: int) -> None:
             await bot.order("AAPL", "buy")
 
 
-async def test_without_a_trades_channel_the_last_trade_is_asked_for_before_a_buy() -> None:
+async def test_without_a_trades_channel_a_buy_asks_for_the_last_trade() -> None:
     async with Alpaca() as alpaca:
         alpaca.feed_errors["trades"] = 405
         alpaca.latest["AAPL"] = 101.579
@@ -178,7 +178,7 @@ async def test_a_mute_order_stream_is_noticed_and_replaced() -> None:
             await until(lambda: order_logins(alpaca) == 2, "a new connection")
 
 
-async def test_no_buy_before_a_listing_that_is_newer_than_the_order_stream() -> None:
+async def test_no_buy_before_listing_that_is_newer_than_order_stream() -> None:
     """Shares that came between the first listing and the subscription must not be bought a second time."""
     async with Alpaca(speed=4) as alpaca:
         alpaca.login_delay = 1.2  # 4.8 s: what is held is looked for without waiting that long
@@ -248,7 +248,7 @@ async def test_odd_frames_on_the_data_stream() -> None:
             await bot.order("AAPL", "buy")
 
 
-async def test_a_request_limit_that_is_nearly_used_up_stops_buys_not_exits() -> None:
+async def test_a_nearly_used_request_limit_stops_buys_not_exits() -> None:
     async with Alpaca() as alpaca:
         alpaca.hold("NVDA", 7, "100")
         sell = alpaca.place("NVDA", "sell", 7, "103.00")

@@ -10,7 +10,7 @@ from tests.blackbox.bot import ALWAYS, Bot, until
 SYMBOLS = ("AAPL", "TSLA", "NVDA", "AMD", "F", "FB")
 
 
-async def test_answers_of_a_second_and_a_half_do_not_make_symbols_wait() -> None:
+async def test_answers_of_second_and_half_do_not_make_symbols_wait() -> None:
     async with Alpaca() as alpaca:
         alpaca.flat_morning(*SYMBOLS)
         async with Bot(alpaca, *SYMBOLS) as bot:
@@ -30,7 +30,7 @@ async def test_answers_of_a_second_and_a_half_do_not_make_symbols_wait() -> None
             assert len(alpaca.posted()) == 12
 
 
-async def test_too_many_requests_for_one_symbol_do_not_hold_up_another() -> None:
+async def test_requests_for_one_symbol_do_not_hold_up_another() -> None:
     async with Alpaca(at="10:31:10", speed=4) as alpaca:
         alpaca.flat_morning("AAPL")
         alpaca.on("POST", "AAPL", answer(429, {"code": 42910000, "message": "rate limit exceeded"}), times=1)

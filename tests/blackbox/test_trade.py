@@ -142,7 +142,7 @@ async def test_partial_fills_wait_for_the_rest() -> None:
             await bot.says("SELL_SUBMITTED -> TO_BUY")
 
 
-async def test_after_two_minutes_an_unfilled_buy_is_cancelled_and_the_filled_part_sold() -> None:
+async def test_an_unfilled_buy_is_cancelled_and_its_part_sold() -> None:
     async with Alpaca(speed=30) as alpaca:
         alpaca.flat_morning("AAPL", "TSLA")
         async with Bot(alpaca, "AAPL", "TSLA") as bot:

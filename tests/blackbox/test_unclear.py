@@ -22,7 +22,7 @@ def _is_found(alpaca: Alpaca, client_order_id: str) -> bool:
     return any(r.query.get("client_order_id") == client_order_id and r.status == 200 for r in asked)
 
 
-async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again() -> None:
+async def test_order_whose_answer_is_lost_is_found_and_not_sent_again() -> None:
     async with Alpaca(speed=4) as alpaca:
         symbols = ("AAPL", "TSLA", "NVDA", "AMD")
         alpaca.flat_morning(*symbols)
@@ -47,7 +47,7 @@ async def test_an_order_whose_answer_is_lost_is_found_and_not_sent_again() -> No
                 assert [r.body["side"] for r in alpaca.posted(symbol)] == ["buy", "sell"]
 
 
-async def test_a_buy_that_never_arrived_is_dropped_and_a_sell_goes_again_with_its_id() -> None:
+async def test_a_lost_buy_is_dropped_and_a_lost_sell_goes_again() -> None:
     async with Alpaca(speed=4) as alpaca:
         alpaca.hold("TSLA", 7, "100")
         for symbol in ("AAPL", "TSLA"):
@@ -114,7 +114,7 @@ async def test_refused_and_rejected_buys_wait_for_the_next_signal() -> None:
             assert len(alpaca.posted()) == 4
 
 
-async def test_a_sell_that_keeps_being_refused_is_tried_less_and_less_often() -> None:
+async def test_a_sell_refused_again_and_again_is_tried_less_often() -> None:
     async with Alpaca(speed=30) as alpaca:
         alpaca.hold("AAPL", 7, "100")
         alpaca.hold("TSLA", 7, "100")

@@ -51,7 +51,7 @@ def write(text: str, name: str = "scalp.toml") -> None:
     Path(name).write_text(text)
 
 
-def test_a_file_in_the_folder_says_what_the_command_line_leaves_out() -> None:
+def test_file_in_folder_says_what_command_line_leaves_out() -> None:
     write(ALL)
     settings = read()
     assert settings.symbols == ("TSLA", "BRK.B")
@@ -81,7 +81,7 @@ def test_the_command_line_wins() -> None:
     assert settings.risk_limits.max_positions == 2
 
 
-def test_a_file_that_is_named_is_read_in_place_of_the_one_that_lies_here() -> None:
+def test_a_named_file_is_read_in_place_of_the_one_here() -> None:
     write("lot = 1")
     write('lot = 3\n[algo]\nclass = "signal.py:Mine"\nedge = true', "other.toml")
     settings = read("TSLA --config other.toml")
@@ -140,7 +140,7 @@ def test_what_may_not_stand_in_it_is_one_line_without_its_value(text: str, words
 
 
 @pytest.mark.parametrize("text", ["live = true", 'key = "PKSECRET"', 'notify = "tgram://x"'])
-def test_that_a_file_was_named_allows_neither_keys_nor_real_money(text: str) -> None:
+def test_that_file_was_named_allows_neither_keys_nor_real_money(text: str) -> None:
     write(text, "mine.toml")
     with pytest.raises(UserError):
         read("TSLA --config mine.toml")
@@ -166,7 +166,7 @@ def test_a_backtest_takes_what_is_traded_and_by_which_rules() -> None:
         read_backtest([], {})
 
 
-def test_every_option_of_main_may_stand_in_it_but_those_that_are_refused() -> None:
+def test_every_option_of_main_but_the_refused_may_stand_in_it() -> None:
     words = {word for action in make_parser()._actions for word in action.option_strings}
     names = {word.removeprefix("--") for word in words}
     assert names - option_names(make_parser()) == {"-h", "help", "config", "live", "notify", "set", "version"}

@@ -33,7 +33,7 @@ def mine() -> type[ScalpAlgo]:
     return load_algo("mine.py:Mine")
 
 
-def test_the_fingerprint_is_that_of_the_file_and_no_parameter_changes_it(folder: Path) -> None:
+def test_the_fingerprint_is_the_files_whatever_the_parameters(folder: Path) -> None:
     first = fingerprint(mine())
     assert fingerprint(with_set(mine(), ["target=1"])) == first != fingerprint(ScalpAlgo)
     assert fingerprint(with_set(ScalpAlgo, ["window=5"])) == fingerprint(ScalpAlgo)
@@ -49,9 +49,7 @@ def test_it_is_told_with_the_parameters_that_are_its_own() -> None:
     )
 
 
-def test_a_start_says_when_the_newest_backtest_had_another_source(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_start_says_when_newest_backtest_had_another_source(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert since_backtest(mine()) == "it was never backtested here"
     assert backtest([*PLAY, "--json", "F"]) == 0
     assumed = json.loads(capsys.readouterr().out)["assumptions"]

@@ -36,7 +36,7 @@ def on_a_terminal(*arguments: str) -> tuple[str, str]:
     return done.stdout.decode(), shown.decode()
 
 
-def test_a_backtest_of_many_days_shows_how_far_it_is_and_how_long_it_takes() -> None:
+def test_a_long_backtest_shows_how_far_it_is() -> None:
     out, shown = on_a_terminal("-m", "scalp.backtest", *WEEK)
     assert re.search(r"playing .*[0-4]/5", shown)
     assert re.search(r"\d:\d\d:\d\d|-:--:--", shown)

@@ -28,7 +28,7 @@ def test_without_keys_it_trades_at_the_built_in_exchange() -> None:
     assert read("TSLA").lot == 2000
 
 
-def test_symbols_may_stand_before_and_after_options_in_any_case_and_twice() -> None:
+def test_symbols_may_stand_anywhere_in_any_case_and_twice() -> None:
     settings = read("tsla --debug FB --lot 500.50 TSLA brk.b")
     assert settings.symbols == ("TSLA", "FB", "BRK.B")
     assert settings.lot == Decimal("500.50")
@@ -81,7 +81,7 @@ def test_every_endpoint_can_be_this_machine() -> None:
     assert endpoints.polygon_stream_url == "ws://127.0.0.1:8001/stocks"
 
 
-def test_the_speed_of_an_exchange_on_this_machine_is_honoured_and_of_no_other() -> None:
+def test_only_a_local_exchange_may_set_the_speed() -> None:
     here = {"APCA_API_BASE_URL": "http://127.0.0.1:1", "SCALP_SPEED": "60"}
     assert read("TSLA", **KEYS, **here).speed == 60
     assert read("TSLA", **KEYS, SCALP_SPEED="60").speed is None

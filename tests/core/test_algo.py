@@ -63,7 +63,7 @@ def test_the_fill_may_come_before_the_answer_to_the_post() -> None:
     assert (desk.hears(answer.report()), desk.state) == ([], SELL_SUBMITTED)
 
 
-def test_a_missed_buy_is_cancelled_after_2_minutes_and_again_until_that_succeeds() -> None:
+def test_a_missed_buy_is_cancelled_until_that_succeeds() -> None:
     desk = buying()
     assert desk.at("09:54:03.9").checkup() == []
     assert desk.at("09:54:04").checkup() == ["cancel #1"]
@@ -74,7 +74,7 @@ def test_a_missed_buy_is_cancelled_after_2_minutes_and_again_until_that_succeeds
     assert desk.later(30).checkup() == []
 
 
-def test_a_partly_filled_buy_is_held_and_what_it_bought_is_sold_once_it_ends() -> None:
+def test_a_partly_filled_buy_is_sold_once_it_ends() -> None:
     desk = buying()
     assert (desk.tells(1, "partial_fill", 5), desk.state, desk.held) == ([], BUY_SUBMITTED, 5)
     assert desk.at("09:54:34").checkup() == ["cancel #1"]
@@ -103,7 +103,7 @@ def test_a_fill_after_the_cancel_while_flat_is_sold_at_once() -> None:
     assert (desk.tells(1, "partial_fill", 5), desk.state) == (["sell 5 @ 101.00 #2"], SELL_SUBMITTED)
 
 
-def test_a_fill_after_the_cancel_while_another_buy_works_is_sold_with_it() -> None:
+def test_a_late_fill_is_sold_with_another_buys_shares() -> None:
     desk = in_to_buy().at("09:54:04")
     assert desk.bar(101.0) == ["buy 19 @ 101.00 #2"]
     # The buy is in the way of their exit: cancelled first, then all is sold.
@@ -111,7 +111,7 @@ def test_a_fill_after_the_cancel_while_another_buy_works_is_sold_with_it() -> No
     assert (desk.tells(2, "canceled"), desk.state) == (["sell 5 @ 101.00 #3"], SELL_SUBMITTED)
 
 
-def test_a_fill_after_the_cancel_while_a_sell_works_cancels_it_and_sells_everything() -> None:
+def test_a_late_fill_while_a_sell_works_has_all_sold() -> None:
     desk = buying()
     desk.tells(1, "partial_fill", 5)
     assert desk.tells(1, "canceled") == ["sell 5 @ 101.00 #2"]
@@ -120,7 +120,7 @@ def test_a_fill_after_the_cancel_while_a_sell_works_cancels_it_and_sells_everyth
     assert (desk.tells(2, "canceled"), desk.state) == (["sell 19 @ 101.00 #3"], SELL_SUBMITTED)
 
 
-def test_a_sell_that_fills_before_that_cancel_leaves_the_rest_to_be_sold_at_once() -> None:
+def test_sell_filled_before_its_cancel_leaves_rest_to_sell() -> None:
     desk = buying()
     desk.tells(1, "partial_fill", 5)
     desk.tells(1, "canceled")
@@ -169,7 +169,7 @@ def test_a_cancel_of_ours_is_forgotten_with_its_order() -> None:
         ("422 asset AAPL is not tradable", (30, 60, 120, 240)),
     ],
 )
-def test_a_refused_sell_waits_longer_each_time_and_bars_do_not_hasten_it(why: str, waits: Sequence[float]) -> None:
+def test_a_refused_sell_waits_longer_each_time(why: str, waits: Sequence[float]) -> None:
     desk = buying()
     assert desk.at("10:00").tells(1, "fill") == SOLD
     number = 2
@@ -199,7 +199,7 @@ def test_a_sell_that_works_again_ends_the_waiting() -> None:
     assert desk.later(30).checkup() == ["sell 16 @ 101.00 #5"]
 
 
-def test_once_flat_what_was_refused_does_not_hold_back_the_next_shares() -> None:
+def test_once_flat_old_refusals_hold_nothing_back() -> None:
     desk = in_sell_submitted()
     for number, wait in ((2, 30), (3, 60)):
         desk.tells(number, "rejected")
@@ -216,7 +216,7 @@ def test_a_refused_buy_is_over() -> None:
     assert (desk.refuses(1), desk.state) == ([], TO_BUY)
 
 
-def test_an_order_the_broker_told_of_is_not_ended_by_the_refusal_of_a_second_try() -> None:
+def test_a_refused_second_try_does_not_end_a_known_order() -> None:
     desk = in_sell_submitted()
     assert (desk.refuses(2, "403 insufficient qty available"), desk.state) == ([], SELL_SUBMITTED)
     assert desk.later(60).checkup() == []
@@ -230,7 +230,7 @@ def test_a_refusal_long_after_the_fill_waits_30_seconds() -> None:
     assert desk.later(0.1).checkup() == ["sell 19 @ 101.00 #4"]
 
 
-def test_a_lost_buy_is_dropped_and_shares_of_a_lost_sell_are_offered_anew() -> None:
+def test_a_lost_buy_is_dropped_and_a_lost_sell_offered_anew() -> None:
     desk = flat()
     assert desk.bar(101.0) == BOUGHT
     assert (desk.loses(1), desk.state) == ([], TO_BUY)
@@ -239,7 +239,7 @@ def test_a_lost_buy_is_dropped_and_shares_of_a_lost_sell_are_offered_anew() -> N
     assert (desk.loses(2), desk.state) == (["sell 19 @ 101.00 #3"], SELL_SUBMITTED)
 
 
-def test_a_lost_sell_of_too_few_shares_is_replaced_by_one_of_all() -> None:
+def test_lost_sell_of_too_few_shares_is_replaced_by_one_of_all() -> None:
     desk = buying()
     desk.tells(1, "partial_fill", 5)
     assert desk.tells(1, "canceled") == ["sell 5 @ 101.00 #2"]
@@ -247,7 +247,7 @@ def test_a_lost_sell_of_too_few_shares_is_replaced_by_one_of_all() -> None:
     assert (desk.loses(2), desk.state) == (["sell 19 @ 101.00 #3"], SELL_SUBMITTED)
 
 
-def test_a_lost_limit_sell_is_a_market_sell_once_the_close_is_near() -> None:
+def test_lost_limit_sell_is_market_sell_once_close_is_near() -> None:
     desk = buying()
     assert desk.at("15:54:58").tells(1, "fill") == SOLD
     assert desk.at("15:55:03").loses(2) == ["sell 19 market #3"]
@@ -302,7 +302,7 @@ def test_restart_holding_shares_offers_them_at_once() -> None:
     assert (desk.snapshot([], 19, "101.005"), desk.state) == (["sell 19 @ 101.01 #1"], SELL_SUBMITTED)
 
 
-def test_restart_holding_shares_beside_a_buy_that_bought_none_of_them() -> None:
+def test_restart_holding_shares_beside_an_unrelated_buy() -> None:
     desk = started()
     order = desk.by_hand("b", "buy", 5, "90.00", at="11:59")
     assert (desk.snapshot([order], 19, "101"), desk.state) == (["sell 19 @ 101.00 #1"], SELL_SUBMITTED)
@@ -337,7 +337,7 @@ def test_shares_bought_by_hand_are_sold() -> None:
     assert desk.tells("mine", "fill") == ["sell 30 @ 102.00 #1"]
 
 
-def test_of_several_orders_the_oldest_sell_is_followed_and_nothing_is_bought() -> None:
+def test_the_oldest_sell_is_followed_and_nothing_is_bought() -> None:
     desk = started()
     buy = desk.by_hand("b", "buy", 5, "90.00", at="11:58:30")
     second = desk.by_hand("s2", "sell", 9, "103.00", at="11:57")
@@ -385,7 +385,7 @@ def test_an_edited_buy_still_ends_after_2_minutes() -> None:
     assert desk.at("09:54:04").checkup() == ["cancel #new"]
 
 
-def test_what_an_edited_buy_had_bought_before_is_sold_with_the_rest() -> None:
+def test_what_edited_buy_had_bought_before_is_sold_with_rest() -> None:
     desk = buying()
     desk.tells(1, "partial_fill", 5)
     desk.hears(desk.orders[1].report("replaced", replaced_by="new"))
@@ -395,7 +395,7 @@ def test_what_an_edited_buy_had_bought_before_is_sold_with_the_rest() -> None:
 
 
 @pytest.mark.parametrize(("told", "price"), [("104.5", "104.50"), ("99", "101.00"), (None, "101.00")])
-def test_the_listing_tells_the_last_trade_until_somebody_else_does(told: str | None, price: str) -> None:
+def test_listing_tells_last_trade_until_somebody_else_does(told: str | None, price: str) -> None:
     def listed(desk: Desk) -> list[str]:
         report = PositionReport(AAPL, Decimal(5), Decimal(101), None if told is None else Decimal(told))
         return desk.words(desk.algo.on_snapshot([], report, desk.now, desk.now))
@@ -518,7 +518,7 @@ def test_a_buy_given_up_as_lost_that_turns_up_is_cancelled() -> None:
 # -- what holds a sell back, and what does not -------------------------------------------------------------------------
 
 
-def test_a_sell_refused_for_a_buy_goes_as_soon_as_that_buy_has_ended() -> None:
+def test_a_sell_refused_for_a_buy_goes_when_that_buy_ends() -> None:
     desk = in_to_sell().at("10:10")
     desk.by_hand("mine", "buy", 5, "90.00")
     desk.tells("mine", "new")
@@ -561,7 +561,7 @@ def test_the_end_of_another_sell_holds_nothing_back() -> None:
     assert desk.tells("s1", "canceled") == ["sell 19 @ 101.00 #1"]
 
 
-def test_a_buy_that_is_filling_when_another_order_ends_does_not_come_before_the_shares() -> None:
+def test_a_filling_buy_does_not_come_before_the_shares() -> None:
     """At a restart it does; here the shares are of the buy that just ended."""
     desk = buying()
     desk.by_hand("mine", "buy", 9, "90.00")
@@ -570,14 +570,14 @@ def test_a_buy_that_is_filling_when_another_order_ends_does_not_come_before_the_
     assert desk.state is SELL_SUBMITTED
 
 
-def test_shares_from_elsewhere_are_offered_when_the_buy_in_their_way_is_refused() -> None:
+def test_foreign_shares_are_offered_when_the_buy_is_refused() -> None:
     desk = flat()
     assert desk.bar(101.0) == BOUGHT
     assert desk.lists_position(5, "101") == ["cancel #1"]
     assert (desk.refuses(1), desk.state) == (["sell 5 @ 101.00 #2"], SELL_SUBMITTED)
 
 
-def test_without_a_calendar_what_is_held_is_offered_and_nothing_sold_at_market() -> None:
+def test_without_a_calendar_holdings_are_offered_not_liquidated() -> None:
     desk = Desk(session=None)
     assert desk.snapshot([], 5, "100") == ["sell 5 @ 100.00 #1"]
     desk = Desk(session=None)
@@ -585,7 +585,7 @@ def test_without_a_calendar_what_is_held_is_offered_and_nothing_sold_at_market()
     assert desk.snapshot([], 5, "100") == []
 
 
-def test_only_an_own_sell_is_sent_again_under_its_id_and_only_where_no_other_works() -> None:
+def test_only_an_own_sell_goes_again_where_no_other_works() -> None:
     desk = started()
     order = desk.by_hand("s", "sell", 19, "101.00")
     assert (desk.snapshot([order], 19, "101"), desk.state) == ([], SELL_SUBMITTED)
@@ -617,7 +617,7 @@ def test_one_single_share_that_fills_late_is_sold_at_once() -> None:
     assert in_to_buy().tells(1, "partial_fill", 1) == ["sell 1 @ 101.00 #2"]
 
 
-def test_a_market_exit_that_fills_bit_by_bit_is_patiently_waited_for() -> None:
+def test_a_market_exit_filling_bit_by_bit_is_waited_for() -> None:
     desk = in_to_sell().at("10:00")
     assert desk.flatten() == ["sell 19 market #3"]
     assert desk.tells(3, "new") == []
@@ -642,13 +642,13 @@ def test_what_is_said_of_an_order_nobody_knows_changes_nothing() -> None:
     assert desk.state is SELL_SUBMITTED
 
 
-def test_on_the_way_out_a_buy_is_cancelled_again_after_5_seconds() -> None:
+def test_on_way_out_buy_is_cancelled_again_after_5_seconds() -> None:
     desk = buying()
     said = [desk.later(wait).words(desk.algo.working_buys.cancel(desk.now)) for wait in (0, 4.9, 0.1)]
     assert said == [["cancel #1"], [], ["cancel #1"]]
 
 
-def test_more_than_executions_explain_is_offered_when_the_sell_that_works_has_ended() -> None:
+def test_unexplained_shares_are_offered_when_the_sell_has_ended() -> None:
     desk = in_sell_submitted()
     listed = PositionReport(AAPL, Decimal(21), Decimal(101))
     assert desk.words(desk.algo.on_surplus(listed, desk.now, desk.now)) == []
@@ -660,7 +660,7 @@ def test_more_than_executions_explain_is_offered_when_the_sell_that_works_has_en
     ("why", "refutable"),
     [("403 insufficient qty available for order (requested: 19, available: 0)", 19), ("422 not tradable", 0)],
 )
-def test_a_refusal_for_lack_of_shares_makes_an_adopted_position_a_claim(why: str, refutable: int) -> None:
+def test_a_refusal_for_lack_of_shares_makes_a_position_a_claim(why: str, refutable: int) -> None:
     desk = started()
     assert desk.snapshot([], 19, "101") == ["sell 19 @ 101.00 #1"]
     assert desk.refuses(1, why) == []
@@ -670,7 +670,7 @@ def test_a_refusal_for_lack_of_shares_makes_an_adopted_position_a_claim(why: str
     assert desk.algo.ledger.refutable == 0  # the broker took one
 
 
-def test_restart_holding_shares_beside_a_buy_of_an_earlier_run_that_bought_none_of_them() -> None:
+def test_restart_holding_shares_beside_an_older_unrelated_buy() -> None:
     """One order at work, never two: the buy goes first."""
     desk = started()
     order = desk.by_hand("b", "buy", 5, "90.00", at="11:59")
@@ -679,7 +679,7 @@ def test_restart_holding_shares_beside_a_buy_of_an_earlier_run_that_bought_none_
     assert (desk.tells("b", "canceled"), desk.state) == (["sell 19 @ 101.00 #1"], SELL_SUBMITTED)
 
 
-def test_a_buy_given_up_as_lost_that_turns_up_ended_needs_no_cancel() -> None:
+def test_a_lost_buy_that_turns_up_ended_needs_no_cancel() -> None:
     desk = flat()
     assert desk.bar(101.0) == BOUGHT
     assert desk.loses(1) == []
@@ -719,9 +719,7 @@ def test_once_a_listing_has_all_shares_all_are_offered_again() -> None:
 
 
 @pytest.mark.parametrize(("key", "steps"), [("scalp-AAPL-1-7", [["ask"], ["cancel #out"]]), ("by-hand", [[], []])])
-def test_a_market_exit_of_an_earlier_run_that_does_not_fill_gives_way_to_an_offer(
-    key: str, steps: list[list[str]]
-) -> None:
+def test_an_older_unfilled_market_exit_gives_way_to_an_offer(key: str, steps: list[list[str]]) -> None:
     desk = Desk(starts="10:00:00")
     desk.orders["out"] = BrokerOrder("out", "sell", Decimal(7), None, key, "market", submitted_at=desk.now - 10**9)
     assert desk.snapshot([desk.orders["out"]], 7, 100) == []
@@ -731,14 +729,14 @@ def test_a_market_exit_of_an_earlier_run_that_does_not_fill_gives_way_to_an_offe
         assert desk.tells("out", "canceled") == ["sell 7 @ 100.50 #1"]
 
 
-def test_an_old_buy_that_is_found_with_shares_is_cancelled_at_once() -> None:
+def test_old_buy_that_is_found_with_shares_is_cancelled_at_once() -> None:
     desk = Desk(starts="10:00:00")
     desk.by_hand("mine", "buy", 30, "102.00", at="09:57:59")
     assert desk.tells("mine", "partial_fill", 7) == ["cancel #mine"]
     assert desk.tells("mine", "canceled") == ["sell 7 @ 102.00 #1"]
 
 
-def test_a_market_sell_of_somebody_elses_that_is_cancelled_is_no_refusal() -> None:
+def test_a_foreign_market_sell_cancelled_is_no_refusal() -> None:
     desk = in_to_sell()
     desk.by_hand("mine", "sell", 19, None)
     desk.tells("mine", "new")

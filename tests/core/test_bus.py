@@ -64,7 +64,7 @@ def test_without_a_loop_they_are_written_with_their_event(caplog: pytest.LogCapt
     assert caplog.messages == FILLED
 
 
-def test_listeners_are_told_the_same_in_the_same_order_after_the_orders_are_out() -> None:
+def test_listeners_are_told_in_order_after_the_orders_are_out() -> None:
     world = World("TSLA")
     told: list[tuple[str, list[str]]] = []
 
@@ -97,7 +97,7 @@ def test_an_event_has_its_exchange_time_and_no_words(caplog: pytest.LogCaptureFi
     ]
 
 
-def test_a_listener_that_fails_harms_neither_the_others_nor_the_exit(caplog: pytest.LogCaptureFixture) -> None:
+def test_listener_that_fails_harms_neither_others_nor_exit(caplog: pytest.LogCaptureFixture) -> None:
     def fails(event: Event) -> None:
         raise ValueError("a bug")
 

@@ -23,7 +23,7 @@ class Loop:
         return self.now
 
 
-def test_the_clock_runs_with_the_loop_from_the_middle_of_the_request_on() -> None:
+def test_clock_runs_with_loop_from_middle_of_request_on() -> None:
     loop = Loop(5000.0)
     market = MarketClock(loop.time)
     assert not market.is_set
@@ -144,7 +144,7 @@ def test_where_data_flow_they_have_their_time_to_contradict() -> None:
     assert [story.says(500, at, data_flow=True) for at in (30, 32, 60, 104, 105)] == [0, 0, 0, 0, 500]
 
 
-def test_a_leap_that_answers_alone_made_is_taken_back_when_data_contradict_it_later() -> None:
+def test_a_leap_by_answers_alone_is_taken_back_by_data() -> None:
     story = Story()
     assert story.hears(-3, 10) == 0
     assert story.market.is_confirmed
@@ -175,7 +175,7 @@ def test_one_wrong_bar_moves_nothing() -> None:
 
 
 @pytest.mark.parametrize("off", [65, 5400, -1300, -20_400])
-def test_data_that_steadily_tell_another_time_from_the_start_are_right(off: float) -> None:
+def test_data_that_steadily_tell_another_time_are_right(off: float) -> None:
     story = Story()
     assert [story.hears(off - lag, at) for at, lag in ((10, 3), (30, 0), (60, 2))] == [0, 0, 0]
     assert story.hears(off - 4, 71) == off
@@ -185,7 +185,7 @@ def test_data_that_steadily_tell_another_time_from_the_start_are_right(off: floa
     assert not story.market.follows_data
 
 
-def test_a_feed_that_is_15_minutes_late_tells_nothing_of_the_time() -> None:
+def test_feed_that_is_15_minutes_late_tells_nothing_of_time() -> None:
     story = Story()
     assert {story.hears(-905, at) for at in range(10, 900, 10)} == {0}
     assert not story.market.contradictions
@@ -211,7 +211,7 @@ def test_a_slow_answer_mends_what_is_worse_than_its_slowness() -> None:
     assert market.now() == clock("10:08") + 30 * SECOND
 
 
-def test_a_clock_that_was_put_back_is_believed_when_it_says_so_twice() -> None:
+def test_a_clock_put_back_is_believed_the_second_time() -> None:
     loop = Loop(0.0)
     market = MarketClock(loop.time)
     market.set(clock("10:00"), 0.0, 0.0)
@@ -250,7 +250,7 @@ def test_the_machines_clock_and_time_zone_play_no_part(monkeypatch: pytest.Monke
         time.tzset()
 
 
-def test_liquidation_and_quiet_follow_the_close_also_on_a_half_day() -> None:
+def test_liquidation_and_quiet_follow_close_also_on_half_day() -> None:
     assert (SESSION.liquidate_at, SESSION.quiet_at) == (clock("15:55"), clock("15:59:58"))
     assert (HALF_DAY.liquidate_at, HALF_DAY.quiet_at) == (clock("12:55"), clock("12:59:58"))
 

@@ -59,7 +59,7 @@ def test_a_crossing_from_below_to_above(last_two: tuple[float, float], expected:
 
 
 @pytest.mark.parametrize("level", [10.1, 33.33, 86.07, 178.42, 0.0301, 644.81])
-def test_a_close_that_equals_its_average_is_neither_above_nor_below(level: float) -> None:
+def test_close_equal_to_its_average_is_neither_above_nor_below(level: float) -> None:
     # 20 equal closes: a float sum of them is off by some digits, to either side.
     assert not signal_of([level] * 21)
     assert not signal_of([level] * 20 + [level + 0.01])  # before: equal, so not below
@@ -137,7 +137,7 @@ class Always(ScalpAlgo):
         return True
 
 
-def test_an_own_signal_is_asked_once_a_minute_and_only_while_flat() -> None:
+def test_own_signal_is_asked_once_minute_and_only_while_flat() -> None:
     asked: list[int] = []
 
     class Counting(ScalpAlgo):
@@ -203,7 +203,7 @@ def test_an_exception_is_logged_and_stops_nothing(caplog: pytest.LogCaptureFixtu
     assert desk.lists_position(5, "101") == ["sell 5 @ 101.00 #1"]  # exits go on
 
 
-def test_the_other_name_of_the_originals_text_is_taken_with_a_warning() -> None:
+def test_other_name_of_originals_text_is_taken_with_warning() -> None:
     with pytest.warns(UserWarning, match="Other._calc_buy_signal is taken as _calculate_buy_signal"):
 
         class Other(ScalpAlgo):
@@ -233,7 +233,7 @@ def test_both_names_are_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_what_is_always_truthy_is_refused_when_the_class_is_made() -> None:
+def test_what_is_always_truthy_is_refused_when_class_is_made() -> None:
     message = "must be a plain function"
     with pytest.raises(TypeError, match=message):
 

@@ -31,7 +31,7 @@ def test_a_lot_below_the_price_buys_nothing_and_says_so_once(caplog: pytest.LogC
     assert caplog.text.count("buys no share") == 1
 
 
-def test_a_remainder_below_one_share_counts_as_flat_and_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fraction_counts_as_flat_and_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk()
     assert desk.snapshot([], "7.25", "100") == ["sell 7 @ 100.00 #1"]
     assert (desk.tells(1, "fill"), desk.state, desk.held) == ([], TO_BUY, Decimal("0.25"))
@@ -46,7 +46,7 @@ def test_prices_below_a_dollar_have_4_decimals() -> None:
     assert desk.tells(1, "fill") == ["sell 2192 @ 0.9124 #2"]
 
 
-def test_a_sell_asks_the_last_trade_or_the_entry_whichever_is_higher() -> None:
+def test_sell_asks_last_trade_or_entry_whichever_is_higher() -> None:
     desk = buying()
     desk.algo.on_trade(trade(101.371, "09:52:05"))
     assert desk.tells(1, "fill", price="100.90") == ["sell 19 @ 101.38 #2"]
@@ -107,14 +107,14 @@ def answer(desk: Desk, price: float | None) -> list[str]:
     return desk.words(desk.algo.on_last_trade(last, desk.now))
 
 
-def test_the_last_trade_is_asked_for_before_a_buy_and_never_before_a_sell() -> None:
+def test_the_last_trade_is_asked_for_before_buys_never_sells() -> None:
     desk = asking().later(0.3)
     assert answer(desk, 101.5) == ["buy 19 @ 101.50 #1"]
     assert answer(desk, 101.5) == []  # an answer counts once
     assert desk.tells(1, "fill") == ["sell 19 @ 101.50 #2"]
 
 
-def test_without_an_answer_the_close_serves_and_a_slow_answer_is_too_late() -> None:
+def test_without_answer_close_serves_and_slow_one_is_late() -> None:
     assert answer(asking().later(10), None) == BOUGHT
     assert answer(asking().later(10.1), 101.5) == []
 
@@ -128,7 +128,7 @@ def test_an_answer_buys_nothing_once_buying_is_over() -> None:
     assert answer(desk.later(1), 101.5) == []  # liquidation began in between
 
 
-def test_shares_of_which_nobody_knows_a_price_are_offered_at_the_last_trade_not_at_zero() -> None:
+def test_shares_of_unknown_price_are_offered_at_the_last_trade() -> None:
     desk = Desk()
     assert desk.snapshot([], 7) == ["ask"]
     assert desk.later(1).drive() == [] and answer(desk, None) == []
@@ -206,7 +206,7 @@ def test_reasons_not_to_buy_add_up_and_exits_go_on() -> None:
     assert desk.at("09:55:04").bar(99.0) + desk.at("09:56:04").bar(101.0) == ["buy 19 @ 101.00 #2"]
 
 
-def test_on_the_way_out_working_buys_are_cancelled_and_sells_stay() -> None:
+def test_on_way_out_working_buys_are_cancelled_and_sells_stay() -> None:
     desk = buying()
     assert desk.words(desk.algo.working_buys.cancel(desk.now)) == ["cancel #1"]
     desk = in_sell_submitted()

@@ -78,7 +78,7 @@ def test_a_listing_of_before_an_execution_of_ours_is_behind() -> None:
         assert weigh(evidence, book, 5, 600, knows=knows) == verdict
 
 
-def test_where_no_execution_can_be_read_a_listing_may_be_a_minute_behind() -> None:
+def test_without_executions_a_listing_may_be_a_minute_behind() -> None:
     """Sold one by one, with 2 listed too many at every look: believed a minute after the last that would explain it."""
     evidence, book = Evidence(), ledger(9)
     sell = BrokerOrder("s1", "sell", Decimal(9), Decimal(100), submitted_at=NOW)
@@ -91,7 +91,7 @@ def test_where_no_execution_can_be_read_a_listing_may_be_a_minute_behind() -> No
     assert (book.position, evidence.surplus) == (Decimal(4), Decimal(2))
 
 
-def test_where_the_ledger_is_below_zero_the_listing_is_not_the_one_behind() -> None:
+def test_where_ledger_is_below_zero_listing_is_not_one_behind() -> None:
     """Shares that no listing had told of were sold by hand."""
     evidence, book = Evidence(), ledger(0)
     book.apply(BrokerOrder("s1", "sell", Decimal(5), submitted_at=NOW).report("fill", 5, 100, at=NOW))
@@ -117,7 +117,7 @@ def test_a_transfer_explains_a_difference_at_once() -> None:
 
 
 @pytest.mark.parametrize(("side", "listed"), [("buy", 3), ("sell", 17)])
-def test_an_execution_that_was_taken_back_explains_a_difference_once(side: str, listed: int) -> None:
+def test_execution_that_was_taken_back_explains_difference_once(side: str, listed: int) -> None:
     evidence, book = Evidence(), ledger(10)
     order = BrokerOrder("o1", side, Decimal(14), submitted_at=NOW)
     book.apply(order.report("partial_fill", 7, 100, at=NOW))
@@ -149,7 +149,7 @@ def test_what_the_broker_took_a_sell_of_is_no_claim_any_more() -> None:
     assert [weigh(evidence, book, 0, after) for after in (0, 60, 600)] == ["doubt"] * 3
 
 
-def test_an_adopted_position_is_no_claim_unless_the_broker_denies_it() -> None:
+def test_adopted_position_is_no_claim_unless_broker_denies_it() -> None:
     for is_denied, verdict in ((False, "doubt"), (True, "surplus")):
         evidence, book = Evidence(), ledger(5)
         book.is_denied = is_denied
@@ -165,7 +165,7 @@ def test_what_a_sell_has_on_offer_is_not_taken_away() -> None:
     assert [weigh(evidence, book, 0, after) for after in (0, 60, 600)] == ["doubt"] * 3
 
 
-def test_what_was_taken_away_and_is_listed_again_is_believed_after_a_minute() -> None:
+def test_what_is_listed_again_is_believed_after_a_minute() -> None:
     evidence, book = Evidence(), ledger(0)
     book.claim(Decimal(5), Decimal(90), NOW)
     for side in ("buy", "sell"):
@@ -182,7 +182,7 @@ def test_of_a_surplus_that_grows_the_least_has_stood() -> None:
     assert evidence.surplus == 3
 
 
-def test_an_execution_of_before_the_adopted_position_may_be_in_it() -> None:
+def test_execution_of_before_adopted_position_may_be_in_it() -> None:
     """The order was listed without it, the position with it; only one of the two can have been of that moment."""
     evidence, book = Evidence(), Ledger("AAPL")
     buy = BrokerOrder("b1", submitted_at=NOW - 100 * SECOND)
@@ -199,7 +199,7 @@ def test_an_execution_of_before_the_adopted_position_may_be_in_it() -> None:
     assert [weigh(evidence, book, 0, after) for after in (0, 5, 600)] == ["doubt"] * 3
 
 
-def test_what_the_first_listing_was_thought_to_hold_it_may_show_on_top_later() -> None:
+def test_what_the_first_listing_held_may_show_on_top_later() -> None:
     desk = Desk()
     buy = BrokerOrder("b1", submitted_at=desk.now - 2 * SECOND).report("fill", 4, 100, at=desk.now - SECOND)
     desk.algo.on_snapshot([], PositionReport(AAPL, Decimal(24), Decimal(100)), desk.now, desk.now, [buy], 1)
@@ -210,7 +210,7 @@ def test_what_the_first_listing_was_thought_to_hold_it_may_show_on_top_later() -
     assert [weigh(evidence, desk.algo.ledger, 24, after) for after in (70, 100, 140)] == ["doubt"] * 3
 
 
-def test_what_was_counted_on_top_of_the_first_listing_may_have_been_in_it() -> None:
+def test_what_was_counted_on_top_may_have_been_in_the_listing() -> None:
     desk = Desk()
     sell = BrokerOrder("s1", "sell", submitted_at=desk.now - 2 * SECOND).report("fill", 8, 100, at=desk.now - SECOND)
     desk.algo.on_snapshot([], PositionReport(AAPL, Decimal(10), Decimal(100)), desk.now, desk.now, [sell], 0)
@@ -219,7 +219,7 @@ def test_what_was_counted_on_top_of_the_first_listing_may_have_been_in_it() -> N
     assert [weigh(evidence, book, 10, after) for after in (0, 59, 60)] == ["doubt", "doubt", "explained"]
 
 
-def test_a_buy_elsewhere_of_the_second_after_is_taken_back_after_a_minute() -> None:
+def test_a_foreign_buy_of_the_second_after_is_taken_back() -> None:
     evidence, book = Evidence(), Ledger("AAPL")
     book.adopt_position(Decimal(10), Decimal(100), NOW)
     book.apply(BrokerOrder("b1", submitted_at=NOW).report("fill", 10, 100, at=NOW + SECOND // 2))
@@ -228,7 +228,7 @@ def test_a_buy_elsewhere_of_the_second_after_is_taken_back_after_a_minute() -> N
 
 
 @pytest.mark.parametrize(("sold", "verdict"), [(3, "surplus"), (5, "doubt")])
-def test_a_surplus_goes_on_through_a_sell_that_does_not_explain_it(sold: int, verdict: str) -> None:
+def test_surplus_goes_on_through_sell_that_does_not_explain_it(sold: int, verdict: str) -> None:
     """Five more are listed before and after the sell: a listing that lags would show as many as were sold."""
     evidence, book = Evidence(), ledger(12)
     sell = BrokerOrder("s1", "sell", Decimal(12), Decimal(101), submitted_at=NOW)
@@ -275,7 +275,7 @@ def executions(*signed: int | tuple[int, int]) -> list[OrderReport]:
         (18, [-4, -4], 0, 0),  # nobody knows: no share is offered twice
     ],
 )
-def test_how_many_of_the_newest_executions_the_first_listing_holds(
+def test_how_many_of_newest_executions_first_listing_holds(
     listed: int, recent: list[int | tuple[int, int]], on_offer: int, count: int
 ) -> None:
     assert held_already(Decimal(listed), executions(*recent), Decimal(on_offer)) == count
@@ -288,7 +288,7 @@ def test_what_was_executed_a_minute_before_the_listing_is_in_it() -> None:
         assert held_already(Decimal(14), [report], as_of=NOW) == count
 
 
-def test_what_both_legs_of_an_exit_sold_and_a_cover_bought_back_leaves_nothing() -> None:
+def test_both_legs_sold_and_a_cover_bought_leaves_nothing() -> None:
     *sold, bought = executions(-28, -28, 28)
     cover = msgspec.structs.replace(bought, closes=True)
     assert held_already(Decimal(0), [*sold, cover]) == 3
@@ -296,7 +296,7 @@ def test_what_both_legs_of_an_exit_sold_and_a_cover_bought_back_leaves_nothing()
     assert held_already(Decimal(5), [*sold, cover]) == 3
 
 
-def test_where_an_order_does_not_tell_its_size_nothing_is_known_to_be_on_offer() -> None:
+def test_an_order_of_unknown_size_has_nothing_known_on_offer() -> None:
     (sold,) = executions((-4, 6))
     assert held_already(Decimal(6), [msgspec.structs.replace(sold, qty=None)]) == 0
 

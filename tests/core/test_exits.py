@@ -74,7 +74,7 @@ class Exit:
 # -- a market exit that does not fill ---------------------------------------------------------------------------------
 
 
-def test_a_market_exit_that_does_not_fill_is_asked_for_then_cancelled_and_later_each_time() -> None:
+def test_an_unfilled_market_exit_is_asked_for_then_cancelled() -> None:
     story, began = Exit(plan=Plan.FLATTEN), 0.0
     for name, patience in (("a", 10), ("b", 20), ("c", 40), ("d", 40)):
         order = story.order(name, price=None, at=began)
@@ -100,7 +100,7 @@ def test_a_market_exit_waits_while_its_symbol_does_not_trade() -> None:
     assert story.steps(61, printed=1) == ["cancel a"]
 
 
-def test_where_nobody_can_see_whether_it_trades_a_market_exit_has_40_seconds() -> None:
+def test_a_market_exit_nobody_can_see_has_40_seconds() -> None:
     story = Exit(plan=Plan.FLATTEN)
     story.order("a", price=None)
     story.exits.has_no_data = True
@@ -110,7 +110,7 @@ def test_where_nobody_can_see_whether_it_trades_a_market_exit_has_40_seconds() -
     assert story.steps(40, printed=-1) == ["cancel a"]
 
 
-def test_a_market_exit_that_fills_bit_by_bit_has_40_seconds_since_it_last_did() -> None:
+def test_slowly_filling_market_exit_has_40_s_since_it_last_did() -> None:
     story = Exit(plan=Plan.FLATTEN)
     order = story.order("a", price=None)
     story.ledger.apply(order.report("partial_fill", 4, 100, at=START + 5 * SECOND))
@@ -129,7 +129,7 @@ def test_no_market_exit_is_sent_anew_in_the_last_20_seconds() -> None:
     assert story.steps(59.9) == ["cancel a"]
 
 
-def test_a_market_exit_that_nobody_answered_for_is_not_asked_for() -> None:
+def test_market_exit_that_nobody_answered_for_is_not_asked_for() -> None:
     story = Exit(plan=Plan.FLATTEN)
     action = SubmitOrder(AAPL, "scalp-AAPL-R-u", SELL, 10, "market")
     story.ledger.add_in_flight(action, START)
@@ -165,14 +165,14 @@ def test_a_buy_that_could_meet_the_sell_is_cancelled_first(side: str, price: str
 
 
 @pytest.mark.parametrize(("held", "over"), [(10, False), (9, True), (11, True)])
-def test_the_sell_that_works_covers_what_is_held_and_not_one_share_more(held: int, over: bool) -> None:
+def test_the_working_sell_covers_exactly_what_is_held(held: int, over: bool) -> None:
     story = Exit(held)
     story.ledger.add_in_flight(SubmitOrder(AAPL, "scalp-AAPL-R-a", SELL, 10, "limit", Decimal(101)), START)
     story.order("a")
     assert story.steps(1, followed="a") == (["cancel a"] if over else [])
 
 
-def test_too_much_on_offer_by_an_order_of_an_earlier_run_is_asked_for_and_nothing_cancelled() -> None:
+def test_too_much_on_offer_by_an_older_order_is_asked_for() -> None:
     story = Exit(10)
     action = SubmitOrder(AAPL, "scalp-AAPL-R-1", SELL, 10, "limit", Decimal(101))
     story.ledger.add_in_flight(action, START)
@@ -219,7 +219,7 @@ DONE = {
 
 
 @pytest.mark.parametrize("name", list(DONE))
-def test_whether_a_plan_is_under_way_and_whether_the_process_may_end(name: str) -> None:
+def test_whether_plan_is_under_way_and_whether_process_may_end(name: str) -> None:
     orders, held, plans = DONE[name]
     for plan, answer in plans.items():
         story = Exit(held, plan)
@@ -265,7 +265,7 @@ def test_of_several_cancels_the_first_one_is_asked_for_again() -> None:
     assert story.due(5) == 7
 
 
-def test_an_exit_of_an_earlier_run_stands_for_shares_whatever_was_listed() -> None:
+def test_an_older_exit_stands_for_shares_whatever_was_listed() -> None:
     """The broker holds them for it: it is asked for, not cancelled."""
     story = Exit(held=0)
     story.order("a")
@@ -273,7 +273,7 @@ def test_an_exit_of_an_earlier_run_stands_for_shares_whatever_was_listed() -> No
     assert story.steps(2, followed="a") == []
 
 
-def test_a_cancel_that_is_not_wanted_any_more_is_looked_at_each_second() -> None:
+def test_a_cancel_nobody_wants_is_looked_at_each_second() -> None:
     story = Exit()
     story.order("a")
     story.cancelled_at("a", 2)  # it did not offer all; by now it does
@@ -302,7 +302,7 @@ def test_a_plan_gives_way_to_a_stronger_one_only() -> None:
     assert (story.exits.plan, story.exits.why) == (Plan.OFFER, "")
 
 
-def test_what_was_refused_does_not_hold_back_the_first_sell_at_market_and_does_the_next() -> None:
+def test_a_refusal_holds_back_only_the_second_market_sell() -> None:
     story = Exit()
     assert story.exits.on_rejected("not tradable", START) == 30 * SECOND
     assert story.steps(29.9) == []
@@ -321,7 +321,7 @@ def test_just_after_a_fill_any_refusal_may_pass(since: float, wait: float) -> No
     assert story.exits.on_rejected("no", START + round(since * SECOND)) == wait * SECOND
 
 
-def test_a_risk_rule_has_its_will_when_nothing_is_held_or_working() -> None:
+def test_risk_rule_has_its_will_when_nothing_is_held_or_working() -> None:
     for held, orders, plan in ((0, 0, Plan.OFFER), (0, 1, Plan.RISK_RULE), (10, 0, Plan.RISK_RULE)):
         story = Exit(held, Plan.RISK_RULE)
         for number in range(orders):

@@ -75,7 +75,7 @@ class World:
         return action
 
 
-def test_a_print_may_be_a_little_ahead_of_the_clock_and_none_is_from_the_future() -> None:
+def test_a_print_a_little_ahead_of_the_clock_is_kept_none_later() -> None:
     world = World("TSLA")
     tape = world.fleet.algos["TSLA"].tape
     for ahead, counts_as in ((0, 0), (SECOND, SECOND), (2 * SECOND, 0)):
@@ -121,7 +121,7 @@ def test_no_buy_goes_out_while_anything_is_not_seen() -> None:
     assert len(world.sent) == 1
 
 
-def test_order_updates_that_come_up_are_reconciled_before_buying() -> None:
+def test_order_updates_up_are_reconciled_before_buying() -> None:
     world = World("TSLA")
     world.see_all()
     world.fleet.orders.on_updates_up()
@@ -211,7 +211,7 @@ def test_a_thousand_symbols_cost_an_entry_nothing() -> None:
     assert steps(1000) == steps(1)
 
 
-def test_the_reaction_is_measured_from_the_fill_to_the_sending_of_its_sell() -> None:
+def test_reaction_is_measured_from_fill_to_sending_of_its_sell() -> None:
     world = World("TSLA")
     world.see_all()
     buy = world.buy("TSLA")
@@ -226,7 +226,7 @@ def test_the_reaction_is_measured_from_the_fill_to_the_sending_of_its_sell() -> 
     assert 0 < latency < 1
 
 
-def test_no_entry_in_the_last_5_minutes_and_no_order_in_the_last_2_seconds() -> None:
+def test_no_entry_in_the_last_minutes_no_order_in_the_last_2_s() -> None:
     world = World("TSLA")
     world.see_all()
     world.now = SESSION.liquidate_at - 1
@@ -294,7 +294,7 @@ def test_where_nothing_is_bought_yet_is_said_with_the_rest(caplog: pytest.LogCap
     assert caplog.messages[-1] == told
 
 
-def test_what_was_sold_twice_is_bought_back_although_the_first_try_was_refused() -> None:
+def test_what_was_sold_twice_is_bought_back_after_a_refusal() -> None:
     world = World("TSLA")
     world.see_all()
     world.fleet.risk.rules = RiskRules(RiskLimits(stop_loss=Decimal("0.01")))

@@ -57,7 +57,7 @@ class Plots(ScalpAlgo):
         return False
 
 
-def test_what_a_class_plots_is_kept_by_bar_and_no_number_is_a_gap() -> None:
+def test_what_class_plots_is_kept_by_bar_and_no_number_is_gap() -> None:
     class Own(Plots):
         values = (30, None, np.float64(31.5), float("nan"), "odd")
 
@@ -143,7 +143,7 @@ def test_a_coroutine_is_no_answer(caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(caplog) == ["the exit price is of type coroutine: the default stands"]
 
 
-def test_an_own_price_that_goes_on_being_refused_gives_way_to_the_default() -> None:
+def test_an_own_price_refused_again_gives_way_to_the_default() -> None:
     desk = holding(answering("_calculate_exit_price", 250.0), "sell 19 @ 250.00 #2")
     assert desk.tells(2, "canceled") == []
     assert desk.at("09:54").checkup() == ["sell 19 @ 250.00 #3"]
@@ -152,7 +152,7 @@ def test_an_own_price_that_goes_on_being_refused_gives_way_to_the_default() -> N
     assert desk.tells(4, "fill") == []
 
 
-def test_the_stop_goes_along_where_it_lies_a_cent_under_the_own_price() -> None:
+def test_stop_goes_along_where_it_lies_cent_under_own_price() -> None:
     for price, sells in ((102.0, "@ 102.00 stop 100.49"), (100.50, "@ 100.50 stop 100.49"), (100.49, "@ 100.49")):
         desk = buying(algo_class=answering("_calculate_exit_price", price))
         desk.algo.stop.rule = StopRule(Decimal("0.005"))
@@ -166,7 +166,7 @@ def test_the_stop_goes_along_where_it_lies_a_cent_under_the_own_price() -> None:
     ("quantity", "buys"),
     [(7, 7), (7.9, 7), (Decimal("3.5"), 3), (np.int64(5), 5), (500, 19), (None, 19), (float("nan"), 19), (-3, 19)],
 )
-def test_an_own_quantity_is_whole_and_never_more_than_the_lot_buys(quantity: object, buys: int) -> None:
+def test_own_quantity_is_whole_and_never_more_than_lot_buys(quantity: object, buys: int) -> None:
     assert flat(algo_class=answering("_calculate_quantity", quantity)).bar(101.0) == [f"buy {buys} @ 101.00 #1"]
 
 
@@ -207,7 +207,7 @@ def test_the_exit_signal_cancels_the_sell_and_leaves_at_market(caplog: pytest.Lo
     assert ("scalp.AAPL", logging.INFO, "leaving: exit signal") in caplog.record_tuples
 
 
-def test_the_exit_signal_is_asked_with_each_trade_where_the_class_says_so() -> None:
+def test_the_exit_signal_may_be_asked_with_each_trade() -> None:
     class AtOnce(LeavesBelow):
         exit_on_trades = True
 
@@ -218,7 +218,7 @@ def test_the_exit_signal_is_asked_with_each_trade_where_the_class_says_so() -> N
     assert desk.tells(2, "canceled") == ["sell 19 market #3"]
 
 
-def test_it_is_asked_while_shares_are_held_and_once_for_each_new_bar_and_last_trade() -> None:
+def test_the_exit_signal_is_asked_once_for_each_bar_and_trade() -> None:
     asked: list[tuple[int, float | None]] = []
 
     class Asked(ScalpAlgo):
@@ -269,7 +269,7 @@ def test_what_is_no_buy_signal_is_said_once(caplog: pytest.LogCaptureFixture) ->
     assert len(warnings(caplog)) == 1
 
 
-def test_an_exit_signal_that_fails_in_a_trade_hurts_its_symbol_only() -> None:
+def test_exit_signal_that_fails_in_trade_hurts_its_symbol_only() -> None:
     class Broken(ScalpAlgo):
         exit_on_trades = True
 
@@ -305,7 +305,7 @@ def test_position_entry_and_last_trade() -> None:
     assert [algo.position, algo.entry_price, algo.entry_time] == [0, None, None]
 
 
-def test_shares_that_were_there_at_the_start_have_the_time_of_the_listing() -> None:
+def test_shares_that_were_there_at_start_have_time_of_listing() -> None:
     desk = Desk().at("10:00:00")
     assert desk.snapshot([], 5, "99") == ["sell 5 @ 99.00 #1"]
     assert desk.algo.entry_time == dt.datetime.fromisoformat("2026-11-20T10:00:00-05:00")

@@ -46,7 +46,7 @@ def test_an_older_print_at_the_same_price_is_not_the_last_trade() -> None:
     assert tape.correct(2, 101.0, 100.5) == 100.5
 
 
-def test_a_cancelled_print_leaves_the_one_before_it_that_still_stands() -> None:
+def test_cancelled_print_leaves_one_before_it_that_still_stands() -> None:
     tape = Tape(100.0)
     for number, price in enumerate((100.1, 100.2, 150.0, 151.0)):
         tape.print(number, price, f"09:31:0{number}")
@@ -63,7 +63,7 @@ def test_without_prints_and_bars_there_is_no_last_trade() -> None:
     assert tape.cancel("a", 150.0) is None
 
 
-def test_what_is_put_right_may_be_put_right_again_under_its_new_id() -> None:
+def test_what_is_put_right_may_be_so_again_under_its_new_id() -> None:
     tape = Tape(100.0)
     tape.print(1, 150.0, "09:31:01")
     assert tape.correct(1, 150.0, 101.0, new=2) == 101.0
@@ -109,7 +109,7 @@ def test_prints_count_by_their_time_in_whatever_order_they_come() -> None:
 
 
 @pytest.mark.parametrize(("price", "at", "left"), [(101.0, "09:31:02", 100.9), (101.0, "09:31:01", 101.0)])
-def test_where_prints_have_no_ids_price_and_time_of_the_newest_tell(price: float, at: str, left: float) -> None:
+def test_where_prints_have_no_ids_price_and_time_of_newest_tell(price: float, at: str, left: float) -> None:
     tape = Tape(100.0)
     tape.print("", 100.9, "09:31:01")
     tape.print("", 101.0, "09:31:02")

@@ -97,7 +97,7 @@ def test_an_ending_stays_and_a_fill_after_it_counts(ending: str) -> None:
     assert ledger.open_orders == []
 
 
-def test_a_fill_with_a_copy_of_the_order_from_before_it_is_a_whole_one() -> None:
+def test_fill_with_copy_of_order_from_before_it_is_whole_one() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
     stale = replace(order.report("fill", 10, "99.50"), filled_qty=Decimal(0), filled_avg_price=None, status="new")
@@ -119,7 +119,7 @@ def test_a_stale_copy_in_the_last_fill_after_a_partial_one(first_is_lost: bool) 
     assert (ledger.position, ledger.entry_price) == (10, Decimal("100.4"))
 
 
-def test_a_fill_of_an_order_of_unknown_size_is_not_counted_again() -> None:
+def test_fill_of_order_of_unknown_size_is_not_counted_again() -> None:
     ledger = Ledger(AAPL)
     order = BrokerOrder("n", "buy", Decimal(10), None, "by-hand", "market")
     whole = replace(order.report("fill", 10, "100.00"), qty=None)
@@ -129,7 +129,7 @@ def test_a_fill_of_an_order_of_unknown_size_is_not_counted_again() -> None:
     assert ledger.position == before
 
 
-def test_the_kind_of_an_update_is_newer_than_the_copy_of_the_order_in_it() -> None:
+def test_kind_of_update_is_newer_than_copy_of_order_in_it() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger)
     assert ledger.apply(replace(order.report("canceled"), status="pending_cancel")).ended
@@ -150,7 +150,7 @@ def test_the_broker_overrules_what_was_only_believed(word: str) -> None:
     assert (own.status, ledger.position) == ("filled", 10)
 
 
-def test_done_for_day_ends_a_day_order_and_not_one_that_goes_on_tomorrow() -> None:
+def test_done_for_day_ends_a_day_order_only() -> None:
     assert told(BrokerOrder("x").report("done_for_day")).open_orders == []
     assert len(told(BrokerOrder("x").report("done_for_day", time_in_force="gtc")).open_orders) == 1
 
@@ -171,7 +171,7 @@ def test_unknown_words_and_missing_fields_are_a_working_order() -> None:
     assert (order.status, order.remaining, order.filled_qty) == ("moonlit", None, 0)
 
 
-def test_a_replacement_is_known_by_its_id_until_somebody_tells_more() -> None:
+def test_a_replacement_is_known_by_its_id_at_first() -> None:
     ledger = Ledger(AAPL)
     order = sent(ledger, "sell")
     ledger.apply(order.report("replaced", replaced_by="id9"))
@@ -184,7 +184,7 @@ def test_a_replacement_is_known_by_its_id_until_somebody_tells_more() -> None:
     assert (new.qty, new.limit_price, ledger.find("edited")) == (7, 103, new)
 
 
-def test_a_listed_position_is_believed_and_older_fills_of_unknown_orders_are_in_it() -> None:
+def test_a_listed_position_holds_older_fills_of_unknown_orders() -> None:
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal("99.5"), clock("10:00"))
     before = BrokerOrder("x", "buy", Decimal(20)).report("partial_fill", 10, "99.50", at=clock("09:59"))
@@ -193,7 +193,7 @@ def test_a_listed_position_is_believed_and_older_fills_of_unknown_orders_are_in_
     assert (ledger.apply(after).new_qty, ledger.position, ledger.entry_price) == (10, 20, 100)
 
 
-def test_what_an_order_found_at_the_start_had_filled_is_in_the_position_already() -> None:
+def test_what_order_found_at_start_filled_is_held_already() -> None:
     ledger = Ledger(AAPL)
     found = BrokerOrder("x", "sell", Decimal(10), Decimal(101))
     found.report("partial_fill", 4)
@@ -203,7 +203,7 @@ def test_what_an_order_found_at_the_start_had_filled_is_in_the_position_already(
     assert (change.new_qty, change.profit, ledger.position) == (6, 6, 0)
 
 
-def test_the_profit_of_a_sell_told_before_its_buy_comes_with_the_buy() -> None:
+def test_profit_of_sell_told_before_its_buy_comes_with_buy() -> None:
     ledger = told(fill(10, "101.00", "sell", "s1"))
     assert (ledger.position, ledger.realised) == (-10, 0)
     ledger.apply(fill(10, "100.00", "buy", "b1"))
@@ -261,7 +261,7 @@ def knows_the_orders(told_of: list[list[OrderReport]]) -> Ledger:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_in_whatever_order_and_however_often_reports_arrive_the_end_is_the_same(seed: int) -> None:
+def test_reports_in_any_order_and_number_end_the_same(seed: int) -> None:
     rng = random.Random(seed)
     told_of, cash = reports_of_a_day(rng)
     in_order = knows_the_orders(told_of)
@@ -309,7 +309,7 @@ def test_what_the_stream_lost_a_listing_by_id_brings_back(seed: int) -> None:
     assert ledger.open_orders == []
 
 
-def test_an_execution_told_after_a_listing_had_claimed_its_shares_counts_once() -> None:
+def test_an_execution_after_its_listing_counts_once() -> None:
     for sold_meanwhile in (False, True):
         ledger = Ledger("AAPL")
         ledger.adopt_position(Decimal(0), None, 1_000 * SECOND)
@@ -343,7 +343,7 @@ def unpriced(order: BrokerOrder) -> OrderReport:
     return replace(order.report("fill", 10), filled_avg_price=Decimal(0), price=Decimal(0))
 
 
-def test_the_right_price_of_a_buy_takes_the_place_of_the_one_that_stood_in() -> None:
+def test_right_price_of_buy_takes_place_of_one_that_stood_in() -> None:
     ledger = Ledger(AAPL)
     buy = sent(ledger, price="101")
     ledger.apply(unpriced(buy))
@@ -356,7 +356,7 @@ def test_the_right_price_of_a_buy_takes_the_place_of_the_one_that_stood_in() -> 
     assert (ledger.position, ledger.realised) == (0, 12)
 
 
-def test_the_right_price_of_a_buy_beside_older_shares_moves_the_average() -> None:
+def test_right_price_of_buy_beside_older_shares_moves_average() -> None:
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(90), 0)
     buy = sent(ledger, price="100")
@@ -366,7 +366,7 @@ def test_the_right_price_of_a_buy_beside_older_shares_moves_the_average() -> Non
     assert (ledger.entry_price, ledger.realised) == (94, 0)
 
 
-def test_the_right_price_of_a_buy_that_is_sold_already_is_profit_or_loss() -> None:
+def test_the_right_price_of_a_sold_buy_is_profit_or_loss() -> None:
     ledger = Ledger(AAPL)
     buy = sent(ledger, price="101")
     ledger.apply(unpriced(buy))
@@ -406,7 +406,7 @@ def test_a_sell_proves_a_claim_only_while_it_works() -> None:
         assert ledger.refutable == claimed
 
 
-def test_a_sell_older_than_the_adopted_position_proves_none_of_it() -> None:
+def test_sell_older_than_adopted_position_proves_none_of_it() -> None:
     """It is heard of later, as working: that may be what it did before, and then it had sold these very shares."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(5), Decimal(100), clock("10:00"))
@@ -427,7 +427,7 @@ def test_an_execution_named_by_the_adoption_never_counts_again() -> None:
 
 
 @pytest.mark.parametrize(("side", "position"), [("buy", 14), ("sell", 6)])
-def test_of_an_older_order_told_late_only_what_came_after_the_adoption_counts(side: str, position: int) -> None:
+def test_of_an_older_order_only_what_came_after_adoption_counts(side: str, position: int) -> None:
     """10 were adopted; 7 more were executed, 4 of them since then."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
@@ -488,7 +488,7 @@ def test_a_buy_listed_open_that_had_filled_long_before(adopted: int, filled_at: 
     assert (ledger.position, ledger.open_orders) == (position, [])
 
 
-def test_an_older_buy_brought_at_least_what_is_not_in_so_small_an_adopted_position() -> None:
+def test_an_older_buy_brought_what_the_position_lacks() -> None:
     for side, position in (("buy", 7), ("sell", -2)):
         ledger = Ledger(AAPL)
         ledger.adopt_position(Decimal(2), Decimal(100), clock("10:00"))
@@ -499,7 +499,7 @@ def test_an_older_buy_brought_at_least_what_is_not_in_so_small_an_adopted_positi
         assert ledger.position == position
 
 
-def test_an_order_of_after_the_adoption_grows_though_nobody_tells_when() -> None:
+def test_order_of_after_adoption_grows_though_nobody_tells_when() -> None:
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(0), None, clock("10:00"))
     buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("10:01"))
@@ -509,7 +509,7 @@ def test_an_order_of_after_the_adoption_grows_though_nobody_tells_when() -> None
     assert (ledger.position, ledger.question) == (10, "")
 
 
-def test_an_execution_thought_to_be_in_the_adopted_position_and_made_after_it_counts_once() -> None:
+def test_an_assumed_execution_made_after_adoption_counts_once() -> None:
     """The order's row was newer than the position's."""
     ledger = Ledger(AAPL)
     buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("09:59"))
@@ -523,9 +523,7 @@ def test_an_execution_thought_to_be_in_the_adopted_position_and_made_after_it_co
 
 @pytest.mark.parametrize(("at", "named", "asks"), [("10:00:09", (), True), ("10:00:09", ("x/1",), False),
                                                    ("10:00:10", (), False), ("09:59:51", (), True)])  # fmt: skip
-def test_whether_an_execution_at_the_turn_is_in_the_adopted_position_is_asked(
-    at: str, named: tuple[str, ...], asks: bool
-) -> None:
+def test_an_execution_at_the_turn_is_asked_about(at: str, named: tuple[str, ...], asks: bool) -> None:
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"), named)
     buy = BrokerOrder("x", "buy", Decimal(10), Decimal(100), submitted_at=clock("09:59"))
@@ -533,7 +531,7 @@ def test_whether_an_execution_at_the_turn_is_in_the_adopted_position_is_asked(
     assert ledger.question == ("whether an execution is in the listed position" if asks else "")
 
 
-def test_what_an_execution_explains_of_a_claim_is_a_claim_no_more() -> None:
+def test_what_execution_explains_of_claim_is_claim_no_more() -> None:
     ledger = Ledger(AAPL)
     version = ledger.version
     ledger.claim(Decimal(5), Decimal(100), 1_100 * SECOND)
@@ -552,7 +550,7 @@ def test_what_is_adopted_is_a_claim_no_more() -> None:
 
 
 @pytest.mark.parametrize(("after", "held"), [(1, 10), (3, 14)])
-def test_an_order_submitted_well_after_the_adopted_position_is_not_in_it(after: int, held: int) -> None:
+def test_an_order_well_after_the_adopted_position_is_not_in_it(after: int, held: int) -> None:
     """Told of by an answer by id alone, without an execution; in between only the next listing can tell."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
@@ -565,7 +563,7 @@ def test_an_order_submitted_well_after_the_adopted_position_is_not_in_it(after: 
 @pytest.mark.parametrize(
     ("side", "own", "near"), [("sell", True, 0), ("sell", False, 0), ("buy", True, 0), ("buy", False, 10)]
 )
-def test_only_what_was_bought_elsewhere_may_be_in_a_position_dated_just_before(side: str, own: bool, near: int) -> None:
+def test_only_a_foreign_buy_may_be_in_a_position_dated_before(side: str, own: bool, near: int) -> None:
     """It fills half a second later; a listing that still shows the shares it sold is behind."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
@@ -579,7 +577,7 @@ def test_only_what_was_bought_elsewhere_may_be_in_a_position_dated_just_before(s
 
 
 @pytest.mark.parametrize("way", ["by id", "stream"])
-def test_the_leg_of_an_exit_sent_from_here_is_news_whatever_its_time(way: str) -> None:
+def test_leg_of_exit_sent_from_here_is_news_whatever_its_time(way: str) -> None:
     """The position was adopted by a clock that is seconds ahead of the broker's stamps."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00:05"))
@@ -596,7 +594,7 @@ def test_the_leg_of_an_exit_sent_from_here_is_news_whatever_its_time(way: str) -
     assert (ledger.position, ledger.question, ledger.overlap) == (0, "", 0)
 
 
-def test_no_refusal_takes_away_what_was_bought_since_the_adoption() -> None:
+def test_no_refusal_takes_away_what_was_bought_since_adoption() -> None:
     """Ten were adopted and sold; ten are bought then, and for a while the broker does not see them."""
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(10), Decimal(100), clock("10:00"))
@@ -606,7 +604,7 @@ def test_no_refusal_takes_away_what_was_bought_since_the_adoption() -> None:
     assert (ledger.position, ledger.refutable) == (10, 0)
 
 
-def test_a_refusal_and_a_listing_take_away_what_was_only_guessed() -> None:
+def test_refusal_and_listing_take_away_what_was_only_guessed() -> None:
     ledger = Ledger(AAPL)
     ledger.adopt_position(Decimal(2), Decimal(100), clock("10:00"))
     ledger.apply(BrokerOrder("b1", "buy", submitted_at=clock("10:01")).report("fill", 10, 100, at=clock("10:01")))
@@ -619,7 +617,7 @@ def test_a_refusal_and_a_listing_take_away_what_was_only_guessed() -> None:
     assert (ledger.position, ledger.refutable) == (12, 10)
 
 
-def test_what_was_bought_before_the_adoption_may_have_been_sold_before_it_too() -> None:
+def test_what_was_bought_before_adoption_may_have_been_sold() -> None:
     """The first listing of orders was behind: the buy was followed as open, though its shares had been sold."""
     ledger = Ledger(AAPL)
     buy = BrokerOrder("b1", qty=Decimal(5), submitted_at=clock("09:55"))

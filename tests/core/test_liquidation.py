@@ -38,7 +38,7 @@ def test_liquidation_of_shares_without_an_order() -> None:
     assert (desk.at("15:55").checkup(), desk.state) == (["sell 19 market #3"], SELL_SUBMITTED)
 
 
-def test_only_a_market_sell_of_its_own_and_of_everything_is_left_alone() -> None:
+def test_only_an_own_market_sell_of_everything_is_left_alone() -> None:
     desk = Desk(starts="15:55")
     by_hand = desk.by_hand("mine", "sell", 19, None, at="15:54")
     assert desk.snapshot([by_hand], 19, "101") == ["cancel #mine"]
@@ -105,7 +105,7 @@ def test_a_refusal_before_liquidation_does_not_hold_it_back() -> None:
     assert desk.at("15:55").checkup() == ["sell 19 market #4"]
 
 
-def test_shares_that_come_while_the_market_sell_works_go_with_the_next_one_at_once() -> None:
+def test_shares_during_the_market_sell_go_with_the_next_at_once() -> None:
     desk = buying()
     desk.tells(1, "partial_fill", 5)
     desk.tells(1, "canceled")
@@ -115,7 +115,7 @@ def test_shares_that_come_while_the_market_sell_works_go_with_the_next_one_at_on
     assert desk.tells(3, "canceled") == ["sell 19 market #4"]
 
 
-def test_nothing_is_sent_in_the_last_2_seconds_and_what_is_open_is_cancelled() -> None:
+def test_nothing_is_sent_in_the_last_2_s_and_all_is_cancelled() -> None:
     desk = in_to_sell()
     assert desk.at("15:59:58").checkup() == []
     desk = in_to_sell()
@@ -183,7 +183,7 @@ def test_flatten_in_every_other_state() -> None:
     assert desk.lists_position(3, "100") == ["sell 3 market #1"]
 
 
-def test_flatten_sends_nothing_in_the_last_2_seconds_and_no_limit_sell_that_got_lost() -> None:
+def test_flatten_sends_nothing_in_the_last_2_seconds() -> None:
     desk = in_to_sell().at("15:59:58")
     assert desk.flatten() == []
     desk = buying()

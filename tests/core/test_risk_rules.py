@@ -63,7 +63,7 @@ def test_leaving_in_every_state(state: State) -> None:
     assert leave(desk) == []  # once is enough
 
 
-def test_the_working_sell_is_cancelled_then_all_is_sold_at_market_then_buying_goes_on() -> None:
+def test_a_risk_rule_cancels_sells_at_market_and_buys_again() -> None:
     desk = IN_STATE[SELL_SUBMITTED]()
     assert leave(desk) == ["cancel #2"]
     assert desk.tells(2, "partial_fill", 4) == []
@@ -86,7 +86,7 @@ def test_leaving_goes_on_until_it_is_done() -> None:
     assert desk.algo.exits.plan is Plan.OFFER
 
 
-def test_a_buy_that_fills_while_it_is_cancelled_is_sold_at_market() -> None:
+def test_buy_that_fills_while_it_is_cancelled_is_sold_at_market() -> None:
     desk = IN_STATE[BUY_SUBMITTED]()
     assert leave(desk) == ["cancel #1"]
     assert desk.tells(1, "fill") == ["sell 19 market #2"]
@@ -176,7 +176,7 @@ def test_max_hold() -> None:
     assert last(at) == ("TSLA", "cancel")
 
 
-def test_max_loss_is_realised_and_open_over_the_fleet_and_ends_buying(caplog: pytest.LogCaptureFixture) -> None:
+def test_max_loss_counts_realised_and_open_and_ends_buying(caplog: pytest.LogCaptureFixture) -> None:
     at = world("TSLA", "FB", "AAPL", max_loss=Decimal(30))
     lose(at, "TSLA")  # -10
     hold(at, "FB")
@@ -260,7 +260,7 @@ def test_max_positions_counts_buys_that_work() -> None:
     assert buys(at) == ["TSLA", "FB", "AAPL"]
 
 
-def test_budget_counts_what_is_held_and_what_buys_may_still_spend() -> None:
+def test_budget_counts_holdings_and_what_buys_may_spend() -> None:
     at = world("TSLA", "FB", "AAPL", "MSFT", budget=Decimal(2500))
     sell = hold(at, "TSLA")  # 1000
     at.bar("FB")  # 2000
@@ -368,7 +368,7 @@ def sells_all(at: World, price: int) -> None:
     assert at.fleet.algos["TSLA"].ledger.position == 0
 
 
-def test_what_a_position_lost_before_the_restart_is_part_of_its_loss() -> None:
+def test_what_position_lost_before_restart_is_part_of_its_loss() -> None:
     at = restarted(cooldown=10 * MINUTE)
     recall(at, bought("TSLA", 100, at.now - MINUTE, 20), sold("TSLA", 99, at.now - SECOND, 10))
     sells_all(at, 100)
@@ -376,7 +376,7 @@ def test_what_a_position_lost_before_the_restart_is_part_of_its_loss() -> None:
     assert buys(at) == []
 
 
-def test_an_older_loss_does_not_make_a_loss_of_the_trade_after_it() -> None:
+def test_older_loss_does_not_make_loss_of_trade_after_it() -> None:
     at = restarted(cooldown=10 * MINUTE)
     long_ago, just_now = at.now - 11 * MINUTE, at.now - MINUTE
     recall(at, bought("FB", 100, long_ago), sold("FB", 99, long_ago), bought("FB", 100, just_now),
@@ -394,7 +394,7 @@ def test_a_loss_of_just_now_is_not_forgotten_for_an_older_one() -> None:
     assert buys(at) == []
 
 
-def test_trades_of_before_that_were_closed_say_nothing_of_how_long_the_shares_are_held() -> None:
+def test_closed_trades_say_nothing_of_how_long_shares_are_held() -> None:
     at = restarted(max_hold=15 * MINUTE)
     recall(at, bought("TSLA", 100, at.now - 20 * MINUTE), sold("TSLA", 100, at.now - 19 * MINUTE))
     assert at.fleet.algos["TSLA"].exits.plan is Plan.OFFER
@@ -482,7 +482,7 @@ async def _session(
     await startup.close()
 
 
-def test_a_position_is_left_in_time_though_the_bot_was_started_again() -> None:
+def test_position_is_left_in_time_though_bot_was_started_again() -> None:
     async def story() -> None:
         script = Script()
         market = {"TSLA": minutes("TSLA", AT_100, AT_100, *[(99.9, 99.9, 99.8, 99.8)] * 17)}

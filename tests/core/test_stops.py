@@ -114,7 +114,7 @@ def test_the_take_profit_whose_end_is_not_told_is_cancelled() -> None:
     assert desk.state is TO_BUY
 
 
-def test_the_group_is_cancelled_whole_and_both_ends_are_waited_for() -> None:
+def test_group_is_cancelled_whole_and_both_ends_are_waited_for() -> None:
     desk = holding()
     assert desk.algo.close_position(Plan.FLATTEN, "told to", desk.now) != []
     assert desk.tells(2, "canceled") == []  # the stop still holds the shares
@@ -186,7 +186,7 @@ def test_the_next_position_asks_for_a_stop_again() -> None:
     assert desk.tells(4, "fill") == ["sell 19 @ 101.00 stop 100.49 #5"]
 
 
-def test_a_fraction_that_stays_is_no_position_to_remember_a_refusal_for() -> None:
+def test_a_fraction_is_no_position_to_remember_a_refusal_for() -> None:
     desk = buying()
     desk.algo.stop.rule = HALF_A_PERCENT
     desk.lists_position("0.25", 101)
@@ -198,7 +198,7 @@ def test_a_fraction_that_stays_is_no_position_to_remember_a_refusal_for() -> Non
     assert desk.tells(4, "fill") == ["sell 19 @ 101.00 stop 100.49 #5"]
 
 
-def test_where_a_print_after_the_fill_is_under_the_stop_it_is_sold_at_market() -> None:
+def test_a_print_under_the_stop_after_the_fill_sells_at_market() -> None:
     desk = buying()
     desk.algo.stop.rule = HALF_A_PERCENT
     filled = desk.orders[1].report("fill", 19, at=desk.now)
@@ -216,7 +216,7 @@ def test_given_up_it_goes_again_with_its_stop_under_its_own_id() -> None:
 # -- the bot behind it ------------------------------------------------------------------------------------------------
 
 
-def test_the_bot_strikes_where_the_broker_does_nothing_for_three_seconds() -> None:
+def test_the_bot_strikes_where_the_broker_does_not_for_3_s() -> None:
     desk = holding()
     stop = desk.algo.stop
     desk.prints(100.49)
@@ -269,7 +269,7 @@ def test_what_is_printed_before_the_leg_is_known_moves_it() -> None:
     assert desk.answers(2) == ["move id2s to 100.48"]
 
 
-def test_the_trail_begins_with_the_purchase_though_the_clock_is_far_behind() -> None:
+def test_trail_begins_with_purchase_though_clock_is_far_behind() -> None:
     desk = buying()
     desk.algo.stop.rule = TRAIL
     bought = desk.orders[1].report("fill", 19, at=desk.now + 25 * SECOND)
@@ -279,7 +279,7 @@ def test_the_trail_begins_with_the_purchase_though_the_clock_is_far_behind() -> 
     assert desk.later(2).prints(104.0) == ["move id2s to 102.96"]
 
 
-def test_a_stop_that_could_not_be_moved_is_moved_at_the_next_checkup() -> None:
+def test_stop_that_could_not_be_moved_is_moved_at_next_checkup() -> None:
     desk = holding(TRAIL)
     leg = desk.algo.ledger.find("id2s")
     assert leg is not None
@@ -290,7 +290,7 @@ def test_a_stop_that_could_not_be_moved_is_moved_at_the_next_checkup() -> None:
     assert desk.later(20).checkup() == ["move id2s to 102.96"]
 
 
-def test_nothing_is_moved_once_anything_of_the_group_has_filled_nor_near_the_end() -> None:
+def test_nothing_is_moved_once_the_group_filled_or_near_the_end() -> None:
     desk = holding(TRAIL)
     desk.algo.ledger.find("id2").limit_price = Decimal(110)  # type: ignore[union-attr]
     assert desk.at("15:54:00").prints(104.0) == []
@@ -321,7 +321,7 @@ def test_a_part_sold_twice_is_bought_back() -> None:
     assert desk.tells("2s", "fill", 19, "100") == ["cancel #2", "buy 10 market #3 to close"]
 
 
-def test_what_the_second_leg_sells_bit_by_bit_is_bought_back_bit_by_bit() -> None:
+def test_what_the_second_leg_sells_is_bought_back_bit_by_bit() -> None:
     desk = holding()
     assert desk.tells(2, "fill") == []
     assert desk.tells("2s", "partial_fill", 4, "100") == ["cancel #2s", "buy 4 market #3 to close"]
@@ -332,7 +332,7 @@ def test_what_the_second_leg_sells_bit_by_bit_is_bought_back_bit_by_bit() -> Non
     assert (desk.state, int(desk.held)) == (TO_BUY, 0)
 
 
-def test_a_leg_that_goes_on_selling_is_cancelled_until_that_is_known() -> None:
+def test_a_leg_that_goes_on_selling_is_cancelled_until_known() -> None:
     desk = holding()
     assert desk.tells("2s", "fill", 19, "100") == []
     assert desk.tells(2, "partial_fill", 6) == ["cancel #2", "buy 6 market #3 to close"]
@@ -343,7 +343,7 @@ def test_a_leg_that_goes_on_selling_is_cancelled_until_that_is_known() -> None:
     assert (desk.state, int(desk.held), desk.algo.due_at(desk.now)) == (TO_BUY, 0, 0)
 
 
-def test_a_cover_that_the_market_turns_down_is_tried_again_later() -> None:
+def test_cover_that_market_turns_down_is_tried_again_later() -> None:
     desk = holding()
     desk.tells(2, "fill")
     assert desk.tells("2s", "fill", 19, "100") == ["buy 19 market #3 to close"]
@@ -361,7 +361,7 @@ def test_a_leg_that_was_cut_sells_the_rest_and_no_more() -> None:
     assert (desk.state, int(desk.held)) == (TO_BUY, 0)
 
 
-def test_a_cover_that_is_refused_is_tried_again_and_one_that_never_arrived_too() -> None:
+def test_a_refused_or_lost_cover_is_tried_again() -> None:
     desk = holding()
     desk.tells(2, "fill")
     assert desk.tells("2s", "fill", 19, "100") == ["buy 19 market #3 to close"]
@@ -409,14 +409,14 @@ def test_a_restart_finds_the_group_as_one_exit() -> None:
     assert (desk.state, int(desk.held)) == (TO_BUY, 0)
 
 
-def test_sold_out_by_hand_the_shares_left_wait_for_the_next_event() -> None:
+def test_sold_out_by_hand_shares_left_wait_for_next_event() -> None:
     desk = holding()
     assert desk.tells("2s", "canceled") == desk.tells(2, "canceled") == []
     assert desk.state is TO_SELL
     assert desk.later(30).checkup() == ["sell 19 @ 101.00 stop 100.49 #3"]
 
 
-def test_shares_that_come_when_the_group_has_sold_all_wait_for_no_checkup() -> None:
+def test_shares_after_a_sold_out_group_wait_for_no_checkup() -> None:
     """Bought by hand as the profit was taken: the leg that is left offers none of them."""
     desk = holding()
     assert desk.tells(2, "fill") == []

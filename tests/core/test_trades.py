@@ -46,6 +46,6 @@ def test_symbols_do_not_mix() -> None:
     assert list(trips.held) == ["AAPL"]
 
 
-def test_a_sell_through_zero_closes_one_position_and_opens_the_other() -> None:
+def test_sell_through_zero_closes_one_position_and_opens_other() -> None:
     trips = round_trips([fill("buy", "2", "5", 1), fill("sell", "5", "6", 2), fill("buy", "3", "4", 3)])
     assert [(int(trade.qty), int(trade.pnl)) for trade in trips.trades] == [(2, 2), (-3, 6)]

@@ -30,7 +30,7 @@ def test_hours(day: date, opens: str, closes: str) -> None:
     assert utc(session.close) == f"{day} {closes}"
 
 
-def test_a_range_holds_both_ends_and_skips_weekends_and_holidays() -> None:
+def test_range_holds_both_ends_and_skips_weekends_and_holidays() -> None:
     days = trading_days(date(2025, 11, 26), date(2025, 12, 1))
     assert [session.date.isoformat() for session in days] == ["2025-11-26", "2025-11-28", "2025-12-01"]
     assert trading_days(date(2025, 11, 29), date(2025, 11, 30)) == []

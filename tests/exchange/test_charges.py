@@ -59,7 +59,7 @@ def test_fees_are_taken_at_the_close_and_listed_as_activities() -> None:
     assert (before, before - after) == (cash, D("0.06"))
 
 
-def test_each_day_is_charged_for_itself_and_no_day_without_a_rate() -> None:
+def test_each_day_is_charged_for_itself_and_no_day_without_rate() -> None:
     engine = Engine(DAY.open, DAY.close, ["TSLA"], rates=ALPACA.on(DAY.date))
     engine.on_trade("TSLA", DAY.open, 400.0, 1e6)
     engine.submit(OrderRequest("TSLA", "buy", "market", "day", D(4)))

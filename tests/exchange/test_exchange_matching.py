@@ -37,7 +37,7 @@ def test_a_resting_limit_fills_when_the_price_trades_through_it() -> None:
     ]
 
 
-def test_touching_the_limit_fills_only_a_small_share_of_the_print() -> None:
+def test_touching_limit_fills_only_small_share_of_print() -> None:
     desk = Desk()
     desk.trade(1, 100.00)
     desk.send("buy", "50", limit="100")
@@ -53,7 +53,7 @@ def test_touching_the_limit_fills_only_a_small_share_of_the_print() -> None:
     ]
 
 
-def test_a_limit_at_the_last_print_rests_even_if_that_print_was_just_made() -> None:
+def test_a_limit_at_the_last_print_rests() -> None:
     desk = Desk()
     desk.trade(1, 100.00, 100_000)
     order = desk.send("buy", limit="100")
@@ -61,7 +61,7 @@ def test_a_limit_at_the_last_print_rests_even_if_that_print_was_just_made() -> N
     assert status(desk, order) == "new"
 
 
-def test_a_marketable_limit_takes_the_quote_on_arrival_and_never_more_than_its_share() -> None:
+def test_a_marketable_limit_takes_its_share_of_the_quote() -> None:
     desk = Desk()
     desk.trade(1, 100.00, 300)
     desk.send("buy", "40", limit="100.50")
@@ -150,7 +150,7 @@ def test_a_partly_filled_order_keeps_its_shares_when_cancelled() -> None:
     desk.engine.cancel(order.id)  # and an order already cancelled takes it too
 
 
-def test_updates_come_late_by_the_latency_and_executions_have_their_own_ids() -> None:
+def test_updates_come_late_and_executions_have_their_own_ids() -> None:
     desk = Desk(latency=Latency(order=0, update=3 * SECOND))
     desk.trade(1, 100.00)
     desk.send("buy", "150", limit="99.90")
@@ -199,7 +199,7 @@ def test_orders_sent_while_closed_wait_for_the_open() -> None:
     assert desk.story == ["-60 accepted buy", "0 new buy", "1 fill buy 10 at 100.01, filled 10, position 10"]
 
 
-def test_an_order_sent_after_the_close_waits_for_the_next_session() -> None:
+def test_order_sent_after_close_waits_for_next_session() -> None:
     desk = Desk(now=990)
     desk.trade(995, 100.00)
     desk.until(1001)
@@ -374,7 +374,7 @@ def test_wash_trades(working: tuple[Any, ...], incoming: tuple[Any, ...], reason
     assert refusal.value.extra == {"existing_order_id": first.id, "reject_reason": reason}
 
 
-def test_a_waiting_market_order_is_a_wash_trade_for_any_opposite_one() -> None:
+def test_a_waiting_market_order_makes_any_opposite_a_wash_trade() -> None:
     desk = Desk().holding()
     desk.engine.halt("AAPL")
     desk.send("sell", "5")

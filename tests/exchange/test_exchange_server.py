@@ -112,7 +112,7 @@ def test_a_session_in_one_process_is_quick_and_always_the_same() -> None:
     assert play() == first
 
 
-def test_requests_of_one_instant_are_all_answered_in_it_and_in_their_order() -> None:
+def test_requests_of_one_instant_are_answered_in_their_order() -> None:
     async def test(server: ExchangeServer) -> None:
         transport = HttpTransport()
         begun = asyncio.get_running_loop().time()
@@ -293,7 +293,7 @@ def test_errors_of_the_user_are_one_line(arguments: list[str], words: str, capsy
     assert told.err.startswith("error: ") and words in told.err and told.err.count("\n") == 1
 
 
-def test_the_standalone_exchange_prints_its_environment_and_ends_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_standalone_exchange_prints_its_environment(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["aapl", "--session", str(DEFAULT_DAY), "--from", "15:58", "--speed", "600", "--key", "ID:SECRET"]
     assert main([*arguments, "f", "--polygon"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -305,7 +305,7 @@ def test_the_standalone_exchange_prints_its_environment_and_ends_by_itself(capsy
     assert env["POLYGON_API_KEY"]
 
 
-def test_the_standalone_exchange_can_be_for_one_polygon_key_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_standalone_exchange_can_be_for_one_polygon_key_alone(capsys: pytest.CaptureFixture[str]) -> None:
     admitted: dict[str, int] = {}
 
     class Polygon(ExchangeServer):

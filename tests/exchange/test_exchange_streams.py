@@ -133,7 +133,7 @@ def test_one_connection_the_second_is_refused_at_the_handshake() -> None:
     on_the_wire(test)
 
 
-def test_a_client_that_does_not_log_in_holds_the_place_for_ten_seconds() -> None:
+def test_a_client_without_login_holds_its_place_for_10_s() -> None:
     async def test(server: ExchangeServer) -> None:
         async with stream(server, "/stream") as idle:
             await ask(idle, LOGIN | {"secret": "WRONG"})
@@ -148,7 +148,7 @@ def test_a_client_that_does_not_log_in_holds_the_place_for_ten_seconds() -> None
     on_the_wire(test, access=Access(keys={"KEY": "SECRET"}))
 
 
-def test_a_late_login_frees_the_place_though_the_client_answers_nothing() -> None:
+def test_late_login_frees_place_though_client_answers_nothing() -> None:
     async def test(server: ExchangeServer) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         host = f"Host: 127.0.0.1:{server.port}"

@@ -64,7 +64,7 @@ def test_an_oco_takes_its_profit_and_its_stop_is_taken_back() -> None:
     assert len(desk.story) == 5
 
 
-def test_a_print_at_the_stop_takes_the_profit_back_and_sells_at_the_market() -> None:
+def test_print_at_stop_takes_profit_back_and_sells_at_market() -> None:
     desk = Table().holding()
     desk.oco(profit="101", stop="99")
     desk.trade(3, 99.01)
@@ -77,7 +77,7 @@ def test_a_print_at_the_stop_takes_the_profit_back_and_sells_at_the_market() -> 
     ]
 
 
-def test_after_a_gap_the_stop_sells_at_the_first_print_beyond_it() -> None:
+def test_after_gap_stop_sells_at_first_print_beyond_it() -> None:
     desk = Table().holding()
     desk.oco(stop="99")
     desk.trade(3, 99.5)
@@ -222,7 +222,7 @@ def test_the_profit_is_moved_and_still_belongs_to_its_stop() -> None:
     assert old.group is not None and old.group.parent.id == new.id
 
 
-def test_a_stop_that_is_reached_before_its_change_sells_as_it_was() -> None:
+def test_stop_that_is_reached_before_its_change_sells_as_it_was() -> None:
     desk = Table(latency=Latency(order=SECOND, update=0)).holding()
     desk.until(5)
     order = desk.oco("10")
@@ -244,7 +244,7 @@ def test_a_stop_that_is_reached_before_its_change_sells_as_it_was() -> None:
     assert desk.story[-1] == "9 fill sell stop 5 at 97.99, filled 10, position 0"
 
 
-def test_what_the_profit_fills_while_the_stop_is_moved_is_cut_from_the_new_stop() -> None:
+def test_a_profit_fill_while_the_stop_moves_cuts_the_new_stop() -> None:
     desk = Table(latency=Latency(order=SECOND, update=0)).holding("100")
     desk.until(5)
     order = desk.oco("100")
@@ -376,7 +376,7 @@ def test_a_bracket_sells_when_its_entry_was_filled_completely() -> None:
     ]  # fmt: skip
 
 
-def test_a_cancelled_entry_cancels_the_group_and_leaves_what_was_bought_bare() -> None:
+def test_a_cancelled_entry_cancels_the_group() -> None:
     desk = Table()
     desk.trade(1, 100)
     order = desk.bracket("100")

@@ -89,7 +89,7 @@ def span(bar: Bar) -> float:
     return (bar.high - bar.low) / bar.open
 
 
-def test_most_of_the_volume_and_unrest_is_near_the_open_and_the_close() -> None:
+def test_most_of_volume_and_unrest_is_near_open_and_close() -> None:
     days = [
         regular(bars, FULL)
         for seed in range(10)

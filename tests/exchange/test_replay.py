@@ -85,7 +85,7 @@ def test_symbols_in_a_column_other_orders_and_other_columns(tmp_path: Path) -> N
     assert load([tmp_path / "bars.csv"], ["tsla"]) == {DAY: {"TSLA": days[DAY]["TSLA"]}}
 
 
-def test_a_folder_gives_its_bars_by_date_and_leaves_other_files_alone(tmp_path: Path) -> None:
+def test_a_folder_gives_bars_by_date_and_leaves_other_files(tmp_path: Path) -> None:
     write(tmp_path, "AAPL_20140606.csv", HEADER + FIRST.replace("06-05", "06-06"))
     write(tmp_path, "TSLA_20140605.csv", HEADER + FIRST)
     write(tmp_path, "manifest.csv", "file,symbol,date\nAAPL_20140606.csv,AAPL,2014-06-06\n")

@@ -31,7 +31,7 @@ def test_a_stop_that_buys_pays_its_cap_at_most() -> None:
     assert desk.story[2:] == ["4 fill buy 10 at 106.60, filled 10, position 10"]
 
 
-def test_a_stop_limit_is_a_limit_order_once_its_stop_was_reached() -> None:
+def test_stop_limit_is_limit_order_once_its_stop_was_reached() -> None:
     desk = Desk()
     desk.trade(1, 100)
     stop(desk, "buy", "stop_limit", limit="101.10", stop_price="101")

@@ -117,7 +117,7 @@ def test_what_is_told_is_there_after_the_end(path: Path) -> None:
     assert rows(path, "SELECT ended_at, lost, lot, symbols FROM runs") == [(OPEN + 60 * SECOND, 0, "2000", '["TSLA"]')]
 
 
-def test_a_fill_is_what_moved_the_position_at_its_own_price_and_only_once(path: Path) -> None:
+def test_a_fill_is_what_moved_the_position_and_only_once(path: Path) -> None:
     ledger = Ledger("TSLA")
     ledger.add_in_flight(BUY, OPEN)
 
@@ -202,7 +202,7 @@ def test_a_killed_process_loses_the_last_moments_alone(path: Path) -> None:
     assert rows(path, "SELECT ended_at FROM runs") == [(None,)]
 
 
-def test_a_reader_sees_what_was_told_a_moment_ago_while_the_bot_runs(path: Path) -> None:
+def test_reader_sees_what_was_told_moment_ago_while_bot_runs(path: Path) -> None:
     with opened(path) as journal:
         journal.bar(BAR, OPEN)
         deadline = time.monotonic() + 10
@@ -244,9 +244,7 @@ def test_what_finds_no_room_is_dropped_with_a_warning(
     ]  # fmt: skip
 
 
-def test_a_file_that_fails_later_ends_the_journal_with_one_warning(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_file_that_fails_later_ends_journal_with_one_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with opened(path) as journal:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("DROP TABLE bars")
@@ -399,7 +397,7 @@ def test_the_journal_changes_nothing_in_the_run(folder: Path) -> None:
     assert with_one == log_of(folder, *HALF_DAY)
 
 
-def test_it_is_kept_in_the_users_state_folder_and_off_means_none(folder: Path, state_folder: Path) -> None:
+def test_it_is_kept_in_users_state_folder_and_off_means_none(folder: Path, state_folder: Path) -> None:
     path = state_folder / "scalp" / "journal.sqlite"
 
     def runs() -> int:

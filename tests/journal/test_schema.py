@@ -59,7 +59,7 @@ TRADE = [("2026-11-20", "TSLA", 4, 401.62, 401.62, 0, 0.033897488, -0.033897488)
 SELECT = "SELECT date, symbol, qty, entry_price, exit_price, gross, fees, net FROM trades"
 
 
-def test_an_older_journal_is_brought_to_this_form_after_a_copy_beside_it(tmp_path: Path) -> None:
+def test_an_older_journal_is_migrated_after_a_copy(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with_a_trade(path)
     assert rows(path, SELECT) == TRADE
@@ -85,7 +85,7 @@ def test_the_report_brings_it_to_this_form_too(tmp_path: Path) -> None:
     assert (tmp_path / "journal.sqlite.v1").exists()
 
 
-def test_where_that_fails_nothing_is_changed_and_a_new_one_is_begun(
+def test_a_failed_migration_changes_nothing_and_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "journal.sqlite"
@@ -144,7 +144,7 @@ def test_only_the_executions_that_no_run_took_down_are_added(tmp_path: Path) -> 
     ]
 
 
-def test_a_trade_has_what_was_seen_of_it_and_the_broker_its_fees(tmp_path: Path) -> None:
+def test_trade_has_what_was_seen_of_it_and_broker_its_fees(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     seen = TripSeen("TSLA", OPEN, OPEN + 60 * SECOND, "limit", 401.60, OPEN, 401.5, OPEN + 60 * SECOND,
                     OPEN + 60 * SECOND + 9, 401.5, OPEN + 61 * SECOND, 401.4, 401.12, 402.12, {1: 401.5, 60: 402.0},
@@ -163,7 +163,7 @@ def test_a_trade_has_what_was_seen_of_it_and_the_broker_its_fees(tmp_path: Path)
     assert read_day(open_journal(path)).charged() == {"REG": D("0.04")}
 
 
-def test_a_trade_that_outlived_a_run_has_what_each_run_saw_of_it(tmp_path: Path) -> None:
+def test_trade_that_outlived_run_has_what_each_run_saw_of_it(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with opened(path, run="1") as journal:
         journal.moved(moved("b", "buy", 4, "401.62", 4, 60))
@@ -187,7 +187,7 @@ def test_a_trade_that_outlived_a_run_has_what_each_run_saw_of_it(tmp_path: Path)
     [("limit", "scalp-TSLA-1-2", "limit"), ("stop", "x", "stop at broker"), ("market", "scalp-TSLA-1-2", None),
      ("limit", "", None)],
 )  # fmt: skip
-def test_what_was_sold_while_no_run_was_there_has_the_reason_of_its_order(
+def test_what_was_sold_between_runs_has_its_orders_reason(
     kind: str, key: str, reason: str | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "journal.sqlite"
@@ -198,7 +198,7 @@ def test_what_was_sold_while_no_run_was_there_has_the_reason_of_its_order(
     assert rows(path, "SELECT exit_reason FROM trades") == [(reason,)]
 
 
-def test_a_journal_that_is_new_has_the_form_that_a_migrated_one_has(tmp_path: Path) -> None:
+def test_journal_that_is_new_has_form_that_migrated_one_has(tmp_path: Path) -> None:
     new, old = tmp_path / "new.sqlite", tmp_path / "old.sqlite"
     for path in (new, old):
         with_a_trade(path)

@@ -31,7 +31,7 @@ NOON = 1_795_194_000_123_000_000  # 2026-11-20 12:00:00.123 New York
 log = logging.getLogger("scalp.TSLA")
 
 
-def test_exchange_time_level_symbol_and_text_on_the_terminal_and_in_the_file(
+def test_exchange_time_level_symbol_and_text_are_in_each_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "console.log"
@@ -287,7 +287,7 @@ def no_buy(symbol: str, minute: int, why: str) -> None:
     Notes(symbol, log_event, lambda: NOON + minute * MINUTE).repeated("signal, but no buy: %s", why)
 
 
-def test_a_line_that_repeats_itself_is_said_once_and_then_counted(tmp_path: Path) -> None:
+def test_line_that_repeats_itself_is_said_once_and_then_counted(tmp_path: Path) -> None:
     path = tmp_path / "console.log"
     with ConsoleLog(path=path):
         for minute in range(5):

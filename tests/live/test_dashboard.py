@@ -135,7 +135,7 @@ def test_limits_stops_and_equity_at_80_by_24() -> None:
     assert drawn(full(), 80, 24)[7] == f"{'── log ':─<43} {HINT} ─"
 
 
-def test_a_wider_terminal_shows_the_day_then_the_last_exit_then_the_stop() -> None:
+def test_wider_terminal_shows_day_then_last_exit_then_stop() -> None:
     heads = [drawn(full(), width, 24)[4 if width < 200 else 3].split("net $")[1] for width in (95, 120, 150, 200)]
     assert [" ".join(head.split()) for head in heads] == ["", "day", "last exit day", "stop at last exit day"]
     lines = drawn(full(), 200, 24)
@@ -149,7 +149,7 @@ def many(count: int, **active: Row) -> list[Row]:
     return [active.get(f"S{n}", Row(f"S{n}", "TO_BUY", 100 - n, 100.0, 44, 21)) for n in range(count)]
 
 
-def test_what_is_held_or_working_comes_first_then_what_is_nearest_to_its_average() -> None:
+def test_holdings_come_first_then_what_is_near_its_average() -> None:
     rows = many(60, S50=msgspec.structs.replace(TSLA, symbol="S50"))
     lines = drawn(frame(*rows), 80, 24)
     assert [line.split()[0] for line in lines[3:18]] == ["S50", *(f"S{n}" for n in range(13)), "and"]
@@ -360,7 +360,7 @@ class Taken:
         raise AssertionError("nobody asked for this")
 
 
-def test_lines_go_to_the_screen_while_it_is_there_and_to_the_terminal_after_it(
+def test_lines_go_to_the_screen_and_then_to_the_terminal(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
@@ -426,9 +426,7 @@ def test_a_terminal_that_can_only_print_gets_the_plain_log(
         assert console.has_screen is can_draw
 
 
-def test_a_view_that_cannot_be_started_is_told_and_the_log_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_view_that_cannot_be_started_is_told_and_log_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
     monkeypatch.setattr(ConsoleLog, "has_screen", True)
 
@@ -507,9 +505,7 @@ def running(folder: Path, *arguments: str, keyboard: bool = True) -> Iterator[Ru
         bot.process.wait()
 
 
-def test_a_session_to_its_end_leaves_the_log_of_a_run_without_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_session_to_its_end_leaves_log_of_run_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def written() -> list[str]:
         text = (tmp_path / "console.log").read_text()
         (tmp_path / "console.log").unlink()

@@ -198,7 +198,7 @@ def test_books_that_differ_from_the_accounts_are_told(caplog: pytest.LogCaptureF
         (says([]), "TSLA: cash of the day is +0.00 by our books"),
     ],
 )
-def test_a_bot_that_is_stopped_compares_the_books_for_two_seconds_at_most(
+def test_a_stopped_bot_compares_the_books_for_2_s_at_most(
     trouble: Any, line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

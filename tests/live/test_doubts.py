@@ -115,7 +115,7 @@ def bought(broker: Broker) -> SubmitOrder:
     return buy
 
 
-def test_a_difference_stops_buys_before_anything_is_asked_about_it() -> None:
+def test_a_difference_stops_buys_before_anything_is_asked() -> None:
     broker = Broker()
     buy = broker.world.buy("TSLA")
     broker.world.fleet.orders.on_sent(buy)
@@ -127,7 +127,7 @@ def test_a_difference_stops_buys_before_anything_is_asked_about_it() -> None:
     assert told == ["the listed position differs"]
 
 
-def test_what_happens_while_the_listings_are_asked_for_leaves_no_doubt() -> None:
+def test_what_happens_during_the_listings_leaves_no_doubt() -> None:
     broker = Broker()
     buy = broker.world.buy("TSLA")
     broker.world.fleet.orders.on_sent(buy)
@@ -138,7 +138,7 @@ def test_what_happens_while_the_listings_are_asked_for_leaves_no_doubt() -> None
     assert broker.world.fleet.orders.why_no_entry("TSLA") == "the listed position differs"
 
 
-def test_what_happens_while_a_difference_is_explained_is_looked_at_again() -> None:
+def test_what_happens_during_an_explanation_is_looked_at_again() -> None:
     broker = Broker()
     broker.listed = 5
     buy = BrokerOrder("mine", "buy", Decimal(5), Decimal(90), symbol="TSLA", submitted_at=broker.world.now)
@@ -147,7 +147,7 @@ def test_what_happens_while_a_difference_is_explained_is_looked_at_again() -> No
     assert (broker.held, broker.reconciler.doubts) == (0, [])
 
 
-def test_what_happens_while_only_positions_can_be_listed_leaves_no_doubt() -> None:
+def test_what_happens_during_a_positions_listing_is_no_doubt() -> None:
     for is_busy, doubts in ((False, ["TSLA: 0 held by its executions, 5 listed"]), (True, [])):
         broker = Broker()
         broker.listed, broker.fails = 5, "orders"
@@ -159,7 +159,7 @@ def test_what_happens_while_only_positions_can_be_listed_leaves_no_doubt() -> No
             assert broker.reconciler.doubts == doubts
 
 
-def test_the_newest_orders_are_asked_for_by_id_before_anything_is_doubted() -> None:
+def test_the_newest_orders_are_asked_for_before_any_doubt() -> None:
     broker = Broker()
     buy = bought(broker)
     broker.listed = 4
@@ -169,7 +169,7 @@ def test_the_newest_orders_are_asked_for_by_id_before_anything_is_doubted() -> N
     assert (broker.held, broker.reconciler.doubts) == (4, [])
 
 
-def test_a_surplus_is_no_surplus_while_an_order_of_unknown_outcome_may_explain_it() -> None:
+def test_surplus_is_none_while_unknown_order_may_explain_it() -> None:
     broker = Broker()
     buy = broker.world.buy("TSLA")  # nobody answers for it
     broker.world.fleet.orders.on_sent(buy)
@@ -182,7 +182,7 @@ def test_a_surplus_is_no_surplus_while_an_order_of_unknown_outcome_may_explain_i
     assert broker.reconcile(after=10)
 
 
-def test_an_execution_of_an_unknown_order_waits_while_it_may_be_that_of_unknown_outcome() -> None:
+def test_a_foreign_execution_waits_for_an_unknown_order() -> None:
     for is_waiting, held in ((True, 0), (False, 10)):
         broker = Broker()
         if is_waiting:

@@ -113,7 +113,7 @@ class Month:
         ]
 
 
-def test_it_trades_every_session_of_a_week_with_a_holiday_and_a_weekend() -> None:
+def test_it_trades_every_session_of_a_week_with_a_holiday() -> None:
     month = Month(*WEEK).play()
     assert month.sessions == ["2026-11-25", "2026-11-27", "2026-11-30"]
     assert month.orders == [
@@ -161,7 +161,7 @@ def between(script: Script, since: float, until: float, trouble: Outcome) -> Out
 
 
 @pytest.mark.parametrize("trouble", [status(401, "no."), hangs(60)])
-def test_what_is_away_at_night_ends_nothing_and_is_told_once_an_hour(trouble: Outcome) -> None:
+def test_trouble_at_night_ends_nothing_and_is_told_hourly(trouble: Outcome) -> None:
     month = Month(*WEEK)
     night = (SHORT / SECOND + 600, 2 * 24 * HOUR - 60)
     month.script.on("GET /v2/", between(month.script, *night, trouble), times=99_999)
@@ -172,7 +172,7 @@ def test_what_is_away_at_night_ends_nothing_and_is_told_once_an_hour(trouble: Ou
     assert month.code == 143
 
 
-def test_keys_that_are_refused_one_morning_are_asked_again_and_end_nothing() -> None:
+def test_keys_refused_one_morning_are_asked_again() -> None:
     month = Month(*WEEK)
     friday = 2 * 24 * HOUR
     month.script.on("GET /v2/", between(month.script, friday - 60, friday + 300, status(401, "no.")), times=9999)
@@ -181,7 +181,7 @@ def test_keys_that_are_refused_one_morning_are_asked_again_and_end_nothing() -> 
     assert month.code == 143
 
 
-def test_a_symbol_that_is_gone_one_day_is_not_bought_and_the_others_are_traded() -> None:
+def test_a_symbol_gone_one_day_is_not_bought_others_are_traded() -> None:
     month = Month(*WEEK)
     friday = 2 * 24 * HOUR
     month.script.on(ASSET, between(month.script, friday - 60, friday + HOUR, status(404, "no such asset")), times=9999)
@@ -191,7 +191,7 @@ def test_a_symbol_that_is_gone_one_day_is_not_bought_and_the_others_are_traded()
     assert month.text.count("unknown symbol TSLA: no buys in it") == 1
 
 
-def test_a_clock_that_goes_on_saying_open_after_the_close_begins_no_second_session() -> None:
+def test_an_open_clock_after_the_close_begins_no_session() -> None:
     month = Month(*WEEK)
     close = SHORT / SECOND
 
@@ -226,7 +226,7 @@ def held_over_a_night(stops_at: float | None = None) -> Month:
     return month.play()
 
 
-def test_shares_held_at_a_close_are_the_first_thing_that_is_sold_at_the_next_open() -> None:
+def test_shares_held_at_a_close_are_sold_first_at_the_open() -> None:
     month = held_over_a_night()
     assert next(order for order in month.orders if order.startswith("Fri")) == "Fri 09:30 sell 10 limit"
     assert re.search(r"WARNING main +TSLA: 10 held at 100", month.text)

@@ -61,7 +61,7 @@ def test_it_tells_streams_positions_orders_and_requests_left(caplog: pytest.LogC
     assert 150 < int(left) <= int(limit) == 200
 
 
-def test_a_stream_that_is_down_for_over_a_minute_is_said_once_and_so_is_its_return(
+def test_a_stream_down_for_over_a_minute_is_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Away(Script):

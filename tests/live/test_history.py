@@ -188,7 +188,7 @@ def test_the_stream_tells_of_the_newest_minute() -> None:
     assert seen == [""]
 
 
-def test_the_stream_does_not_settle_what_lies_before_its_first_bar() -> None:
+def test_stream_does_not_settle_what_lies_before_its_first_bar() -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
         await world.streams("09:34")
@@ -199,7 +199,7 @@ def test_the_stream_does_not_settle_what_lies_before_its_first_bar() -> None:
     story(tell, at="09:34:05")
 
 
-def test_a_latest_trade_that_is_older_shows_that_nothing_was_traded() -> None:
+def test_an_older_latest_trade_shows_that_nothing_was_traded() -> None:
     """Half a minute after the hole's end: who is late with bars may be so with trades."""
 
     async def tell(world: World) -> None:
@@ -228,7 +228,7 @@ def test_a_latest_trade_that_proves_nothing(latest: str | None) -> None:
     assert story(tell, at="09:34:05").asked_trades == ["AAPL"]
 
 
-def test_a_hole_that_nobody_settles_is_left_behind_when_enough_new_bars_have_come(
+def test_a_hole_is_left_behind_when_enough_new_bars_have_come(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def tell(world: World) -> None:
@@ -263,7 +263,7 @@ def test_a_source_that_tells_late_settles_a_hole_after_all() -> None:
     story(tell, at="09:34:05")
 
 
-def test_the_source_goes_on_past_a_minute_in_which_nothing_was_traded() -> None:
+def test_source_goes_on_past_minute_in_which_nothing_was_traded() -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
         world.is_listed("AAPL", "09:34", at="09:35:01")
@@ -288,7 +288,7 @@ def test_a_fetch_that_fails_is_made_again_and_again(trouble: Exception, caplog: 
     assert caplog.text.count(f"today's bars: {trouble}; again in ") == 2
 
 
-def test_a_fetch_that_fails_for_long_is_still_made_while_new_bars_are_waited_for() -> None:
+def test_a_failing_fetch_goes_on_while_new_bars_are_awaited() -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
         await world.streams("09:33")
@@ -330,7 +330,7 @@ def test_what_the_plan_does_not_have_is_not_asked_for_again(no: Exception, caplo
     assert f"today's bars so far cannot be had ({no}): going on with those that come" in caplog.text
 
 
-def test_where_no_bars_are_known_there_is_no_hole_and_they_are_asked_for_for_a_minute() -> None:
+def test_without_known_bars_there_is_no_hole() -> None:
     """The signal waits for enough of them all the same, and once older ones are there it may have a hole to look at."""
 
     async def tell(world: World) -> None:
@@ -349,7 +349,7 @@ def test_where_no_bars_are_known_there_is_no_hole_and_they_are_asked_for_for_a_m
     assert world.asked[-1] == "09:34:05 TSLA from 09:30"
 
 
-def test_bars_that_only_the_stream_told_of_have_no_hole_before_them() -> None:
+def test_bars_that_only_stream_told_of_have_no_hole_before_them() -> None:
     """They come late, and leave some out, as on any day."""
 
     async def tell(world: World) -> None:
@@ -366,7 +366,7 @@ def test_bars_that_only_the_stream_told_of_have_no_hole_before_them() -> None:
     story(tell, at="09:36:02")
 
 
-def test_before_the_first_minute_has_ended_the_source_is_asked_once() -> None:
+def test_before_first_minute_has_ended_source_is_asked_once() -> None:
     async def tell(world: World) -> None:
         assert world.why() == NOT_YET
         await world.until("09:30:01")
@@ -375,7 +375,7 @@ def test_before_the_first_minute_has_ended_the_source_is_asked_once() -> None:
     assert story(tell, at="09:30").asked == ["09:30 AAPL from 09:30"]
 
 
-def test_a_reconnection_asks_for_what_came_since_the_last_bar_that_was_heard() -> None:
+def test_a_reconnection_asks_for_what_came_since_the_last_bar() -> None:
     """However late the loss was noticed."""
 
     async def tell(world: World) -> None:
@@ -394,7 +394,7 @@ def test_a_reconnection_asks_for_what_came_since_the_last_bar_that_was_heard() -
     assert world.asked[1:] == ["09:50:20 AAPL from 09:33"]
 
 
-def test_a_reconnection_within_a_minute_that_lost_no_bar_stops_nothing() -> None:
+def test_a_reconnection_that_lost_no_bar_stops_nothing() -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
         await world.streams("09:33")
@@ -468,7 +468,7 @@ def test_a_bar_that_was_refused_is_a_hole_of_its_symbol() -> None:
     assert world.asked[1:] == ["09:34 AAPL from 09:33", "09:34:03 AAPL from 09:33", "09:34:09 AAPL from 09:33"]
 
 
-def test_a_refused_bar_between_those_of_the_stream_is_a_hole_where_nothing_else_is_known() -> None:
+def test_a_refused_bar_is_a_hole_where_nothing_else_is_known() -> None:
     async def tell(world: World) -> None:
         await world.until("09:33:06")
         world.holes.on_gap("AAPL")
@@ -484,7 +484,7 @@ def test_a_refused_bar_between_those_of_the_stream_is_a_hole_where_nothing_else_
     story(tell, at="09:33:05")
 
 
-def test_a_refused_bar_whose_minute_is_told_of_by_the_stream_after_all() -> None:
+def test_a_refused_bar_whose_minute_the_stream_tells_after_all() -> None:
     async def tell(world: World) -> None:
         world.is_listed("AAPL", *MORNING)
         await world.until("09:34:00.2")
@@ -526,7 +526,7 @@ def test_symbols_whose_holes_are_alike_are_asked_for_together() -> None:
     assert world.asked_trades == ["TSLA,FB"]
 
 
-def test_where_trades_do_not_stream_the_last_one_is_asked_for_before_a_buy() -> None:
+def test_without_streamed_trades_a_buy_asks_for_the_last_one() -> None:
     async def tell(world: World) -> None:
         assert [algo.asks_last_trade for algo in world.fleet.algos.values()] == [False, True]
 

@@ -96,7 +96,7 @@ def session_of(bot: Bot) -> tuple[str, str]:
 # -- a clock that says closed -----------------------------------------------------------------------------------------
 
 
-def test_a_clock_that_says_closed_while_bars_go_on_stops_buys_for_seconds(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_closed_clock_while_bars_go_on_stops_buys_briefly(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         script = Script()
         async with trading(BUY_FILLS, script) as bot:
@@ -134,7 +134,7 @@ def test_a_clock_that_says_closed_once_is_asked_again_at_once(caplog: pytest.Log
     assert "says open again" in caplog.text
 
 
-def test_where_nothing_is_traded_any_more_the_market_may_be_closed(caplog: pytest.LogCaptureFixture) -> None:
+def test_where_nothing_is_traded_any_more_market_may_be_closed(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is sent or cancelled from then on, also when it is time to liquidate; the calendar's close ends it."""
 
     async def story() -> None:
@@ -184,7 +184,7 @@ def test_what_is_parked_is_cancelled_at_the_end() -> None:
     run(story())
 
 
-def test_a_sell_that_ends_while_nothing_is_sent_goes_anew_when_all_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sell_ended_in_a_pause_goes_anew_after_it(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         script = Script()
         async with trading(THEN_NOTHING, script) as bot:
@@ -204,7 +204,7 @@ def test_a_sell_that_ends_while_nothing_is_sent_goes_anew_when_all_goes_on(caplo
     assert "refused" not in caplog.text
 
 
-def test_a_minute_that_began_before_the_clock_said_closed_only_lengthens_the_wait() -> None:
+def test_a_minute_begun_before_only_lengthens_the_wait() -> None:
     def bar(minute: int) -> Bar:
         return Bar("TSLA", OPEN + minute * MINUTE, 90.0, 90.0, 90.0, 90.0, 100.0)
 
@@ -247,7 +247,7 @@ def test_an_execution_tells_of_an_open_market_too() -> None:
 
 
 @pytest.mark.parametrize("again", ["data", "clock"])
-def test_all_goes_on_as_soon_as_data_come_or_the_clock_says_open(again: str) -> None:
+def test_all_goes_on_as_soon_as_data_come_or_clock_says_open(again: str) -> None:
     async def story() -> None:
         script = Script()
         async with trading(BUY_FILLS, script) as bot:
@@ -269,7 +269,7 @@ def test_all_goes_on_as_soon_as_data_come_or_the_clock_says_open(again: str) -> 
     run(story())
 
 
-def test_a_market_that_closes_at_an_hour_that_the_calendar_confirms_has_closed() -> None:
+def test_a_close_that_the_calendar_confirms_is_believed() -> None:
     async def story() -> None:
         script = Script()
         async with trading(QUIET, script, Idle) as bot:
@@ -363,7 +363,7 @@ def test_the_calendars_close_counts_from_the_start() -> None:
 # -- open by the clock alone ------------------------------------------------------------------------------------------
 
 
-def test_where_the_calendar_has_no_session_what_is_held_is_sold_and_nothing_bought() -> None:
+def test_without_a_session_holdings_are_sold_nothing_bought() -> None:
     async def story() -> None:
         script = Script()
         script.on(CALENDAR, says([]), times=5)
@@ -379,7 +379,7 @@ def test_where_the_calendar_has_no_session_what_is_held_is_sold_and_nothing_boug
     run(story())
 
 
-def test_a_session_by_the_clock_alone_has_the_clocks_close_and_end() -> None:
+def test_session_by_clock_alone_has_clocks_close_and_end() -> None:
     async def story() -> None:
         script = Script()
         script.on(CALENDAR, says([]), times=99)
@@ -413,7 +413,7 @@ def test_without_a_calendar_another_close_has_to_be_told_twice() -> None:
     run(story())
 
 
-def test_without_a_calendar_it_goes_by_the_clock_and_buys_once_the_calendar_has_answered() -> None:
+def test_without_a_calendar_the_clock_serves_until_it_answers() -> None:
     async def story() -> None:
         script = Script()
         script.on(CALENDAR, page(502), times=12)  # at 0, 1, 3, 7 s, and every 10 s in the background
@@ -463,7 +463,7 @@ def test_a_leap_between_two_prints_has_to_wait_for_the_next() -> None:
     run(story())
 
 
-def test_a_leap_believed_in_silence_is_taken_back_when_a_bar_contradicts_it() -> None:
+def test_a_leap_believed_in_silence_is_taken_back_by_a_bar() -> None:
     async def story() -> None:
         script = Script()
         prices = minutes("TSLA", *[AT_100] * 20)
@@ -478,7 +478,7 @@ def test_a_leap_believed_in_silence_is_taken_back_when_a_bar_contradicts_it() ->
     run(story())
 
 
-def test_a_clock_that_creeps_away_is_not_followed_further_than_a_minute() -> None:
+def test_a_creeping_clock_is_followed_for_a_minute_at_most() -> None:
     async def story() -> None:
         script = Script()
         async with trading(BUY_FILLS, script) as bot:
@@ -513,7 +513,7 @@ MORNING = {"TSLA": minutes("TSLA", *[AT_100] * 70)}
 
 
 @pytest.mark.parametrize("says", [15 * 3600 + 56 * 60, 15 * 3600 + 59 * 60 + 10])
-def test_a_clock_wrong_from_the_start_neither_liquidates_nor_ends(says: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_clock_wrong_from_start_neither_liquidates_nor_ends(says: int, caplog: pytest.LogCaptureFixture) -> None:
     """It is 10:16, and the clock says 15:56 or 15:59:10."""
 
     async def story() -> None:
@@ -532,7 +532,7 @@ def test_a_clock_wrong_from_the_start_neither_liquidates_nor_ends(says: int, cap
     assert "by bars and trades, and was" in caplog.text
 
 
-def test_a_clock_behind_from_the_start_gives_way_to_bars_from_its_future(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clock_behind_gives_way_to_bars_from_its_future(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         script = Script()
         script.on(CLOCK, clock_says(ahead=-600), times=9999)
@@ -546,7 +546,7 @@ def test_a_clock_behind_from_the_start_gives_way_to_bars_from_its_future(caplog:
     assert "by bars and trades, and was" in caplog.text
 
 
-def test_a_late_start_with_a_right_clock_sells_at_market_at_once() -> None:
+def test_late_start_with_right_clock_sells_at_market_at_once() -> None:
     async def story() -> None:
         script = Script()
         async with trading(QUIET, script, Idle, start=950, before=holds_10) as bot:

@@ -415,7 +415,7 @@ def test_several_services() -> None:
 # -- slow and dead services -------------------------------------------------------------------------------------------
 
 
-def test_a_slow_service_holds_up_neither_the_log_nor_the_others_nor_the_exit(
+def test_slow_service_holds_up_neither_log_nor_others_nor_exit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(notify, "CLOSE_PATIENCE", 1.0)
@@ -475,13 +475,13 @@ def test_a_service_whose_own_code_fails(caplog: pytest.LogCaptureFixture) -> Non
 # -- addresses are secrets --------------------------------------------------------------------------------------------
 
 
-def test_an_address_that_no_service_has_is_one_line_without_the_address() -> None:
+def test_an_unknown_address_is_one_line_without_the_address() -> None:
     with pytest.raises(UserError, match="no service for address 2") as error:
         Notifier([f"json://127.0.0.1:9/{TOKEN}", f"nosuch://{TOKEN}"], "", lambda: None, 2)
     assert TOKEN not in str(error.value)
 
 
-def test_an_address_in_the_variable_is_told_by_the_variables_name() -> None:
+def test_address_in_variable_is_told_by_variables_name() -> None:
     settings = read_settings(["TSLA", "--notify", "json://127.0.0.1:9"], {"SCALP_NOTIFY": f"nosuch://{TOKEN}"})
     with pytest.raises(UserError, match="no service for address 1 of SCALP_NOTIFY"), notifications(settings, int):
         pass
@@ -495,7 +495,7 @@ def test_a_typing_error_does_not_show_the_address(wrong: list[str]) -> None:
     assert TOKEN not in str(error.value)
 
 
-def test_settings_take_the_option_again_and_again_and_the_variable() -> None:
+def test_settings_take_option_again_and_again_and_variable() -> None:
     one, two, three = (f"json://127.0.0.1:{number}/{TOKEN}" for number in (1, 2, 3))
     settings = read_settings(["TSLA", "--notify", one, f"--notify={two}"], {"SCALP_NOTIFY": f" {three} "})
     assert settings.notify == (one, two, three)

@@ -70,7 +70,7 @@ def test_what_is_held_at_the_start_is_offered_at_once() -> None:
     run(story())
 
 
-def test_what_is_held_is_offered_though_the_order_updates_cannot_be_had() -> None:
+def test_holdings_are_offered_though_updates_cannot_be_had() -> None:
     async def story() -> None:
         script = Script()
         script.handshake = lambda kind: kind == "orders"  # type: ignore[method-assign]
@@ -127,7 +127,7 @@ def test_a_working_order_is_followed_after_a_restart() -> None:
     run(story("sell", "110", SELL_SUBMITTED))
 
 
-def test_a_listed_sell_that_was_cancelled_before_stands_for_no_shares() -> None:
+def test_a_listed_sell_cancelled_before_stands_for_no_shares() -> None:
     """The listing of orders is behind: in the liquidation nothing goes out for what was sold before the restart."""
 
     async def story() -> None:
@@ -155,7 +155,7 @@ def test_a_listed_sell_that_was_cancelled_before_stands_for_no_shares() -> None:
     run(story())
 
 
-def test_what_a_cancelled_sell_had_sold_explains_the_first_listing() -> None:
+def test_what_cancelled_sell_had_sold_explains_first_listing() -> None:
     """No execution can be read, but the orders that have ended: 7 bought, and 4 of them sold before the cancel."""
 
     async def story() -> None:
@@ -181,7 +181,7 @@ def test_what_a_cancelled_sell_had_sold_explains_the_first_listing() -> None:
     run(story())
 
 
-def test_a_clock_that_is_behind_dates_no_position_before_its_orders() -> None:
+def test_a_clock_behind_dates_no_position_before_its_orders() -> None:
     """The buy is told of late, by the orders that ended: two that work are younger."""
 
     async def story() -> None:
@@ -207,7 +207,7 @@ def test_a_clock_that_is_behind_dates_no_position_before_its_orders() -> None:
     run(story())
 
 
-def test_a_short_position_is_no_row_that_is_missing_though_a_sell_works() -> None:
+def test_a_short_position_is_no_missing_row() -> None:
     """The other leg of its exit has sold the shares too: a sell that still works stands for none then."""
 
     async def story() -> None:
@@ -288,7 +288,7 @@ def test_an_order_that_is_no_longer_listed_is_asked_for_by_id() -> None:
     run(story())
 
 
-def test_a_cancel_by_hand_that_nobody_told_of_is_found_at_the_checkup() -> None:
+def test_cancel_by_hand_that_nobody_told_of_is_found_at_checkup() -> None:
     async def story() -> None:
         script = Script()
         market = {"TSLA": minutes("TSLA", AT_100, AT_100, *[ABOVE_100] * 5)}
@@ -306,7 +306,7 @@ def test_a_cancel_by_hand_that_nobody_told_of_is_found_at_the_checkup() -> None:
 
 
 @pytest.mark.parametrize("lasts", [True, False])
-def test_a_surplus_that_nothing_explains_is_believed_after_a_minute(lasts: bool) -> None:
+def test_surplus_that_nothing_explains_is_believed_after_minute(lasts: bool) -> None:
     async def story() -> None:
         script = Script()
         async with trading(QUIET, script, Idle) as bot:
@@ -329,7 +329,7 @@ def test_a_surplus_that_nothing_explains_is_believed_after_a_minute(lasts: bool)
     run(story())
 
 
-def test_a_surplus_has_stood_for_as_long_as_between_two_questions_whatever_the_answers_took() -> None:
+def test_a_surplus_stands_for_the_time_between_two_questions() -> None:
     async def story() -> None:
         script = Script()
         async with trading(QUIET, script, Idle) as bot:
@@ -367,7 +367,7 @@ def test_less_listed_than_executions_tell_is_never_believed(listed: object) -> N
     run(story())
 
 
-def test_a_listing_of_before_the_own_sell_is_behind_however_long_it_stays() -> None:
+def test_a_listing_of_before_the_own_sell_is_behind() -> None:
     async def story() -> None:
         script = Script()
         market = {"TSLA": minutes("TSLA", AT_100, AT_100, *[(100.0, 100.05, 99.95, 100.0)] * 18)}
@@ -417,7 +417,7 @@ def test_more_than_500_orders_are_all_found() -> None:
     run(story())
 
 
-def test_trades_by_hand_are_adopted_at_the_next_checkup_even_if_the_stream_tells_nothing() -> None:
+def test_trades_by_hand_are_adopted_at_the_next_checkup() -> None:
     async def story() -> None:
         script = Script()
         script.deliver = lambda update: ()
@@ -431,7 +431,7 @@ def test_trades_by_hand_are_adopted_at_the_next_checkup_even_if_the_stream_tells
     run(story())
 
 
-def test_a_position_that_an_order_of_unknown_outcome_may_explain_is_not_adopted() -> None:
+def test_a_position_an_unknown_order_may_explain_is_not_adopted() -> None:
     """Its fill would be counted twice once the order is found."""
 
     async def story() -> None:
@@ -455,7 +455,7 @@ def test_a_position_that_an_order_of_unknown_outcome_may_explain_is_not_adopted(
     run(story())
 
 
-def test_buying_goes_on_only_after_a_reconciliation_asked_for_after_the_reconnection(
+def test_buying_goes_on_after_a_later_reconciliation_only(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def story() -> None:
@@ -485,7 +485,7 @@ def test_buying_goes_on_only_after_a_reconciliation_asked_for_after_the_reconnec
     ]
 
 
-def test_a_fill_while_the_stream_was_down_is_found_at_the_reconnection() -> None:
+def test_fill_while_stream_was_down_is_found_at_reconnection() -> None:
     async def story() -> None:
         script = Script()
         market = {"TSLA": minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)}
@@ -505,7 +505,7 @@ def gone(prefix: str = "GET /v2/orders/") -> tuple[str, Outcome]:
     return prefix, status(404, "order not found")
 
 
-def test_a_sell_absent_wherever_it_is_asked_for_is_sent_again_under_its_id(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sell_absent_everywhere_is_sent_again_under_its_id(caplog: pytest.LogCaptureFixture) -> None:
     """It works all the time: the broker takes an id once, and that is a fact."""
 
     async def story() -> None:
@@ -601,7 +601,7 @@ def test_without_order_updates_a_fill_is_found_within_seconds() -> None:
     run(story())
 
 
-def test_a_listed_order_is_told_of_again_only_when_its_row_or_its_ledger_has_changed() -> None:
+def test_a_listed_order_is_told_again_only_when_changed() -> None:
     async def story() -> None:
         async with trading(QUIET, Script(), Idle, before=holds(7)) as bot:  # type: ignore[arg-type]
             await bot.until(2)

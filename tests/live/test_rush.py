@@ -38,7 +38,7 @@ class Noted(Script):
 @pytest.mark.parametrize(
     ("then", "fewest", "most"), [(FILLS_AT_ONCE, 90, 99), (FILLS_WITHIN_THE_MINUTE, 50, 70)], ids=["at once", "later"]
 )
-def test_every_exit_leaves_at_once_and_entries_that_do_not_fit_are_dropped(
+def test_exits_leave_at_once_and_entries_beyond_are_dropped(
     then: tuple[float, float, float, float], fewest: int, most: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = Noted()

@@ -169,7 +169,7 @@ def test_passing_trouble_at_the_start_is_waited_out(trouble: Outcome) -> None:
 
 
 @pytest.mark.parametrize("trouble", [status(500), hangs(60), never_arrives])
-def test_lasting_trouble_at_the_start_is_an_error_after_30_seconds(trouble: Outcome) -> None:
+def test_lasting_trouble_at_start_is_error_after_30_seconds(trouble: Outcome) -> None:
     async def story() -> None:
         script = Script()
         script.on("GET /v2/clock", trouble, times=1000)
@@ -200,7 +200,7 @@ def test_an_unknown_symbol_is_told_with_near_matches(others: list[str]) -> None:
         ({"status": "ACCOUNT_CLOSED"}, "status ACCOUNT_CLOSED"),
     ],
 )
-def test_a_blocked_account_buys_nothing_and_manages_what_it_holds(
+def test_blocked_account_buys_nothing_and_manages_what_it_holds(
     account: dict[str, Any], word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
@@ -303,7 +303,7 @@ def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogC
     run(story())
 
 
-def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before() -> None:
+def test_after_a_gap_bars_are_fetched_before_anything_is_bought() -> None:
     async def story() -> None:
         script = Script()
         async with trading(QUIET, script, Idle) as bot:
@@ -327,7 +327,7 @@ def test_after_a_gap_the_missing_bars_are_fetched_and_nothing_is_bought_before()
     run(story())
 
 
-def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
+def test_gap_before_first_history_came_does_not_shorten_it() -> None:
     async def story() -> None:
         script = Script()
         script.on("GET /v2/stocks/bars", status(500), times=3)
@@ -351,7 +351,7 @@ def test_a_gap_before_the_first_history_came_does_not_shorten_it() -> None:
 # -- health ------------------------------------------------------------------------------------------------------------
 
 
-def test_trades_without_bars_are_noticed_and_nothing_is_bought_until_bars_come(
+def test_trades_without_bars_stop_buys_until_bars_come(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class NoBars(Script):
@@ -425,7 +425,7 @@ def test_checkups_lie_on_the_sessions_own_grid() -> None:
     run(story())
 
 
-def test_the_first_checkup_after_a_start_in_mid_minute_asks_and_looks() -> None:
+def test_first_checkup_after_start_in_mid_minute_asks_and_looks() -> None:
     async def story() -> None:
         script = Script()
         async with trading(QUIET, script, Idle, start=17) as bot:
@@ -491,7 +491,7 @@ def drained(story: Callable[[Any], Any], market: Any, **more: Any) -> Script:
     return script
 
 
-def test_stopping_cancels_the_working_buy_and_takes_no_longer_than_that() -> None:
+def test_stopping_cancels_the_buy_and_takes_no_longer() -> None:
     async def story(bot: Any) -> None:
         await bot.until(130)
         await bot.session.drain()
@@ -503,7 +503,7 @@ def test_stopping_cancels_the_working_buy_and_takes_no_longer_than_that() -> Non
     drained(story, {"TSLA": minutes("TSLA", AT_100, AT_100, *[ABOVE_100] * 5)})
 
 
-def test_shares_that_fill_while_stopping_get_their_sell_and_sells_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_shares_filled_while_stopping_get_their_sell(caplog: pytest.LogCaptureFixture) -> None:
     async def story(bot: Any) -> None:
         await bot.until(179.5)
         bot.script.on("DELETE /v2/orders/", slow(2.0))  # the fill is faster
@@ -519,7 +519,7 @@ def test_shares_that_fill_while_stopping_get_their_sell_and_sells_stay(caplog: p
     assert "working: sell 10 limit 100" in caplog.text
 
 
-def test_stopping_takes_at_most_4_seconds_and_says_what_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
+def test_stopping_takes_4_seconds_at_most_and_says_what_is_open(caplog: pytest.LogCaptureFixture) -> None:
     async def story(bot: Any) -> None:
         bot.script.on("POST /v2/orders", hangs(100), times=99)
         bot.script.on("GET /v2/orders:by_client_order_id", page(502), times=99)
@@ -570,7 +570,7 @@ def test_after_the_close_one_look_that_fails_is_not_the_last() -> None:
     drained(story, QUIET, algo=Idle)
 
 
-def test_after_the_close_a_listing_that_differs_for_a_while_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_after_close_listing_that_differs_for_while_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """Shares held by executions are not dropped for a listing without them."""
 
     async def story(bot: Any) -> None:
@@ -607,7 +607,7 @@ def test_a_symbol_limit_of_requests_is_no_reason_to_stop() -> None:
     drained(story, QUIET, algo=BuysOnce, access=Access(trading_limit=5))
 
 
-def test_where_clock_and_calendar_differ_the_clock_says_open_and_the_earlier_close_counts() -> None:
+def test_the_earlier_close_of_clock_and_calendar_counts() -> None:
     async def story() -> None:
         script = Script()
         script.on("GET /v2/calendar", says([{"date": "2026-11-20", "open": "09:30", "close": "09:40"}]))

@@ -86,7 +86,7 @@ def test_orders_by_hand_while_liquidating(side: str, qty: int, price: str | None
     play(story, CALM, algo=Idle)
 
 
-def test_the_listings_are_looked_at_every_10_seconds_while_liquidating_and_the_clock_from_10_minutes_before() -> None:
+def test_listings_are_looked_at_every_10_s_while_liquidating() -> None:
     async def story(bot: Bot) -> None:
         await bot.until(CLOSE - 1)
 
@@ -128,7 +128,7 @@ def test_a_refused_or_unknown_exit_goes_again_until_all_is_sold(trouble: Any) ->
     play(story, HELD)
 
 
-def test_an_exit_that_is_rejected_after_it_was_accepted_goes_again() -> None:
+def test_exit_that_is_rejected_after_it_was_accepted_goes_again() -> None:
     async def story(bot: Bot) -> None:
         bot.server.simulation.halt("TSLA")
         await bot.until(CLOSE - 290)
@@ -159,7 +159,7 @@ def test_shares_that_arrive_late_are_sold_too() -> None:
     play(story, CALM, algo=Idle)
 
 
-def test_a_clock_that_tells_a_later_close_leaves_nothing_for_the_next_open() -> None:
+def test_a_later_close_leaves_nothing_for_the_next_open() -> None:
     """A sell sent after the calendar's close would fill in the morning."""
 
     async def story(bot: Bot) -> None:
@@ -307,7 +307,7 @@ def test_a_look_that_breaks_does_not_stop_winding_up(
 
 
 @pytest.mark.parametrize("seconds", [1, 6])
-def test_an_exit_in_the_middle_of_being_replaced_is_seen_through(seconds: float) -> None:
+def test_exit_in_middle_of_being_replaced_is_seen_through(seconds: float) -> None:
     """A risk rule has just asked to cancel the sell; what goes at market is on its way before the bot ends."""
 
     async def story(bot: Bot) -> None:

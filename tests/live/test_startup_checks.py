@@ -88,7 +88,7 @@ def test_an_account_that_is_free_a_minute_later_buys_then(answer: Outcome, caplo
     assert caplog.text.count("the account is free") == 1
 
 
-def test_an_asset_that_can_be_traded_a_minute_later_is_bought_then(caplog: pytest.LogCaptureFixture) -> None:
+def test_asset_that_can_be_traded_minute_later_is_bought_then(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         script = Script()
         halted = {"symbol": "TSLA", "name": "Tesla", "exchange": "NASDAQ", "status": "active", "tradable": False}
@@ -108,7 +108,7 @@ def test_an_asset_that_can_be_traded_a_minute_later_is_bought_then(caplog: pytes
 
 @pytest.mark.parametrize("call", [ACCOUNT, TSLA])
 @pytest.mark.parametrize("trouble", [status(500), never_arrives, hangs(60)])
-def test_trouble_that_lasts_holds_up_the_start_for_seconds_and_then_only_buys(call: str, trouble: Outcome) -> None:
+def test_lasting_trouble_holds_up_the_start_for_seconds(call: str, trouble: Outcome) -> None:
     async def story() -> None:
         script = Script()
         script.on(call, between(0, 100, trouble, script), times=999)
@@ -132,7 +132,7 @@ def but_for(symbol: str) -> Outcome:
     return answer
 
 
-def test_assets_that_cannot_be_listed_at_the_start_are_listed_later(caplog: pytest.LogCaptureFixture) -> None:
+def test_assets_that_cannot_be_listed_at_start_are_listed_later(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         script = Script()
         script.on("GET /v2/assets", between(0, 90, status(500), script, but_for("S9")), times=99)
@@ -148,7 +148,7 @@ def test_assets_that_cannot_be_listed_at_the_start_are_listed_later(caplog: pyte
     assert caplog.text.count("what 20 symbols stand for is not known yet") == 1
 
 
-def test_keys_refused_at_a_start_that_nobody_waits_for_are_the_users_to_mend() -> None:
+def test_keys_refused_at_an_unawaited_start_are_the_users() -> None:
     async def story() -> None:
         script = Script()
         script.on(CALENDAR, status(403, "forbidden."))
@@ -205,7 +205,7 @@ def test_trouble_of_the_clock_at_night_is_waited_out(
     assert 1 <= caplog.text.count("waiting for the open") <= 11
 
 
-def test_a_clock_that_stays_away_at_the_open_leaves_it_to_the_calendar(caplog: pytest.LogCaptureFixture) -> None:
+def test_clock_that_stays_away_at_open_leaves_it_to_calendar(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         script = Script()
         script.on(CLOCK, between(1, 9999, status(500), script), times=9999)
@@ -228,7 +228,7 @@ def test_a_clock_that_says_open_at_night_is_not_believed() -> None:
     run(story())
 
 
-def test_a_clock_that_says_open_at_an_ordinary_hour_is_believed_for_exits_whatever_the_calendar_says() -> None:
+def test_open_clock_at_ordinary_hour_is_believed_for_exits() -> None:
     async def story() -> None:
         script = Script()
         script.on(CALENDAR, says([]), times=9)
@@ -239,7 +239,7 @@ def test_a_clock_that_says_open_at_an_ordinary_hour_is_believed_for_exits_whatev
     run(story())
 
 
-def test_a_clock_that_says_open_once_on_a_holiday_begins_nothing() -> None:
+def test_clock_that_says_open_once_on_holiday_begins_nothing() -> None:
     async def story() -> None:
         script = Script()
         script.on(CALENDAR, says([]), times=999)
@@ -252,7 +252,7 @@ def test_a_clock_that_says_open_once_on_a_holiday_begins_nothing() -> None:
     run(story())
 
 
-def test_a_clock_that_goes_on_saying_closed_in_the_session_is_overruled_by_the_calendar() -> None:
+def test_a_closed_clock_is_overruled_by_the_calendar() -> None:
     async def story() -> None:
         script = Script()
         script.on(CLOCK, clock_says(is_open=False), times=9999)
@@ -310,7 +310,7 @@ def test_a_network_that_comes_late_is_waited_for() -> None:
 # -- a start within the session ---------------------------------------------------------------------------------------
 
 
-def test_a_start_in_the_session_with_a_clock_that_says_closed_looks_after_what_is_held() -> None:
+def test_a_start_under_a_closed_clock_looks_after_holdings() -> None:
     async def story() -> None:
         script = Script()
         script.on(CLOCK, clock_says(is_open=False), times=2)

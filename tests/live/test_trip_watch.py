@@ -81,7 +81,7 @@ class Watched(World):
         return self.order("sell")
 
 
-def test_a_round_trip_from_its_signal_to_a_minute_after_its_exit() -> None:
+def test_round_trip_from_its_signal_to_minute_after_its_exit() -> None:
     at = Watched()
     at.bar("TSLA", 100.0)
     buy = at.order("buy")
@@ -259,7 +259,7 @@ def test_the_end_of_the_session_tells_what_was_seen_so_far() -> None:
     assert [(one.entry, one.exit) for one in at.seen] == [({}, {}), ({1: 100.0}, {1: 100.0})]
 
 
-def test_what_was_seen_of_shares_still_held_is_told_after_a_minute_and_at_the_end() -> None:
+def test_what_is_seen_of_held_shares_is_told_each_minute() -> None:
     at, _ = held()
     at.later(61)
     at.price(101.0)
@@ -277,7 +277,7 @@ def test_what_was_seen_of_shares_still_held_is_told_after_a_minute_and_at_the_en
         ("theirs", "limit", "by hand"),
     ],
 )
-def test_shares_held_since_before_the_process_are_watched_from_its_start(key: str, kind: Any, reason: str) -> None:
+def test_shares_held_before_the_process_are_watched_too(key: str, kind: Any, reason: str) -> None:
     at = Watched(held=10, by=OrderReport("TSLA", f"id-{key}", key, "sell", kind, "new", Decimal(10), Decimal(0)))
     started = at.now
     at.price(100.5)

@@ -71,7 +71,7 @@ def test_words_have_single_blanks() -> None:
         SECRET[-9:],
     ],
 )
-def test_a_key_is_hidden_however_it_is_written_and_a_piece_of_it(form: str) -> None:
+def test_key_is_hidden_however_it_is_written_and_piece_of_it(form: str) -> None:
     for hidden in (MASK.line(f"key '{form}' refused"), MASK.words(f"key '{form}' refused"), MASK.hide(form)):
         assert "***" in hidden
         assert_no_piece(hidden)

@@ -30,7 +30,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-def test_a_jumping_loop_skips_all_waiting_and_keeps_the_order_of_timers(waited: list[float]) -> None:
+def test_a_jumping_loop_skips_waits_and_keeps_the_order(waited: list[float]) -> None:
     async def story() -> list[tuple[str, float]]:
         loop = asyncio.get_running_loop()
         trace: list[tuple[str, float]] = []

@@ -104,9 +104,7 @@ def test_a_day_that_was_played_again_counts_once_and_is_said(path: Path, capsys:
     assert "note: 1 earlier session of a day that was played again is left out\n" in text
 
 
-def test_the_text_has_a_row_a_day_and_the_venues_one_after_the_other(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_text_has_row_day_and_venues_one_after_other(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = told(capsys, path, "--from=2026-10-01", "TSLA")
     titles = [line for line in text.splitlines() if " from " in line]
     assert titles == [
@@ -133,7 +131,7 @@ def test_a_brief_reading_comes_to_what_the_whole_one_does(tmp_path: Path, monkey
             assert whole.bars(symbol) == brief.bars(symbol)
 
 
-def test_bars_that_were_fetched_fill_only_the_gaps_of_a_brief_reading(tmp_path: Path) -> None:
+def test_bars_that_were_fetched_fill_only_gaps_of_brief_reading(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     played(path, "2026-11-20", *WON)
     with closing(open_journal(path)) as connection:
@@ -168,7 +166,7 @@ def test_a_copy_is_whole_while_the_bot_writes(path: Path, tmp_path: Path, capsys
     assert sorted(file.name for file in tmp_path.glob("copy*")) == ["copy.sqlite"]
 
 
-def test_old_sessions_go_with_all_their_rows_and_the_newest_of_a_venue_stay(
+def test_old_sessions_go_with_all_their_rows(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "copy.sqlite"

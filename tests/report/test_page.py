@@ -38,7 +38,7 @@ def data_of(page: Path) -> dict[str, Any]:
     return data
 
 
-def test_a_session_shows_what_its_algo_plots_its_stops_and_what_was_blocked(
+def test_a_session_shows_its_plots_stops_and_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -238,9 +238,7 @@ def test_what_happened_while_nobody_ran_is_reckoned_and_said(
     assert [trade["qty"] for trade in found["trades"]] == [15]
 
 
-def test_a_simulated_day_that_is_played_again_and_other_places_are_sessions_of_their_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_replayed_simulated_day_is_a_session_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "journal.sqlite"
     run_of(path, OPEN, ("buy", 10, "100"), ("sell", 10, "101"), venue="simulated", host="127.0.0.1:1")
     run_of(path, OPEN, ("buy", 10, "100"), ("sell", 10, "102"), venue="simulated", host="127.0.0.1:1")
@@ -250,9 +248,7 @@ def test_a_simulated_day_that_is_played_again_and_other_places_are_sessions_of_t
     assert [trade["pnl"] for trade in answer(capsys, path, "--venue", "paper")["trades"]] == [30]
 
 
-def test_a_run_that_was_killed_and_entries_that_were_lost_are_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_run_and_lost_entries_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "journal.sqlite"
     run_of(path, OPEN, ("buy", 10, "100"))
     with edited(path) as connection:
@@ -350,9 +346,7 @@ def test_a_buy_whose_bar_came_too_late_or_only_afterwards(copy: Path, capsys: py
     assert one["why"] == "its bar was fetched only afterwards"
 
 
-def test_an_order_that_was_refused_is_told_with_the_brokers_words(
-    copy: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_order_that_was_refused_is_told_with_brokers_words(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key, at = buy_of(copy)
     with edited(copy) as connection:
         row = connection.execute("SELECT * FROM orders WHERE client_order_id = ? AND action = 'submit'", (key,))

@@ -137,7 +137,7 @@ def test_bars_take_a_few_bytes_each() -> None:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_report_gives_the_same_page_with_everything_escaped() -> None:
+def test_same_report_gives_same_page_with_everything_escaped() -> None:
     page = written(report())
     assert page == written(report())
     assert HOSTILE not in page and "<img" not in page and page.count("</script>") == 3

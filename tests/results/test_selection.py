@@ -36,7 +36,7 @@ def test_the_p_value_is_that_of_arch(seed: int, edge: float) -> None:
     assert spa(nets) == pytest.approx(theirs.pvalues["consistent"], abs=0.03)
 
 
-def test_the_best_of_many_without_an_edge_is_not_shown_and_one_with_is() -> None:
+def test_best_of_many_without_edge_is_not_shown_and_one_with_is() -> None:
     assert spa(sets(200, 40, 7)) > 0.05
     assert spa(sets(200, 40, 7, edge=3.0)) < 0.01
     assert spa(-abs(sets(5, 40, 7))) == 1.0, "nothing gains"

@@ -31,7 +31,7 @@ def test_each_symbol_has_a_row_and_all_together_too() -> None:
     ]
 
 
-def test_fees_come_off_each_symbol_and_what_the_day_is_rounded_up_by_is_a_row_of_its_own() -> None:
+def test_fees_come_off_each_symbol_and_rounding_is_a_row() -> None:
     fleet = fleet_of(2)
     fleet.charge(ALPACA.on(dt.date(2026, 11, 20)))
     for symbol, shares, price in (("S0", "100", "50"), ("S1", "8", "401.62")):
@@ -51,7 +51,7 @@ def test_fees_come_off_each_symbol_and_what_the_day_is_rounded_up_by_is_a_row_of
     assert str(total) == "2 trades, 108 shares, gross $ +2.00, fees $ 0.21, net $ +1.79"
 
 
-def test_of_very_many_symbols_only_those_that_traded_or_are_held_have_a_row() -> None:
+def test_of_many_symbols_only_the_traded_or_held_have_a_row() -> None:
     fleet = fleet_of(60)
     fleet.algos["S7"].ledger.shares_sold = Decimal(5)
     fleet.algos["S9"].ledger.position = Decimal(5)

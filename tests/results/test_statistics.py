@@ -112,7 +112,7 @@ def day(session: Session, symbol: str, opened: str, closed: str, fills: list[Fil
     return SymbolDay(symbol, session, 390, fills, [], [], D(closed), D(opened))
 
 
-def test_results_know_days_groups_and_what_holding_would_have_come_to() -> None:
+def test_results_know_days_groups_and_buy_and_hold() -> None:
     def trip(session: Session, minute: int, price: str, kind: str = "limit") -> list[Fill]:
         at = session.open + minute * MINUTE
         return [Fill("F", "buy", D(100), D(10), at), Fill("F", "sell", D(100), D(price), at + MINUTE, kind)]

@@ -109,7 +109,7 @@ def test_a_set_comes_to_what_a_backtest_of_it_does(capsys: pytest.CaptureFixture
     assert found["trades"] > 0 and found["drawdown"] > 0
 
 
-def test_the_table_is_sorted_best_first_and_tells_its_assumptions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_is_sorted_best_first_and_tells_its_assumptions(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "--jobs", "1", "--set", "window=5,10,20", *MARKET)
     assert code == 0 and not err
     lines = out.splitlines()
@@ -302,7 +302,7 @@ def test_walk_forward_sets_both_tables_side_by_side(capsys: pytest.CaptureFixtur
     assert told["walk_forward"][1]["out_of_sample"]["to"] == "2026-11-24"
 
 
-def test_the_drawdown_of_days_in_a_row_is_that_of_their_whole_path() -> None:
+def test_drawdown_of_days_in_row_is_that_of_their_whole_path() -> None:
     def day(*points: int) -> PartialStatistics:
         peak = fall = 0
         for point in points:
@@ -368,9 +368,7 @@ def test_the_processes_have_no_key(
     assert [os.environ[name] for name in secrets] == ["secret"] * len(secrets)  # as they were
 
 
-def test_a_task_that_dies_is_retried_and_one_that_always_dies_is_reported(
-    capsys: pytest.CaptureFixture[str], odd: str
-) -> None:
+def test_a_dying_task_is_retried_and_then_reported(capsys: pytest.CaptureFixture[str], odd: str) -> None:
     rest = ("--algo", odd, "--fills", "bar", "--from", "2026-11-20", "--to", "2026-11-23", "F")
     well = answer(capsys, "--jobs", "1", "--set", "how=well", *rest)["sets"][0]
     assert well["trades"]
@@ -483,7 +481,7 @@ def test_a_file_that_changes_under_a_sweep_is_one_line(tmp_path: Path) -> None:
 MONTH = ("--jobs", "1", "--fills", "bar", "--from", "2026-11-02", "--to", "2026-11-30", "F")
 
 
-def test_the_verdict_counts_all_that_was_ever_tried_on_these_bars(
+def test_verdict_counts_all_that_was_ever_tried_on_these_bars(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

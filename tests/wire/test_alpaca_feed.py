@@ -416,9 +416,7 @@ def test_the_symbol_limit_for_trades_leaves_bars(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("limit", [1, 30, 39])
-def test_the_symbol_limit_for_bars_is_used_to_its_end_and_the_rest_is_named(
-    limit: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_symbol_limit_is_used_up_and_the_rest_is_named(limit: int, caplog: pytest.LogCaptureFixture) -> None:
     server = Subscriptions(limit)
     symbols = [f"S{n}" for n in range(40)]
 
@@ -436,7 +434,7 @@ def test_the_symbol_limit_for_bars_is_used_to_its_end_and_the_rest_is_named(
 
 
 @pytest.mark.parametrize("code", [409, 410, 400])
-def test_channels_that_do_not_exist_are_gone_without_and_said_once(code: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_channels_are_gone_without_and_said_once(code: int, caplog: pytest.LogCaptureFixture) -> None:
     async def script(talk: Talk) -> None:
         await logged_in(talk)
         server = Subscriptions(refused={"statuses": code}, left_out=["trades"])
@@ -454,7 +452,7 @@ def test_channels_that_do_not_exist_are_gone_without_and_said_once(code: int, ca
     assert caplog.text.count(f"no statuses of AAPL ({code} some words); going on with bars") == 1
 
 
-def test_an_unanswered_subscription_is_gone_without_unless_it_is_the_bars() -> None:
+def test_an_unanswered_subscription_is_fatal_for_bars_only() -> None:
     async def no_answer(talk: Talk) -> None:
         await logged_in(talk)
         await talk.stays(60)

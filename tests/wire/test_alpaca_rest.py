@@ -133,7 +133,7 @@ def test_an_order_goes_out_exactly_and_comes_back_as_a_report() -> None:
     run(session())
 
 
-def test_listings_are_read_to_their_end_without_losing_orders_of_one_instant() -> None:
+def test_listings_lose_no_orders_of_one_instant() -> None:
     def row(number: int) -> dict[str, Any]:
         # Orders 498 to 502 were submitted in the same instant.
         second = 498 if 498 <= number <= 502 else number
@@ -167,7 +167,7 @@ def test_listings_are_read_to_their_end_without_losing_orders_of_one_instant() -
     run(session())
 
 
-def test_positions_and_a_listing_that_makes_no_sense_is_not_flat() -> None:
+def test_positions_and_listing_that_makes_no_sense_is_not_flat() -> None:
     async def session() -> None:
         async with alpaca() as (fake, rest):
             fake.will_answer([
@@ -259,7 +259,7 @@ def test_what_an_error_means(
     run(session())
 
 
-def test_timeouts_are_five_seconds_for_orders_and_ten_for_questions() -> None:
+def test_timeouts_are_5_s_for_orders_and_10_s_for_questions() -> None:
     asked: list[float] = []
 
     async def silent(_method: str, _url: str, _headers: Any, _params: Any, _json: Any, timeout: float) -> Any:  # noqa: ASYNC109
@@ -362,7 +362,7 @@ def test_what_is_too_long_for_its_kind_is_none() -> None:
     assert position_report({"symbol": "A" * 201, "qty": "1"}) is None
 
 
-def test_decoding_survives_what_is_missing_strange_or_of_another_type() -> None:
+def test_decoding_survives_missing_and_strange_values() -> None:
     assert order_report({}) == OrderReport("", "", "", "", "", "")
     assert order_report({**ORDER, "qty": 11, "filled_qty": 4.0, "limit_price": 178.42}) == REPORT
     strange: dict[str, Any] = {name: [] for name in ORDER}

@@ -52,7 +52,7 @@ def played(*scripts: object) -> list[object]:
     return told.all
 
 
-def test_updates_in_text_and_binary_frames_before_and_after_the_listening_answer() -> None:
+def test_updates_in_any_frames_around_the_listening_answer() -> None:
     async def script(talk: Talk) -> None:
         await logged_in(talk)
         # An update may overtake the answer.
@@ -91,7 +91,7 @@ def test_hours_of_silence_are_normal() -> None:
     assert played(script) == ["up", REPORT, "down: stopped"]
 
 
-def test_refused_keys_are_tried_again_and_the_variables_are_named_not_the_keys(
+def test_refused_keys_are_retried_and_only_variables_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def refusing(talk: Talk) -> None:

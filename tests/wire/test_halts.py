@@ -52,7 +52,7 @@ def bought(script: Script, symbol: str, since: float, until: float) -> int:
     )
 
 
-def test_a_halt_stops_buys_in_its_symbol_alone_until_trading_goes_on() -> None:
+def test_a_halt_stops_buys_in_its_symbol_alone() -> None:
     async def story() -> None:
         script = Script()
         async with trading(BOTH, script, Idler, length=40) as bot:

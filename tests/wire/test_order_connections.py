@@ -93,7 +93,7 @@ def test_a_server_that_hangs_up_on_everybody_is_not_stormed() -> None:
     run(story())
 
 
-def test_an_order_that_is_under_way_while_connections_are_renewed_gets_its_answer() -> None:
+def test_an_order_under_way_at_a_renewal_gets_its_answer() -> None:
     async def story() -> None:
         broker = Broker()
         async with connections_to(broker) as connections:
@@ -107,7 +107,7 @@ def test_an_order_that_is_under_way_while_connections_are_renewed_gets_its_answe
     run(story())
 
 
-def test_connections_come_back_after_an_outage_that_began_while_they_were_idle() -> None:
+def test_connections_come_back_after_an_idle_outage() -> None:
     async def story() -> None:
         broker = Broker()
         async with connections_to(broker) as connections:
@@ -122,7 +122,7 @@ def test_connections_come_back_after_an_outage_that_began_while_they_were_idle()
     run(story())
 
 
-def test_an_answer_that_never_comes_is_told_as_a_lost_connection() -> None:
+def test_answer_that_never_comes_is_told_as_lost_connection() -> None:
     async def story() -> None:
         broker = Broker()
         broker.delay = 3600
@@ -137,7 +137,7 @@ def test_an_answer_that_never_comes_is_told_as_a_lost_connection() -> None:
     run(story())
 
 
-def test_a_second_answer_to_one_request_ends_the_connection_and_is_nobodys() -> None:
+def test_a_second_answer_ends_the_connection() -> None:
     async def story() -> None:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             one = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nAAAA"
@@ -195,7 +195,7 @@ def connected() -> tuple[OrderConnections, Connection, Wire]:
 
 
 @pytest.mark.parametrize(("idle", "is_sent"), [(KEEP_ALIVE, True), (KEEP_ALIVE + 0.1, False)])
-def test_nothing_is_sent_where_the_server_may_be_about_to_hang_up(idle: float, is_sent: bool) -> None:
+def test_nothing_is_sent_where_server_may_be_about_to_hang_up(idle: float, is_sent: bool) -> None:
     async def story() -> None:
         connections, _, wire = connected()
         await asyncio.sleep(idle)
@@ -205,7 +205,7 @@ def test_nothing_is_sent_where_the_server_may_be_about_to_hang_up(idle: float, i
     run(story())
 
 
-def test_an_answer_nobody_waits_for_any_more_is_not_the_next_ones() -> None:
+def test_answer_nobody_waits_for_any_more_is_not_next_ones() -> None:
     async def story() -> None:
         connections, connection, wire = connected()
         given_up = connections.send("POST", "/v2/orders", b"{}")
@@ -253,7 +253,7 @@ def test_a_server_that_talks_unasked_is_hung_up_on(said: bytes) -> None:
     run(story())
 
 
-def test_a_connection_that_is_given_up_takes_no_order_though_its_end_takes_time() -> None:
+def test_a_connection_given_up_takes_no_order() -> None:
     async def story() -> None:
         connections, connection, wire = connected()
         wire.abort = lambda: None  # type: ignore[method-assign]
@@ -266,7 +266,7 @@ def test_a_connection_that_is_given_up_takes_no_order_though_its_end_takes_time(
     run(story())
 
 
-def test_of_idle_connections_the_old_are_replaced_and_the_others_stay() -> None:
+def test_of_idle_connections_old_are_replaced_and_others_stay() -> None:
     async def story() -> None:
         broker = Broker()
         async with connections_to(broker) as connections:
@@ -279,7 +279,7 @@ def test_of_idle_connections_the_old_are_replaced_and_the_others_stay() -> None:
     run(story())
 
 
-def test_a_connection_that_an_order_took_while_it_was_being_replaced_stays() -> None:
+def test_a_connection_taken_while_being_replaced_stays() -> None:
     async def story() -> None:
         connections, _, wire = connected()
         await asyncio.sleep(KEEP_ALIVE / 2 + 1)

@@ -141,7 +141,7 @@ def test_halts_and_resumptions_are_told_and_price_bands_are_not() -> None:
     ]
 
 
-def test_a_bar_of_a_later_minute_ends_a_halt_whose_resumption_was_lost() -> None:
+def test_a_later_bar_ends_a_halt_whose_resumption_was_lost() -> None:
     async def script(talk: Talk) -> None:
         await subscribed(talk)
         await talk.says([luld(17, t=START_MS + 30_000), AAPL_AM])  # of the minute it began in
@@ -320,7 +320,7 @@ def one(symbol: str, minute: int) -> Bar:
     return Bar(symbol, START + minute * MINUTE, 1, 2, 0.5, 1.5, 100.25)
 
 
-def test_history_is_one_request_a_symbol_with_the_key_in_a_header_only() -> None:
+def test_history_is_one_request_symbol_with_key_in_header_only() -> None:
     async def session() -> None:
         async with http_fake() as fake:
             feed = PolygonFeed(endpoints(fake.url, polygon_key=POLYGON_KEY), [], Told(), random.Random(1), lambda: True)
@@ -359,7 +359,7 @@ def test_history_is_one_request_a_symbol_with_the_key_in_a_header_only() -> None
     run(session())
 
 
-def test_a_symbol_whose_history_fails_does_not_hold_up_the_others() -> None:
+def test_symbol_whose_history_fails_does_not_hold_up_others() -> None:
     async def session() -> None:
         async with http_fake() as fake:
             feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
@@ -400,7 +400,7 @@ def test_the_key_follows_no_address_of_a_page_to_another_host(address: str) -> N
     run(session())
 
 
-def test_a_wait_that_is_asked_for_is_shorter_than_a_hole_is_waited_for() -> None:
+def test_a_wait_asked_for_is_shorter_than_a_holes() -> None:
     async def session() -> None:
         async with http_fake() as fake:
             feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)

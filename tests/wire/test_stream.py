@@ -52,7 +52,7 @@ def gaps(server: ScriptedServer) -> list[float]:
     return [round(b - a, 3) for a, b in zip(server.connected_at, server.connected_at[1:], strict=False)]
 
 
-def test_a_refused_handshake_is_tried_again_with_growing_jittered_waits_never_long() -> None:
+def test_a_refused_handshake_is_retried_with_growing_waits() -> None:
     async def session() -> None:
         async with scripted(*[429] * 12, one_word) as server:
             stream = Echo(server)
@@ -79,7 +79,7 @@ def test_the_third_sign_of_another_bot_says_what_to_do(caplog: pytest.LogCapture
     assert told[:7] == [refused, refused, "test: HTTP 503 at the handshake", refused, refused, busy, busy]
 
 
-def test_a_short_life_does_not_reset_the_backoff_a_useful_one_does() -> None:
+def test_short_life_does_not_reset_backoff_useful_one_does() -> None:
     async def brief(talk: Talk) -> None:
         await talk.hears()
         await talk.says("welcome")
@@ -130,7 +130,7 @@ async def refusing(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("judged", [True, False])
-def test_a_refused_login_is_final_only_where_a_second_witness_says_so(judged: bool) -> None:
+def test_a_refused_login_is_final_only_with_a_second_witness(judged: bool) -> None:
     asked: list[str] = []
 
     async def witness(refusal: LoginRefused) -> bool:
@@ -151,7 +151,7 @@ def test_a_refused_login_is_final_only_where_a_second_witness_says_so(judged: bo
     assert asked == ["check TEST_KEY"] * (1 if judged else 2)
 
 
-def test_once_a_login_has_worked_no_refusal_is_final_however_often_it_comes() -> None:
+def test_after_a_login_that_worked_no_refusal_is_final() -> None:
     async def witness(refusal: LoginRefused) -> bool:
         raise AssertionError("nobody is asked")
 
@@ -226,7 +226,7 @@ def test_a_bad_frame_costs_itself_and_is_told_once(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_silence_is_measured_in_session_only_and_tolerated_longer_each_time() -> None:
+def test_silence_is_measured_in_session_only() -> None:
     async def silent(talk: Talk) -> None:
         await talk.hears()
         await talk.says("welcome", "control")
@@ -282,7 +282,7 @@ def test_reconnect_on_request_and_a_clean_close_on_cancel() -> None:
     run(session())
 
 
-def test_a_redirect_is_not_followed_and_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_redirect_is_not_followed_and_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def session() -> None:
         async with scripted(302, 401, one_word) as server:
             stream = Echo(server)

@@ -181,7 +181,7 @@ def test_the_rest_of_a_message_that_looks_like_a_frame_is_none(opcode: Any, size
     run(story())
 
 
-def test_a_frame_in_the_midst_of_a_message_ends_the_connection_and_is_not_handed_over() -> None:
+def test_a_frame_inside_a_message_ends_the_connection() -> None:
     """Only its continuation, or a control frame, may follow the first part of a message."""
 
     async def story() -> None:
