@@ -92,4 +92,4 @@ def test_the_verdicts_are_validated(capsys: pytest.CaptureFixture[str], tmp_path
         path.write_text(capsys.readouterr().out)
     assert validation.main(["--read", *map(str, parts)]) == 0
     out = capsys.readouterr().out
-    assert "without an edge: 2 signals (0 had too few trades)" in out and "10 bp in 5 minutes" in out
+    assert "without an edge: 2 signals (0 had too few trades)" in out and "20 bp in 5 minutes" in out

@@ -7,8 +7,8 @@ stay, and whatever they knew is gone. All else is played as ever: exits, fills, 
 which meets a position or an order buys nothing.
 
 The p-value is the part of all runs, the real one among them, whose net is at least that of the real one; equal ones are
-put in a random order. Were there no edge, it would be as likely to lie below 0.05 as a dart below the twentieth part of
-a line. A run whose answer is clear ends early (Besag and Clifford 1991): once `CLEAR` runs were better, the p-value is
+put in a random order. Without an edge it lies below 0.05 in one of twenty cases, below 0.5 in every other one. A run
+whose answer is clear ends early (Besag and Clifford 1991): once `CLEAR` runs were better, the p-value is
 that many by the runs so far.
 """
 
@@ -47,10 +47,11 @@ def verdict(
     backtest_seconds: float,
     clear: int = CLEAR,
     tell: Tell = unseen,
+    fewest: int = FEWEST_TRADES,
 ) -> Verdict:
     """Of the `results` of a backtest of `days` that took so long; `settings.luck` says how many runs to make of it."""
-    if (trades := len(results.trades)) < FEWEST_TRADES:
-        return Verdict(why_not=f"{trades} trades are too few: it takes {FEWEST_TRADES}")
+    if (trades := len(results.trades)) < fewest:
+        return Verdict(why_not=f"{trades} trades are too few: it takes {fewest}")
     most = MOST if settings.luck is None else settings.luck
     ends_at = time.perf_counter() + max(backtest_seconds, LEAST_SECONDS)
     with unheard():
