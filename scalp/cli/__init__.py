@@ -10,6 +10,9 @@ parameters      `--set`: class attributes of its class
 identity        which class it is: parameters, and a fingerprint of its source
 venues          the feeds and brokers that can be named, and what opens them
 command         what all commands do: output files, exit codes
+progress        how far long work is
 paths           where the program keeps its files
+private         files that nobody else may read
+dotenv          a `.env` that nobody has loaded
 versions        what ran
 """

@@ -13,7 +13,9 @@ another room.
     order_builder   orders before they are sent: ids and terms
     working_buys    buys that work, cancelled when they are old
     telling         what it tells: events and lines
+    hooks           what a user's class may override beside the buy signal
     exits           the plan for what is held
+    stops           where the stop loss stands, and when it moves
     cover           what was sold too many, bought back
     cancels         cancels, and when they are asked for again
     order_state     what is known of one order and its group
@@ -34,6 +36,7 @@ another room.
     risk_rules      what they forbid and what they call for
     risk_watch      the rules obeyed
     clock           exchange time and the session
+    decimals        numbers from outside, exact and bounded
     prices, trades  ticks and exact prices; fills and round trips
     fees, takings   what executions cost beside the price; what the day brought after that
     events          what is told beside the actions: one struct for each kind

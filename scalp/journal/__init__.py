@@ -5,5 +5,6 @@ recorder        the facts a session begins with, and who tells the journal what
 writer          the rows, written by a thread of their own
 reader          a day of it, as a backtest's results know days
 brief           the same for sums over many days, read in a fraction of the time
+month           what a month has brought so far
 upkeep          a copy of the file, and letting go of old sessions
 """

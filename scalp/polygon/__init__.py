@@ -1,0 +1,4 @@
+"""The other source of market data: Polygon, now Massive.
+
+feed            its stream and its history
+"""
