@@ -99,7 +99,7 @@ def assumptions(
             f"each day starts with ${100_000:,} and four times that of buying power, for all symbols together",
         )
         if settings.risk_limits:
-            rules += (f"risk rails, anew each day: {settings.risk_limits}",)
+            rules += (f"risk limits, anew each day: {settings.risk_limits}",)
         order, update = times.order / MILLISECOND, times.update / MILLISECOND
         waits = f"{order:g} ms for orders and cancels, {update:g} ms for updates"
     return {

@@ -155,8 +155,8 @@ def _check(args: argparse.Namespace, limits: RiskLimits) -> None:
     others = replace(limits, stop_loss=None, trail=None, stop_at=None)
     if args.fills == "bar" and (others or limits.stop_at == "bot"):
         told = others if others else "stop-at bot"
-        raise UserError(f"--fills bar knows no risk rails but the stop at the broker ({told}): leave them out, or take "
-                        "another --fills")  # fmt: skip
+        raise UserError(f"--fills bar knows no risk limits but the stop at the broker ({told}): leave them out, or "
+                        "take another --fills")  # fmt: skip
 
 
 def _history_endpoints(environ: Mapping[str, str], feed: str | None) -> Endpoints | None:

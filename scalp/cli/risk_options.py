@@ -21,7 +21,7 @@ PERCENTAGE = re.compile(r"(\d{0,3}\.?\d{1,4})%")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of all risk limits."""
-    group = parser.add_argument_group("risk rails (each is off unless named; kept by the bot while it runs)")
+    group = parser.add_argument_group("risk limits (each is off unless named; kept by the bot while it runs)")
     group.add_argument("--stop-loss", type=_percentage, metavar="PERCENT",
                        help="sell at market when the last trade is so far under the entry (0.5%%)")  # fmt: skip
     group.add_argument("--trail", type=_percentage, metavar="PERCENT",
@@ -57,9 +57,9 @@ def limits_from(text: str) -> RiskLimits:
     try:
         args, unknown = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
-        raise UserError(f"risk rails {text!r}: {error}") from None
+        raise UserError(f"risk limits {text!r}: {error}") from None
     if unknown:
-        raise UserError(f"risk rails {text!r}: there is no rail {unknown[0]}")
+        raise UserError(f"risk limits {text!r}: there is no limit {unknown[0]}")
     return read_limits(args)
 
 

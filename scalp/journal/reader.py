@@ -170,8 +170,8 @@ class JournaledDay:
         assert self.fills is not None  # reading them makes the notes of them
         lacking = [f"the journal lacks {run.lost} entries of run {run.run}" for run in self.runs if run.lost]
         differ = len({run.risk_limits for run in self.runs}) > 1
-        rails = ["its runs had different risk rails: a backtest of it has those of the last one"] if differ else []
-        return [*self._fill_notes, *lacking, *rails]
+        limits = ["its runs had different risk limits: a backtest of it has those of the last one"] if differ else []
+        return [*self._fill_notes, *lacking, *limits]
 
     @property
     def facts(self) -> Run:

@@ -549,7 +549,7 @@ def test_rails_as_they_are_written() -> None:
     assert limits_from(str(limits)) == limits
     assert limits_from("") == RiskLimits()
     for odd in ("stop-loss much", "stop-loss", "seatbelt 3", "max-hold"):
-        with pytest.raises(UserError, match=f"risk rails '{odd}'"):
+        with pytest.raises(UserError, match=f"risk limits '{odd}'"):
             limits_from(odd)
 
 
@@ -577,7 +577,7 @@ def test_each_mistake_is_one_clear_line(argument: str, words: str) -> None:
 @pytest.mark.parametrize("rail", [["--max-hold", "5m"], ["--stop-loss", "1%", "--stop-at", "bot"]])
 def test_bar_fills_know_no_rail_but_the_stop_at_the_broker(rail: list[str]) -> None:
     assert read_backtest_settings(["--fills", "bar", "--stop-loss", "1%", "TSLA"], {}).risk_limits.stop
-    with pytest.raises(UserError, match="--fills bar knows no risk rails but the stop at the broker"):
+    with pytest.raises(UserError, match="--fills bar knows no risk limits but the stop at the broker"):
         read_backtest_settings(["--fills", "bar", *rail, "TSLA"], {})
 
 
