@@ -319,8 +319,7 @@ class ExitPlan:
         if abs(over) < 1:
             self._covered_version = ledger.version
             return []
-        foreign = [o for o in self._sells if not o.is_own and o.id]
-        strangers = [o for o in foreign if o.head is not sell.head or (o is sell and o.is_bots)]
+        strangers = [o for o in self._sells if not o.is_own and o.id and (o.head is not sell.head or o is sell)]
         if over > 0 and strangers:
             # The broker holds shares for each of them: what is told of an order of an earlier run, or by hand, is old,
             # or else what is told of the position.

@@ -188,6 +188,13 @@ def test_too_much_on_offer_by_an_older_order_is_asked_for() -> None:
     assert short.steps(1, followed="a") == ["cancel a"]  # too little is no matter of what is told
 
 
+def test_a_sell_by_hand_of_too_much_is_asked_for() -> None:
+    story = Exit(0)
+    story.order("by-hand", qty=20, own=False)
+    assert story.steps(1, followed="by-hand") == ["ask by-hand"]
+    assert story.steps(2, followed="by-hand") == []
+
+
 # -- whether it is done -----------------------------------------------------------------------------------------------
 
 # The orders that work, whether one of them is being cancelled; shares held; then by plan whether the plan is under way,
