@@ -19,7 +19,8 @@ another room.
     cover           what was sold too many, bought back
     cancels         cancels, and when they are asked for again
     order_state     what is known of one order and its group
-    ledger          orders and position
+    order_registry  all orders known in a symbol
+    ledger          these and the position
     evidence        what listings are worth beside executions
     tape            the last trade and the prints before it, by exchange time
     bars            today's bars, as a signal reads them

@@ -13,25 +13,22 @@ heard of after that does the time of an execution decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.core.commands import SubmitOrder
 from scalp.core.decimals import ZERO
+from scalp.core.order_registry import OrderRegistry
 from scalp.core.order_state import (
     REFUSED,
-    SENT,
     Order,
     first_price,
-    is_missing_leg,
     is_price,
-    join,
     move_status,
     order_from,
 )
-from scalp.core.orders import BUST, BUY, FINAL_STATUSES, HELD, NEW, SELL, TAKE_BACKS, OrderReport
+from scalp.core.orders import BUST, BUY, HELD, SELL, TAKE_BACKS, OrderReport
 from scalp.core.units import SECOND
 
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
@@ -63,24 +60,17 @@ class Done(Struct):
     round_trips: int = 0  # times a position was closed by fills
 
 
-class Ledger:
+class Ledger(OrderRegistry):
     """Orders and position of one symbol."""
 
     def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
+        super().__init__(symbol)
         self.position = ZERO  # shares, negative when short
         self.entry_price: Decimal | None = None  # average price of the shares held; None when flat
         self.realised = ZERO  # gross profit and loss of all closed shares, dollars
         self.shares_sold = ZERO
         self.done = Done([])
         self.question = ""  # what only asking the broker can answer; whoever has asked clears it
-        self.version = 0  # counts every change of an order or of the position
-        self._open: list[Order] = []  # the open ones, as of a version
-        self._open_as_of = 0
-        self._orders: list[Order] = []  # in the order they became known
-        self._unsettled: list[Order] = []  # those the broker has not ended, as of the same version; and newer ones
-        self._by_id: dict[str, Order] = {}
-        self._by_client_id: dict[str, Order] = {}
         self.adopted_at = 0  # as of when that was listed, exchange time, ns
         self.adopted = ZERO  # shares of the last adopted position
         self._explained: set[str] = set()  # ids of the executions that are in an adopted position
@@ -100,23 +90,6 @@ class Ledger:
         self.positions_before: dict[Decimal, int] = {}
 
     # -- looking ------------------------------------------------------------------------------------------------------
-
-    def find(self, key: str) -> Order | None:
-        """The order with this broker's id or client order id."""
-        return self._by_id.get(key) or self._by_client_id.get(key)
-
-    def __iter__(self) -> Iterator[Order]:
-        return iter(self._orders)
-
-    @property
-    def open_orders(self) -> list[Order]:
-        """Orders that may still fill, the oldest first; those whose outcome is unknown among them. Don't change it."""
-        if self._open_as_of != self.version:
-            # What the broker ended stays ended; what only we believe to be refused or lost may yet turn up.
-            self._unsettled = [o for o in self._unsettled if o.status not in FINAL_STATUSES]
-            self._open = sorted((o for o in self._unsettled if not o.has_ended), key=lambda o: (o.submitted_at, o.id))
-            self._open_as_of = self.version
-        return self._open
 
     @property
     def whole_shares(self) -> int:
@@ -141,57 +114,6 @@ class Ledger:
         return sum((qty if side == SELL else -qty for side, qty in fewer), ZERO)
 
     # -- changing -----------------------------------------------------------------------------------------------------
-
-    def add_in_flight(self, action: SubmitOrder, at: int) -> Order:
-        """Enter an order of our own before it is sent."""
-        order = Order(
-            symbol=self.symbol,
-            client_order_id=action.client_order_id,
-            id="",
-            side=action.side,
-            type=action.type,
-            status=SENT,
-            qty=Decimal(action.qty),
-            limit_price=action.limit_price,
-            submitted_at=at,
-            is_own=True,
-            stop_price=action.stop_price,
-            is_cover=action.covers,
-        )
-        self._enter(order)
-        return order
-
-    def forget_client_id(self, order: Order) -> None:
-        """The order is given up, and another is about to be sent under its client order id."""
-        self._by_client_id.pop(order.client_order_id, None)
-
-    def add_replacement(self, order_id: str, old: Order) -> Order:
-        """The order that replaced `old`, known or entered by its id alone until somebody tells more of it."""
-        known = self._by_id.get(order_id)
-        if known is not None:
-            known.continues_fills |= old.has_moved_shares
-            return known
-        order = Order(
-            symbol=self.symbol,
-            client_order_id="",
-            id=order_id,
-            side=old.side,
-            type=old.type,
-            status=NEW,
-            qty=None,
-            limit_price=None,
-            submitted_at=old.submitted_at,
-            is_own=old.is_own,
-            continues_fills=old.has_moved_shares,
-        )
-        self._enter(order)
-        if old.parent is not None:
-            join(order, old.parent)
-        elif old.legs:
-            order.legs, old.legs = old.legs, []
-            for leg in order.legs:
-                leg.parent = order
-        return order
 
     def apply(self, report: OrderReport) -> Change:
         """Take in what `report` says; see the module's text for the rules."""
@@ -232,12 +154,6 @@ class Ledger:
             self.version += 1
         ended = order.has_ended and (is_new or not had_ended)
         return Change(order, is_new, moved, ended, new_qty, price, profit)
-
-    def end(self, order: Order, status: str) -> None:
-        """Note that an order of our own never came to be (`REFUSED` or `LOST`)."""
-        if not order.has_ended:
-            order.status = status
-            self.version += 1
 
     def adopt_position(
         self, qty: Decimal, entry_price: Decimal | None, at: int, executions: Iterable[str] = ()
@@ -323,23 +239,6 @@ class Ledger:
             self.position -= gone
             self.entry_price = self.entry_price if self.position else None
 
-    def _find_group(self, order: Order, report: OrderReport, is_new: bool) -> None:
-        """Let a leg join its parent: by what the report says, by what it replaces, or else by its terms."""
-        for told in report.legs:
-            leg = self._by_id.get(told.id)
-            if leg is not None and leg.parent is None and leg is not order:
-                join(leg, order)
-        if order.parent is not None or order.legs:
-            return
-        parent = self.find(report.parent_id) or self.find(report.parent_client_id)
-        if parent is None and (replaced := self._by_id.get(report.replaces or "")):
-            parent = replaced.parent
-        if parent is None and is_new and order.stop_price is not None and order.side == SELL:
-            # The stream tells of a leg without saying whose it is, and may do so before the answer to the POST does.
-            parent = next((head for head in reversed(self._orders) if is_missing_leg(head, order)), None)
-        if parent is not None and parent is not order:
-            join(order, parent)
-
     def confirm(self, entry_price: Decimal) -> None:
         """A listing shows the very position: what it cost is learned from there if nobody has told of it."""
         if self.position and (self.implied or self.entry_price is None) and is_price(entry_price):
@@ -358,35 +257,6 @@ class Ledger:
     def are_offered(self) -> None:
         """What listings alone told of is on offer with the rest from here on."""
         self.unoffered = ZERO
-
-    def _enter(self, order: Order) -> None:
-        self._orders.append(order)
-        self._unsettled.append(order)
-        if order.id:
-            self._by_id[order.id] = order
-        if order.client_order_id:
-            self._by_client_id[order.client_order_id] = order
-        self.version += 1
-
-    def _learn_identity(self, order: Order, report: OrderReport) -> bool:
-        """Fill in what was not known: the broker's id, and the terms of a replacement."""
-        moved = False
-        if report.id and not order.id:
-            order.id = report.id
-            self._by_id[report.id] = order
-            moved = True
-        if report.client_order_id and not order.client_order_id:
-            order.client_order_id = report.client_order_id
-            self._by_client_id[report.client_order_id] = order
-            moved = True
-        if order.qty is None and report.qty is not None:
-            order.qty, order.limit_price, order.type = report.qty, report.limit_price, report.type
-            order.stop_price = report.stop_price
-            moved = True
-        if report.replaced_by and not order.replaced_by:
-            order.replaced_by = report.replaced_by
-            moved = True
-        return moved
 
     def _first_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
         """How many shares of an order first heard of now are news, and their average price.
