@@ -157,8 +157,8 @@ class Services:
             def __init__(self, *_: Any) -> None:
                 pass
 
-            def put(self, line: str) -> None:
-                services.lines.append(line)
+            def put(self, told: notify.Told) -> None:
+                services.lines.append(told.text)
 
             def close(self) -> None:
                 pass

@@ -111,7 +111,8 @@ def _check(told: dict[str, Any], path: Path, known: set[str], is_named: bool) ->
                 raise UserError(f"{path}: {name}: keys belong into the environment, not into this file")
             near = get_close_matches(name.replace("_", "-"), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(known))}"
-            raise UserError(f"{path}: there is no option {name}: {hint}")
+            other = "" if is_named else " (another program's file? --config off reads none)"
+            raise UserError(f"{path}: there is no option {name}: {hint}{other}")
         value = told[name]
         if any(KEY.search(str(part)) for part in (value if isinstance(value, list) else [value])):
             raise UserError(f"{path}: {name}: its value looks like a key: keys belong into the environment")

@@ -115,7 +115,7 @@ def test_off_reads_none_and_without_a_file_nothing_is_said() -> None:
         ('symbols = ["PKSECRETPKSECRET12"]', "symbols: its value looks like a key: keys belong into the environment"),
         ('lot = "aB3PKSECRETPKSECRETPKSECRETPKSECRETPKSECRET"', "lot: its value looks like a key"),
         ("stop_loss = 1", "there is no option stop_loss: did you mean stop-loss?"),
-        ("lott = 1", "there is no option lott: did you mean lot?"),
+        ("lott = 1", "there is no option lott: did you mean lot? (another program's file? --config off reads none)"),
         ("xyzzy = 1", "there is no option xyzzy: there is algo, budget, "),
         ("set = ['window=1']", "set: write the parameters into a table [algo], as window = 10"),
         ("lot = [1]", "scalp.toml: lot: one text or number is needed here"),
