@@ -28,6 +28,7 @@ from scalp.backtest.signals import Ahead
 from scalp.core.algo import TO_BUY, TO_SELL, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
+from scalp.core.exits import market_reason
 from scalp.core.fees import FREE, Rates
 from scalp.core.market_data import Bar, Trade
 from scalp.core.orders import BUY, CANCELED, EXPIRED, FILLED, HELD, NEW, REPLACED, SELL, OrderReport
@@ -266,7 +267,8 @@ class _Day:
         action = order.action
         del self._working[action.client_order_id]
         price = self._slippage.worse(action.side, price, limit)
-        self._fills.append(Fill(action.symbol, action.side, Decimal(action.qty), price, bar.start, kind))
+        why = market_reason(self._algo.exits) if kind == "market" else ""
+        self._fills.append(Fill(action.symbol, action.side, Decimal(action.qty), price, bar.start, kind, why))
         # It is told at the bar's close, which has become the last trade: an exit is priced by that.
         self._now = bar.start + MINUTE
         self._fleet.on_trade(Trade(bar.symbol, self._now - 1, bar.close))

@@ -18,6 +18,7 @@ from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.commands import Action, CancelOrder, MoveStop, SubmitOrder
 from scalp.core.errors import Rejected
+from scalp.core.exits import market_reason
 from scalp.core.fees import FREE, Rates
 from scalp.core.leftovers import exits_under_way
 from scalp.core.market_data import Bar, Trade
@@ -206,8 +207,9 @@ class EngineDay:
     def _on_update(self, update: Update) -> None:
         order = update.order
         if update.qty is not None and update.price is not None:
+            why = market_reason(self._algos[order.symbol].exits) if order.type == "market" else ""
             self._fills[order.symbol].append(
-                Fill(order.symbol, order.side, update.qty, update.price, update.at, order.type)
+                Fill(order.symbol, order.side, update.qty, update.price, update.at, order.type, why)
             )
         self._see_last_trade(order.symbol)
         self._fleet.orders.on_order_update(_report(order, update))

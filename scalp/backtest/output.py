@@ -276,7 +276,8 @@ class _Rows:
 
 def _line(name: str, cells: Iterable[str], of: Sequence[Column]) -> str:
     told = " ".join(f"{cell:>{column.width}}" for column, cell in zip(of, cells, strict=True))
-    return f"{name:<10} {told}".rstrip()
+    # A longer name takes its room from the blanks of the first column, where there are some.
+    return f"{name:<10} {told.removeprefix(' ' * (len(name) - 10))}".rstrip()
 
 
 def _numbers_line(name: str, numbers: TradeStatistics, of: Sequence[Column]) -> str:

@@ -79,6 +79,10 @@ class Sell(Struct, frozen=True):
 Step = Sell | CancelOrder | AskOrder | AskLastTrade
 
 
+# How reports call the exits of risk rules, by how the reason begins.
+RULES = (("stop loss", "stop"), ("held for", "max hold"), ("the session's loss", "max loss"), ("trail", "trail"))
+
+
 class ExitPlan:
     """The plan of one symbol. Times are exchange time in ns."""
 
@@ -397,3 +401,12 @@ def _spent_at(order: Order) -> int:
 def _cancel(orders: Sequence[Order], at: int) -> list[Step]:
     # The parents first: the broker cancels a group whole, and then the legs wait for that.
     return [*cancel_due(sorted(orders, key=lambda order: order.parent is not None), at)]
+
+
+def market_reason(exits: ExitPlan) -> str:
+    """What the market exit that works just now is for, as reports call it."""
+    if exits.plan is Plan.LIQUIDATION:
+        return "liquidation"
+    if exits.plan is Plan.FLATTEN:
+        return "flatten"
+    return next((word for begin, word in RULES if exits.why.startswith(begin)), exits.why or "risk rule")

@@ -17,7 +17,10 @@ from scalp.core.orders import BUY
 
 
 class Fill(Struct, frozen=True):
-    """One execution: `qty` shares (above 0) at `price` dollars, at `at` (ns UTC), of a limit or market order."""
+    """One execution: `qty` shares (above 0) at `price` dollars, at `at` (ns UTC), of a limit or market order.
+
+    `reason` is what a market exit was for, "" where nobody knows.
+    """
 
     symbol: str
     side: str
@@ -25,6 +28,7 @@ class Fill(Struct, frozen=True):
     price: Decimal
     at: int
     order_type: str = "limit"
+    reason: str = ""
 
 
 class RoundTrip(Struct, frozen=True):
@@ -32,7 +36,7 @@ class RoundTrip(Struct, frozen=True):
 
     `entry_time` is the first execution, `exit_time` the last (ns UTC); `pnl` is gross, in dollars, and `fees` what its
     executions cost, not rounded. `reason` tells how its last share left: "sell" by a limit order, "stop" by one that
-    rested at the broker, "liquidation" by a market order.
+    rested at the broker, and by a market order what that was for, "liquidation" where nobody knows.
     """
 
     symbol: str
@@ -121,7 +125,7 @@ class RoundTrips:
                 exit_time=fill.at,
                 exit_price=holding.proceeds / abs(holding.qty),
                 pnl=holding.profit_at(fill.price),
-                reason=_reason(fill.order_type),
+                reason=fill.reason or _reason(fill.order_type),
                 fees=holding.fees,
             )
         )

@@ -13,7 +13,6 @@ from functools import partial
 
 from msgspec import Struct
 
-from scalp.core.algo import ScalpAlgo
 from scalp.core.commands import SubmitOrder
 from scalp.core.events import (
     MARKOUTS,
@@ -26,13 +25,12 @@ from scalp.core.events import (
     PositionTaken,
     TripSeen,
 )
-from scalp.core.exits import Plan
+from scalp.core.exits import market_reason
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Trade
 from scalp.core.orders import BUY
 
 # Why a risk rule said so, by how its words begin.
-RULES = (("stop loss", "stop"), ("held for", "max hold"), ("the session's loss", "max loss"), ("trail", "trail"))
 
 
 class _Trip(Struct):
@@ -136,7 +134,7 @@ class TripWatch:
     def _on_sell(self, action: SubmitOrder, at: int) -> None:
         symbol, key = action.symbol, action.client_order_id
         algo = self._fleet.algos[symbol]
-        self._why.setdefault(symbol, {})[key] = "limit" if action.type == "limit" else _why(algo)
+        self._why.setdefault(symbol, {})[key] = "limit" if action.type == "limit" else market_reason(algo.exits)
         self._sells[symbol] = key, at, algo.tape.last_price
         if (trip := self._held.get(symbol)) is not None:
             self._take_sell(symbol, trip)
@@ -207,14 +205,3 @@ class TripWatch:
                                   trip.signal_at, trip.received_price, trip.decided_at, trip.sent_at,
                                   trip.sent_price, trip.acknowledged_at, trip.acknowledged_price, trip.low,
                                   trip.high, dict(trip.entry), dict(trip.exit)))  # fmt: skip
-
-
-def _why(algo: ScalpAlgo) -> str:
-    """What the market exit that was sent just now is for."""
-    exits = algo.exits
-    match exits.plan:
-        case Plan.LIQUIDATION:
-            return "liquidation"
-        case Plan.FLATTEN:
-            return "flatten"
-    return next((word for begin, word in RULES if exits.why.startswith(begin)), exits.why or "risk rule")

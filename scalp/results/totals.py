@@ -168,7 +168,9 @@ class Results:
             for trade in self.trades:
                 of.setdefault(key(trade), []).append(trade)
             # A weekday begins with its number, for the order.
-            found[name] = {group.split()[-1]: of_trades(of[group]) for group in sorted(of)}
+            found[name] = {
+                (group.split()[-1] if name == "weekday" else group): of_trades(of[group]) for group in sorted(of)
+            }
         return found
 
     def equity(self) -> list[tuple[int, int]]:

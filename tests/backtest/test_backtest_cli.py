@@ -216,3 +216,21 @@ def test_a_stop_while_its_own_sell_is_being_taken_loses_no_exit(capsys: pytest.C
     code, _, err = run(capsys, "--seed", "1", "--stop-loss", "0.05%", *symbols)
     assert code == 0
     assert "refused" not in err
+
+
+@pytest.mark.parametrize(
+    ("limits", "reasons"),
+    [
+        (("--stop-loss=0.2%", "--stop-at=bot"), {"sell", "stop"}),
+        (("--trail=0.3%", "--stop-at=bot"), {"sell", "stop", "trail"}),
+        (("--max-hold=5m",), {"sell", "max hold"}),
+    ],
+)
+def test_a_market_exit_is_called_by_what_it_was_for(
+    limits: tuple[str, ...], reasons: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "--seed=1", "--luck=off", "--json", *limits, "TSLA", "AMD")
+    assert code == 0
+    found = json.loads(out)
+    assert {trade["reason"] for trade in found["trades"]} == reasons
+    assert set(found["summary"]["per_reason"]) == reasons
