@@ -15,7 +15,7 @@ from scalp.alpaca.rest import AlpacaREST
 from scalp.core.clock import NEW_YORK, nanoseconds
 from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.errors import Rejected, Unreachable
-from scalp.core.orders import Side
+from scalp.core.orders import BUY, SELL
 from scalp.core.ports import Counted, Execution, FeeCharged
 from scalp.core.units import SECOND
 
@@ -115,7 +115,7 @@ class Activities:
             id=execution_id,
             order_id=order_id,
             symbol=symbol,
-            side=Side(side),
+            side=BUY if side == BUY else SELL,
             qty=qty,
             price=price,
             at=at,

@@ -445,6 +445,13 @@ def read(broker: Pages) -> list[Fill]:
     return fills(asyncio.run(Activities(broker, OPEN - 60 * MINUTE, _uncounted).read()))  # type: ignore[arg-type]
 
 
+def test_shares_that_are_sold_short_are_sold() -> None:
+    """The account's activities name such a sale so; it need not be in a symbol of the bot's."""
+    broker = Pages(3)
+    broker.rows[1] |= {"side": "sell_short"}
+    assert [fill.side for fill in read(broker)] == ["buy", "sell", "buy"]
+
+
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (99, 1), (100, 2), (250, 3)])
 def test_todays_fills_are_read_page_by_page(count: int, pages: int) -> None:
     broker = Pages(count)
