@@ -104,7 +104,7 @@ class Evidence:
             return Verdict.AGREES
         doubt = self._doubt(ledger, listed, at)
         stood = at - doubt.seen[0].at
-        if surplus in (transferred, ledger.taken_back):
+        if surplus == transferred or (surplus == ledger.taken_back and stood >= LOOK_AGAIN):
             return self._settled(ledger, Verdict.EXPLAINED)
         if surplus == -ledger.overlap and ledger.adopted >= ledger.overlap and stood >= LOOK_AGAIN:
             return self._settled(ledger, Verdict.EXPLAINED)

@@ -127,10 +127,10 @@ def test_execution_that_was_taken_back_explains_difference_once(side: str, liste
         book.apply(bust)
         assert (int(book.position), book.question[:12]) == (held, "what is held")
     assert weigh(evidence, book, held + 1, 0) == "doubt"
-    assert weigh(evidence, book, 10, 1) == "explained"
-    book.adopt_position(Decimal(10), Decimal(100), NOW + SECOND)
+    assert [weigh(evidence, book, 10, after) for after in (1, 4.9, 6)] == ["doubt", "doubt", "explained"]
+    book.adopt_position(Decimal(10), Decimal(100), NOW + 6 * SECOND)
     book.apply(bust)
-    assert weigh(evidence, book, listed, 2) == "doubt"  # counted already
+    assert [weigh(evidence, book, listed, after) for after in (7, 30)] == ["doubt"] * 2  # counted already
 
 
 def test_a_claim_may_be_taken_back_by_a_claim() -> None:
