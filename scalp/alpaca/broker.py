@@ -44,6 +44,7 @@ ABSENT_FOR = (30.0, 5.0)
 ASK_PRICE_AFTER = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds, one after the other
 UNWANTED_FOR = 10.0  # seconds at most that an exit waits for the end of an order of unknown outcome
 TAKEN_FOR = 30.0  # seconds for which an order is looked for whose id is taken: then another id has to do
+ALL_LOOKS = 2  # by client order id, and in the listing of all orders
 LISTED_SINCE = 120 * SECOND  # before an order was sent: how far back the listing goes in which it is looked for
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
 MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
@@ -263,7 +264,7 @@ class AlpacaBroker:
             if report is not None:
                 return report
             is_over = self._sent[action.client_order_id] < 2 and loop.time() - began >= TAKEN_FOR
-            if is_over and (absent or action.side == SELL):
+            if is_over and (absent == ALL_LOOKS or action.side == SELL):
                 why = f"the id {action.client_order_id} is taken, its order was not found"
                 self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                 return None
