@@ -72,19 +72,27 @@ class Dashboard:
         self._made_before: Decimal | None = None  # the same at the first look, soon after its account was asked
         self._controls = Controls(trader.fleet)
         self._keys = Keys(self._press)
-        # In a session of its own Ctrl+C does not reach it; it needs no key and no address.
-        self._view = subprocess.Popen(
-            [sys.executable, "-P", str(Path(screen.__file__).resolve()), *(["--keys"] if self._keys.are_there else [])],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            env=without_secrets(os.environ),
-        )
+        self._view = self._started()
         self._pump = threading.Thread(target=self._send, name="dashboard", daemon=True)
         self._pump.start()
         trader.fleet.bus.listen(self._hear)
         console.show(self)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """The view's process. In a session of its own Ctrl+C does not reach it; it needs no key and no address."""
+        flags = ["--keys"] if self._keys.are_there else []
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-P", str(Path(screen.__file__).resolve()), *flags],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                env=without_secrets(os.environ),
+            )
+        except OSError:
+            self._keys.close()
+            raise
 
     def take(self, level: str, text: str) -> None:
         """A line of the log, in its thread."""

@@ -189,7 +189,7 @@ def _damage_told(path: Path) -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = LineParser(
         prog="python -m scalp.report",
-        description="Tells a session from the journal that main.py writes: the newest one, or that of a date.",
+        description="Tells a session from the journal that main.py writes: the newest one, that of a date, or many.",
     )
     parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="only these; none: all of the session")
     parser.add_argument("--date", type=read_date, metavar="DATE", help="the session's day, YYYY-MM-DD (the newest)")
