@@ -1,10 +1,14 @@
 """What holds for every test."""
 
+import asyncio
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from scalp.net.virtual_time import JumpingLoop
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,3 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         is_story = item.path.parent.name == "blackbox"
         item.add_marker(pytest.mark.xdist_group("blackbox" if is_story else item.path.name))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that is a coroutine runs on a loop that skips all waiting; black-box stories have a loop of their own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj) or pyfuncitem.path.parent.name == "blackbox":
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(pyfuncitem.obj(**arguments))
+    return True

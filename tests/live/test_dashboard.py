@@ -247,36 +247,30 @@ def test_a_picture_of_a_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert (aapl.state, aapl.last, aapl.side, aapl.why_no_entry) == ("TO_BUY", None, "", "")
 
 
-def test_what_others_say_is_a_text_in_a_cell() -> None:
-    async def story() -> None:
-        async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, Script(), Idle) as bot:
-            await bot.until(90)
-            bot.algo().entry_blocks.block("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
-            taken = bot.session.fleet.takings.of(bot.algo().ledger)
-            row = dashboard._row(bot.algo(), bot.session.clock.now(), taken)
-            assert row.why_no_entry.startswith(r"halted\x1b[2J\n\u202e\ud800xxx")
-            assert len(row.why_no_entry) == dashboard.LONGEST_WORDS
-
-    run(story())
+async def test_what_others_say_is_a_text_in_a_cell() -> None:
+    async with trading({"TSLA": minutes("TSLA", *[AT_100] * 5)}, Script(), Idle) as bot:
+        await bot.until(90)
+        bot.algo().entry_blocks.block("asset", "halted\x1b[2J\n\u202e\ud800" + "x" * 1000)
+        taken = bot.session.fleet.takings.of(bot.algo().ledger)
+        row = dashboard._row(bot.algo(), bot.session.clock.now(), taken)
+        assert row.why_no_entry.startswith(r"halted\x1b[2J\n\u202e\ud800xxx")
+        assert len(row.why_no_entry) == dashboard.LONGEST_WORDS
 
 
-def test_many_symbols_are_looked_at_in_slices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_many_symbols_are_looked_at_in_slices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     a_view(monkeypatch, tmp_path)
 
-    async def story() -> None:
-        async with trading({f"S{n}": [] for n in range(120)}, Script()) as bot:
-            with ConsoleLog(path=tmp_path / "console.log") as console:
-                view = Dashboard(bot.session, console)
-                for _ in range(2):
-                    view._look()
-                    assert view._frames.empty()
-                    await bot.until(bot.script.now() + 1)
-                    picture = view._frames.get(timeout=1)
-                    assert picture is not None
-                    assert [row.symbol for row in picture.rows] == [f"S{n}" for n in range(120)]
-                view.close()
-
-    run(story())
+    async with trading({f"S{n}": [] for n in range(120)}, Script()) as bot:
+        with ConsoleLog(path=tmp_path / "console.log") as console:
+            view = Dashboard(bot.session, console)
+            for _ in range(2):
+                view._look()
+                assert view._frames.empty()
+                await bot.until(bot.script.now() + 1)
+                picture = view._frames.get(timeout=1)
+                assert picture is not None
+                assert [row.symbol for row in picture.rows] == [f"S{n}" for n in range(120)]
+            view.close()
 
 
 def test_the_average_is_that_of_the_built_in_signal() -> None:
@@ -615,21 +609,18 @@ def test_the_view_imports_nothing_of_the_bot() -> None:
     assert not [name for name in done.stdout.split() if name.split(".")[0] in ("scalp", "pandas", "aiohttp")]
 
 
-def test_the_loop_is_free_while_the_view_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_loop_is_free_while_the_view_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal that was stopped by Ctrl+S: the view stands, and the bot does not."""
     a_view(monkeypatch, tmp_path, "time.sleep(60)")
     monkeypatch.setattr(dashboard, "PERIOD", 0.05)
 
-    async def story() -> None:
-        async with trading({f"S{n}": [] for n in range(400)}, Script()) as bot:
-            with ConsoleLog(path=tmp_path / "console.log") as console:
-                view = Dashboard(bot.session, console)
-                started = time.monotonic()
-                while time.monotonic() < started + 1:  # several pictures, more than a pipe holds
-                    await asyncio.sleep(1)
-                began = time.monotonic()
-                view.close()
-                assert time.monotonic() - began < 20
-                assert view._view.returncode is not None
-
-    run(story())
+    async with trading({f"S{n}": [] for n in range(400)}, Script()) as bot:
+        with ConsoleLog(path=tmp_path / "console.log") as console:
+            view = Dashboard(bot.session, console)
+            started = time.monotonic()
+            while time.monotonic() < started + 1:  # several pictures, more than a pipe holds
+                await asyncio.sleep(1)
+            began = time.monotonic()
+            view.close()
+            assert time.monotonic() - began < 20
+            assert view._view.returncode is not None

@@ -72,29 +72,23 @@ async def opened(script: Script, *symbols: str, market: Any = None, **more: Any)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 100])
-def test_the_start_takes_at_most_12_requests_and_one_of_history(count: int) -> None:
-    async def story() -> None:
-        symbols = [f"S{number}" for number in range(count)]
-        script = Script()
-        async with trading({symbol: minutes(symbol, AT_100) for symbol in symbols}, script, Idle) as bot:
-            await bot.until(29)
-            assert bot.session.fleet.readiness.is_ready
-            history = script.sent("GET /v2/stocks/bars")
-            assert len(history) == 1
-            assert len(script.requests) - len(history) == {1: 8, 3: 10, 5: 8, 100: 8}[count]
-
-    run(story())
+async def test_the_start_takes_at_most_12_requests_and_one_of_history(count: int) -> None:
+    symbols = [f"S{number}" for number in range(count)]
+    script = Script()
+    async with trading({symbol: minutes(symbol, AT_100) for symbol in symbols}, script, Idle) as bot:
+        await bot.until(29)
+        assert bot.session.fleet.readiness.is_ready
+        history = script.sent("GET /v2/stocks/bars")
+        assert len(history) == 1
+        assert len(script.requests) - len(history) == {1: 8, 3: 10, 5: 8, 100: 8}[count]
 
 
-def test_the_market_is_closed() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on("GET /v2/clock", the_time(-3600, is_open=False))
-        _, is_open = await opened(script, "TSLA")
-        assert not is_open
-        assert len(script.requests) == 1
-
-    run(story())
+async def test_the_market_is_closed() -> None:
+    script = Script()
+    script.on("GET /v2/clock", the_time(-3600, is_open=False))
+    _, is_open = await opened(script, "TSLA")
+    assert not is_open
+    assert len(script.requests) == 1
 
 
 def test_wait_sleeps_until_the_exchange_says_that_it_is_open(caplog: pytest.LogCaptureFixture) -> None:
@@ -145,50 +139,38 @@ def test_no_part_of_the_bot_asks_the_machines_own_clock() -> None:
 
 @pytest.mark.parametrize("wrong", [status(401, "unauthorized."), status(403, "forbidden."), page(401)])
 @pytest.mark.parametrize("call", ["GET /v2/clock", "GET /v2/account", "GET /v2/assets/TSLA"])
-def test_wrong_keys_are_told_at_once(call: str, wrong: Outcome) -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(call, wrong)
-        with pytest.raises(UserError, match=r"refused the keys .* a paper account"):
-            await opened(script, "TSLA")
-        assert script.now() < 1
-
-    run(story())
+async def test_wrong_keys_are_told_at_once(call: str, wrong: Outcome) -> None:
+    script = Script()
+    script.on(call, wrong)
+    with pytest.raises(UserError, match=r"refused the keys .* a paper account"):
+        await opened(script, "TSLA")
+    assert script.now() < 1
 
 
 @pytest.mark.parametrize("trouble", [status(500), page(502), status(429, Retry_After="1"), never_arrives, slow(11)])
-def test_passing_trouble_at_the_start_is_waited_out(trouble: Outcome) -> None:
-    async def story() -> None:
-        script = Script()
-        script.on("GET /v2/account", trouble, times=2)
-        _, is_open = await opened(script, "TSLA")
-        assert is_open
-        assert len(script.sent("GET /v2/account")) in (2, 3)  # a slow one leaves time for two
-
-    run(story())
+async def test_passing_trouble_at_the_start_is_waited_out(trouble: Outcome) -> None:
+    script = Script()
+    script.on("GET /v2/account", trouble, times=2)
+    _, is_open = await opened(script, "TSLA")
+    assert is_open
+    assert len(script.sent("GET /v2/account")) in (2, 3)  # a slow one leaves time for two
 
 
 @pytest.mark.parametrize("trouble", [status(500), hangs(60), never_arrives])
-def test_lasting_trouble_at_start_is_error_after_30_seconds(trouble: Outcome) -> None:
-    async def story() -> None:
-        script = Script()
-        script.on("GET /v2/clock", trouble, times=1000)
-        with pytest.raises(UserError, match="cannot be reached"):
-            await opened(script, "TSLA")
-        assert 20 <= script.now() <= 41
-
-    run(story())
+async def test_lasting_trouble_at_start_is_error_after_30_seconds(trouble: Outcome) -> None:
+    script = Script()
+    script.on("GET /v2/clock", trouble, times=1000)
+    with pytest.raises(UserError, match="cannot be reached"):
+        await opened(script, "TSLA")
+    assert 20 <= script.now() <= 41
 
 
 @pytest.mark.parametrize("others", [[], ["FB", "AAPL", "BAC", "AIG", "MSFT"]])
-def test_an_unknown_symbol_is_told_with_near_matches(others: list[str]) -> None:
-    async def story() -> None:
-        script = Script()
-        market: dict[str, Any] = {symbol: [] for symbol in ["TSLA", *others]}
-        with pytest.raises(UserError, match=r"^unknown symbol TSLAA: did you mean TSLA\?$"):
-            await opened(script, "TSLAA", *others, market=market)
-
-    run(story())
+async def test_an_unknown_symbol_is_told_with_near_matches(others: list[str]) -> None:
+    script = Script()
+    market: dict[str, Any] = {symbol: [] for symbol in ["TSLA", *others]}
+    with pytest.raises(UserError, match=r"^unknown symbol TSLAA: did you mean TSLA\?$"):
+        await opened(script, "TSLAA", *others, market=market)
 
 
 @pytest.mark.parametrize(
@@ -233,14 +215,11 @@ def test_what_the_account_and_the_assets_are_is_said(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("power", [None, "", "NaN", "much", 5e5])
-def test_an_account_with_odd_fields_is_no_trouble(power: object) -> None:
-    async def story() -> None:
-        script = Script()
-        script.on("GET /v2/account", says({"id": "x", "status": "ACTIVE", "buying_power": power}))
-        _, is_open = await opened(script, "TSLA")
-        assert is_open
-
-    run(story())
+async def test_an_account_with_odd_fields_is_no_trouble(power: object) -> None:
+    script = Script()
+    script.on("GET /v2/account", says({"id": "x", "status": "ACTIVE", "buying_power": power}))
+    _, is_open = await opened(script, "TSLA")
+    assert is_open
 
 
 # -- history ----------------------------------------------------------------------------------------------------------
@@ -252,100 +231,88 @@ class Patient(BuysOnce):
     warmup_bars = 5
 
 
-def test_nothing_is_bought_before_todays_bars_are_in() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on("GET /v2/stocks/bars", status(500), times=5)
-        async with trading(QUIET, script, Patient) as bot:
-            await bot.until(59)
-            assert bot.algo().entry_blocks.why == "today's bars are not here yet"
-            await bot.until(134)
-            assert bot.algo().entry_blocks.why == "a hole in today's bars: 5 new ones have to come"
-            assert script.orders("buy") == []
-            await bot.until(137)
-            assert not bot.algo().entry_blocks.why
-            asked = [r.at for r in script.sent("GET /v2/stocks/bars")]
-            assert asked == pytest.approx([0, 5, 15, 35, 75, 135], abs=0.3)
-
-    run(story())
+async def test_nothing_is_bought_before_todays_bars_are_in() -> None:
+    script = Script()
+    script.on("GET /v2/stocks/bars", status(500), times=5)
+    async with trading(QUIET, script, Patient) as bot:
+        await bot.until(59)
+        assert bot.algo().entry_blocks.why == "today's bars are not here yet"
+        await bot.until(134)
+        assert bot.algo().entry_blocks.why == "a hole in today's bars: 5 new ones have to come"
+        assert script.orders("buy") == []
+        await bot.until(137)
+        assert not bot.algo().entry_blocks.why
+        asked = [r.at for r in script.sent("GET /v2/stocks/bars")]
+        assert asked == pytest.approx([0, 5, 15, 35, 75, 135], abs=0.3)
 
 
 @pytest.mark.parametrize("trouble", [status(401, "unauthorized."), status(500), says({"bars": {}})])
-def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_signal_over_a_hole_buys_nothing(trouble: Outcome, caplog: pytest.LogCaptureFixture) -> None:
     """The history of a reconnection cannot be had, or not yet: it is asked for again, and buys wait."""
 
     class BuysLate(BuysOnce):
         def _calculate_buy_signal(self) -> bool:
             return True
 
-    async def story() -> None:
-        script = Script()
-        async with trading({"TSLA": minutes("TSLA", *[ABOVE_100] * 30)}, script, BuysLate) as bot:
-            bot.session.fleet.block_entries("test", "not before the gap")
-            await bot.until(299)
-            script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
-            bot.server.close_streams("data")
-            await bot.until(420)
-            script.on("GET /v2/stocks/bars", trouble, times=2)
-            script.on("GET /v2/stocks/trades/latest", status(404))
-            script.handshake = lambda kind: False  # type: ignore[method-assign]
-            while not bot.session.fleet.readiness.is_ready:
-                await asyncio.sleep(0.1)
-            bot.session.fleet.algos["TSLA"].entry_blocks.unblock("test")
-            up_at = script.now()
-            while bot.algo().entry_blocks.why:
-                assert script.orders("buy") == []
-                await asyncio.sleep(0.1)
-            assert up_at + 3 < script.now() < up_at + 20
-            starts = list(bot.algo().session_bars._starts)
-            assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
-
-    run(story())
+    script = Script()
+    async with trading({"TSLA": minutes("TSLA", *[ABOVE_100] * 30)}, script, BuysLate) as bot:
+        bot.session.fleet.block_entries("test", "not before the gap")
+        await bot.until(299)
+        script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
+        bot.server.close_streams("data")
+        await bot.until(420)
+        script.on("GET /v2/stocks/bars", trouble, times=2)
+        script.on("GET /v2/stocks/trades/latest", status(404))
+        script.handshake = lambda kind: False  # type: ignore[method-assign]
+        while not bot.session.fleet.readiness.is_ready:
+            await asyncio.sleep(0.1)
+        bot.session.fleet.algos["TSLA"].entry_blocks.unblock("test")
+        up_at = script.now()
+        while bot.algo().entry_blocks.why:
+            assert script.orders("buy") == []
+            await asyncio.sleep(0.1)
+        assert up_at + 3 < script.now() < up_at + 20
+        starts = list(bot.algo().session_bars._starts)
+        assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
 
 
-def test_after_a_gap_bars_are_fetched_before_anything_is_bought() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(QUIET, script, Idle) as bot:
-            await bot.until(299)
-            script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
-            bot.server.close_streams("data")
-            await bot.until(420)
-            assert not bot.session.fleet.readiness.is_ready
-            minutes_before = len(bot.algo().session_bars)
-            script.on("GET /v2/stocks/bars", late(2))
-            script.handshake = lambda kind: False  # type: ignore[method-assign]
-            while not bot.session.fleet.readiness.is_ready:
-                await asyncio.sleep(0.1)
-            assert bot.algo().entry_blocks.why == "today's bars are not here yet"
-            await asyncio.sleep(2.5)
-            assert not bot.algo().entry_blocks.why
-            assert len(bot.algo().session_bars) >= minutes_before + 2
-            starts = list(bot.algo().session_bars._starts)
-            assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
-
-    run(story())
+async def test_after_a_gap_bars_are_fetched_before_anything_is_bought() -> None:
+    script = Script()
+    async with trading(QUIET, script, Idle) as bot:
+        await bot.until(299)
+        script.handshake = lambda kind: kind == "data"  # type: ignore[method-assign]
+        bot.server.close_streams("data")
+        await bot.until(420)
+        assert not bot.session.fleet.readiness.is_ready
+        minutes_before = len(bot.algo().session_bars)
+        script.on("GET /v2/stocks/bars", late(2))
+        script.handshake = lambda kind: False  # type: ignore[method-assign]
+        while not bot.session.fleet.readiness.is_ready:
+            await asyncio.sleep(0.1)
+        assert bot.algo().entry_blocks.why == "today's bars are not here yet"
+        await asyncio.sleep(2.5)
+        assert not bot.algo().entry_blocks.why
+        assert len(bot.algo().session_bars) >= minutes_before + 2
+        starts = list(bot.algo().session_bars._starts)
+        assert starts == [OPEN + i * MINUTE for i in range(len(starts))]
 
 
-def test_gap_before_first_history_came_does_not_shorten_it() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on("GET /v2/stocks/bars", status(500), times=3)
-        async with exchange(QUIET, script, start=600) as (server, endpoints):
-            startup = Startup(settings("TSLA"), endpoints, Idle)
-            session = await startup.open()
-            assert session is not None
-            feed = asyncio.ensure_future(session.feed.run())
-            await asyncio.sleep(2)
-            server.close_streams("data")
-            await asyncio.sleep(60)
-            assert len(session.fleet.algos["TSLA"].session_bars) >= 10
-            session.over()
-            feed.cancel()
-            await asyncio.gather(feed, return_exceptions=True)
-            await startup.close()
-
-    run(story())
+async def test_gap_before_first_history_came_does_not_shorten_it() -> None:
+    script = Script()
+    script.on("GET /v2/stocks/bars", status(500), times=3)
+    async with exchange(QUIET, script, start=600) as (server, endpoints):
+        startup = Startup(settings("TSLA"), endpoints, Idle)
+        session = await startup.open()
+        assert session is not None
+        feed = asyncio.ensure_future(session.feed.run())
+        await asyncio.sleep(2)
+        server.close_streams("data")
+        await asyncio.sleep(60)
+        assert len(session.fleet.algos["TSLA"].session_bars) >= 10
+        session.over()
+        feed.cancel()
+        await asyncio.gather(feed, return_exceptions=True)
+        await startup.close()
 
 
 # -- health ------------------------------------------------------------------------------------------------------------
@@ -378,103 +345,82 @@ def test_trades_without_bars_stop_buys_until_bars_come(
     assert "alpaca sip: no buys until bars come" in caplog.text and "alpaca sip: bars come again" in caplog.text
 
 
-def test_a_bar_from_before_its_time_is_a_gap() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(QUIET, script, Idle) as bot:
-            await bot.until(215)
-            asked = len(script.sent("GET /v2/stocks/bars"))
-            bot.session.on_bar(Bar("TSLA", OPEN + 60 * MINUTE, *AT_100, 1000))
-            await bot.until(239)
-            assert len(script.sent("GET /v2/stocks/bars")) == asked  # all minutes but the one at work are there
-            assert bot.algo().entry_blocks.why == "today's bars are not here yet"
-            await bot.until(241)
-            assert bot.algo().entry_blocks.why == ""
-
-    run(story())
+async def test_a_bar_from_before_its_time_is_a_gap() -> None:
+    script = Script()
+    async with trading(QUIET, script, Idle) as bot:
+        await bot.until(215)
+        asked = len(script.sent("GET /v2/stocks/bars"))
+        bot.session.on_bar(Bar("TSLA", OPEN + 60 * MINUTE, *AT_100, 1000))
+        await bot.until(239)
+        assert len(script.sent("GET /v2/stocks/bars")) == asked  # all minutes but the one at work are there
+        assert bot.algo().entry_blocks.why == "today's bars are not here yet"
+        await bot.until(241)
+        assert bot.algo().entry_blocks.why == ""
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-def test_no_line_is_left_waiting_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
-        async with trading({"AAPL": []}, Script()) as bot:
-            bus = bot.session.fleet.bus
-            assert bus.call_later is None  # this loop's time is its own
-            bus.call_later = asyncio.get_running_loop().call_later
-            bot.algo("AAPL").telling.warning("the last word")
-            bus.settle()
-            assert "the last word" not in caplog.messages
-            bot.session.over()
-            assert "the last word" in caplog.messages
-
-    run(story())
+async def test_no_line_is_left_waiting_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async with trading({"AAPL": []}, Script()) as bot:
+        bus = bot.session.fleet.bus
+        assert bus.call_later is None  # this loop's time is its own
+        bus.call_later = asyncio.get_running_loop().call_later
+        bot.algo("AAPL").telling.warning("the last word")
+        bus.settle()
+        assert "the last word" not in caplog.messages
+        bot.session.over()
+        assert "the last word" in caplog.messages
 
 
-def test_checkups_lie_on_the_sessions_own_grid() -> None:
-    async def story() -> None:
-        async with trading(QUIET, Script(), Idle, length=20.2) as bot:  # closes at 1212, liquidates at 912
-            session, waits = bot.session, []
-            for at in (0, 0.02, 17, 29.99, 30, 611.5, 612, 615, 911.5, 912.25, 1209.75, 1211.9, 1212, 1213.5):
-                clock = session._checkups._clock = MarketClock(lambda at=at: float(at))  # type: ignore[misc]
-                clock.set(OPEN, 0, 0)
-                waits.append(round(session.until_next_checkup(), 3))
-            assert waits == [30, 29.98, 13, 0.01, 30, 0.5, 8, 5, 0.5, 0.75, 0.25, 0.1, 1, 0.5]
-
-    run(story())
+async def test_checkups_lie_on_the_sessions_own_grid() -> None:
+    async with trading(QUIET, Script(), Idle, length=20.2) as bot:  # closes at 1212, liquidates at 912
+        session, waits = bot.session, []
+        for at in (0, 0.02, 17, 29.99, 30, 611.5, 612, 615, 911.5, 912.25, 1209.75, 1211.9, 1212, 1213.5):
+            clock = session._checkups._clock = MarketClock(lambda at=at: float(at))  # type: ignore[misc]
+            clock.set(OPEN, 0, 0)
+            waits.append(round(session.until_next_checkup(), 3))
+        assert waits == [30, 29.98, 13, 0.01, 30, 0.5, 8, 5, 0.5, 0.75, 0.25, 0.1, 1, 0.5]
 
 
-def test_first_checkup_after_start_in_mid_minute_asks_and_looks() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(QUIET, script, Idle, start=17) as bot:
-            await bot.until(12)
-            before = [request.what for request in script.requests]
-            await bot.until(14)  # 31 s after the open
-            after = [request.what for request in script.requests[len(before) :]]
-            asked = {what.partition("?")[0] for what in after}
-            assert asked == {"GET /v2/clock", "GET /v2/orders", "GET /v2/positions"}
-
-    run(story())
+async def test_first_checkup_after_start_in_mid_minute_asks_and_looks() -> None:
+    script = Script()
+    async with trading(QUIET, script, Idle, start=17) as bot:
+        await bot.until(12)
+        before = [request.what for request in script.requests]
+        await bot.until(14)  # 31 s after the open
+        after = [request.what for request in script.requests[len(before) :]]
+        asked = {what.partition("?")[0] for what in after}
+        assert asked == {"GET /v2/clock", "GET /v2/orders", "GET /v2/positions"}
 
 
-def test_liquidation_begins_5_minutes_before_the_close_sharp() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(BUY_FILLS, script, length=20.2) as bot:
-            await bot.until(1220)
-            market = script.sent("POST /v2/orders", side="sell", type="market")
-            (cancel,) = script.sent("DELETE /v2/orders/")
-            assert cancel.at == pytest.approx(912, abs=0.01)
-            assert [912 <= r.at < 912.5 for r in market] == [True]
-
-    run(story())
+async def test_liquidation_begins_5_minutes_before_the_close_sharp() -> None:
+    script = Script()
+    async with trading(BUY_FILLS, script, length=20.2) as bot:
+        await bot.until(1220)
+        market = script.sent("POST /v2/orders", side="sell", type="market")
+        (cancel,) = script.sent("DELETE /v2/orders/")
+        assert cancel.at == pytest.approx(912, abs=0.01)
+        assert [912 <= r.at < 912.5 for r in market] == [True]
 
 
-def test_a_close_that_is_past_already_is_an_answer_of_yesterday() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(BUY_FILLS, script, length=20) as bot:
-            await bot.until(180)
-            script.on("GET /v2/clock", the_time(180, closes=100), times=4)
-            await bot.until(250)
-            session = bot.session.fleet.session
-            assert session is not None and session.close == OPEN + 1200 * SECOND
-
-    run(story())
+async def test_a_close_that_is_past_already_is_an_answer_of_yesterday() -> None:
+    script = Script()
+    async with trading(BUY_FILLS, script, length=20) as bot:
+        await bot.until(180)
+        script.on("GET /v2/clock", the_time(180, closes=100), times=4)
+        await bot.until(250)
+        session = bot.session.fleet.session
+        assert session is not None and session.close == OPEN + 1200 * SECOND
 
 
-def test_a_slow_answer_of_the_clock_moves_nothing() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(QUIET, script, Idle) as bot:
-            await bot.until(20)
-            script.on("GET /v2/clock", late(4))
-            await bot.until(60)
-            assert abs(bot.session.clock.now() - bot.server.now()) < SECOND / 100
-
-    run(story())
+async def test_a_slow_answer_of_the_clock_moves_nothing() -> None:
+    script = Script()
+    async with trading(QUIET, script, Idle) as bot:
+        await bot.until(20)
+        script.on("GET /v2/clock", late(4))
+        await bot.until(60)
+        assert abs(bot.session.clock.now() - bot.server.now()) < SECOND / 100
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
@@ -607,18 +553,15 @@ def test_a_symbol_limit_of_requests_is_no_reason_to_stop() -> None:
     drained(story, QUIET, algo=BuysOnce, access=Access(trading_limit=5))
 
 
-def test_the_earlier_close_of_clock_and_calendar_counts() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on("GET /v2/calendar", says([{"date": "2026-11-20", "open": "09:30", "close": "09:40"}]))
-        async with trading({"TSLA": []}, script, Idle) as bot:
-            session = bot.session.fleet.session
-            assert session is not None
-            assert f"{new_york(session.close):%H:%M}" == "09:40"
-        script.on("GET /v2/calendar", says([]))
-        async with trading({"TSLA": []}, script, Idle) as bot:
-            session = bot.session.fleet.session
-            assert session is not None
-            assert (f"{new_york(session.open):%H:%M}", f"{new_york(session.close):%H:%M}") == ("00:00", "09:50")
-
-    run(story())
+async def test_the_earlier_close_of_clock_and_calendar_counts() -> None:
+    script = Script()
+    script.on("GET /v2/calendar", says([{"date": "2026-11-20", "open": "09:30", "close": "09:40"}]))
+    async with trading({"TSLA": []}, script, Idle) as bot:
+        session = bot.session.fleet.session
+        assert session is not None
+        assert f"{new_york(session.close):%H:%M}" == "09:40"
+    script.on("GET /v2/calendar", says([]))
+    async with trading({"TSLA": []}, script, Idle) as bot:
+        session = bot.session.fleet.session
+        assert session is not None
+        assert (f"{new_york(session.open):%H:%M}", f"{new_york(session.close):%H:%M}") == ("00:00", "09:50")

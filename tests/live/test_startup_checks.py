@@ -108,19 +108,16 @@ def test_asset_that_can_be_traded_minute_later_is_bought_then(caplog: pytest.Log
 
 @pytest.mark.parametrize("call", [ACCOUNT, TSLA])
 @pytest.mark.parametrize("trouble", [status(500), never_arrives, hangs(60)])
-def test_lasting_trouble_holds_up_the_start_for_seconds(call: str, trouble: Outcome) -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(call, between(0, 100, trouble, script), times=999)
-        async with trading(MARKET, script, before=holds_10) as bot:
-            assert 5 < script.now() < 24
-            await bot.until(60)
-            assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
-            assert bot.algo().entry_blocks.why
-            await bot.until(900)
-            assert not bot.algo().entry_blocks
-
-    run(story())
+async def test_lasting_trouble_holds_up_the_start_for_seconds(call: str, trouble: Outcome) -> None:
+    script = Script()
+    script.on(call, between(0, 100, trouble, script), times=999)
+    async with trading(MARKET, script, before=holds_10) as bot:
+        assert 5 < script.now() < 24
+        await bot.until(60)
+        assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
+        assert bot.algo().entry_blocks.why
+        await bot.until(900)
+        assert not bot.algo().entry_blocks
 
 
 def but_for(symbol: str) -> Outcome:
@@ -148,15 +145,12 @@ def test_assets_that_cannot_be_listed_at_start_are_listed_later(caplog: pytest.L
     assert caplog.text.count("what 20 symbols stand for is not known yet") == 1
 
 
-def test_keys_refused_at_an_unawaited_start_are_the_users() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CALENDAR, status(403, "forbidden."))
-        with pytest.raises(UserError, match=r"refused the keys .* a paper account"):
-            async with opened(script):
-                pass
-
-    run(story())
+async def test_keys_refused_at_an_unawaited_start_are_the_users() -> None:
+    script = Script()
+    script.on(CALENDAR, status(403, "forbidden."))
+    with pytest.raises(UserError, match=r"refused the keys .* a paper account"):
+        async with opened(script):
+            pass
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
@@ -217,145 +211,109 @@ def test_clock_that_stays_away_at_open_leaves_it_to_calendar(caplog: pytest.LogC
     assert caplog.text.count("waiting for the open") < 12
 
 
-def test_a_clock_that_says_open_at_night_is_not_believed() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CLOCK, clock_says(is_open=True), times=9999)
-        async with opened(script, wait=True, start=-3600) as session:
-            assert 0 <= session.clock.now() - OPEN < 2e9
-            assert "the calendar" not in session.fleet.algos["TSLA"].entry_blocks.why
-
-    run(story())
+async def test_a_clock_that_says_open_at_night_is_not_believed() -> None:
+    script = Script()
+    script.on(CLOCK, clock_says(is_open=True), times=9999)
+    async with opened(script, wait=True, start=-3600) as session:
+        assert 0 <= session.clock.now() - OPEN < 2e9
+        assert "the calendar" not in session.fleet.algos["TSLA"].entry_blocks.why
 
 
-def test_open_clock_at_ordinary_hour_is_believed_for_exits() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CALENDAR, says([]), times=9)
-        async with opened(script, wait=True, start=300) as session:
-            assert 59 <= script.now() < 62
-            assert "the calendar has no session now" in session.fleet.algos["TSLA"].entry_blocks.why
-
-    run(story())
+async def test_open_clock_at_ordinary_hour_is_believed_for_exits() -> None:
+    script = Script()
+    script.on(CALENDAR, says([]), times=9)
+    async with opened(script, wait=True, start=300) as session:
+        assert 59 <= script.now() < 62
+        assert "the calendar has no session now" in session.fleet.algos["TSLA"].entry_blocks.why
 
 
-def test_clock_that_says_open_once_on_holiday_begins_nothing() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CALENDAR, says([]), times=999)
-        closed = clock_says(is_open=False)
-        script.on(CLOCK, closed, clock_says(is_open=True), closed, times=999)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(20_000), opened(script, wait=True, start=300):
-                pass
-
-    run(story())
+async def test_clock_that_says_open_once_on_holiday_begins_nothing() -> None:
+    script = Script()
+    script.on(CALENDAR, says([]), times=999)
+    closed = clock_says(is_open=False)
+    script.on(CLOCK, closed, clock_says(is_open=True), closed, times=999)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(20_000), opened(script, wait=True, start=300):
+            pass
 
 
-def test_a_closed_clock_is_overruled_by_the_calendar() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CLOCK, clock_says(is_open=False), times=9999)
-        async with opened(script, wait=True, start=-3600) as session:
-            assert 10e9 <= session.clock.now() - OPEN < 13e9
-
-    run(story())
+async def test_a_closed_clock_is_overruled_by_the_calendar() -> None:
+    script = Script()
+    script.on(CLOCK, clock_says(is_open=False), times=9999)
+    async with opened(script, wait=True, start=-3600) as session:
+        assert 10e9 <= session.clock.now() - OPEN < 13e9
 
 
 @pytest.mark.parametrize("call", [CALENDAR, ACCOUNT, TSLA])
 @pytest.mark.parametrize("trouble", [status(401), status(500), hangs(60)])
-def test_after_waiting_nothing_that_is_asked_ends_the_start(call: str, trouble: Outcome) -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(call, trouble, times=99)
-        async with opened(script, wait=True, start=-60) as session:
-            assert session.clock.now() - OPEN < 42e9
-            assert session.fleet.algos["TSLA"].entry_blocks.why
-
-    run(story())
+async def test_after_waiting_nothing_that_is_asked_ends_the_start(call: str, trouble: Outcome) -> None:
+    script = Script()
+    script.on(call, trouble, times=99)
+    async with opened(script, wait=True, start=-60) as session:
+        assert session.clock.now() - OPEN < 42e9
+        assert session.fleet.algos["TSLA"].entry_blocks.why
 
 
-def test_a_machine_that_slept_at_night_is_in_time_for_the_open() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CLOCK, clock_says(ahead=-3000))
-        async with opened(script, wait=True, start=-5400):
-            assert script.now() < 5403
-
-    run(story())
+async def test_a_machine_that_slept_at_night_is_in_time_for_the_open() -> None:
+    script = Script()
+    script.on(CLOCK, clock_says(ahead=-3000))
+    async with opened(script, wait=True, start=-5400):
+        assert script.now() < 5403
 
 
-def test_wrong_keys_are_told_at_once_also_to_whom_waits() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CLOCK, status(401, "unauthorized."))
-        with pytest.raises(UserError, match="refused the keys"):
-            async with opened(script, wait=True, start=-60):
-                pass
-        assert script.now() < 1
-
-    run(story())
+async def test_wrong_keys_are_told_at_once_also_to_whom_waits() -> None:
+    script = Script()
+    script.on(CLOCK, status(401, "unauthorized."))
+    with pytest.raises(UserError, match="refused the keys"):
+        async with opened(script, wait=True, start=-60):
+            pass
+    assert script.now() < 1
 
 
-def test_a_network_that_comes_late_is_waited_for() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CLOCK, between(0, 300, never_arrives, script), times=999)
-        async with opened(script, wait=True, start=-600) as session:
-            assert session.clock.now() - OPEN < 2e9
-
-    run(story())
+async def test_a_network_that_comes_late_is_waited_for() -> None:
+    script = Script()
+    script.on(CLOCK, between(0, 300, never_arrives, script), times=999)
+    async with opened(script, wait=True, start=-600) as session:
+        assert session.clock.now() - OPEN < 2e9
 
 
 # -- a start within the session ---------------------------------------------------------------------------------------
 
 
-def test_a_start_under_a_closed_clock_looks_after_holdings() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CLOCK, clock_says(is_open=False), times=2)
-        async with trading(QUIET, script, Idle, start=300, before=holds_10) as bot:
-            assert "the clock says that the market is closed" in bot.algo().entry_blocks.why
-            await bot.until(70)
-            assert not bot.algo().entry_blocks.why
-        assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
-
-    run(story())
+async def test_a_start_under_a_closed_clock_looks_after_holdings() -> None:
+    script = Script()
+    script.on(CLOCK, clock_says(is_open=False), times=2)
+    async with trading(QUIET, script, Idle, start=300, before=holds_10) as bot:
+        assert "the clock says that the market is closed" in bot.algo().entry_blocks.why
+        await bot.until(70)
+        assert not bot.algo().entry_blocks.why
+    assert [line.partition(" ")[2] for line in told(script)] == ["sell limit"]
 
 
-def test_where_calendar_and_clock_say_closed_it_is() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CLOCK, clock_says(is_open=False), times=9)
-        script.on(CALENDAR, says([]), times=9)
-        async with exchange(QUIET, script, start=300) as (_, endpoints):
-            startup = Startup(settings("TSLA"), endpoints, Idle)
-            assert await startup.open() is None
-            await startup.close()
-
-    run(story())
+async def test_where_calendar_and_clock_say_closed_it_is() -> None:
+    script = Script()
+    script.on(CLOCK, clock_says(is_open=False), times=9)
+    script.on(CALENDAR, says([]), times=9)
+    async with exchange(QUIET, script, start=300) as (_, endpoints):
+        startup = Startup(settings("TSLA"), endpoints, Idle)
+        assert await startup.open() is None
+        await startup.close()
 
 
-def test_a_half_day_of_the_calendar_counts_from_the_start() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CALENDAR, calendar_says(closes="13:00"), times=99)
-        async with trading(QUIET, script, Idle, length=390) as bot:
-            session = bot.session.fleet.session
-            assert session is not None
-            assert f"{new_york(session.close):%H:%M}" == "13:00"
-            assert session.liquidate_at == session.close - 5 * MINUTE
-
-    run(story())
+async def test_a_half_day_of_the_calendar_counts_from_the_start() -> None:
+    script = Script()
+    script.on(CALENDAR, calendar_says(closes="13:00"), times=99)
+    async with trading(QUIET, script, Idle, length=390) as bot:
+        session = bot.session.fleet.session
+        assert session is not None
+        assert f"{new_york(session.close):%H:%M}" == "13:00"
+        assert session.liquidate_at == session.close - 5 * MINUTE
 
 
-def test_neither_a_calendar_nor_a_close_is_an_error() -> None:
-    async def story() -> None:
-        script = Script()
-        script.on(CALENDAR, page(502), times=99)
-        script.on(CLOCK, clock_says(closes=90000), times=99)
-        with pytest.raises(UserError, match="tells when the session closes"):
-            async with opened(script):
-                pass
-
-    run(story())
+async def test_neither_a_calendar_nor_a_close_is_an_error() -> None:
+    script = Script()
+    script.on(CALENDAR, page(502), times=99)
+    script.on(CLOCK, clock_says(closes=90000), times=99)
+    with pytest.raises(UserError, match="tells when the session closes"):
+        async with opened(script):
+            pass

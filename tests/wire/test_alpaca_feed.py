@@ -364,7 +364,7 @@ def test_outside_the_session_nothing_is_missed() -> None:
     assert without_trades(told.all) == ["up", "down: stopped"]
 
 
-def test_each_channel_has_an_age() -> None:
+async def test_each_channel_has_an_age() -> None:
     async def script(talk: Talk) -> None:
         await subscribed(talk)
         await talk.says([AAPL_BAR])
@@ -372,15 +372,12 @@ def test_each_channel_has_an_age() -> None:
         await talk.says([{**PRINT, "c": ["@", "I"]}])
         await talk.stays(20)
 
-    async def session() -> None:
-        async with scripted(script) as server:
-            points = endpoints(server.url)
-            stream = AlpacaFeed(points, ["AAPL"], Told(), random.Random(1), lambda: True, AlpacaREST(points))
-            await server.against(stream)
-            now = asyncio.get_running_loop().time()
-            assert {name: round(now - at) for name, at in stream.heard.items()} == {"bars": 60, "trades": 20}
-
-    run(session())
+    async with scripted(script) as server:
+        points = endpoints(server.url)
+        stream = AlpacaFeed(points, ["AAPL"], Told(), random.Random(1), lambda: True, AlpacaREST(points))
+        await server.against(stream)
+        now = asyncio.get_running_loop().time()
+        assert {name: round(now - at) for name, at in stream.heard.items()} == {"bars": 60, "trades": 20}
 
 
 # -- subscriptions -----------------------------------------------------------------------------------------------------
@@ -629,77 +626,68 @@ def test_history_is_paged_and_drops_what_is_unfinished_or_bad() -> None:
     run(session())
 
 
-def test_history_refused_says_why_in_a_line() -> None:
-    async def session() -> None:
-        async with http_fake() as fake:
-            points = endpoints(fake.url, feed="sip")
-            rest = AlpacaREST(points)
-            feed = AlpacaFeed(points, ["AAPL"], Told(), random.Random(1), lambda: True, rest)
-            recent = {"code": 42210000, "message": "subscription does not permit querying recent SIP data"}
-            for body, status, raised in (
-                (recent, 403, UserError), ({"message": "forbidden."}, 403, Rejected), ("<html>", 200, Unreachable),
-                ({"bars": 5}, 200, Unreachable), ("", 500, Unreachable),
-            ):  # fmt: skip
-                fake.will_answer(body, status)
-                with pytest.raises(raised) as told:
-                    [_ async for _ in feed.history(["AAPL"], AT_1530, AT_1530)]
-                assert type(told.value) is raised
-                if raised is UserError:
-                    assert "feed sip; --feed iex is free" in str(told.value)
-            trade = {"t": "2026-11-20T15:30:59.980113447Z", "p": 178.42, "s": 100}
-            fake.will_answer({"symbol": "AAPL", "trade": trade})
-            assert await feed.latest_trade("AAPL") == Trade("AAPL", LAST.at, 178.42, 100)
-            fake.will_answer({"message": "not found"}, 404)
-            assert await feed.latest_trade("AAPL") is None
-            assert fake.asked[-1] == ("GET", "/v2/stocks/AAPL/trades/latest?feed=sip", None)
-            await rest.close()
-
-    run(session())
+async def test_history_refused_says_why_in_a_line() -> None:
+    async with http_fake() as fake:
+        points = endpoints(fake.url, feed="sip")
+        rest = AlpacaREST(points)
+        feed = AlpacaFeed(points, ["AAPL"], Told(), random.Random(1), lambda: True, rest)
+        recent = {"code": 42210000, "message": "subscription does not permit querying recent SIP data"}
+        for body, status, raised in (
+            (recent, 403, UserError), ({"message": "forbidden."}, 403, Rejected), ("<html>", 200, Unreachable),
+            ({"bars": 5}, 200, Unreachable), ("", 500, Unreachable),
+        ):  # fmt: skip
+            fake.will_answer(body, status)
+            with pytest.raises(raised) as told:
+                [_ async for _ in feed.history(["AAPL"], AT_1530, AT_1530)]
+            assert type(told.value) is raised
+            if raised is UserError:
+                assert "feed sip; --feed iex is free" in str(told.value)
+        trade = {"t": "2026-11-20T15:30:59.980113447Z", "p": 178.42, "s": 100}
+        fake.will_answer({"symbol": "AAPL", "trade": trade})
+        assert await feed.latest_trade("AAPL") == Trade("AAPL", LAST.at, 178.42, 100)
+        fake.will_answer({"message": "not found"}, 404)
+        assert await feed.latest_trade("AAPL") is None
+        assert fake.asked[-1] == ("GET", "/v2/stocks/AAPL/trades/latest?feed=sip", None)
+        await rest.close()
 
 
-def test_a_page_of_history_that_fails_holds_up_no_other() -> None:
-    async def session() -> None:
-        async with http_fake() as fake:
-            points = endpoints(fake.url)
-            rest = AlpacaREST(points)
-            feed = AlpacaFeed(points, [], Told(), random.Random(1), lambda: True, rest)
-            many = [f"SYM{n:04}" for n in range(1200)]  # three requests
-            for answers, raised in (
-                (((400, {"message": "bad symbol"}), (500, ""), (200, {"bars": {}})), Unreachable),
-                (((400, {"message": "bad symbol"}), (200, {"bars": {}}), (200, {"bars": {}})), Rejected),
-            ):
-                for code, body in answers:
-                    fake.will_answer(body, code)
-                got = []
-                with pytest.raises(raised):
-                    async for symbol, _ in feed.history(many, AT_1530, AT_1530):
-                        got.append(symbol)
-                assert got == many[-len(got) :] and 0 < len(got) < 1000
-            fake.will_answer("", 429)  # this one does
-            with pytest.raises(RateLimited):
-                [_ async for _ in feed.history(many, AT_1530, AT_1530)]
-            assert len(fake.asked) == 7
-            await rest.close()
-
-    run(session())
+async def test_a_page_of_history_that_fails_holds_up_no_other() -> None:
+    async with http_fake() as fake:
+        points = endpoints(fake.url)
+        rest = AlpacaREST(points)
+        feed = AlpacaFeed(points, [], Told(), random.Random(1), lambda: True, rest)
+        many = [f"SYM{n:04}" for n in range(1200)]  # three requests
+        for answers, raised in (
+            (((400, {"message": "bad symbol"}), (500, ""), (200, {"bars": {}})), Unreachable),
+            (((400, {"message": "bad symbol"}), (200, {"bars": {}}), (200, {"bars": {}})), Rejected),
+        ):
+            for code, body in answers:
+                fake.will_answer(body, code)
+            got = []
+            with pytest.raises(raised):
+                async for symbol, _ in feed.history(many, AT_1530, AT_1530):
+                    got.append(symbol)
+            assert got == many[-len(got) :] and 0 < len(got) < 1000
+        fake.will_answer("", 429)  # this one does
+        with pytest.raises(RateLimited):
+            [_ async for _ in feed.history(many, AT_1530, AT_1530)]
+        assert len(fake.asked) == 7
+        await rest.close()
 
 
-def test_the_latest_trades_of_many_symbols_at_once() -> None:
-    async def session() -> None:
-        async with http_fake() as fake:
-            points = endpoints(fake.url)
-            rest = AlpacaREST(points)
-            feed = AlpacaFeed(points, [], Told(), random.Random(1), lambda: True, rest)
-            trade = {"t": "2026-11-20T15:30:59.980113447Z", "x": "V", "p": 178.42, "s": 100, "i": 52983525029461}
-            fake.will_answer({"trades": {"AAPL": trade, "TSLA": None, "F": {"p": 1}, "GE": {**trade, "t": "?"}}})
-            assert await feed.latest_trades(["AAPL", "TSLA", "F", "GE", "X"]) == {"AAPL": LAST}
-            assert fake.asked == [("GET", "/v2/stocks/trades/latest?symbols=AAPL,TSLA,F,GE,X&feed=iex", None)]
-            fake.will_answer("<html>")
-            with pytest.raises(Unreachable):
-                await feed.latest_trades(["AAPL"])
-            await rest.close()
-
-    run(session())
+async def test_the_latest_trades_of_many_symbols_at_once() -> None:
+    async with http_fake() as fake:
+        points = endpoints(fake.url)
+        rest = AlpacaREST(points)
+        feed = AlpacaFeed(points, [], Told(), random.Random(1), lambda: True, rest)
+        trade = {"t": "2026-11-20T15:30:59.980113447Z", "x": "V", "p": 178.42, "s": 100, "i": 52983525029461}
+        fake.will_answer({"trades": {"AAPL": trade, "TSLA": None, "F": {"p": 1}, "GE": {**trade, "t": "?"}}})
+        assert await feed.latest_trades(["AAPL", "TSLA", "F", "GE", "X"]) == {"AAPL": LAST}
+        assert fake.asked == [("GET", "/v2/stocks/trades/latest?symbols=AAPL,TSLA,F,GE,X&feed=iex", None)]
+        fake.will_answer("<html>")
+        with pytest.raises(Unreachable):
+            await feed.latest_trades(["AAPL"])
+        await rest.close()
 
 
 def test_a_frame_of_many_bars_is_one_decode() -> None:

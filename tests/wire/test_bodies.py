@@ -111,36 +111,30 @@ def test_an_answer_is_not_longer_than_its_call_can_need(name: str) -> None:
     assert server.sent < most + ON_THE_WAY
 
 
-def test_a_packed_answer_is_not_unpacked_without_end() -> None:
+async def test_a_packed_answer_is_not_unpacked_without_end() -> None:
     packed = gzip.compress(b" " * 32 * MEGABYTE)
     server = Endless(OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), packed, len(packed))
 
-    async def story() -> None:
-        async with listening(server) as address:
-            rest = AlpacaREST(endpoints(f"http://{address}"))
-            assert str(await error_of(rest.clock())).endswith(f"longer than {SHORT:,} bytes")
-            assert str(await error_of(rest.assets())).endswith(f"longer than {LONGEST:,} bytes")
-            await rest.close()
-
-    run(story())
+    async with listening(server) as address:
+        rest = AlpacaREST(endpoints(f"http://{address}"))
+        assert str(await error_of(rest.clock())).endswith(f"longer than {SHORT:,} bytes")
+        assert str(await error_of(rest.assets())).endswith(f"longer than {LONGEST:,} bytes")
+        await rest.close()
 
 
-def test_a_packed_answer_is_understood() -> None:
+async def test_a_packed_answer_is_understood() -> None:
     body = gzip.compress(json.dumps({"id": "x", "status": "ACTIVE"}).encode())
     head = OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body))
     server = Endless(head, body, len(body))
 
-    async def story() -> None:
-        async with listening(server) as address:
-            rest = AlpacaREST(endpoints(f"http://{address}"))
-            assert await rest.account() == {"id": "x", "status": "ACTIVE"}
-            server._part = body[:-5]  # cut off, as long as it says it is
-            server._head = head.replace(b"%d" % len(body), b"%d" % (len(body) - 5))
-            server._most = 1
-            assert isinstance(await error_of(rest.account()), Unreachable)
-            await rest.close()
-
-    run(story())
+    async with listening(server) as address:
+        rest = AlpacaREST(endpoints(f"http://{address}"))
+        assert await rest.account() == {"id": "x", "status": "ACTIVE"}
+        server._part = body[:-5]  # cut off, as long as it says it is
+        server._head = head.replace(b"%d" % len(body), b"%d" % (len(body) - 5))
+        server._most = 1
+        assert isinstance(await error_of(rest.account()), Unreachable)
+        await rest.close()
 
 
 @pytest.mark.parametrize("status", [404, 422, 429, 500, 302])
@@ -227,7 +221,7 @@ async def accept_bars(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("kind", ["orders", "bars"])
-def test_a_frame_is_not_longer_than_a_stream_can_need(kind: str) -> None:
+async def test_a_frame_is_not_longer_than_a_stream_can_need(kind: str) -> None:
     told = Told()
     most = 2**20 if kind == "orders" else LONGEST_FRAME
 
@@ -240,37 +234,31 @@ def test_a_frame_is_not_longer_than_a_stream_can_need(kind: str) -> None:
     async def again(talk: Talk) -> None:
         await talk.stays(1)
 
-    async def story() -> None:
-        async with scripted(talks, again) as server:
-            stream: ReconnectingStream = updates(server.url, told) if kind == "orders" else bars(server.url, told)
-            await server.against(stream)
-        assert told.all[:2] == ["up", "down: connection lost"]
-
-    run(story())
+    async with scripted(talks, again) as server:
+        stream: ReconnectingStream = updates(server.url, told) if kind == "orders" else bars(server.url, told)
+        await server.against(stream)
+    assert told.all[:2] == ["up", "down: connection lost"]
 
 
-def test_frames_that_nobody_can_follow_end_the_connection() -> None:
+async def test_frames_that_nobody_can_follow_end_the_connection() -> None:
     """While many messages are handed on in slices, those that come wait; they don't fill the memory."""
     told = Told()
     bar = {"T": "b", "S": "TSLA", "t": "2026-11-20T15:30:00Z", "o": 1.0, "h": 1.0, "l": 1.0, "c": 1.0, "v": 1}
     frame = json.dumps([bar] * 1000)
 
-    async def story() -> None:
-        feed = bars("ws://127.0.0.1:1", told)
-        behind = 0
-        while feed._trouble is None:
-            feed.on_message(frame)
-            behind += len(frame)
-            assert behind < 2 * MOST_BEHIND
-        assert str(feed._trouble) == "more comes than can be looked at"
-        assert not feed._frames
+    feed = bars("ws://127.0.0.1:1", told)
+    behind = 0
+    while feed._trouble is None:
         feed.on_message(frame)
-        assert not feed._frames
+        behind += len(frame)
+        assert behind < 2 * MOST_BEHIND
+    assert str(feed._trouble) == "more comes than can be looked at"
+    assert not feed._frames
+    feed.on_message(frame)
+    assert not feed._frames
 
-    run(story())
 
-
-def test_a_message_in_parts_without_end_ends_the_connection() -> None:
+async def test_a_message_in_parts_without_end_ends_the_connection() -> None:
     told = Told()
 
     async def talks(talk: Talk) -> None:
@@ -285,12 +273,9 @@ def test_a_message_in_parts_without_end_ends_the_connection() -> None:
     async def again(talk: Talk) -> None:
         await talk.stays(1)
 
-    async def story() -> None:
-        async with scripted(talks, again) as server:
-            await server.against(updates(server.url, told))
-        assert told.all[:2] == ["up", "down: connection lost"]
-
-    run(story())
+    async with scripted(talks, again) as server:
+        await server.against(updates(server.url, told))
+    assert told.all[:2] == ["up", "down: connection lost"]
 
 
 def test_a_server_that_asks_and_takes_no_answer_is_left() -> None:

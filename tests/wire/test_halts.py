@@ -6,7 +6,7 @@ from scalp import ScalpAlgo
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
 from scalp.core.market_data import Bar, Trade
 from scalp.core.units import MINUTE
-from tests.trading import ABOVE_100, AROUND_100, FALLING, OPEN, Bot, BuysOnce, Script, minutes, run, trading
+from tests.trading import ABOVE_100, AROUND_100, FALLING, OPEN, Bot, BuysOnce, Script, minutes, trading
 
 BOTH = {symbol: minutes(symbol, *[AROUND_100] * 40) for symbol in ("TSLA", "AAPL")}
 
@@ -52,95 +52,80 @@ def bought(script: Script, symbol: str, since: float, until: float) -> int:
     )
 
 
-def test_a_halt_stops_buys_in_its_symbol_alone() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(BOTH, script, Idler, length=40) as bot:
-            await bot.until(200)
-            halt(bot, "TSLA")
-            await bot.until(241)
-            bar_in_spite_of_it(bot, "TSLA", minute=3)
-            await bot.until(460)
-            assert len(bot.algo().session_bars) == 4  # it had a bar to buy on
-            assert bot.algo().state is TO_BUY and "halt" in bot.algo().entry_blocks.why
-            assert bought(script, "TSLA", 0, 460) == 0
-            assert bought(script, "AAPL", 200, 460) > 0
-            resume(bot, "TSLA")
-            await bot.until(700)
-            assert bought(script, "TSLA", 460, 700) > 0
-
-    run(story())
+async def test_a_halt_stops_buys_in_its_symbol_alone() -> None:
+    script = Script()
+    async with trading(BOTH, script, Idler, length=40) as bot:
+        await bot.until(200)
+        halt(bot, "TSLA")
+        await bot.until(241)
+        bar_in_spite_of_it(bot, "TSLA", minute=3)
+        await bot.until(460)
+        assert len(bot.algo().session_bars) == 4  # it had a bar to buy on
+        assert bot.algo().state is TO_BUY and "halt" in bot.algo().entry_blocks.why
+        assert bought(script, "TSLA", 0, 460) == 0
+        assert bought(script, "AAPL", 200, 460) > 0
+        resume(bot, "TSLA")
+        await bot.until(700)
+        assert bought(script, "TSLA", 460, 700) > 0
 
 
-def test_a_resumption_that_nobody_told_of_shows_in_the_bars() -> None:
-    async def story() -> None:
-        script = Script()
-        async with trading(BOTH, script, Idler, length=40) as bot:
-            await bot.until(200)
-            halt(bot, "TSLA")
-            await bot.until(241)
-            bot.server.close_streams("data")
-            resume(bot, "TSLA")
-            await bot.until(260)
-            assert "halt" in bot.algo().entry_blocks.why
-            await bot.until(500)
-            assert bot.algo().entry_blocks.why == ""
-            assert bought(script, "TSLA", 300, 500) > 0
-
-    run(story())
+async def test_a_resumption_that_nobody_told_of_shows_in_the_bars() -> None:
+    script = Script()
+    async with trading(BOTH, script, Idler, length=40) as bot:
+        await bot.until(200)
+        halt(bot, "TSLA")
+        await bot.until(241)
+        bot.server.close_streams("data")
+        resume(bot, "TSLA")
+        await bot.until(260)
+        assert "halt" in bot.algo().entry_blocks.why
+        await bot.until(500)
+        assert bot.algo().entry_blocks.why == ""
+        assert bought(script, "TSLA", 300, 500) > 0
 
 
-def test_a_sell_that_is_lost_during_a_halt_is_made_again() -> None:
-    async def story() -> None:
-        script = Script()
-        market = {"TSLA": minutes("TSLA", AROUND_100, AROUND_100, *FALLING, *[ABOVE_100] * 20)}
-        async with trading(market, script, BuysOnce, length=40) as bot:
-            await bot.until(300)
-            halt(bot, "TSLA")
-            (order,) = bot.engine.open_orders("TSLA")
-            bot.engine.cancel(order.id)
-            bot.server.catch_up()
-            await bot.until(340)
-            first, second = script.orders("sell")
-            assert (first.body["qty"], second.body["qty"]) == ("10", "10") and 300 <= second.at <= 331
-            assert bot.algo().state is SELL_SUBMITTED and "halt" in bot.algo().entry_blocks.why
-            resume(bot, "TSLA")
-            await bot.until(900)
-            assert bot.held() == 0
-
-    run(story())
+async def test_a_sell_that_is_lost_during_a_halt_is_made_again() -> None:
+    script = Script()
+    market = {"TSLA": minutes("TSLA", AROUND_100, AROUND_100, *FALLING, *[ABOVE_100] * 20)}
+    async with trading(market, script, BuysOnce, length=40) as bot:
+        await bot.until(300)
+        halt(bot, "TSLA")
+        (order,) = bot.engine.open_orders("TSLA")
+        bot.engine.cancel(order.id)
+        bot.server.catch_up()
+        await bot.until(340)
+        first, second = script.orders("sell")
+        assert (first.body["qty"], second.body["qty"]) == ("10", "10") and 300 <= second.at <= 331
+        assert bot.algo().state is SELL_SUBMITTED and "halt" in bot.algo().entry_blocks.why
+        resume(bot, "TSLA")
+        await bot.until(900)
+        assert bot.held() == 0
 
 
-def test_an_unfilled_buy_is_cancelled_during_a_halt() -> None:
-    async def story() -> None:
-        script = Script()
-        market = {"TSLA": minutes("TSLA", AROUND_100, AROUND_100, *[ABOVE_100] * 38)}
-        async with trading(market, script, BuysOnce, length=40) as bot:
-            await bot.until(140)
-            assert bot.algo().state is BUY_SUBMITTED
-            halt(bot, "TSLA")
-            await bot.until(300)
-            assert script.sent("DELETE /v2/orders/")
-            assert bot.algo().state is TO_BUY
-
-    run(story())
+async def test_an_unfilled_buy_is_cancelled_during_a_halt() -> None:
+    script = Script()
+    market = {"TSLA": minutes("TSLA", AROUND_100, AROUND_100, *[ABOVE_100] * 38)}
+    async with trading(market, script, BuysOnce, length=40) as bot:
+        await bot.until(140)
+        assert bot.algo().state is BUY_SUBMITTED
+        halt(bot, "TSLA")
+        await bot.until(300)
+        assert script.sent("DELETE /v2/orders/")
+        assert bot.algo().state is TO_BUY
 
 
-def test_the_end_of_the_session_comes_during_a_halt_too() -> None:
+async def test_the_end_of_the_session_comes_during_a_halt_too() -> None:
     """The market exit goes out and waits; trading resumes in time to fill it."""
 
-    async def story() -> None:
-        script = Script()
-        market = {"TSLA": minutes("TSLA", AROUND_100, AROUND_100, *FALLING * 2)}
-        async with trading(market, script, BuysOnce, length=20) as bot:
-            await bot.until(600)
-            assert bot.held() > 0
-            halt(bot, "TSLA")
-            await bot.until(15 * 60 + 5)
-            assert script.sent("POST /v2/orders", side="sell", type="market")
-            assert bot.held() > 0
-            resume(bot, "TSLA")
-            await bot.until(17 * 60)
-            assert bot.held() == 0
-
-    run(story())
+    script = Script()
+    market = {"TSLA": minutes("TSLA", AROUND_100, AROUND_100, *FALLING * 2)}
+    async with trading(market, script, BuysOnce, length=20) as bot:
+        await bot.until(600)
+        assert bot.held() > 0
+        halt(bot, "TSLA")
+        await bot.until(15 * 60 + 5)
+        assert script.sent("POST /v2/orders", side="sell", type="market")
+        assert bot.held() > 0
+        resume(bot, "TSLA")
+        await bot.until(17 * 60)
+        assert bot.held() == 0

@@ -11,7 +11,6 @@ import pytest
 
 from scalp.net.order_connections import CONNECTIONS, Connection, OrderConnections
 from scalp.net.transport import KEEP_ALIVE
-from tests.wire.fakes import run
 
 
 class Broker:
@@ -66,75 +65,60 @@ async def connections_to(broker: Broker) -> AsyncIterator[OrderConnections]:
         await broker.close()
 
 
-def test_an_order_goes_out_on_a_connection_that_is_open_already() -> None:
-    async def story() -> None:
-        broker = Broker()
-        async with connections_to(broker) as connections:
-            answer = connections.send("POST", "/v2/orders", b"")
-            assert answer is not None
-            assert (await answer)[0::2] == (200, b"{}")
-            assert broker.connections == CONNECTIONS
-
-    run(story())
+async def test_an_order_goes_out_on_a_connection_that_is_open_already() -> None:
+    broker = Broker()
+    async with connections_to(broker) as connections:
+        answer = connections.send("POST", "/v2/orders", b"")
+        assert answer is not None
+        assert (await answer)[0::2] == (200, b"{}")
+        assert broker.connections == CONNECTIONS
 
 
-def test_a_server_that_hangs_up_on_everybody_is_not_stormed() -> None:
-    async def story() -> None:
-        broker = Broker()
-        broker.is_rude = True
-        async with connections_to(broker) as connections:
-            await asyncio.sleep(60)
-            assert broker.connections <= CONNECTIONS * 10
-            assert connections.send("POST", "/v2/orders", b"") is None
-            broker.is_rude = False
-            await asyncio.sleep(20)
-            assert connections.send("POST", "/v2/orders", b"") is not None
-
-    run(story())
+async def test_a_server_that_hangs_up_on_everybody_is_not_stormed() -> None:
+    broker = Broker()
+    broker.is_rude = True
+    async with connections_to(broker) as connections:
+        await asyncio.sleep(60)
+        assert broker.connections <= CONNECTIONS * 10
+        assert connections.send("POST", "/v2/orders", b"") is None
+        broker.is_rude = False
+        await asyncio.sleep(20)
+        assert connections.send("POST", "/v2/orders", b"") is not None
 
 
-def test_an_order_under_way_at_a_renewal_gets_its_answer() -> None:
-    async def story() -> None:
-        broker = Broker()
-        async with connections_to(broker) as connections:
-            broker.delay = KEEP_ALIVE
-            await asyncio.sleep(KEEP_ALIVE - 5)
-            answer = connections.send("POST", "/v2/orders", b"")
-            assert answer is not None
-            assert (await answer)[0] == 200
-            assert broker.connections > CONNECTIONS  # the others are new
-
-    run(story())
+async def test_an_order_under_way_at_a_renewal_gets_its_answer() -> None:
+    broker = Broker()
+    async with connections_to(broker) as connections:
+        broker.delay = KEEP_ALIVE
+        await asyncio.sleep(KEEP_ALIVE - 5)
+        answer = connections.send("POST", "/v2/orders", b"")
+        assert answer is not None
+        assert (await answer)[0] == 200
+        assert broker.connections > CONNECTIONS  # the others are new
 
 
-def test_connections_come_back_after_an_idle_outage() -> None:
-    async def story() -> None:
-        broker = Broker()
-        async with connections_to(broker) as connections:
-            await broker.close()
-            await asyncio.sleep(KEEP_ALIVE * 2)
-            assert connections.send("POST", "/v2/orders", b"") is None
-            await broker.open()
-            await asyncio.sleep(20)
-            answer = connections.send("POST", "/v2/orders", b"")
-            assert answer is not None and (await answer)[0] == 200
-
-    run(story())
+async def test_connections_come_back_after_an_idle_outage() -> None:
+    broker = Broker()
+    async with connections_to(broker) as connections:
+        await broker.close()
+        await asyncio.sleep(KEEP_ALIVE * 2)
+        assert connections.send("POST", "/v2/orders", b"") is None
+        await broker.open()
+        await asyncio.sleep(20)
+        answer = connections.send("POST", "/v2/orders", b"")
+        assert answer is not None and (await answer)[0] == 200
 
 
-def test_answer_that_never_comes_is_told_as_lost_connection() -> None:
-    async def story() -> None:
-        broker = Broker()
-        broker.delay = 3600
-        async with connections_to(broker) as connections:
-            answer = connections.send("POST", "/v2/orders", b"")
-            assert answer is not None
-            await asyncio.sleep(1)
-            await broker.close()
-            with pytest.raises(ConnectionError):
-                await answer
-
-    run(story())
+async def test_answer_that_never_comes_is_told_as_lost_connection() -> None:
+    broker = Broker()
+    broker.delay = 3600
+    async with connections_to(broker) as connections:
+        answer = connections.send("POST", "/v2/orders", b"")
+        assert answer is not None
+        await asyncio.sleep(1)
+        await broker.close()
+        with pytest.raises(ConnectionError):
+            await answer
 
 
 def test_a_second_answer_ends_the_connection() -> None:
@@ -195,28 +179,22 @@ def connected() -> tuple[OrderConnections, Connection, Wire]:
 
 
 @pytest.mark.parametrize(("idle", "is_sent"), [(KEEP_ALIVE, True), (KEEP_ALIVE + 0.1, False)])
-def test_nothing_is_sent_where_server_may_be_about_to_hang_up(idle: float, is_sent: bool) -> None:
-    async def story() -> None:
-        connections, _, wire = connected()
-        await asyncio.sleep(idle)
-        assert (connections.send("POST", "/v2/orders", b"{}") is not None) is is_sent
-        assert bool(wire.written) is is_sent
-
-    run(story())
+async def test_nothing_is_sent_where_server_may_be_about_to_hang_up(idle: float, is_sent: bool) -> None:
+    connections, _, wire = connected()
+    await asyncio.sleep(idle)
+    assert (connections.send("POST", "/v2/orders", b"{}") is not None) is is_sent
+    assert bool(wire.written) is is_sent
 
 
-def test_answer_nobody_waits_for_any_more_is_not_next_ones() -> None:
-    async def story() -> None:
-        connections, connection, wire = connected()
-        given_up = connections.send("POST", "/v2/orders", b"{}")
-        assert given_up is not None
-        given_up.cancel()
-        await asyncio.sleep(0)
-        assert wire.is_gone
-        connection.data_received(ANSWER)
-        assert connections.send("POST", "/v2/orders", b"{}") is None
-
-    run(story())
+async def test_answer_nobody_waits_for_any_more_is_not_next_ones() -> None:
+    connections, connection, wire = connected()
+    given_up = connections.send("POST", "/v2/orders", b"{}")
+    assert given_up is not None
+    given_up.cancel()
+    await asyncio.sleep(0)
+    assert wire.is_gone
+    connection.data_received(ANSWER)
+    assert connections.send("POST", "/v2/orders", b"{}") is None
 
 
 @pytest.mark.parametrize(
@@ -229,66 +207,51 @@ def test_answer_nobody_waits_for_any_more_is_not_next_ones() -> None:
         (ANSWER + b"nonsense", False),
     ],
 )
-def test_a_connection_is_used_again_only_after_one_whole_answer(said: bytes, is_kept: bool) -> None:
-    async def story() -> None:
-        connections, connection, wire = connected()
-        answer = connections.send("POST", "/v2/orders", b"{}")
-        assert answer is not None
-        connection.data_received(said)
-        assert (await answer)[0::2] == (200, b"{}")
-        assert wire.is_gone is not is_kept
-        assert (connections.send("POST", "/v2/orders", b"{}") is not None) is is_kept
-
-    run(story())
+async def test_a_connection_is_used_again_only_after_one_whole_answer(said: bytes, is_kept: bool) -> None:
+    connections, connection, wire = connected()
+    answer = connections.send("POST", "/v2/orders", b"{}")
+    assert answer is not None
+    connection.data_received(said)
+    assert (await answer)[0::2] == (200, b"{}")
+    assert wire.is_gone is not is_kept
+    assert (connections.send("POST", "/v2/orders", b"{}") is not None) is is_kept
 
 
 @pytest.mark.parametrize("said", [ANSWER, b"x"])
-def test_a_server_that_talks_unasked_is_hung_up_on(said: bytes) -> None:
-    async def story() -> None:
-        connections, connection, wire = connected()
-        connection.data_received(said)
-        assert wire.is_gone
-        assert connections.send("POST", "/v2/orders", b"{}") is None
-
-    run(story())
+async def test_a_server_that_talks_unasked_is_hung_up_on(said: bytes) -> None:
+    connections, connection, wire = connected()
+    connection.data_received(said)
+    assert wire.is_gone
+    assert connections.send("POST", "/v2/orders", b"{}") is None
 
 
-def test_a_connection_given_up_takes_no_order() -> None:
-    async def story() -> None:
-        connections, connection, wire = connected()
-        wire.abort = lambda: None  # type: ignore[method-assign]
-        connection.abort()
-        assert not connection.is_usable and connection not in connections._idle
-        connections.free(connection)
-        assert connections.send("POST", "/v2/orders", b"{}") is None
-        assert wire.written == b""
-
-    run(story())
+async def test_a_connection_given_up_takes_no_order() -> None:
+    connections, connection, wire = connected()
+    wire.abort = lambda: None  # type: ignore[method-assign]
+    connection.abort()
+    assert not connection.is_usable and connection not in connections._idle
+    connections.free(connection)
+    assert connections.send("POST", "/v2/orders", b"{}") is None
+    assert wire.written == b""
 
 
-def test_of_idle_connections_old_are_replaced_and_others_stay() -> None:
-    async def story() -> None:
-        broker = Broker()
-        async with connections_to(broker) as connections:
-            old = set(connections._idle)
-            await asyncio.sleep(KEEP_ALIVE)
-            assert broker.connections >= 2 * CONNECTIONS
-            assert len(connections._open) == len(connections._idle) == CONNECTIONS
-            assert not old & set(connections._idle)
-
-    run(story())
+async def test_of_idle_connections_old_are_replaced_and_others_stay() -> None:
+    broker = Broker()
+    async with connections_to(broker) as connections:
+        old = set(connections._idle)
+        await asyncio.sleep(KEEP_ALIVE)
+        assert broker.connections >= 2 * CONNECTIONS
+        assert len(connections._open) == len(connections._idle) == CONNECTIONS
+        assert not old & set(connections._idle)
 
 
-def test_a_connection_taken_while_being_replaced_stays() -> None:
-    async def story() -> None:
-        connections, _, wire = connected()
-        await asyncio.sleep(KEEP_ALIVE / 2 + 1)
+async def test_a_connection_taken_while_being_replaced_stays() -> None:
+    connections, _, wire = connected()
+    await asyncio.sleep(KEEP_ALIVE / 2 + 1)
 
-        async def connect() -> None:
-            assert connections.send("POST", "/v2/orders", b"{}") is not None
+    async def connect() -> None:
+        assert connections.send("POST", "/v2/orders", b"{}") is not None
 
-        connections._connect = connect  # type: ignore[method-assign]
-        await connections._renew()
-        assert not wire.is_gone
-
-    run(story())
+    connections._connect = connect  # type: ignore[method-assign]
+    await connections._renew()
+    assert not wire.is_gone

@@ -359,90 +359,78 @@ def test_history_is_one_request_symbol_with_key_in_header_only() -> None:
     run(session())
 
 
-def test_symbol_whose_history_fails_does_not_hold_up_others() -> None:
-    async def session() -> None:
-        async with http_fake() as fake:
-            feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
-            fake.will_answer({"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}, 403)
-            fake.will_answer({"status": "OK", "results": [row(0)]})
-            got = []
-            with pytest.raises(Rejected, match=r"^403: no history of BAD: You are not entitled"):
-                async for pair in feed.history(["BAD", "AAPL"], START, START + MINUTE):
-                    got.append(pair)
-            assert got == [("AAPL", [one("AAPL", 0)])]
-            # While another symbol may be had later, it is no definite no.
-            fake.will_answer({"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}, 403)
-            fake.will_answer({"status": "OK", "results": [row(0)]})
-            for _ in range(len(RETRIES) + 1):
-                fake.will_answer("<html>", 502)
-            with pytest.raises(Unreachable, match=r"^no history of BAD, WORSE: GET "):
-                async for pair in feed.history(["BAD", "AAPL", "WORSE"], START, START + MINUTE):
-                    got.append(pair)
-            assert got == 2 * [("AAPL", [one("AAPL", 0)])]
-            await feed.close()
-
-    run(session())
+async def test_symbol_whose_history_fails_does_not_hold_up_others() -> None:
+    async with http_fake() as fake:
+        feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
+        fake.will_answer({"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}, 403)
+        fake.will_answer({"status": "OK", "results": [row(0)]})
+        got = []
+        with pytest.raises(Rejected, match=r"^403: no history of BAD: You are not entitled"):
+            async for pair in feed.history(["BAD", "AAPL"], START, START + MINUTE):
+                got.append(pair)
+        assert got == [("AAPL", [one("AAPL", 0)])]
+        # While another symbol may be had later, it is no definite no.
+        fake.will_answer({"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."}, 403)
+        fake.will_answer({"status": "OK", "results": [row(0)]})
+        for _ in range(len(RETRIES) + 1):
+            fake.will_answer("<html>", 502)
+        with pytest.raises(Unreachable, match=r"^no history of BAD, WORSE: GET "):
+            async for pair in feed.history(["BAD", "AAPL", "WORSE"], START, START + MINUTE):
+                got.append(pair)
+        assert got == 2 * [("AAPL", [one("AAPL", 0)])]
+        await feed.close()
 
 
 @pytest.mark.parametrize("address", ["@127.0.0.1:{port}/x", ".example.com/x", "v2/x", ":1/x", "http:v2/x", "?a=b"])
-def test_the_key_follows_no_address_of_a_page_to_another_host(address: str) -> None:
-    async def session() -> None:
-        async with http_fake() as elsewhere, http_fake() as fake:
-            feed = PolygonFeed(endpoints(fake.url, polygon_key=POLYGON_KEY), [], Told(), random.Random(1), lambda: True)
-            further = address.format(port=elsewhere.url.rpartition(":")[2])
-            fake.will_answer({"status": "OK", "results": [row(0)], "next_url": further})
-            with pytest.raises(Unreachable, match="the address of the next page is not understood"):
-                [pair async for pair in feed.history(["AAPL"], START, START + MINUTE)]
-            assert len(fake.asked) == 1
-            assert elsewhere.asked == []
-            await feed.close()
-
-    run(session())
+async def test_the_key_follows_no_address_of_a_page_to_another_host(address: str) -> None:
+    async with http_fake() as elsewhere, http_fake() as fake:
+        feed = PolygonFeed(endpoints(fake.url, polygon_key=POLYGON_KEY), [], Told(), random.Random(1), lambda: True)
+        further = address.format(port=elsewhere.url.rpartition(":")[2])
+        fake.will_answer({"status": "OK", "results": [row(0)], "next_url": further})
+        with pytest.raises(Unreachable, match="the address of the next page is not understood"):
+            [pair async for pair in feed.history(["AAPL"], START, START + MINUTE)]
+        assert len(fake.asked) == 1
+        assert elsewhere.asked == []
+        await feed.close()
 
 
-def test_a_wait_asked_for_is_shorter_than_a_holes() -> None:
-    async def session() -> None:
-        async with http_fake() as fake:
-            feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
-            for _ in range(3):
-                fake.will_answer({"status": "ERROR", "error": "maximum requests per minute"}, 429, Retry_After="3600")
-            fake.will_answer({"status": "OK", "results": [row(0)]})
-            began = asyncio.get_running_loop().time()
-            assert len([pair async for pair in feed.history(["AAPL"], START, START + MINUTE)]) == 1
-            assert asyncio.get_running_loop().time() - began < 60
-            await feed.close()
-
-    run(session())
+async def test_a_wait_asked_for_is_shorter_than_a_holes() -> None:
+    async with http_fake() as fake:
+        feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
+        for _ in range(3):
+            fake.will_answer({"status": "ERROR", "error": "maximum requests per minute"}, 429, Retry_After="3600")
+        fake.will_answer({"status": "OK", "results": [row(0)]})
+        began = asyncio.get_running_loop().time()
+        assert len([pair async for pair in feed.history(["AAPL"], START, START + MINUTE)]) == 1
+        assert asyncio.get_running_loop().time() - began < 60
+        await feed.close()
 
 
-def test_latest_trade() -> None:
-    async def session() -> None:
-        async with http_fake() as fake:
-            feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
-            last = {"T": "AAPL", "p": 178.42, "s": 100, "t": 1_795_188_659_980_113_447, "c": [14], "z": 3}
-            fake.will_answer({"status": "OK", "results": last})
-            assert await feed.latest_trade("AAPL") == Trade("AAPL", 1_795_188_659_980_113_447, 178.42, 100)
-            for nothing, status_code in (
-                ({"status": "OK", "results": {**last, "c": [12, 37]}}, 200), ({"status": "OK"}, 200),
-                ({"status": "OK", "results": {"p": 1}}, 200),
-                ({"status": "NOT_AUTHORIZED", "message": "not entitled"}, 403),
-                ({"status": "ERROR", "error": "?"}, 200),
-            ):  # fmt: skip
-                fake.will_answer(nothing, status_code)
-                assert await feed.latest_trade("AAPL") is None
-            fake.will_answer("", 500)
-            with pytest.raises(Unreachable):
-                await feed.latest_trade("AAPL")
-            assert fake.asked[0] == ("GET", "/v2/last/trade/AAPL", None)
-            # Of many: what cannot be had is left out.
-            fake.will_answer({"status": "OK", "results": last})
-            fake.will_answer({"status": "NOT_FOUND", "message": "no"}, 404)
-            fake.will_answer("", 500)
-            fake.will_answer({"status": "OK", "results": {**last, "i": "7"}})
-            at = 1_795_188_659_980_113_447
-            assert await feed.latest_trades(["AAPL", "X", "Y", "F"]) == {
-                "AAPL": Trade("AAPL", at, 178.42, 100), "F": Trade("F", at, 178.42, 100, "7"),
-            }  # fmt: skip
-            await feed.close()
-
-    run(session())
+async def test_latest_trade() -> None:
+    async with http_fake() as fake:
+        feed = PolygonFeed(endpoints(fake.url), [], Told(), random.Random(1), lambda: True)
+        last = {"T": "AAPL", "p": 178.42, "s": 100, "t": 1_795_188_659_980_113_447, "c": [14], "z": 3}
+        fake.will_answer({"status": "OK", "results": last})
+        assert await feed.latest_trade("AAPL") == Trade("AAPL", 1_795_188_659_980_113_447, 178.42, 100)
+        for nothing, status_code in (
+            ({"status": "OK", "results": {**last, "c": [12, 37]}}, 200), ({"status": "OK"}, 200),
+            ({"status": "OK", "results": {"p": 1}}, 200),
+            ({"status": "NOT_AUTHORIZED", "message": "not entitled"}, 403),
+            ({"status": "ERROR", "error": "?"}, 200),
+        ):  # fmt: skip
+            fake.will_answer(nothing, status_code)
+            assert await feed.latest_trade("AAPL") is None
+        fake.will_answer("", 500)
+        with pytest.raises(Unreachable):
+            await feed.latest_trade("AAPL")
+        assert fake.asked[0] == ("GET", "/v2/last/trade/AAPL", None)
+        # Of many: what cannot be had is left out.
+        fake.will_answer({"status": "OK", "results": last})
+        fake.will_answer({"status": "NOT_FOUND", "message": "no"}, 404)
+        fake.will_answer("", 500)
+        fake.will_answer({"status": "OK", "results": {**last, "i": "7"}})
+        at = 1_795_188_659_980_113_447
+        assert await feed.latest_trades(["AAPL", "X", "Y", "F"]) == {
+            "AAPL": Trade("AAPL", at, 178.42, 100), "F": Trade("F", at, 178.42, 100, "7"),
+        }  # fmt: skip
+        await feed.close()

@@ -52,18 +52,15 @@ def gaps(server: ScriptedServer) -> list[float]:
     return [round(b - a, 3) for a, b in zip(server.connected_at, server.connected_at[1:], strict=False)]
 
 
-def test_a_refused_handshake_is_retried_with_growing_waits() -> None:
-    async def session() -> None:
-        async with scripted(*[429] * 12, one_word) as server:
-            stream = Echo(server)
-            await server.against(stream)
-        assert stream.told[:2] == ["up", "word"]
-        waits = gaps(server)
-        limits = [(1, 2), (2, 4), (4, 8)] + [(7.5, 15)] * 9
-        assert all(low <= wait <= high for wait, (low, high) in zip(waits, limits, strict=True))
-        assert len(set(waits)) == len(waits)
-
-    run(session())
+async def test_a_refused_handshake_is_retried_with_growing_waits() -> None:
+    async with scripted(*[429] * 12, one_word) as server:
+        stream = Echo(server)
+        await server.against(stream)
+    assert stream.told[:2] == ["up", "word"]
+    waits = gaps(server)
+    limits = [(1, 2), (2, 4), (4, 8)] + [(7.5, 15)] * 9
+    assert all(low <= wait <= high for wait, (low, high) in zip(waits, limits, strict=True))
+    assert len(set(waits)) == len(waits)
 
 
 def test_the_third_sign_of_another_bot_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
@@ -79,7 +76,7 @@ def test_the_third_sign_of_another_bot_says_what_to_do(caplog: pytest.LogCapture
     assert told[:7] == [refused, refused, "test: HTTP 503 at the handshake", refused, refused, busy, busy]
 
 
-def test_short_life_does_not_reset_backoff_useful_one_does() -> None:
+async def test_short_life_does_not_reset_backoff_useful_one_does() -> None:
     async def brief(talk: Talk) -> None:
         await talk.hears()
         await talk.says("welcome")
@@ -89,38 +86,32 @@ def test_short_life_does_not_reset_backoff_useful_one_does() -> None:
         await talk.says("welcome")
         await talk.stays(31)
 
-    async def session() -> None:
-        async with scripted(brief, brief, brief, useful, one_word) as server:
-            await server.against(Echo(server))
-        waits = gaps(server)
-        assert 1 <= waits[0] <= 2.1
-        assert 2 <= waits[1] <= 4.1
-        assert 4 <= waits[2] <= 8.1
-        assert 31 + 1 <= waits[3] <= 31 + 2.1
-
-    run(session())
+    async with scripted(brief, brief, brief, useful, one_word) as server:
+        await server.against(Echo(server))
+    waits = gaps(server)
+    assert 1 <= waits[0] <= 2.1
+    assert 2 <= waits[1] <= 4.1
+    assert 4 <= waits[2] <= 8.1
+    assert 31 + 1 <= waits[3] <= 31 + 2.1
 
 
-def test_a_peer_that_vanishes_and_a_port_that_answers_nothing() -> None:
+async def test_a_peer_that_vanishes_and_a_port_that_answers_nothing() -> None:
     async def vanishing(talk: Talk) -> None:
         await talk.hears()
         await talk.says("welcome", "first")
         await talk.stays(1)
         await talk.dies()
 
-    async def session() -> None:
-        async with scripted(vanishing, one_word) as server:
-            stream = Echo(server)
-            await server.against(stream)
-        assert stream.told[:5] == ["up", "first", "down: connection lost", "up", "word"]
+    async with scripted(vanishing, one_word) as server:
+        stream = Echo(server)
+        await server.against(stream)
+    assert stream.told[:5] == ["up", "first", "down: connection lost", "up", "word"]
 
-        closed = Echo(server)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(30):
-                await closed.run()
-        assert closed.told == []
-
-    run(session())
+    closed = Echo(server)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(30):
+            await closed.run()
+    assert closed.told == []
 
 
 async def refusing(talk: Talk) -> None:
@@ -151,18 +142,15 @@ def test_a_refused_login_is_final_only_with_a_second_witness(judged: bool) -> No
     assert asked == ["check TEST_KEY"] * (1 if judged else 2)
 
 
-def test_after_a_login_that_worked_no_refusal_is_final() -> None:
+async def test_after_a_login_that_worked_no_refusal_is_final() -> None:
     async def witness(refusal: LoginRefused) -> bool:
         raise AssertionError("nobody is asked")
 
-    async def session() -> None:
-        async with scripted(one_word, *[refusing] * 30, one_word) as server:
-            stream = Echo(server, is_final=witness)
-            await server.against(stream)
-            assert stream.told.count("word") == 2
-        assert all(gap <= 16.1 for gap in gaps(server))
-
-    run(session())
+    async with scripted(one_word, *[refusing] * 30, one_word) as server:
+        stream = Echo(server, is_final=witness)
+        await server.against(stream)
+        assert stream.told.count("word") == 2
+    assert all(gap <= 16.1 for gap in gaps(server))
 
 
 def test_the_same_trouble_is_a_warning_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -192,17 +180,14 @@ def test_what_a_server_says_makes_no_long_lines(caplog: pytest.LogCaptureFixture
     assert len(str(StreamTrouble("x" * 10_000))) <= 300
 
 
-def test_trouble_may_name_its_own_wait() -> None:
+async def test_trouble_may_name_its_own_wait() -> None:
     async def busy(talk: Talk) -> None:
         await talk.hears()
         await talk.says("busy")
 
-    async def session() -> None:
-        async with scripted(busy, one_word) as server:
-            await server.against(Echo(server))
-        assert 60 <= gaps(server)[0] < 61
-
-    run(session())
+    async with scripted(busy, one_word) as server:
+        await server.against(Echo(server))
+    assert 60 <= gaps(server)[0] < 61
 
 
 def test_a_bad_frame_costs_itself_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -226,7 +211,7 @@ def test_a_bad_frame_costs_itself_and_is_told_once(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_silence_is_measured_in_session_only() -> None:
+async def test_silence_is_measured_in_session_only() -> None:
     async def silent(talk: Talk) -> None:
         await talk.hears()
         await talk.says("welcome", "control")
@@ -237,23 +222,20 @@ def test_silence_is_measured_in_session_only() -> None:
         await talk.says("welcome", "word")
         await talk.stays(10_000)
 
-    async def session() -> None:
-        loop = asyncio.get_running_loop()
-        async with scripted(silent, silent, silent, silent_after_a_word, one_word) as server:
-            stream = Echo(server, stale_after=150, expect_messages=lambda: loop.time() >= 1000)
-            await server.against(stream)
-        assert [word for word in stream.told if "down" in word][:4] == [
-            "down: no message for 150 s",
-            "down: no message for 300 s",
-            "down: no message for 600 s",
-            "down: no message for 150 s",
-        ]
-        assert 1145 <= server.connected_at[1] <= 1155
-
-    run(session())
+    loop = asyncio.get_running_loop()
+    async with scripted(silent, silent, silent, silent_after_a_word, one_word) as server:
+        stream = Echo(server, stale_after=150, expect_messages=lambda: loop.time() >= 1000)
+        await server.against(stream)
+    assert [word for word in stream.told if "down" in word][:4] == [
+        "down: no message for 150 s",
+        "down: no message for 300 s",
+        "down: no message for 600 s",
+        "down: no message for 150 s",
+    ]
+    assert 1145 <= server.connected_at[1] <= 1155
 
 
-def test_reconnect_on_request_and_a_clean_close_on_cancel() -> None:
+async def test_reconnect_on_request_and_a_clean_close_on_cancel() -> None:
     closes: list[int | None] = []
 
     async def lasting(talk: Talk) -> None:
@@ -262,24 +244,21 @@ def test_reconnect_on_request_and_a_clean_close_on_cancel() -> None:
         await talk.stays(10_000)
         closes.append(talk.socket.close_code)
 
-    async def session() -> None:
-        async with scripted(lasting, lasting, one_word) as server:
-            stream = Echo(server)
-            stream.reconnect("nothing to close yet")
-            running = asyncio.create_task(stream.run())
-            await asyncio.sleep(5)
-            stream.reconnect("mute")
-            stream.reconnect("a second reason changes nothing")
-            await asyncio.sleep(5)
-            running.cancel()
-            before = asyncio.get_running_loop().time()
-            await asyncio.wait((running,))
-            assert running.cancelled()
-            assert asyncio.get_running_loop().time() - before < 1
-            assert stream.told == ["up", "down: mute", "up", "down: stopped"]
-        assert closes == [1000, 1000]
-
-    run(session())
+    async with scripted(lasting, lasting, one_word) as server:
+        stream = Echo(server)
+        stream.reconnect("nothing to close yet")
+        running = asyncio.create_task(stream.run())
+        await asyncio.sleep(5)
+        stream.reconnect("mute")
+        stream.reconnect("a second reason changes nothing")
+        await asyncio.sleep(5)
+        running.cancel()
+        before = asyncio.get_running_loop().time()
+        await asyncio.wait((running,))
+        assert running.cancelled()
+        assert asyncio.get_running_loop().time() - before < 1
+        assert stream.told == ["up", "down: mute", "up", "down: stopped"]
+    assert closes == [1000, 1000]
 
 
 def test_redirect_is_not_followed_and_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
