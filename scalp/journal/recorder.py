@@ -41,7 +41,7 @@ from scalp.journal.writer import Journal, JournalError, JournalHandler, OtherVer
 log = logging.getLogger("scalp.journal")
 
 
-class Journaling:
+class Recorder:
     """`now` is exchange time (ns), None before it is known. Without a journal the bot trades all the same."""
 
     def __init__(self, settings: Settings, endpoints: Endpoints, now: Callable[[], int | None]) -> None:

@@ -14,7 +14,7 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import MarketClock
 from scalp.core.events import Listener
 from scalp.core.leftovers import held
-from scalp.journal.recorder import Journaling
+from scalp.journal.recorder import Recorder
 from scalp.live.health import SignsOfLife
 from scalp.live.hours import Calendar
 from scalp.live.startup_checks import StartupChecks
@@ -50,7 +50,7 @@ class Startup:
         self._last = last
         self.clock = MarketClock(asyncio.get_running_loop().time)
         self.account = open_broker(endpoints)
-        self._journaling = Journaling(settings, endpoints, self.now)
+        self._recorder = Recorder(settings, endpoints, self.now)
         self._trader: Trader | None = None
         self._signs = SignsOfLife(settings, endpoints, last.held if last else None)
 
@@ -82,7 +82,7 @@ class Startup:
             self._listeners,
         )
         trader.is_later = self._last is not None
-        await trader.begin(start, self._journaling)
+        await trader.begin(start, self._recorder)
         self._signs.session = trader
         return trader
 
@@ -100,4 +100,4 @@ class Startup:
         if self._trader is not None:
             await self._trader.close()
         await self.account.close()
-        self._journaling.end()
+        self._recorder.end()

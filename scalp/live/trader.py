@@ -26,7 +26,7 @@ from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Broker, Clock, Feed, OrderUpdates
 from scalp.core.risk_rules import RiskRules
 from scalp.core.units import MINUTE, SECOND
-from scalp.journal.recorder import Journaling
+from scalp.journal.recorder import Recorder
 from scalp.live.cache_warmup import keep_warm
 from scalp.live.checkups import Checkups
 from scalp.live.closing_books import ClosingBooks
@@ -119,12 +119,12 @@ class Trader:
         if self.settings.endpoints is not None and algo is not ScalpAlgo and (news := since_backtest(algo)):
             log.info("algo %s: %s", algo.__qualname__, news)
 
-    async def begin(self, start: StartupChecks, journaling: Journaling) -> None:
+    async def begin(self, start: StartupChecks, recorder: Recorder) -> None:
         """Say what is traded, ask what may be, and set the background going. Raises UserError for an unknown symbol."""
         session = self.hours.begin()
         fees = self.settings.fees
         self.fleet.charge(fees.on(session.date), self.settings.net_exit)
-        journaling.begin(self.fleet, self._algo_class, self._run, session)
+        recorder.begin(self.fleet, self._algo_class, self._run, session)
         if self.settings.journal is not None:
             self._trips = trips = TripWatch(self.fleet, self._loop.call_later)
             self.fleet.bus.listen(trips)

@@ -18,7 +18,7 @@ from scalp.core.ports import Execution, FeeCharged
 from scalp.core.units import SECOND
 from scalp.journal import schema
 from scalp.journal.reader import open_journal, read_day
-from scalp.journal.recorder import Journaling
+from scalp.journal.recorder import Recorder
 from scalp.journal.writer import Journal
 from tests.journal.test_journal import FACTS, OPEN, SESSION, opened, rows
 from tests.trading import settings
@@ -112,8 +112,8 @@ def test_a_journal_of_a_later_version_is_left_alone(tmp_path: Path, caplog: pyte
 
 def open_for_a_session(path: Path) -> Path:
     endpoints = Endpoints("https://a", "https://b", "wss://c", "k", "s")
-    journaling = Journaling(settings("TSLA", journal=path), endpoints, lambda: OPEN)
-    journal = journaling._opened(path, dict(FACTS))
+    recorder = Recorder(settings("TSLA", journal=path), endpoints, lambda: OPEN)
+    journal = recorder._opened(path, dict(FACTS))
     assert journal is not None
     journal.close(OPEN)
     (found,) = [one for one in path.parent.glob("*.sqlite") if rows(one, "PRAGMA user_version") == [(2,)]]

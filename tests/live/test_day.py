@@ -135,7 +135,7 @@ def test_what_a_killed_run_did_not_write_down_is_in_the_report(
     path = tmp_path / "j.sqlite"
 
     def at_the_fill(bot: Bot, startup: Startup) -> bool:
-        journal = startup._journaling._journal
+        journal = startup._recorder._journal
         assert journal is not None
         if bot.algo().order is not None:
             journal._is_broken = True  # nothing is written from here on, not even the end
