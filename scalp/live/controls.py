@@ -11,11 +11,12 @@ from scalp.core.fleet import Fleet
 
 log = logging.getLogger("scalp.main")
 
-ASKED_FOR = 10.0  # seconds in which the second f counts
+ASKED_FOR = 10.0  # seconds in which the answer counts
+READ_AFTER = 0.5  # seconds until a frame with the question is out
 HINT = "p pause  f flatten  q stop  ? help"
 HELP = (
     "p  pause entries: no more buys, exits go on; p again resumes them",
-    "f  flatten (asks once): cancel all, sell all at market, buy nothing more today",
+    "f  flatten (asks, y is yes): cancel all, sell all at market, buy nothing more today",
     "q  stop the bot, as Ctrl+C does (--on-exit: what becomes of orders and shares)",
     "?  this help; any key closes it",
     "Ctrl+C twice leaves at once, whatever is open",
@@ -50,16 +51,18 @@ class Controls:
     def press(self, key: str) -> None:
         """Do what `key` stands for; keys that stand for nothing close the help and answer no."""
         is_asked = bool(self.notice) and self._asked_at is not None
+        # What is pasted, or repeats because a key is held down, answers no question that nobody has read.
+        is_read = is_asked and self._asked_at is not None and self._now() >= self._asked_at + READ_AFTER
         self._asked_at, self._notice = None, ""
         self.shows_help = key == "?" and not self.shows_help
         match key.lower():
             case "p":
                 self._pause()
-            case "f" if is_asked:
+            case "y" if is_read:
                 self._flatten()
             case "f":
                 self._asked_at = self._now()
-                self._notice = "sell all at market, buy nothing more today? f: yes, any other key: no"
+                self._notice = "sell all at market, buy nothing more today? y: yes, any other key: no"
             case "q" if not self._is_stopped:
                 self._is_stopped = True
                 log.warning("key q: the bot is told to stop")
@@ -73,7 +76,7 @@ class Controls:
             return
         self._is_paused = not self._is_paused
         if self._is_paused:
-            log.warning("key p: entries are paused, exits go on")
+            log.warning("key p: entries are paused for this session, exits go on")
             self._fleet.block_entries("paused", "paused, p resumes")
         else:
             log.warning("key p: entries are resumed")

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from scalp.live.controls import ASKED_FOR, Controls
+from scalp.live.controls import ASKED_FOR, READ_AFTER, Controls
 from tests.trading import AT_100, FALLING, BuysOnce, Script, minutes, run, trading
 
 
@@ -41,13 +41,18 @@ def test_keys_pause_entries_and_close_positions_once_asked(caplog: pytest.LogCap
                     controls.press(key)
                 return controls.notice
 
+            def yes() -> str:
+                press("f")
+                desk.at += READ_AFTER
+                return press("y")
+
             def blocks() -> list[str]:
                 return [algo.entry_blocks.why for algo in fleet.algos.values()]
 
             free = blocks()
             assert (press("p"), blocks()) == ("", ["paused, p resumes"] * 2)
             assert (press("P"), blocks()) == ("", free)
-            asks = "sell all at market, buy nothing more today? f: yes, any other key: no"
+            asks = "sell all at market, buy nothing more today? y: yes, any other key: no"
             assert (press("f"), press("x"), press("x")) == (asks, "nothing was sold", "")
             assert press("f") == asks
             desk.at += ASKED_FOR + 0.1
@@ -57,9 +62,11 @@ def test_keys_pause_entries_and_close_positions_once_asked(caplog: pytest.LogCap
             await bot.until(250)
             assert bot.held() == 10 and blocks() == ["paused, p resumes"] * 2
             fleet.orders.shut = "the market may be closed"
-            assert press("ff") == "nothing can be sold just now: the market may be closed"
+            assert yes() == "nothing can be sold just now: the market may be closed"
             fleet.orders.shut = ""
-            assert press("ff") == ""
+            assert (press("f"), press("f"), press("y"), press("y")) == (asks, asks, "nothing was sold", "")
+            assert press("fy") == "nothing was sold", "nobody had read the question"
+            assert yes() == ""
             await bot.until(260)
             assert bot.held() == 0 and script.orders("sell")[-1].body["type"] == "market"
             assert blocks() == ["key f has sold everything"] * 2
@@ -75,9 +82,9 @@ def test_keys_pause_entries_and_close_positions_once_asked(caplog: pytest.LogCap
 
     run(story())
     assert [record.message for record in caplog.records if record.message.startswith("key ")] == [
-        "key p: entries are paused, exits go on",
+        "key p: entries are paused for this session, exits go on",
         "key p: entries are resumed",
-        "key p: entries are paused, exits go on",
+        "key p: entries are paused for this session, exits go on",
         "key f: everything is cancelled and sold at market, nothing is bought any more today",
         "key q: the bot is told to stop",
     ]

@@ -32,7 +32,7 @@ from scalp.core.events import BarHeard, Heartbeat
 from scalp.core.log import log_event
 from scalp.live import dashboard, screen
 from scalp.live.console import ConsoleLog
-from scalp.live.controls import HINT
+from scalp.live.controls import HINT, READ_AFTER
 from scalp.live.dashboard import Dashboard, open_dashboard
 from scalp.live.screen import Frame, Limit, Row, Screen, Stream
 from tests.helpers import SESSION, bars
@@ -530,9 +530,11 @@ def test_keys_pause_resume_ask_and_stop(tmp_path: Path) -> None:
         assert bot.gives_single_keys
         for key, answer in (("?", "this help"), ("p", "paused, p resumes"), ("p", "entries are resumed"),
                             ("\x1b[A", ""), ("f", "sell all at market"), ("n", "nothing was sold"),
-                            ("f", "sell all at market"), ("f", "key f has sold"),
+                            ("f", "sell all at market"), ("y", "key f has sold"),
                             ("p", "nothing is bought any more")):  # fmt: skip
             bot.shown = ENTER + HIDE_CURSOR  # what `rest` looks for
+            if key == "y":
+                time.sleep(READ_AFTER)  # as long as it takes to read the question
             bot.press(key)
             bot.until(answer)
         bot.press("q")
