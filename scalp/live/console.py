@@ -13,6 +13,7 @@ import logging
 import logging.handlers
 import os
 import queue
+import re
 import sys
 import threading
 from collections import Counter, deque
@@ -165,7 +166,16 @@ class _File(_Lasting, logging.handlers.TimedRotatingFileHandler):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, when="midnight", backupCount=KEPT_FILES, encoding="utf-8")
-        self.namer = _free
+
+    def rotation_filename(self, default_name: str) -> str:
+        return _free(default_name)
+
+    def getFilesToDelete(self) -> list[str]:
+        # The library's own choice knows numbered names in some versions of Python only.
+        path = Path(self.baseFilename)
+        dated = re.compile(re.escape(path.name) + r"\.\d{4}-\d\d-\d\d(\.\d+)?")
+        old = [one for one in path.parent.iterdir() if dated.fullmatch(one.name)]
+        return [str(one) for one in sorted(old, key=lambda one: one.stat().st_mtime)[:-KEPT_FILES]]
 
     def shouldRollover(self, record: logging.LogRecord) -> int:
         is_large = self.stream is not None and self.stream.tell() >= LARGEST_FILE

@@ -30,6 +30,7 @@ from scalp.net.virtual_time import JumpingLoop, is_real_time, pace
 log = logging.getLogger("scalp.main")
 
 EVERY = 10.0  # seconds
+DISK_PATIENCE = 1.0  # seconds by the wall clock; what is late is written all the same
 SLICE = 50  # symbols looked at in one turn of the loop: no exit waits for a whole market
 WAITING, TRADING, ENDED = "waiting", "trading", "ended"
 
@@ -135,13 +136,15 @@ class SignsOfLife:
         return round(time.time() - (self._loop.time() - loop_time) / pace(self._loop), 3)
 
     async def _run(self) -> None:
+        writing: asyncio.Future[None] | None = None
         while True:
             try:
                 health = await self.look()
-                if is_real_time(self._loop):
-                    await self._loop.run_in_executor(None, self._write, health)  # a disk may be slow
-                else:
+                if not is_real_time(self._loop):
                     self._write(health)
+                elif writing is None or writing.done():  # a disk may be slow, or stand still
+                    writing = self._loop.run_in_executor(None, self._write, health)
+                    await asyncio.wait({writing}, timeout=DISK_PATIENCE)
             except Exception:
                 if self._path is not None:
                     log.exception("python -m scalp.status hears nothing any more; trading goes on")

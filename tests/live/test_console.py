@@ -352,3 +352,18 @@ def test_a_log_that_is_no_file_is_never_moved(tmp_path: Path, monkeypatch: pytes
     with ConsoleLog(path=Path("/dev/null")):
         log.info("into nowhere")
     assert Path("/dev/null").is_char_device()
+
+
+def test_of_old_logs_the_newest_stay(tmp_path: Path) -> None:
+    """By our own choice: which names the standard library looks at differs from one Python to the next."""
+    path = tmp_path / "console.log"
+    names = [f"console.log.2026-{month:02}-{day:02}" for month in (1, 2, 3) for day in range(1, 22)]
+    for number, name in enumerate([*names, "console.log.2026-03-21.2", "console.log.old", "other.log.2026-01-01"]):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (number, number))
+    log = console_module._File(path)
+    try:
+        assert [Path(one).name for one in log.getFilesToDelete()] == names[: len(names) + 1 - console_module.KEPT_FILES]
+        assert log.rotation_filename(str(tmp_path / names[-1])).endswith("2026-03-21.3")
+    finally:
+        log.close()
