@@ -144,7 +144,7 @@ async def told_at_the_end(child: Child, output: Path) -> tuple[str, str]:
     child.process.terminate()
     await asyncio.wait_for(child.process.wait(), 60)
     said = await asyncio.to_thread(output.read_text)
-    found = re.findall(r" total .* (\d+\.\d\d) +(\d+\.\d\d) +\d+\.\d\d$", said, re.MULTILINE)
+    found = re.findall(r"(?:^| )total .* (\d+\.\d\d) +(\d+\.\d\d) +\d+\.\d\d$", said, re.MULTILINE)
     median, p99 = found[-1]
     return f"{float(median) * 1000:.0f}", f"{float(p99) * 1000:.0f}"
 
