@@ -503,6 +503,8 @@ def test_session_to_its_end_leaves_log_of_run_without_it(tmp_path: Path, monkeyp
     def written() -> list[str]:
         text = (tmp_path / "console.log").read_text()
         (tmp_path / "console.log").unlink()
+        # A paced session adds its waits up in other parts, which moves a time by the last bit of its milliseconds.
+        text = re.sub(r"(\d\d:\d\d:\d\d)\.\d{3} ", r"\1 ", text)
         return [re.sub(r"\s+[\d.]+ ms|(\s+[\d.]+){3}$", " - ms", line) for line in text.splitlines()]
 
     with running(tmp_path, "--session=2026-11-27", "--speed=100000") as bot:
