@@ -507,6 +507,8 @@ class Invariants(Excuses):
         for symbol in world.symbols:
             if not world.told.is_complete(symbol) or world.until_close < near or world.engine.is_halted(symbol):
                 continue
+            if self._is_deceived(symbol):
+                continue  # what was hidden at the start and is listed now has to stand for a minute
             orders = world.engine.open_orders(symbol)
             held = world.engine.account.held(symbol)
             buys = [o for o in orders if o.side == "buy" and o.status != "pending_cancel"]
