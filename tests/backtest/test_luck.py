@@ -77,7 +77,7 @@ def test_a_backtest_ends_with_a_sentence(capsys: pytest.CaptureFixture[str], tmp
     assert main([*two_days, "--luck", "19", "--fills", "bar", "--json", "--html", str(page), "F", "AAPL"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["luck"]["verdict"] == sentence and f"p = {answer['luck']['p']:.2g} over" in sentence
-    assert f'<p class="note">{sentence}</p>' in page.read_text()
+    assert f'<p class="verdict">{sentence}</p>' in page.read_text()
 
 
 @pytest.mark.parametrize("text", ["0", "18", "1e3", "-5", "many", ""])
