@@ -204,7 +204,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--read", nargs="+", type=Path, help="sum up parts that were done")
     parser.add_argument("--selection", action="store_true", help="compare SPA and deflated Sharpe ratio alone")
     args = parser.parse_args(argv)
-    logging.getLogger("scalp").setLevel(logging.CRITICAL)
     if args.selection:
         compare_selection()
         return 0
@@ -226,4 +225,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("scalp").setLevel(logging.CRITICAL)
     sys.exit(main())

@@ -79,7 +79,7 @@ def rows(path: Path, select: str) -> list[tuple[Any, ...]]:
 
 def test_there_was_something_to_see(session: tuple[Path, Book, Book, str]) -> None:
     _, orders, fills, _ = session
-    assert len(orders) >= 8 and 4 <= len(fills) < 100
+    assert len(orders) >= 4 and 4 <= len(fills) < 100
 
 
 def test_never_two_working_orders_of_its_own(session: tuple[Path, Book, Book, str]) -> None:
@@ -131,7 +131,7 @@ def test_the_report_tells_the_same_profit_as_the_bot(
     )  # fmt: skip
     assert found["summary"]["pnl"] == pytest.approx(float(profit), abs=0.001)
     assert found["summary"]["held"] == 0
-    total = next(line for line in printed.splitlines() if " total " in line)
+    total = next(line for line in printed.splitlines() if line.startswith("total"))
     assert total.split("total")[1].split()[2] == f"{profit:+.2f}"
 
 
