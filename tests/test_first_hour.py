@@ -79,6 +79,14 @@ def test_without_a_journal_there_are_no_last_words_of_a_page(
     assert "What next?" not in capsys.readouterr().out
 
 
+def test_week_that_is_offered_plays_the_signal_of_the_session(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "run_logged", lambda settings: 0)
+    assert program.main([*DEMO, "--algo", str(ROOT / "examples" / "rsi.py") + ":RsiAlgo"]) == 0
+    assert re.search(r"scalp\.backtest .* --algo \S*rsi\.py:RsiAlgo TSLA$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_python_m_scalp_is_main_py_and_tells_its_version() -> None:
     command = [sys.executable, "-m", "scalp", "--version"]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -66,8 +67,9 @@ async def serve(settings: Settings, day: SessionDay, market: Market) -> AsyncIte
 
 
 def next_steps(settings: Settings) -> Iterator[str]:
-    """What somebody may want to do who has seen a session. At most 80 columns."""
+    """What somebody may want to do who has seen a session. At most 80 columns, but for an --algo."""
     symbol = settings.symbols[0]
+    algo = f" --algo {shlex.quote(settings.algo)}" if settings.algo else ""
     yield ""
     yield "What next?"
     if settings.journal is not None:
@@ -76,7 +78,7 @@ def next_steps(settings: Settings) -> Iterator[str]:
         yield "  this session as a page:"
         yield f"    python -m scalp.report{date}{where} --html session.html"
     yield "  a week of such sessions in one table:"
-    yield f"    python -m scalp.backtest --seed 1 --from 2026-11-16 --to 2026-11-20 {symbol}"
+    yield f"    python -m scalp.backtest --seed 1 --from 2026-11-16 --to 2026-11-20{algo} {symbol}"
     yield "  another signal (copy it, write your own):"
     yield f"    python main.py --algo examples/rsi.py:RsiAlgo {symbol}"
     yield "  a paper account: set APCA_API_KEY_ID and APCA_API_SECRET_KEY, then"

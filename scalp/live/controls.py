@@ -16,7 +16,7 @@ READ_AFTER = 0.5  # seconds until a frame with the question is out
 HINT = "p pause  f flatten  q stop  ? help"
 HELP = (
     "p  pause entries: no more buys, exits go on; p again resumes them",
-    "f  flatten (asks, y is yes): cancel all, sell all at market, buy nothing more today",
+    "f  flatten (asks, y is yes): cancel all, sell all at market, end today's buys",
     "q  stop the bot, as Ctrl+C does (--on-exit: what becomes of orders and shares)",
     "?  this help; any key closes it",
     "Ctrl+C twice leaves at once, whatever is open",

@@ -101,7 +101,7 @@ class PastFills:
 
     def _say(self, why: str, pause: float) -> None:
         if self._is_needed:
-            log.warning("no buys: today's fills, which the rails need: %s; again in %.0f s", why, pause)
+            log.warning("no buys: today's fills, which the risk limits need: %s; again in %.0f s", why, pause)
         elif not self._is_said:
             self._is_said = True
             log.info("what was traded earlier today is not in the figures yet: %s", why)

@@ -159,7 +159,7 @@ class Trader:
         limits, rules = self.settings.risk_limits, None
         if limits:
             self.fleet.risk.rules = rules = RiskRules(limits, not limits.needs_todays_fills, self.fleet.takings)
-            log.info("risk rails: %s", limits)
+            log.info("risk limits: %s", limits)
         if (stop := limits.stop) is not None and stop.is_at_broker:
             log.info("each exit takes its stop along to the broker, where it rests also while this bot is down")
         past = PastFills(self.fleet, self.rest, self.broker, self.reconciler, rules)

@@ -37,7 +37,8 @@ class BestOfMany(Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.p is None:
-            return f"edge of the best: not tested, {self.days} days are too few: it takes {FEWEST_DAYS}"
+            days = "1 day is" if self.days == 1 else f"{self.days} days are"
+            return f"edge of the best: not tested, {days} too few: it takes {FEWEST_DAYS}"
         deflated = "-" if self.deflated_sharpe is None else f"{self.deflated_sharpe:.2f}"
         return (
             f"edge of the best: {'shown' if self.p <= SHOWN else 'not shown'} (SPA p = {self.p:.2g} over {self.days} "

@@ -76,3 +76,5 @@ def test_the_sentence_says_how_many_were_tried() -> None:
     assert " over 20 days and all 3 sets ever tried on these bars; deflated Sharpe 0." in sentence
     short = [daily[:19] for daily in nets]
     assert str(best_of_many(short, short[0])) == "edge of the best: not tested, 19 days are too few: it takes 20"
+    one = [daily[:1] for daily in nets]
+    assert str(best_of_many(one, one[0])) == "edge of the best: not tested, 1 day is too few: it takes 20"
