@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from scalp.core.algo import SELL_SUBMITTED, TO_BUY
+from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
 from scalp.core.commands import CancelOrder
 from scalp.core.units import SECOND
 from scalp.exchange.rest import Access
@@ -166,6 +166,19 @@ async def test_sell_whose_id_is_taken_by_no_order_goes_under_another(look_up: in
         first, second = script.orders("sell")
         assert first.body["client_order_id"] != second.body["client_order_id"]
         assert 29 < second.at - first.at < 50
+
+
+@pytest.mark.parametrize(("listing", "state"), [(page(502), BUY_SUBMITTED), (slow(0), TO_BUY)])
+async def test_buy_whose_id_is_taken_is_dropped_by_two_looks_only(listing: Outcome, state: object) -> None:
+    """That the id is taken says that it is there; so must both looks that it is not."""
+    script = Script()
+    script.on(POST, status(422, "client_order_id must be unique"))
+    script.on(BY_CLIENT_ID, status(404, "order not found"), times=100)
+    script.on("GET /v2/orders", slow(0))  # the start's
+    script.on("GET /v2/orders", listing, times=100)
+    async with trading({"TSLA": NOTHING_FILLS}, script) as bot:
+        await bot.until(SIGNAL + 50)
+        assert (bot.algo().state, len(script.orders("buy"))) == (state, 1)
 
 
 async def test_a_refused_sell_waits_for_its_next_try_and_reconciles() -> None:
