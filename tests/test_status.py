@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -18,7 +20,8 @@ import msgspec
 import pytest
 
 from scalp import status
-from scalp.live.health import SignsOfLife, tell_service_manager
+from scalp.live import health as health_module
+from scalp.live.health import Health, SignsOfLife, tell_service_manager
 from scalp.live.lock import lock_path, only_bot
 from tests.trading import AROUND_100, BuysOnce, Script, minutes, run, settings, trading
 from tests.wire.fakes import endpoints
@@ -174,6 +177,33 @@ def test_what_a_session_does_is_told() -> None:
             assert orders.heard_at is not None
 
     run(story())
+
+
+async def test_a_disk_that_stands_still_stops_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, written, goes_on = list[str](), list[str](), threading.Event()
+
+    def write(signs: SignsOfLife, health: Health) -> None:
+        goes_on.wait(60)
+        written.append(health.state)
+
+    monkeypatch.setattr(SignsOfLife, "_write", write)
+    monkeypatch.setattr(health_module, "tell_service_manager", told.append)
+    monkeypatch.setattr(health_module, "EVERY", 0.01)
+    monkeypatch.setattr(health_module, "DISK_PATIENCE", 0.01)
+
+    async def story() -> None:
+        signs = SignsOfLife(settings("TSLA"), endpoints(URL))
+        signs.begin()
+        async with asyncio.timeout(30):
+            while told.count("WATCHDOG=1") < 3:
+                await asyncio.sleep(0.001)
+        assert written == []
+        monkeypatch.setattr(health_module, "DISK_PATIENCE", 60)
+        goes_on.set()
+        await signs.end()
+
+    await asyncio.get_running_loop().run_in_executor(None, lambda: asyncio.run(story()))
+    assert written == ["waiting", "ended"]
 
 
 BOT = """

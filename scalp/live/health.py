@@ -86,6 +86,7 @@ class SignsOfLife:
         self._venue = "simulated" if is_simulated else "live" if settings.is_live else "paper"
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
         try:
             self._path: Path | None = lock_path(endpoints).with_suffix(".json")
         except OSError:  # no home folder
@@ -101,6 +102,8 @@ class SignsOfLife:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            if self._writing is not None:
+                await asyncio.wait({self._writing}, timeout=DISK_PATIENCE)  # lest the older one comes last
             self._write(await self.look(ENDED))
 
     async def look(self, state: str = "") -> Health:
@@ -136,15 +139,14 @@ class SignsOfLife:
         return round(time.time() - (self._loop.time() - loop_time) / pace(self._loop), 3)
 
     async def _run(self) -> None:
-        writing: asyncio.Future[None] | None = None
         while True:
             try:
                 health = await self.look()
                 if not is_real_time(self._loop):
                     self._write(health)
-                elif writing is None or writing.done():  # a disk may be slow, or stand still
-                    writing = self._loop.run_in_executor(None, self._write, health)
-                    await asyncio.wait({writing}, timeout=DISK_PATIENCE)
+                elif self._writing is None or self._writing.done():  # a disk may be slow, or stand still
+                    self._writing = self._loop.run_in_executor(None, self._write, health)
+                    await asyncio.wait({self._writing}, timeout=DISK_PATIENCE)
             except Exception:
                 if self._path is not None:
                     log.exception("python -m scalp.status hears nothing any more; trading goes on")
