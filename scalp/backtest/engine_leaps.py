@@ -91,7 +91,6 @@ class LeapingDay(EngineDay):
         return self._days()
 
     def _play_minute(self, minute: int) -> None:
-        session = self._session
         self._load(self._awake, minute)
         self._check_up(minute)
         waking = [one for one in self._sleepers.values() if one.wakes_at <= minute and not one.is_awake]
@@ -104,14 +103,7 @@ class LeapingDay(EngineDay):
         self._advance(minute + BAR_DELAY)
         begun = self._begun(self._awake, minute)
         self._hand_over(self._finished(self._awake, minute), begun)
-        every = round(session.checkup_every(minute) * SECOND)
-        checkups = range(minute + every, minute + MINUTE, every)
-        prints = self._prints(begun)
-        for at in sorted({*checkups, *prints}):
-            if at in checkups:
-                self._check_up(at)
-            else:
-                self._look(at, prints[at])
+        self._go_on(minute, begun)
         self._advance(minute + MINUTE - 1)  # what is left of this minute may wake others, or keep them awake
         for sleeper in [*self._awake]:
             self._may_sleep(sleeper, minute + MINUTE)

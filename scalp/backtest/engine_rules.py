@@ -131,14 +131,7 @@ class EngineDay:
                 self._look(minute + FIRST_PRINT, [bar.symbol for bar in begun])
             self._advance(minute + BAR_DELAY)
             self._hand_over(finished, begun)
-            every = round(session.checkup_every(minute) * SECOND)  # the session's marks are whole minutes
-            checkups = range(minute + every, minute + MINUTE, every)
-            prints = self._prints(begun)
-            for at in sorted({*checkups, *prints}):
-                if at in checkups:
-                    self._check_up(at)
-                else:
-                    self._look(at, prints[at])
+            self._go_on(minute, begun)
             finished = begun
         engine.advance(session.close + BAR_DELAY)
         self._hand_over(finished, [])
@@ -150,6 +143,17 @@ class EngineDay:
             symbol_day(self._algos[symbol], self._session, bars, self._fills[symbol])
             for symbol, bars in self._market.items()
         ]
+
+    def _go_on(self, minute: int, begun: Sequence[Bar]) -> None:
+        """After the bars of the minute that ended: the checkups of this one, and the prints of the bars that began."""
+        every = round(self._session.checkup_every(minute) * SECOND)  # the session's marks are whole minutes
+        checkups = range(minute + every, minute + MINUTE, every)
+        prints = self._prints(begun)
+        for at in sorted({*checkups, *prints}):
+            if at in checkups:
+                self._check_up(at)
+            else:
+                self._look(at, prints[at])
 
     def _prints(self, begun: Sequence[Bar]) -> dict[int, list[str]]:
         """When this minute's prints are made, and of which symbols, where a risk rule or the algo looks at them."""
