@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import backtest, bars, demo, fill_to_exit, frames, learning, memory, start
+from benchmarks import backtest, bars, demo, fill_to_exit, frames, learning, memory, page, start
 
-PARTS = (fill_to_exit, frames, learning, bars, start, memory, demo, backtest)
+PARTS = (fill_to_exit, frames, learning, bars, start, memory, demo, backtest, page)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backtest, bars, demo, fill_to_exit, frames, learning, memory, start, validation
+from benchmarks import backtest, bars, demo, fill_to_exit, frames, learning, memory, page, start, validation
 from benchmarks.__main__ import main as everything
 from benchmarks.table import median, quantile
+from tests.browser import missing
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the benchmarks need uvloop")
 
@@ -82,6 +83,13 @@ def test_a_demo_day_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_backtest_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     backtest.report((2, 1), 1)
     assert "bars a second" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_a_page_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    page.report(1, days=2)
+    out = capsys.readouterr().out
+    assert "80 trades: tables and calendar" in out and "80 trades: chart too" in out
 
 
 def test_the_verdicts_are_validated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -197,6 +197,12 @@ def marks(page: Browser) -> dict[str, int]:
     return drawn
 
 
+def bring_into_view(page: Browser, chart: str) -> None:
+    """What is below the window is drawn when it comes into view."""
+    page.run("document.getElementById(arguments[0]).scrollIntoView()", chart)
+    page.wait_for(f"return document.getElementById('{chart}').data !== undefined")
+
+
 def axis_of(page: Browser, name: str) -> str:
     axis: str = page.run(
         "const found = document.getElementById('candles').data.find((trace) => trace.name === arguments[0]);"
@@ -244,13 +250,22 @@ def test_the_charts_are_drawn(page: Browser) -> None:
     # Minute 7 did not trade, 20 did: the line has a gap there.
     below = page.run("return document.getElementById('candles').data.find((trace) => trace.yaxis === 'y2').y")
     assert below == [*range(50, 57), *range(58, 70), None, *range(71, 80)]
+    bring_into_view(page, "equity")
     assert count(page, "#equity .scatterlayer .js-line") == 2
+    bring_into_view(page, "holds")
     heights = page.run("return [...document.querySelectorAll('#holds .bars .point path')].map(p => p.getBBox().height)")
     assert sum(height > 5 for height in heights) == 3  # four trades, two of them winners of one to two minutes
     for width in (1280, 500):  # nothing hangs out of the page
         page.resize(width, 900)
         page.wait_for("return document.documentElement.scrollWidth <= innerWidth")
     page.resize(1280, 900)
+
+
+def test_what_is_out_of_view_is_not_drawn_before_it_is_seen_or_printed(page: Browser) -> None:
+    drawn = "return [...document.querySelectorAll('.chart')].filter((box) => box.data).map((box) => box.id)"
+    assert "candles" in page.run(drawn) and "markouts" not in page.run(drawn)
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    assert page.run(drawn) == ["candles", "equity", "holds", "hours", "reasons", "markouts"]
 
 
 def test_the_page_reads_the_very_prices(page: Browser) -> None:
@@ -307,6 +322,7 @@ def test_the_calendar_has_a_field_a_day_that_shows_it(page: Browser) -> None:
 
 def test_sums_are_drawn_by_hour_reason_and_time_after(page: Browser) -> None:
     def bars(chart: str) -> list[list[Any]]:
+        bring_into_view(page, chart)
         rows: list[list[Any]] = page.run(
             "return document.getElementById(arguments[0]).data.flatMap((t) => t.x.map((x, n) => [x, t.y[n]]))", chart
         )

@@ -320,8 +320,6 @@ function drawSums(id, key, order) {
 }
 
 function drawMarkouts() {
-  at("markouts").closest(".small").hidden = !data.markouts.length;
-  if (!data.markouts.length) return;
   const bars = (side, hue) => {
     const rows = data.markouts.filter((row) => row[0] === side);
     return { type: "bar", name: `after the ${side}`, x: rows.map((row) => `${row[1]} s`), y: rows.map((row) => row[2]),
@@ -504,18 +502,31 @@ function showTrades() {
 
 // -- the beginning ----------------------------------------------------------------------------------------------------
 
-/** All but the candles, which follow the choice. */
-function drawSummaries() {
-  drawEquity();
-  drawHolds();
-  drawSums("hours", (trade) => `${timeOf(trade.entryTime).slice(0, 2)}:00`);
-  drawSums("reasons", (trade) => trade.reason);
-  drawMarkouts();
-}
+// All but the candles, which follow the choice.
+const SUMMARIES = {
+  equity: drawEquity,
+  holds: drawHolds,
+  hours: () => drawSums("hours", (trade) => `${timeOf(trade.entryTime).slice(0, 2)}:00`),
+  reasons: () => drawSums("reasons", (trade) => trade.reason),
+  markouts: drawMarkouts,
+};
 
 function draw() {
   if (data.symbols.length) drawCandles();
-  drawSummaries();
+  for (const id of Object.keys(SUMMARIES)) if (at(id).firstChild) SUMMARIES[id]();
+}
+
+/** Each summary is drawn when it comes into view: until then it costs the beginning nothing. */
+function drawWhenSeen() {
+  const watch = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      watch.unobserve(target);
+      SUMMARIES[target.id]();
+    }
+  }, { rootMargin: "300px" });
+  for (const id of Object.keys(SUMMARIES)) watch.observe(at(id));
+  addEventListener("beforeprint", () => Object.values(SUMMARIES).forEach((drawn) => drawn()));
 }
 
 /** The trade of a row of the table that an event came from. */
@@ -560,6 +571,7 @@ function begin() {
   at("trades").tBodies[0].addEventListener("keydown", onTradesKey);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   drawCalendar();
+  at("markouts").closest(".small").hidden = !data.markouts.length;
   // The first symbol that traded is more telling than one that did not.
   const [telling] = data.trades;
   if (data.symbols.length) chooseSymbol(telling ? telling.place : 0, telling ? telling.day : 0);
@@ -570,11 +582,15 @@ function begin() {
   try {
     take(JSON.parse(await unpacked("data")));
     begin();
-    await new Promise((done) => setTimeout(done)); // let it be painted
+    performance.mark("listed");
+    const text = unpacked("library"); // meanwhile what is there is painted
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     const library = document.createElement("script");
-    library.textContent = await unpacked("library");
+    library.textContent = await text;
     document.head.append(library);
-    draw();
+    if (data.symbols.length) drawCandles();
+    performance.mark("drawn");
+    drawWhenSeen();
     document.body.dataset.state = "drawn";
   } catch (error) {
     at("trouble").hidden = false;
