@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from scalp.core.ports import Account, Feed, Judge, MarketDataSink, never
-from scalp.net.transport import Transport
 
 if TYPE_CHECKING:
     from scalp.cli.settings import Endpoints
+    from scalp.net.transport import Transport
 
 
 class FeedOpener(Protocol):

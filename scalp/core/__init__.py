@@ -23,7 +23,8 @@ another room.
     ledger          these and the position
     evidence        what listings are worth beside executions
     tape            the last trade and the prints before it, by exchange time
-    bars            today's bars, as a signal reads them
+    bars            today's bars
+    frame           the same as a signal reads them
     fleet           all symbols together: market data to its algo, what is done to all
     order_router    what the broker tells to its algo, and whether an order may go out
     dispatcher      into an algo and out of it: one event whole, then its actions, then the listeners

@@ -16,10 +16,10 @@ import itertools
 import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pandas as pd
 
 from scalp.core.bars import SessionBars
 from scalp.core.cancels import cancel
@@ -43,6 +43,9 @@ from scalp.core.tape import Tape
 from scalp.core.telling import Telling
 from scalp.core.units import MINUTE, SECOND
 from scalp.core.working_buys import WorkingBuys
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FRESH = 90 * SECOND  # a bar that arrives later after its minute's end is no ground for a buy
 LAST_TRADE_ANSWER = 10 * SECOND  # the same for the answer to AskLastTrade
@@ -92,6 +95,7 @@ class ScalpAlgo(Hooks):
     _warmup_follows = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        import_module("scalp.core.frame")  # now: else its half second falls into the first bar of a class of one's own
         take_old_name(cls)
         super().__init_subclass__(**kwargs)
         own = vars(cls)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from scalp.core.clock import NEW_YORK
 from scalp.core.market_data import Bar
 from scalp.core.prices import micros
 
-COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = 5  # open, high, low, close, volume
 CLOSE = 3
 
 
@@ -49,7 +50,7 @@ class SessionBars:
         self._open_at = 0
         self._close_at = 2**62
         self._starts = array("q")
-        self._columns = tuple(array("d") for _ in COLUMNS)
+        self._columns = tuple(array("d") for _ in range(COLUMNS))
         # Sums of the closes in millionths of a dollar: rows [a, b) add up to close_sums[b] - close_sums[a]. The signal
         # compares these integers: in floats a close that equals its average falls to either side.
         self.close_sums = array("q", [0])
@@ -154,11 +155,7 @@ class SessionBars:
     def frame(self) -> pd.DataFrame:
         """The bars as a DataFrame of its own memory: changing it changes no bar. See `ScalpAlgo._bars`."""
         if self._frame is None:
-            index = pd.DatetimeIndex(np.array(self._starts).view("M8[ns]"), name="start").tz_localize("UTC")
-            self._frame = pd.DataFrame(
-                np.array(self._columns, dtype=np.float64).T,
-                index=index.tz_convert(NEW_YORK.key),
-                columns=COLUMNS,
-                copy=False,
-            )
+            from scalp.core.frame import frame_of  # loaded with the class that asks
+
+            self._frame = frame_of(self._starts, self._columns)
         return self._frame

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,8 +25,10 @@ from scalp.cli.private import make_private
 from scalp.cli.settings import Endpoints, Settings, is_loopback
 from scalp.core.takings import Taken
 from scalp.live.lock import lock_path
-from scalp.live.trader import Trader
 from scalp.net.virtual_time import JumpingLoop, is_real_time, pace
+
+if TYPE_CHECKING:  # who only reads the file needs no bot for that
+    from scalp.live.trader import Trader
 
 log = logging.getLogger("scalp.main")
 

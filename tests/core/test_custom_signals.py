@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import random
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from decimal import Decimal
@@ -269,6 +271,18 @@ def test_a_changed_frame_changes_no_bar_and_not_the_next_frame() -> None:
     assert np.diff(desk.algo.session_bars.close_sums)[-3:].tolist() == [101_000_000, 102_000_000, 103_000_000]
     desk.warm([104.0], start="09:55")
     assert desk.algo._bars["close"].tolist() == [100.0] * 20 + [99.0, 101.0, 102.0, 103.0, 104.0]
+
+
+def test_pandas_is_loaded_with_the_class_that_may_ask_for_a_frame_not_at_its_first_bar() -> None:
+    code = """if True:
+        import sys
+        from scalp import ScalpAlgo
+        print("pandas" in sys.modules)
+        class Own(ScalpAlgo):
+            pass
+        print("pandas" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_the_bars_of_the_documentation() -> None:

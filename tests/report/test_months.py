@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,19 @@ def path(tmp_path: Path) -> Path:
     played(path, "2026-11-20", *WON, venue="simulated")
     played(path, "2026-11-23", *WON, *WON)
     return path
+
+
+def test_the_list_of_sessions_loads_neither_backtest_nor_pandas(path: Path) -> None:
+    code = (
+        f"import sys; from scalp.report.__main__ import main; main(['--list', '--journal={path}']); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *lines, modules = done.stdout.splitlines()
+    assert len(lines) == 8 and lines[-1].startswith("(to -")
+    loaded = {name.split(".")[0] for name in modules.split()} | {
+        ".".join(name.split(".")[:2]) for name in modules.split()
+    }
+    assert not loaded & {"pandas", "aiohttp", "plotly", "alpaca_trade_api", "scalp.backtest", "scalp.live"}
 
 
 def told(capsys: pytest.CaptureFixture[str], path: Path, *arguments: str) -> str:
