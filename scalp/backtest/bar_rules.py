@@ -37,7 +37,7 @@ from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
 from scalp.core.risk_rules import RiskRules
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE
-from scalp.results.symbol_day import SymbolDay
+from scalp.results.symbol_day import Stopped, SymbolDay
 
 BUY_MEETS = 2  # bars; then the checkup is due that cancels it
 
@@ -158,7 +158,10 @@ class _Day:
         self._fills: list[Fill] = []
         self._session = session
         self._slippage = slippage
-        self._fleet = open_fleet(algo_class, [symbol], lot, session, lambda: self._now, self._actions.append)
+        self._stopped: dict[str, list[Stopped]] = {symbol: []}
+        self._fleet = open_fleet(
+            algo_class, [symbol], lot, session, lambda: self._now, self._actions.append, self._stopped
+        )
         self._algo = self._fleet.algos[symbol]
         self._algo.asks_exit_on_trades = False  # there are no trades here, and each bar asks
         self._is_asked_while_held = "_calculate_exit_signal" in algo_class._own_hooks or limits.stop is not None
@@ -224,7 +227,7 @@ class _Day:
         if self._now < self._session.liquidate_at:
             self._liquidate()
         self._close()
-        return symbol_day(self._algo, self._session, bars, self._fills)
+        return symbol_day(self._algo, self._session, bars, self._fills, self._stopped[self._algo.symbol])
 
     def _liquidate(self) -> None:
         """The clock strikes with no bar to tell of it: the checkup begins the liquidation, as it does live."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
+from functools import partial
 
 from msgspec import Struct
 
@@ -11,13 +12,14 @@ from scalp.core.algo import ScalpAlgo
 from scalp.core.clock import Session
 from scalp.core.commands import Action
 from scalp.core.decimals import ZERO
+from scalp.core.events import Event, Rejected, SignalBlocked
 from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar
 from scalp.core.orders import BUY
 from scalp.core.prices import SUB_DOLLAR_TICK, exact
 from scalp.core.trades import Fill
 from scalp.core.units import MILLISECOND
-from scalp.results.symbol_day import SymbolDay, profit_path
+from scalp.results.symbol_day import Stopped, SymbolDay, profit_path
 
 BASIS_POINT = Decimal("0.0001")
 
@@ -56,10 +58,12 @@ def open_fleet(
     session: Session,
     now: Callable[[], int],
     send: Callable[[Action], None],
+    stopped: Mapping[str, list[Stopped]],
 ) -> Fleet:
-    """A fleet at the start of a session, flat and seeing everything."""
+    """A fleet at the start of a session, flat and seeing everything. `stopped` gets by symbol what comes to nothing."""
     run = str(session.open // MILLISECOND)
     fleet = Fleet([algo_class(symbol, lot, run) for symbol in symbols], now, send)
+    fleet.bus.listeners = (*fleet.bus.listeners, partial(_note_stopped, stopped))
     fleet.begin_session(session)
     fleet.orders.early_updates.take()
     fleet.on_feed_up()
@@ -68,7 +72,16 @@ def open_fleet(
     return fleet
 
 
-def symbol_day(algo: ScalpAlgo, session: Session, bars: Sequence[Bar], fills: list[Fill]) -> SymbolDay:
+def _note_stopped(stopped: Mapping[str, list[Stopped]], event: Event) -> None:
+    if isinstance(event, SignalBlocked):
+        stopped[event.symbol].append(Stopped(event.symbol, event.at, "blocked", event.why))
+    elif isinstance(event, Rejected):
+        stopped[event.symbol].append(Stopped(event.symbol, event.at, "rejected", event.why))
+
+
+def symbol_day(
+    algo: ScalpAlgo, session: Session, bars: Sequence[Bar], fills: list[Fill], stopped: Sequence[Stopped]
+) -> SymbolDay:
     """The record of a day that is over; `bars` are those of its regular session."""
     return SymbolDay(
         symbol=algo.symbol,
@@ -80,4 +93,5 @@ def symbol_day(algo: ScalpAlgo, session: Session, bars: Sequence[Bar], fills: li
         last_price=exact(bars[-1].close) if bars else None,
         first_price=exact(bars[0].open) if bars else None,
         plots=algo.plots,
+        stopped=stopped,
     )

@@ -31,7 +31,7 @@ from scalp.exchange.fills import PESSIMISTIC, Book, FillModel, Offer
 from scalp.exchange.matching import Engine, Latency
 from scalp.exchange.orders import Order, OrderRequest, Update
 from scalp.exchange.path import FIRST_PRINT, trade_path
-from scalp.results.symbol_day import SymbolDay
+from scalp.results.symbol_day import Stopped, SymbolDay
 
 BAR_DELAY = 300 * MILLISECOND
 
@@ -108,7 +108,10 @@ class EngineDay:
         self._actions: list[Action] = []  # sent, and not yet performed
         self._is_performing = False
         self._fills: dict[str, list[Fill]] = {symbol: [] for symbol in market}
-        self._fleet = open_fleet(algo_class, market, lot, session, lambda: self._engine.now, self._actions.append)
+        self._stopped: dict[str, list[Stopped]] = {symbol: [] for symbol in market}
+        self._fleet = open_fleet(
+            algo_class, market, lot, session, lambda: self._engine.now, self._actions.append, self._stopped
+        )
         self._fleet.charge(rates, net_exit)
         self._algos = self._fleet.algos
         if limits:
@@ -140,7 +143,7 @@ class EngineDay:
 
     def _days(self) -> list[SymbolDay]:
         return [
-            symbol_day(self._algos[symbol], self._session, bars, self._fills[symbol])
+            symbol_day(self._algos[symbol], self._session, bars, self._fills[symbol], self._stopped[symbol])
             for symbol, bars in self._market.items()
         ]
 

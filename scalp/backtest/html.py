@@ -103,6 +103,7 @@ def report_of(
         versions={**versions, "plotly": version("plotly")},
         verdict=verdict,
         average=average,
+        stopped=[one for day in results.days for one in day.stopped],
         lines=[
             Line(day.symbol, name, sorted(points.items())) for day in results.days for name, points in day.plots.items()
         ],

@@ -27,7 +27,7 @@ from scalp.core.clock import AHEAD, Session
 from scalp.core.commands import Action, AskLastTrade, AskOrder, CancelOrder, SubmitOrder
 from scalp.core.entry_blocks import EntryBlocks
 from scalp.core.errors import IllegalMove
-from scalp.core.events import EXIT_SIGNAL, Oversold, Rejected, RiskRuleStruck, Transition
+from scalp.core.events import EXIT_SIGNAL, Oversold, Rejected, RiskRuleStruck, SignalBlocked, Transition
 from scalp.core.evidence import executed
 from scalp.core.exits import NO_SHARES, PASSING_RETRIES, ExitPlan, Plan, Sell, available
 from scalp.core.following import order_to_follow, successor
@@ -480,7 +480,7 @@ class ScalpAlgo(Hooks):
         if not is_signal:
             return []
         if self.entry_blocks:
-            self.telling.repeated("signal, but no buy: %s", self.entry_blocks.why)
+            self.telling.tell(SignalBlocked(self.symbol, at, self.entry_blocks.why))
             return []
         if self.asks_last_trade:
             self._price_asked_at = at
@@ -496,7 +496,7 @@ class ScalpAlgo(Hooks):
             self.telling.once("lot", "lot of $%s buys no share at %s", self.lot, price)
             return []
         if self._has_own_quantity and (qty := self._own_quantity(price, qty)) < 1:
-            self.telling.repeated("signal, but no buy: the quantity is below one share")
+            self.telling.tell(SignalBlocked(self.symbol, at, "the quantity is below one share"))
             return []
         self.telling.info("signal: buy %d at %s", qty, price)
         return [self._submit(BUY, qty, "limit", price, at)]

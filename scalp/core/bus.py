@@ -89,11 +89,6 @@ class Notes:
     def info(self, text: str, *args: object) -> None:
         self.log(logging.INFO, text, *args)
 
-    def repeated(self, text: str, *args: object) -> None:
-        """What may come every minute for hours."""
-        if self._logger.isEnabledFor(logging.INFO):
-            self._tell(Note(self._who, self._now(), logging.INFO, text, args, repeats=True))
-
     def warning(self, text: str, *args: object) -> None:
         self.log(logging.WARNING, text, *args)
 

@@ -93,6 +93,14 @@ class Rejected(Struct, frozen=True, gc=False):
     offering: int = 0
 
 
+class SignalBlocked(Struct, frozen=True, gc=False):
+    """A signal that bought nothing. It may come again with each bar."""
+
+    symbol: str
+    at: int
+    why: str
+
+
 class RiskRuleStruck(Struct, frozen=True, gc=False):
     """A risk rule, or the class's exit signal, called for leaving `symbol`; "": for selling all and buying no more."""
 
@@ -327,7 +335,6 @@ class Note(Struct, frozen=True):
     text: str
     args: tuple[object, ...] = ()
     error: BaseException | None = None
-    repeats: bool = False  # it may come every minute: the log says it once, and then counts
 
 
 Event = (
@@ -336,6 +343,7 @@ Event = (
     | Fill
     | OrderEnded
     | Rejected
+    | SignalBlocked
     | RiskRuleStruck
     | Oversold
     | Liquidating

@@ -24,6 +24,7 @@ from scalp.core.events import (
     Rejected,
     RiskRuleStruck,
     SessionOver,
+    SignalBlocked,
     StreamDown,
     StreamUp,
     Transition,
@@ -32,6 +33,7 @@ from scalp.core.events import (
 from scalp.core.orders import BUY
 from scalp.core.prices import Written
 
+BLOCKED = "signal, but no buy: "
 MAIN, FLEET, RECONCILE = "main", "fleet", "reconcile"  # parts of the bot that speak for all symbols
 
 
@@ -128,6 +130,10 @@ def _rejected(event: Rejected) -> Line:
     return Line(WARNING, who, "sell of %s refused: %s; again in %.0f s", (qty, why, event.wait))
 
 
+def _signal_blocked(event: SignalBlocked) -> Line:
+    return Line(INFO, event.symbol, f"{BLOCKED}%s", (event.why,))
+
+
 def _risk_rule_struck(event: RiskRuleStruck) -> Line:
     if event.symbol:
         return Line(INFO if event.why == EXIT_SIGNAL else WARNING, event.symbol, "leaving: %s", (event.why,))
@@ -189,6 +195,7 @@ _RENDER: dict[type, Callable[[Any], Line]] = {
     Fill: _fill,
     OrderEnded: _order_ended,
     Rejected: _rejected,
+    SignalBlocked: _signal_blocked,
     RiskRuleStruck: _risk_rule_struck,
     Oversold: _oversold,
     Liquidating: _liquidating,

@@ -27,7 +27,7 @@ from rich.text import Text
 from scalp.cli.private import open_private
 from scalp.core.clock import new_york
 from scalp.core.errors import UserError
-from scalp.core.events import BarHeard, Fill, Heartbeat, Note, SessionOver
+from scalp.core.events import BarHeard, Fill, Heartbeat, SessionOver, SignalBlocked
 from scalp.core.log import event_of
 from scalp.core.units import MINUTE
 from scalp.net.printable import Mask, PlainFormatter
@@ -94,7 +94,7 @@ class _Repeats:
         event = event_of(record)
         if isinstance(event, SessionOver):
             return [*self.rest(), record]
-        if not isinstance(event, Note) or not event.repeats:
+        if not isinstance(event, SignalBlocked):
             return [record]
         before = self._said.get(record.name)
         if before is None or before.getMessage() != record.getMessage():
@@ -102,7 +102,7 @@ class _Repeats:
             self._said[record.name] = record
             return [*counted, record]
         self._again[record.name] += 1
-        if event.at - cast(Note, event_of(before)).at < TELL_REPEATS_EVERY:
+        if event.at - cast(SignalBlocked, event_of(before)).at < TELL_REPEATS_EVERY:
             return []
         self._said[record.name] = record
         return self._counted(record.name)

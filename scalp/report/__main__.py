@@ -108,7 +108,8 @@ def _months(
         if args.html is not None:
             (months,) = told
             names = ", ".join(months.symbols)
-            write_page(months.days, months.results, months.links, months.title, names, months.notes, args.html)
+            drift = drifts.get(months.venue)
+            write_page(months.days, months.results, months.links, months.title, names, months.notes, args.html, drift)
 
     def lines() -> Iterator[str]:
         for number, months in enumerate(told):

@@ -25,6 +25,7 @@ from scalp.core.orders import BUY
 from scalp.journal.reader import JournaledDay
 from scalp.report.diff import Entry, paired, replayed
 from scalp.results.columns import dollars
+from scalp.results.html import Cell, Table
 from scalp.results.symbol_day import SymbolDay
 from scalp.results.totals import Results
 
@@ -126,6 +127,24 @@ class Drift:
                     yield f"{one.date}: {name} parts: {form.format(one.by)}{unit} beside the backtest"
             if not found:
                 yield f"{name}: session and backtest do not part"
+
+    def table(self) -> Table:
+        """The same for the page."""
+        two = ("session", "backtest")
+        head = ("day", *(f"{what}, {side}" for what in ("fill rate %", "trades", "net $ a trade") for side in two),
+                "slippage, cents a share")  # fmt: skip
+        rows: list[Sequence[Cell | str]] = []
+        for day in self.days:
+            sides = (day.session, day.backtest)
+            rates = [None if side.fill_rate is None else side.fill_rate * 100 for side in sides]
+            cells = (
+                *(Cell(_text(rate, "{:.0f}"), rate) for rate in rates),
+                *(Cell(str(side.trades), side.trades) for side in sides),
+                *(Cell(_text(side.net, "{:+.4f}"), side.net) for side in sides),
+                Cell(_text(day.slippage, "{:+.2f}"), day.slippage),
+            )
+            rows.append((day.date.isoformat(), *cells))
+        return Table("Beside its backtest", head, rows, [*self.verdict(), *self.notes])
 
     def plain(self) -> dict[str, Any]:
         """For machines."""

@@ -9,13 +9,13 @@ from msgspec import structs
 
 from scalp.backtest.html import report_of
 from scalp.core.errors import UserError
+from scalp.core.log import BLOCKED  # the journal keeps the log's lines
 from scalp.core.market_data import Bar
 from scalp.journal.reader import ENDINGS, JournaledDay
 from scalp.report import speed
+from scalp.report.drift import Drift
 from scalp.results.html import Cell, Stopped, Table, write_html
 from scalp.results.totals import Results
-
-BLOCKED = "signal, but no buy: "  # so the log tells of a signal that bought nothing, and the journal keeps it
 
 
 def write_page(
@@ -26,6 +26,7 @@ def write_page(
     subtitle: str,
     notes: Sequence[str],
     path: Path,
+    drift: Drift | None = None,
 ) -> None:
     """The page of `days`, oldest first, in the file `path`. Raises UserError where that cannot be written."""
     bars: dict[str, list[Bar]] = {}
@@ -36,7 +37,9 @@ def write_page(
     told = {"notes": list(notes)} if notes else {}
     page = report_of(results, bars, title, subtitle, told, facts.versions, average=facts.average)
     stopped = [one for day in days for one in _stopped(day)]
-    page = structs.replace(page, stopped=stopped, markouts=speed.markouts(links), tables=[*page.tables, *_speed(links)])
+    beside = [drift.table()] if drift else []
+    tables = [*beside, *page.tables, *_speed(links)]
+    page = structs.replace(page, stopped=stopped, markouts=speed.markouts(links), tables=tables)
     try:
         with path.open("w", encoding="utf-8", newline="\n") as out:
             write_html(page, out)
@@ -57,7 +60,8 @@ def _speed(links: Sequence[speed.Link]) -> Iterator[Table]:
         for link in links
     ]
     if rows:
-        yield Table("What speed earned", head, rows)
+        remark = "Cents: the last trade then above the entry, or the exit, price, on average."
+        yield Table("What speed earned", head, rows, [remark])
 
 
 def _stopped(day: JournaledDay) -> Iterator[Stopped]:

@@ -17,6 +17,18 @@ from scalp.core.trades import Fill
 from scalp.core.units import MINUTE
 
 
+class Stopped(Struct, frozen=True):
+    """A signal that bought nothing, or an order that was rejected, at `at` (ns UTC), and why.
+
+    `kind` is "blocked" or "rejected".
+    """
+
+    symbol: str
+    at: int
+    kind: str
+    why: str
+
+
 class SymbolDay(Struct, frozen=True):
     """What one symbol did on one day.
 
@@ -33,6 +45,7 @@ class SymbolDay(Struct, frozen=True):
     last_price: Decimal | None  # dollars, the last close of the session
     first_price: Decimal | None = None  # its first open
     plots: Mapping[str, Mapping[int, float]] = {}  # by name: what the algo plotted, value by start of the bar
+    stopped: Sequence[Stopped] = ()
 
     @property
     def unfilled_buys(self) -> int:

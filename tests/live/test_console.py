@@ -17,9 +17,8 @@ import pytest
 from rich.text import Text
 
 from scalp import Bar
-from scalp.core.bus import Notes
 from scalp.core.errors import UserError
-from scalp.core.events import BarHeard, Fill, SessionOver
+from scalp.core.events import BarHeard, Fill, SessionOver, SignalBlocked
 from scalp.core.log import log_event
 from scalp.core.units import MINUTE
 from scalp.live import console as console_module
@@ -284,7 +283,7 @@ def test_flush_writes_what_is_waiting(tmp_path: Path) -> None:
 
 
 def no_buy(symbol: str, minute: int, why: str) -> None:
-    Notes(symbol, log_event, lambda: NOON + minute * MINUTE).repeated("signal, but no buy: %s", why)
+    log_event(SignalBlocked(symbol, NOON + minute * MINUTE, why))
 
 
 def test_line_that_repeats_itself_is_said_once_and_then_counted(tmp_path: Path) -> None:

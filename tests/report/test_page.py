@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import main as program
+from scalp.backtest.__main__ import main as backtest
 from scalp.report.__main__ import main
 from tests.report.test_months import LOST, WON, played
 
@@ -61,7 +62,31 @@ def test_a_session_shows_its_plots_stops_and_blocks(
     assert main(["--journal=j.sqlite", "--days=1", "--html=days.html"]) == 0
     assert data_of(Path("days.html")) == data
     assert "<h2>What speed earned</h2>" in Path("days.html").read_text("utf-8")
+    for fills, known in (("pessimistic", limits), ("bar", limits[:1])):
+        arguments = ("--algo=plots.py:Plots", *known, f"--fills={fills}", "--html=backtest.html", "TSLA", "FB")
+        assert backtest(arguments) == 0
+        found = {(kind, why) for _, _, kind, _, why in data_of(Path("backtest.html"))["stopped"]}
+        assert found == {one for one in stopped if fills == "pessimistic" or one[0] == "blocked"}
     capsys.readouterr()
+
+
+def test_days_beside_their_backtests_are_a_table_of_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, page = tmp_path / "journal.sqlite", tmp_path / "page.html"
+    played(path, "2026-11-20", *WON, algo="gone.py:Gone")
+    played(path, "2026-11-23", *WON)
+    assert main(["--journal", str(path), "--days=2", "--drift", "--html", str(page)]) == 0
+    capsys.readouterr()
+    _, _, section = page.read_text("utf-8").partition("<h2>Beside its backtest</h2>")
+    section, _, _ = section.partition("</section>")
+    assert re.findall(r"<p[^>]*>(.*)</p>", section) == [
+        "fill rate: too few days to tell (0 of 5)",
+        "slippage: too few days to tell (0 of 5)",
+        "net a trade: too few days to tell (0 of 5)",
+        "2026-11-20: its algo is not to be had (--algo &#x27;gone.py:Gone&#x27;: there is no file gone.py)",
+    ]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", section) == ["2026-11-23", "100", "-", "1", "0", "+9.9772", "-", "-"]
 
 
 def test_many_days_are_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ report.js       draws the charts and fills and sorts the table of trades
 report.css      light or dark, as the reader's system is set
 """
 
-from scalp.results.html.contents import Cell, DaySum, Line, Markout, OrderEnd, Report, Stopped, Table
+from scalp.results.html.contents import Cell, DaySum, Line, Markout, OrderEnd, Report, Table
 from scalp.results.html.page import write_html
+from scalp.results.symbol_day import Stopped
 
 __all__ = ["Cell", "DaySum", "Line", "Markout", "OrderEnd", "Report", "Stopped", "Table", "write_html"]

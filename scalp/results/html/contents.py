@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from scalp.core.market_data import Bar
 from scalp.core.trades import Holding, RoundTrip
+from scalp.results.symbol_day import Stopped
 
 
 class OrderEnd(Struct, frozen=True):
@@ -36,18 +37,6 @@ class Line(Struct, frozen=True):
     points: Sequence[tuple[int, float]]
 
 
-class Stopped(Struct, frozen=True):
-    """A signal that bought nothing, or an order that was rejected, at `at` (ns UTC), and why.
-
-    `kind` is "blocked" or "rejected".
-    """
-
-    symbol: str
-    at: int
-    kind: str
-    why: str
-
-
 class DaySum(Struct, frozen=True):
     """What a day came to: dollars after fees, and closed trades."""
 
@@ -72,11 +61,12 @@ class Cell(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """A small table of results; its first column names the row."""
+    """A small table of results; its first column names the row. `remarks` are sentences that go before it."""
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
+    remarks: Sequence[str] = ()
 
 
 class Report(Struct, frozen=True):

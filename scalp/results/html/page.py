@@ -157,7 +157,9 @@ def _more(numbers: Sequence[tuple[str, str]]) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f'<section>\n<h2>{escape(table.title)}</h2>\n<div class="wide"><table class="sortable">\n<thead><tr>'
+    yield f"<section>\n<h2>{escape(table.title)}</h2>\n"
+    yield from (f'<p class="quiet">{escape(remark)}</p>\n' for remark in table.remarks)
+    yield '<div class="wide"><table class="sortable">\n<thead><tr>'
     yield from (f"<th>{escape(name)}</th>" for name in table.head)
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:
