@@ -33,6 +33,7 @@ class ForkedBot:
 
     def __init__(self, process: BaseProcess) -> None:
         self._process = process
+        self.is_stopped = False  # by SIGSTOP
         self._status_is_read = threading.Lock()  # once: it comes through a pipe, and the shared time asks as well
 
     @classmethod
@@ -72,6 +73,8 @@ class ForkedBot:
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
             os.kill(self.pid, number)
+            if number in (signal.SIGSTOP, signal.SIGCONT):
+                self.is_stopped = number == signal.SIGSTOP
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)

@@ -89,9 +89,13 @@ class SharedTime:
             last = now
 
     def _pace(self) -> float:
-        seats = list(self._processes.items())
-        doing = {self._memory[seat] for seat, process in seats if process is None or process.returncode is None}
+        doing = {self._memory[seat] for seat, process in list(self._processes.items()) if _is_running(process)}
         return 0.0 if STARTING in doing else AT_WORK if WORKING in doing else 1.0
+
+
+def _is_running(process: Process | None) -> bool:
+    """One that is asleep does nothing, whatever it was doing when it was stopped; None has a seat and starts."""
+    return process is None or (process.returncode is None and not getattr(process, "is_stopped", False))
 
 
 def share_time(time_file: str, seat: int) -> None:
