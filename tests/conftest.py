@@ -10,6 +10,16 @@ import pytest
 
 from scalp.net.virtual_time import JumpingLoop
 
+BLACKBOX = "blackbox"
+# What takes longest comes first, so that at the end no process waits for one that has just begun a long file.
+LONG = (
+    BLACKBOX, "test_benchmarks.py", "test_ahead.py", "test_parity.py", "test_every_day.py", "test_html_report.py",
+    "test_journal.py", "test_key_safety.py", "test_docs.py", "test_examples.py", "test_first_hour.py",
+    "test_dashboard.py", "test_fuzz_exchange.py", "test_sweep.py", "test_fuzz_streams.py", "test_chaos.py",
+    "test_notify.py", "test_report_command.py", "test_main.py", "test_months.py", "test_luck.py",
+)  # fmt: skip
+LAST = "test_simulation.py"  # keeps all cores busy by itself
+
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -32,9 +42,14 @@ def no_keys_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file goes to one of the processes as a whole; so do the black-box stories, which run side by side there."""
+    order = {name: place for place, name in enumerate([*LONG, "", LAST])}
+    items.sort(key=lambda item: order.get(_group(item), order[""]))
     for item in items:
-        is_story = item.path.parent.name == "blackbox"
-        item.add_marker(pytest.mark.xdist_group("blackbox" if is_story else item.path.name))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    return BLACKBOX if item.path.parent.name == BLACKBOX else item.path.name
 
 
 @pytest.hookimpl(tryfirst=True)
