@@ -14,10 +14,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from scalp.core.clock import new_york
+from scalp.core.decimals import ZERO
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill, RoundTrips
 from scalp.core.units import MINUTE, SECOND
-from scalp.exchange.orders import OrderRequest
+from scalp.exchange.orders import Order, OrderRequest
 from tests.simulation.stop_invariants import is_closing, is_cover
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ class RiskInvariants:
                 self._fail(7, f"{request.symbol}: bought {past:.0f} s after a loss")
         if self._is_lasting("loss", "", CHECKUP) and not world.touched:
             self._fail(7, f"{request.symbol}: bought after the session's loss had reached its limit")
+        if limits.budget is not None and not world.touched:
+            dollars = (request.qty or 0) * (request.limit_price or 0)
+            dollars += sum(self._dollars(symbol, self._is_short_known(symbol)) for symbol in world.symbols)
+            if dollars > limits.budget:
+                self._fail(7, f"{request.symbol}: bought with ${dollars:.2f} in use, more than the budget")
 
     def _read_executions(self) -> None:
         executions = self._world.engine.executions
@@ -116,20 +122,29 @@ class RiskInvariants:
 
     def _check_use(self) -> None:
         """Never more dollars, never more symbols."""
-        engine, limits = self._world.engine, self._limits
-        dollars, taken = Decimal(0), []
-        for symbol in self._world.symbols:
-            position = engine.account.positions.get(symbol)
-            own = [o for o in engine.open_orders(symbol) if o.client_order_id.startswith("scalp-")]
-            buys = [o for o in own if o.side == "buy" and not is_cover(o)]
-            dollars += abs(position.cost) if position is not None else 0
-            dollars += sum(o.leaves * (o.limit_price or 0) for o in buys)
-            if buys or (position is not None and position.qty > 0):  # of a short one it learns when it has happened
-                taken.append(symbol)
+        limits, symbols = self._limits, self._world.symbols
+        dollars = sum(self._dollars(symbol) for symbol in symbols)
+        taken = [symbol for symbol in symbols if self._buys(symbol) or self._world.engine.account.held(symbol) > 0]
         if limits.budget is not None and dollars > limits.budget:
             self._fail(7, f"${dollars:.2f} held and being bought for, more than the budget")
         if limits.max_positions is not None and len(taken) > limits.max_positions:
             self._fail(7, f"too many symbols held or being bought: {taken}")
+
+    def _buys(self, symbol: str) -> list[Order]:
+        own = [o for o in self._world.engine.open_orders(symbol) if o.client_order_id.startswith("scalp-")]
+        return [o for o in own if o.side == "buy" and not is_cover(o)]
+
+    def _dollars(self, symbol: str, with_short: bool = False) -> Decimal:
+        """Held and being bought for; of a short position the bot learns when it has happened."""
+        position = self._world.engine.account.positions.get(symbol)
+        held = ZERO if position is None or (position.qty < 0 and not with_short) else abs(position.cost)
+        return held + sum((o.leaves * (o.limit_price or 0) for o in self._buys(symbol)), ZERO)
+
+    def _is_short_known(self, symbol: str) -> bool:
+        """Whether a buy that arrives now was decided upon when the bot had been told what it is short of."""
+        told = self._world.told
+        known_at = max(told.changed_at[symbol], told.base_at or 0.0)
+        return told.is_complete(symbol) and self._world.elapsed > known_at + LATEST
 
     def _last(self, symbol: str) -> Decimal | None:
         """The last trade that the bot was told of, the higher one where two might be it."""
