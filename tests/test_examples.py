@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from scalp.cli.algo_loader import load_algo
 from scalp.core.market_data import Bar
 from scalp.core.stops import StopRule
 from scalp.core.units import MINUTE
+from tests.forked import python
 from tests.helpers import AAPL, SESSION, Desk, bar, bars, buying, clock, flat
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,9 +155,7 @@ def test_the_line_in_the_docstring_works_word_for_word(name: str, tmp_path: Path
     line = LINES[name]
     assert line is not None, f"examples/{name} shows no backtest"
     environ = {**os.environ, "APCA_API_KEY_ID": "unused"}  # whoever has keys gets the same market
-    done = subprocess.run(
-        [sys.executable, *shlex.split(line[1])], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60
-    )
+    done = python(shlex.split(line[1]), ROOT, environ)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     total = next(row.split() for row in done.stdout.splitlines() if row.startswith("total"))

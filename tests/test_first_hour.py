@@ -19,6 +19,7 @@ from scalp.cli import versions
 from scalp.exchange.__main__ import main as exchange
 from scalp.report.__main__ import main as report
 from scalp.sweep.__main__ import main as sweep
+from tests.forked import python
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ("--lot=2000", "--session=2026-11-27", "TSLA")
@@ -63,9 +64,9 @@ def test_what_it_says_can_be_done(line: str, capsys: pytest.CaptureFixture[str],
     if "report" in line:
         assert program.main(DEMO) == 0
     (folder / "examples").symlink_to(ROOT / "examples")
-    command = [sys.executable, *shlex.split(line)[1:], *(["--luck", "off"] if "backtest" in line else [])]
+    command = [*shlex.split(line)[1:], *(["--luck", "off"] if "backtest" in line else [])]
     command = [str(ROOT / word) if word == "main.py" else word for word in command]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = python(command, folder, os.environ)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,31 +1,23 @@
 """The bot in a process that was forked from one that has imported everything, so that a story starts in milliseconds.
 
-What the program does from its first line on is the same; only the imports (more than a second of processor time) are
-made once for all stories. A process of its own from `python main.py` on is started where time is the wall clock's.
+A process of its own from `python main.py` on is started where time is the wall clock's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import multiprocessing
 import os
-import runpy
 import signal
-import sys
 import threading
-import time
 import warnings
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.blackbox.shared_time import share_time
+from tests.forked import become, context, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
-_context = multiprocessing.get_context("forkserver")
-# Everything that a session imports, what it imports late included.
-_context.set_forkserver_preload(["main", "pandas", "scalp.live.dashboard", "scalp.exchange.server", __name__])
 
 
 class ForkedBot:
@@ -41,8 +33,8 @@ class ForkedBot:
         cls, arguments: tuple[str, ...], folder: Path, environment: dict[str, str], time_file: str, seat: int
     ) -> ForkedBot:
         """Run `python main.py ARGUMENTS` in `folder`; its clock is that of `time_file`, its place there `seat`."""
-        output, write = _context.Pipe(duplex=False)
-        process = _context.Process(target=_run, args=(arguments, str(folder), environment, write, time_file, seat))
+        output, write = context.Pipe(duplex=False)
+        process = context.Process(target=_run, args=(arguments, str(folder), environment, write, time_file, seat))
         await asyncio.to_thread(process.start)
         write.close()
         bot = cls(process)
@@ -87,25 +79,8 @@ def _run(
     arguments: tuple[str, ...], folder: str, environment: dict[str, str], write: Connection, time_file: str, seat: int
 ) -> None:
     """In the forked process: become what `python main.py` would be, and run it."""
-    os.environ.clear()
-    os.environ.update(environment)
-    time.tzset()
-    os.chdir(folder)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(write.fileno(), 1)
-    os.dup2(write.fileno(), 2)
+    become(folder, environment, write.fileno(), write.fileno())
     write.close()
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
     warnings.simplefilter("default", ResourceWarning)
     share_time(time_file, seat)
-    program = str(ROOT / "main.py")
-    sys.argv = [program, *arguments]
-    sys.path.insert(0, str(ROOT))
-    try:
-        runpy.run_path(program, run_name="__main__")
-    finally:
-        gc.collect()  # what nobody awaited or closed is told of now
+    run_program([str(ROOT / "main.py"), *arguments])
