@@ -20,6 +20,7 @@ from scalp.core.errors import UserError
 from scalp.core.market_data import Bar
 from scalp.core.order_state import Order
 from scalp.core.orders import EXPIRED, FILLED
+from scalp.core.words import counted
 from scalp.results.columns import AMOUNT, GAIN, OF_TRADES, SHOWN, TOP, Column, columns, dollars
 from scalp.results.html import Cell, DaySum, Line, OrderEnd, Report, Table, write_html
 from scalp.results.symbol_day import SymbolDay
@@ -55,7 +56,7 @@ def write_report(
     title = f"Backtest of {algo_class.__qualname__}"
     span = " to ".join(str(date) for date in dict.fromkeys((*dates[:1], *dates[-1:])))
     subtitle = (
-        f"{span or 'no bars'}, {_counted(len(dates), 'day')}, {_counted(len(bars_of), 'symbol')}; "
+        f"{span or 'no bars'}, {counted(len(dates), 'day')}, {counted(len(bars_of), 'symbol')}; "
         f"${settings.lot:f} a lot; --fills {told['fills']}, slippage {told['slippage']}; {told['data']}"
     )
     report = report_of(results, bars_of, title, subtitle, told, versions(), verdict, average_window(algo_class))
@@ -148,7 +149,3 @@ def _table(
         told = {"fees": Cell(f"{rounding:.4f}", float(rounding)), "net": Cell(f"{-rounding:+.4f}", float(-rounding))}
         cells.append(("rounding", *(told.get(column.name, Cell("")) for column in of)))
     return Table(title, (first, *(column.title for column in of)), cells)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -30,6 +30,7 @@ from scalp.core.bars import BarColumns
 from scalp.core.clock import NEW_YORK
 from scalp.core.decimals import ZERO
 from scalp.core.units import MINUTE, SECOND
+from scalp.core.words import counted
 from scalp.results.totals import Results
 from scalp.results.verdict import Verdict
 
@@ -51,7 +52,7 @@ def verdict(
 ) -> Verdict:
     """Of the `results` of a backtest of `days` that took so long; `settings.luck` says how many runs to make of it."""
     if (trades := len(results.trades)) < fewest:
-        return Verdict(why_not=f"{trades} trades are too few: it takes {fewest}")
+        return Verdict(why_not=f"{counted(trades, 'trade is', 'trades are')} too few: it takes {fewest}")
     most = MOST if settings.luck is None else settings.luck
     ends_at = time.perf_counter() + max(backtest_seconds, LEAST_SECONDS)
     with unheard():

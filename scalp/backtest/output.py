@@ -17,6 +17,7 @@ from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
 from scalp.core.trades import RoundTrip
 from scalp.core.units import MILLISECOND
+from scalp.core.words import counted
 from scalp.exchange.matching import Latency
 from scalp.net.printable import printable
 from scalp.results.columns import (
@@ -205,7 +206,8 @@ def table(
     yield ""
     told = assumptions(settings, algo_class, results.charges)
     yield f"assumptions: --fills {told['fills']}, slippage {told['slippage']}, latency {told['latency']}"
-    yield f"  algo {identity(algo_class)}, lot ${settings.lot:f}; {told['data']}; {results.total().bars} bars"
+    bars = counted(results.total().bars, "bar")
+    yield f"  algo {identity(algo_class)}, lot ${settings.lot:f}; {told['data']}; {bars}"
     for rule in told["rules"]:
         yield f"  - {rule}"
     if luck is not None:

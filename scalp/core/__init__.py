@@ -46,5 +46,6 @@ another room.
     recording       what is told of orders and positions, to be written down
     log             what is told, as lines of the log
     ports           what the core and the streams need of whoever is above them
+    words           numbers in sentences
     errors          by whose fault, and by what is known
 """

@@ -32,6 +32,7 @@ from scalp.core.events import (
 )
 from scalp.core.orders import BUY
 from scalp.core.prices import Written
+from scalp.core.words import counted
 
 BLOCKED = "signal, but no buy: "
 MAIN, FLEET, RECONCILE = "main", "fleet", "reconcile"  # parts of the bot that speak for all symbols
@@ -147,7 +148,7 @@ def _oversold(event: Oversold) -> Line:
 
 
 def _liquidating(event: Liquidating) -> Line:
-    return Line(INFO, event.symbol, "liquidating: %s held, %d orders open", (event.held, event.open_orders))
+    return Line(INFO, event.symbol, "liquidating: %s held, %s open", (event.held, counted(event.open_orders, "order")))
 
 
 def _blocked(event: Blocked) -> Line:

@@ -20,6 +20,7 @@ from scalp.core.risk_limits import RiskLimits
 from scalp.core.takings import A_LOSS, Takings
 from scalp.core.trades import Fill
 from scalp.core.units import SECOND
+from scalp.core.words import counted
 
 SHARP = SECOND // 10  # a fill is learned of some ms late, and a look on time must not miss it for that
 
@@ -87,7 +88,7 @@ class RiskRules:
                 return f"cooling down after a loss until {new_york(book.lost_at + limits.cooldown):%H:%M:%S}"
         # The buy in question is in both numbers already.
         if limits.max_positions is not None and self.taken > limits.max_positions:
-            return f"{limits.max_positions} positions are the most"
+            return f"{counted(limits.max_positions, 'position is', 'positions are')} the most"
         if limits.budget is not None and self.used > limits.budget:
             return f"it would take more than the budget of ${limits.budget}"
         return ""

@@ -29,6 +29,7 @@ from scalp.core.prices import exact
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill
 from scalp.core.units import MINUTE
+from scalp.core.words import counted
 from scalp.journal.schema import SCHEMA_VERSION, UPDATE_COLUMNS, UPDATE_FIELDS, MigrationFailed, prepare
 from scalp.results.symbol_day import SymbolDay, profit_path, regular
 
@@ -168,7 +169,11 @@ class JournaledDay:
     def notes(self) -> list[str]:
         """What of it is not as it seems."""
         assert self.fills is not None  # reading them makes the notes of them
-        lacking = [f"the journal lacks {run.lost} entries of run {run.run}" for run in self.runs if run.lost]
+        lacking = [
+            f"the journal lacks {counted(run.lost, 'entry', 'entries')} of run {run.run}"
+            for run in self.runs
+            if run.lost
+        ]
         differ = len({run.risk_limits for run in self.runs}) > 1
         limits = ["its runs had different risk limits: a backtest of it has those of the last one"] if differ else []
         return [*self._fill_notes, *lacking, *limits]

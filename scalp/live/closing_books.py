@@ -14,6 +14,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.ports import Account, Broker, Execution, FeeCharged
 from scalp.core.prices import CENT
 from scalp.core.units import HOUR
+from scalp.core.words import counted
 from scalp.live.past_fills import EARLIEST_FILL, until_calm
 from scalp.live.reconcile import TROUBLES
 from scalp.net.virtual_time import pace
@@ -104,8 +105,9 @@ class ClosingBooks:
             log.warning("%s: cash of the day is %+.2f by our books, %+.2f by the account's executions: the report goes "
                         "by these", symbol, ours, theirs)  # fmt: skip
         if not differences:
+            has = counted(len(executions), "execution has it", "executions have it")
             total = sum((self._cash(symbol) for symbol in self._fleet.algos), ZERO)
-            log.info("books: cash %+.2f, as the account's %d executions have it", total, len(executions))
+            log.info("books: cash %+.2f, as the account's %s", total, has)
         return executions
 
     async def _compare_equity(self, session: Session, executions: list[Execution], fees: list[FeeCharged]) -> None:

@@ -22,6 +22,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar
 from scalp.core.ports import Feed
 from scalp.core.units import HOUR, MINUTE, SECOND
+from scalp.core.words import counted
 from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.main")
@@ -294,7 +295,8 @@ class History:
 
     def _tell(self) -> None:
         counts = [len(algo.session_bars) for algo in self._fleet.algos.values()]
-        log.info("bars of today: %d symbols, %d to %d minutes each", len(counts), min(counts), max(counts))
+        of = counted(len(counts), "symbol")
+        log.info("bars of today: %s, %d to %d minutes each", of, min(counts), max(counts))
 
 
 def _named(symbols: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ from scalp.core.events import (
 )
 from scalp.core.log import FLEET, MAIN, event_of, line_of
 from scalp.core.orders import REJECTED
+from scalp.core.words import counted
 from scalp.journal.month import net_of_month
 from scalp.net.printable import NO_MASK, Mask
 from scalp.net.transport import GZIP
@@ -306,7 +307,7 @@ def _month(settings: Settings, event: SessionOver) -> str:
     if (before := net_of_month(settings.journal, settings.venue, host, date)) is None:
         return ""
     net, days = before
-    return f"{date:%B} so far: net $ {net + event.net:+.2f} in {days + 1} sessions"
+    return f"{date:%B} so far: net $ {net + event.net:+.2f} in {counted(days + 1, 'session')}"
 
 
 def send_test(urls: Sequence[str], options: int, title: str) -> Iterator[tuple[str, bool]]:

@@ -11,6 +11,7 @@ from scalp.backtest.output import outcome, statistics_table
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.fees import FeeSchedule
+from scalp.core.words import counted
 from scalp.journal.brief import BriefDay
 from scalp.journal.reader import JournaledDay
 from scalp.report import speed
@@ -65,7 +66,7 @@ class Months:
         lot = "different lots" if self.lot is None else f"lot ${self.lot:f}"
         algos = list(dict.fromkeys(day.facts.algo for day in self.days))
         algo = algos[-1] if len(algos) == 1 else f"{len(algos)} algos, {algos[-1]} the last"
-        days = f"{len(self.days)} day" + ("" if len(self.days) == 1 else "s")
+        days = counted(len(self.days), "day")
         return f"{VENUE_WORDS[self.venue]} from {first} to {last}: {days}, {lot}, {algo}"
 
     @property

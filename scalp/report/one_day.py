@@ -13,6 +13,7 @@ from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
 from scalp.core.errors import UserError
 from scalp.core.order_state import REFUSED
+from scalp.core.words import counted
 from scalp.journal.reader import JournaledDay, Run
 from scalp.report import speed
 from scalp.report.diff import differences, replayed
@@ -100,10 +101,10 @@ def beside_backtest(
         for one in found:
             yield f"{new_york(one.at):%H:%M:%S} {one.symbol}: {one.what}"
             yield f"         why: {one.why or 'not known'}"
-        yield f"{len(found)} differences, {sum(not one.why for one in found)} of them unexplained"
+        yield f"{counted(len(found), 'difference')}, {sum(not one.why for one in found)} of them unexplained"
         for name, of in sums.items():
             money = f"gross $ {of['pnl']:+.2f}, net $ {of['net']:+.2f}"
-            yield f"{name}: {of['orders']} orders, {of['trades']} trades, {money}"
+            yield f"{name}: {counted(of['orders'], 'order')}, {counted(of['trades'], 'trade')}, {money}"
         for note in day.notes:
             yield f"note: {note}"
 

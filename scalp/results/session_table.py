@@ -9,6 +9,7 @@ from decimal import Decimal
 from scalp.core.decimals import ZERO
 from scalp.core.fleet import Fleet
 from scalp.core.takings import Taken
+from scalp.core.words import counted
 
 ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in which something happened
 
@@ -52,7 +53,8 @@ class Total:
     def __str__(self) -> str:
         taken = self.taken
         money = f"gross $ {taken.profit:+.2f}, fees $ {self.fees:.2f}, net $ {self.net:+.2f}"
-        return f"{taken.trades} trades, {taken.shares.normalize():f} shares, {money}"
+        shares = f"{taken.shares.normalize():f} share{'s' * (taken.shares != 1)}"
+        return f"{counted(taken.trades, 'trade')}, {shares}, {money}"
 
 
 def summary(fleet: Fleet) -> Iterator[str]:

@@ -16,6 +16,7 @@ from scalp.backtest.settings import BacktestSettings
 from scalp.cli.parameters import LOT, Values
 from scalp.cli.versions import versions
 from scalp.core.algo import ScalpAlgo
+from scalp.core.words import counted
 from scalp.results.columns import columns, plain
 from scalp.results.verdict import BestOfMany
 from scalp.sweep.results import SetResult, Step, SweepResults, Window, objective
@@ -82,8 +83,8 @@ class Told:
         told = self._assumptions
         lot = "swept" if told["lot"] == "swept" else f"${told['lot']:g}"
         yield f"assumptions: --fills {told['fills']}, slippage {told['slippage']}, latency {told['latency']}"
-        bars = max((one.whole.bars for one in self._ranked), default=0)
-        yield f"  algo {told['algo']}, lot {lot}; {told['data']}; {bars} bars, {len(self._days)} days"
+        bars = counted(max((one.whole.bars for one in self._ranked), default=0), "bar")
+        yield f"  algo {told['algo']}, lot {lot}; {told['data']}; {bars}, {counted(len(self._days), 'day')}"
         yield from (f"  - {rule}" for rule in told["rules"])
         if self._verdict is not None:
             yield ""

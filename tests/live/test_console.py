@@ -297,7 +297,7 @@ def test_line_that_repeats_itself_is_said_once_and_then_counted(tmp_path: Path) 
         no_buy("TSLA", 6, "halted")
         for _ in range(2):
             log.info("another line is never counted")
-        log_event(SessionOver(NOON, "1 trades"))
+        log_event(SessionOver(NOON, "1 trade"))
         no_buy("FB", 7, "blocked")
         no_buy("FB", 8, "blocked")
     lines = [line[32:] for line in path.read_text().splitlines() if " bar " not in line]
@@ -310,7 +310,7 @@ def test_line_that_repeats_itself_is_said_once_and_then_counted(tmp_path: Path) 
         "TSLA    another line is never counted",
         "TSLA    another line is never counted",
         "FB      signal, but no buy: blocked (4 times more)",
-        "main    session over: 1 trades",
+        "main    session over: 1 trade",
         "FB      signal, but no buy: blocked",
         "FB      signal, but no buy: blocked (once more)",
     ]

@@ -250,7 +250,7 @@ def test_rails_liquidations_outages_errors_and_the_result() -> None:
         notifier(SessionOver(AT, "2 trades"))
     assert hook.lines == [
         "09:31:30 TSLA leaving: stop loss",
-        "09:31:30 TSLA liquidating: 4 held, 1 orders open",
+        "09:31:30 TSLA liquidating: 4 held, 1 order open",
         "09:31:30 TSLA sell rejected, 0 of 4 filled",
         "09:31:30 max-loss: everything is sold and nothing is bought any more; the bot stays up",
         "09:31:30 order updates: down for 75 s",

@@ -57,7 +57,7 @@ def test_a_session_shows_its_plots_stops_and_blocks(
     assert len(times) == len(values) > 50 and times == sorted(times)
     assert {trade[8] for trade in data["trades"]} >= {"sell", "stop at broker"}
     stopped = {(kind, why) for _, _, kind, _, why in data["stopped"]}
-    assert stopped == {("blocked", "the quantity is below one share"), ("rejected", "1 positions are the most")}
+    assert stopped == {("blocked", "the quantity is below one share"), ("rejected", "1 position is the most")}
     assert [row[0] for row in data["markouts"]] == ["entry"] * 4 + ["exit"] * 4
     assert main(["--journal=j.sqlite", "--days=1", "--html=days.html"]) == 0
     assert data_of(Path("days.html")) == data

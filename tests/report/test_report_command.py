@@ -329,7 +329,7 @@ def test_a_buy_that_was_not_made_is_told_with_what_the_bot_said(copy: Path, caps
     assert one["why"] == "the bot said: a signal was passed over: order updates are gone"
     text = told(capsys, copy, "--diff")
     assert "why: the bot said: a signal was passed over" in text
-    assert "1 differences, 0 of them unexplained" in text
+    assert "1 difference, 0 of them unexplained" in text
 
 
 def test_a_buy_whose_bar_came_too_late_or_only_afterwards(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,7 @@ const signed = (dollars) => {
   const text = dollars.toFixed(2);
   return Number(text) > 0 ? `+${text}` : text.replace(/^-(0\.00)$/, "$1");
 };
+const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 const span = (seconds) => {
   const whole = Math.round(seconds);
   const two = (number) => String(number).padStart(2, "0");
@@ -227,7 +228,6 @@ function drawCandles() {
     uirevision: `${symbol}/${day}`, // the zoom stays when only the colours change
   }), CONFIG);
   const profit = trades.reduce((sum, trade) => sum + trade.profit, 0);
-  const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
   at("chosen").textContent = `${data.symbols[symbol]}, ${data.days[day]}: ${counted(time.length, "bar")}, `
     + `${counted(trades.length, "trade")}, ${signed(profit)} $ net`
     + (held.length ? ", still held at the end." : ".");
@@ -314,7 +314,7 @@ function drawSums(id, key, order) {
   const nets = names.map((name) => sums.get(name)[0]);
   Plotly.react(id, [{
     type: "bar", x: names.map(plain), y: nets, marker: { color: nets.map((net) => color(net < 0 ? "loss" : "win")) },
-    text: names.map((name) => `${plain(name)}<br>${signed(sums.get(name)[0])} $ net, ${sums.get(name)[1]} trades`),
+    text: names.map((name) => `${plain(name)}<br>${signed(sums.get(name)[0])} $ net, ${counted(sums.get(name)[1], "trade")}`),
     hoverinfo: "text", textposition: "none",
   }], layout({ bargap: 0.35, xaxis: { type: "category", automargin: true }, yaxis: { title: { text: "net $" } } }), CONFIG);
 }
@@ -362,7 +362,7 @@ function drawCalendar() {
       day.textContent = time.getUTCDate();
       sum.textContent = trades || amount ? signed(amount) : "-";
       field.append(day, sum);
-      field.setAttribute("aria-label", `${date}: ${signed(amount)} $ net, ${trades} trades`);
+      field.setAttribute("aria-label", `${date}: ${signed(amount)} $ net, ${counted(trades, "trade")}`);
       field.title = field.getAttribute("aria-label");
       field.addEventListener("click", () => showDay(date));
       grid.append(field);
@@ -495,7 +495,7 @@ function showTrades() {
     });
     return row;
   }));
-  at("count").textContent = wanted.length === 1 ? "1 trade." : `${wanted.length} trades.`;
+  at("count").textContent = `${counted(wanted.length, "trade")}.`;
   at("more").hidden = shown.length === wanted.length;
   at("more").textContent = `Show all ${wanted.length}`;
 }
