@@ -172,7 +172,7 @@ class Ledger(OrderRegistry):
         self.adopted_at = at
         self._explained.update(executions)
         for order in self._orders:
-            order.assumed, order.is_late = order.filled_qty, False
+            order.assumed, order.is_late, order.is_since_adoption = order.filled_qty, False, False
             order.settled_back = order.taken_back
             order.executions.clear()  # which of them are in the position is said by `executions` alone
             self._prove_claims(order)
@@ -286,8 +286,8 @@ class Ledger(OrderRegistry):
         return fresh, first_price(told, average, report.price, order.limit_price)
 
     def _was_sent_since(self, order: Order) -> bool:
-        """Whether it was sent from here after the position was adopted: by one clock, however wrong that is."""
-        return order.is_own and order.head.submitted_at > self.adopted_at
+        """Whether it was sent from here after the position was adopted: whatever clock may say which came first."""
+        return order.is_own and order.head.is_since_adoption
 
     def _new_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
         """How many shares this report adds to the fills of a known order, and their average price."""

@@ -53,6 +53,7 @@ class OrderRegistry:
             limit_price=action.limit_price,
             submitted_at=at,
             is_own=True,
+            is_since_adoption=True,
             stop_price=action.stop_price,
             is_cover=action.covers,
         )
@@ -80,6 +81,7 @@ class OrderRegistry:
             limit_price=None,
             submitted_at=old.submitted_at,
             is_own=old.is_own,
+            is_since_adoption=old.is_since_adoption,
             continues_fills=old.has_moved_shares,
         )
         self._enter(order)

@@ -33,6 +33,7 @@ class Order:
     limit_price: Decimal | None
     submitted_at: int
     is_own: bool  # sent by this process
+    is_since_adoption: bool = False  # so, and after the position was adopted that the ledger reckons from
     filled_qty: Decimal = ZERO
     filled_avg_price: Decimal | None = None
     replaced_by: str = ""

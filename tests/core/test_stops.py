@@ -11,7 +11,7 @@ from scalp.core.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
 from scalp.core.exits import Plan
 from scalp.core.stops import StopRule
 from scalp.core.units import SECOND
-from tests.helpers import BrokerOrder, Desk, buying
+from tests.helpers import BrokerOrder, Desk, buying, flat, position
 
 HALF_A_PERCENT = StopRule(Decimal("0.005"))
 TRAIL = StopRule(None, Decimal("0.01"))
@@ -313,6 +313,18 @@ def test_what_both_legs_sold_is_bought_back_once() -> None:
     assert desk.at("09:54:04").bar(99.0) == desk.at("09:55:04").bar(101.0) == []  # nothing is bought beside it
     assert desk.tells(3, "fill", 19, "100.1") == []
     assert (desk.state, int(desk.held), desk.algo.ledger.realised) == (TO_BUY, 0, Decimal("-1.9"))
+
+
+def test_legs_of_own_groups_count_by_a_clock_that_was_ahead() -> None:
+    """What was held is dated a minute ahead of all that follows, as the clock was at the start."""
+    desk = flat()
+    desk.algo.on_position(position(0), desk.now + 60 * SECOND, desk.now)
+    desk.algo.stop.rule = HALF_A_PERCENT
+    desk.bar(101.0)
+    assert desk.tells(1, "fill") == ["sell 19 @ 101.00 stop 100.49 #2"]
+    assert desk.tells(2, "fill") == []
+    assert desk.tells("2s", "fill", 19, "100") == ["buy 19 market #3 to close"]
+    assert int(desk.held) == -19
 
 
 def test_a_part_sold_twice_is_bought_back() -> None:
