@@ -93,7 +93,7 @@ class AlpacaBroker:
         if isinstance(action, SubmitOrder):
             # An exit is on the wire before this returns, if a connection is warm; an entry has to ask for leave first.
             sent = None
-            if action.side == SELL and not self._listener.no_orders():
+            if action.is_exit and not self._listener.no_orders():
                 try:
                     sent = self._rest.submit_now(action)
                 except Exception:
@@ -165,11 +165,12 @@ class AlpacaBroker:
         """See an order through; `sent` is the answer to come if it is on the wire already."""
         deadline = asyncio.get_running_loop().time() + ENTRY_PATIENCE
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
-        is_entry = action.side == BUY and not action.covers
         found: OrderReport | None
         while True:
             if sent is None:
-                why = await self._entry_forbidden(action, deadline) if is_entry else self._listener.no_orders()
+                why = (
+                    await self._entry_forbidden(action, deadline) if not action.is_exit else self._listener.no_orders()
+                )
                 if why:
                     self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                     return
@@ -186,7 +187,7 @@ class AlpacaBroker:
             except RateLimited as limited:
                 # Nothing was done. Only this order waits, and no longer than until the limit is fresh.
                 left = max(deadline - asyncio.get_running_loop().time(), 0.0)
-                pause = self._pause(limited, backoff.next(), left if is_entry else EXIT_PAUSE)
+                pause = self._pause(limited, backoff.next(), EXIT_PAUSE if action.is_exit else left)
                 log.warning("%s %s: too many requests, again in %.1f s", action.side, action.symbol, pause)
                 await asyncio.sleep(pause)
                 continue
@@ -197,7 +198,7 @@ class AlpacaBroker:
                 found = await self._settle_duplicate(action)
             except (OutcomeUnknown, Unreachable) as error:
                 log.warning("%s %s: %s; asking what became of it", action.side, action.symbol, error)
-                found = await (self._settle_sell(action) if action.side == SELL else self._settle_buy(action))
+                found = await (self._settle_exit(action) if action.is_exit else self._settle_buy(action))
             if found is None:
                 return
             self._listener.on_order_update(found)
@@ -264,7 +265,7 @@ class AlpacaBroker:
             if report is not None:
                 return report
             is_over = self._sent[action.client_order_id] < 2 and loop.time() - began >= TAKEN_FOR
-            if is_over and (absent == ALL_LOOKS or action.side == SELL):
+            if is_over and (absent == ALL_LOOKS or action.is_exit):
                 why = f"the id {action.client_order_id} is taken, its order was not found"
                 self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                 return None
@@ -276,7 +277,7 @@ class AlpacaBroker:
             await backoff.wait()
         return None
 
-    async def _settle_sell(self, action: SubmitOrder) -> OrderReport | None:
+    async def _settle_exit(self, action: SubmitOrder) -> OrderReport | None:
         """Send it again under its own id until there is an answer: the broker takes an id once, so that is a fact.
 
         The same where it is not wanted any more: then it is cancelled by its id, and none of it can still arrive; but
@@ -287,7 +288,7 @@ class AlpacaBroker:
         backoff, unwanted_since = Backoff(FIRST_WAIT / 4, EXIT_PAUSE), 0.0
         while not _is_settled(self._listener, action):
             refusal: Rejected | None = None
-            may_send = not self._listener.no_orders() and self._listener.holds(action.symbol, action.qty)
+            may_send = not self._listener.no_orders() and self._listener.may_close(action)
             if may_send:
                 try:
                     return await self.counted(self._rest.submit(action))

@@ -233,7 +233,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
         return _submitted(await self._request("POST", "/orders", _order_body(order), within=within), order)
 
     def _patience(self, order: SubmitOrder) -> float:
-        return self._sell_timeout if order.side == SELL else self._order_timeout
+        return self._sell_timeout if order.is_exit else self._order_timeout
 
     def submit_now(self, order: SubmitOrder) -> Coroutine[Any, Any, OrderReport] | None:
         """Write the order out before this returns; None, and nothing sent, when no connection is ready.

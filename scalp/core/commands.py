@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from scalp.core.orders import OrderType, Side
+from scalp.core.orders import SELL, OrderType, Side
 
 
 class SubmitOrder(Struct, frozen=True):
@@ -24,6 +24,11 @@ class SubmitOrder(Struct, frozen=True):
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     covers: bool = False
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether it closes what is held or short: sent twice under its id, it is taken once, and opens nothing."""
+        return self.covers or self.side == SELL
 
 
 class CancelOrder(Struct, frozen=True):

@@ -8,7 +8,6 @@ from scalp.core.algo import TO_BUY, ScalpAlgo
 from scalp.core.bus import EventBus, Notes
 from scalp.core.commands import Action, SubmitOrder
 from scalp.core.exit_times import ExitTimes
-from scalp.core.orders import BUY
 from scalp.core.recording import Recording
 from scalp.core.reservation import Reservation
 from scalp.core.risk_watch import RiskWatch
@@ -54,7 +53,7 @@ class Dispatcher:
         self.is_sending = True
         decided_at = self.now() if actions else 0
         for action in actions:
-            if isinstance(action, SubmitOrder) and action.side == BUY and not action.covers:
+            if isinstance(action, SubmitOrder) and not action.is_exit:
                 self.reservation.buy_waits(action.client_order_id)
             try:
                 self._send(action)

@@ -200,7 +200,9 @@ class OrderRouter:
         is_quiet = self.session is not None and self._now() >= self.session.quiet_at
         return self.shut or ("too close to the close" if is_quiet else "")
 
-    def holds(self, symbol: str, qty: int) -> bool:
-        """Whether so many shares are held, by the ledger."""
-        algo = self._algos.get(symbol)
-        return algo is not None and algo.ledger.whole_shares >= qty
+    def may_close(self, action: SubmitOrder) -> bool:
+        """Whether so many shares as `action` closes are held or, of a cover, short, by the ledger."""
+        algo = self._algos.get(action.symbol)
+        if algo is None:
+            return False
+        return (-algo.ledger.position if action.covers else algo.ledger.position) >= action.qty

@@ -9,7 +9,6 @@ from scalp.core.bus import EventBus
 from scalp.core.commands import Action, SubmitOrder
 from scalp.core.events import RiskRuleStruck
 from scalp.core.exits import Plan
-from scalp.core.orders import BUY
 from scalp.core.recording import Recording
 from scalp.core.risk_rules import RiskRules
 
@@ -49,7 +48,7 @@ class RiskWatch:
         """`actions` without the buys that a risk rule forbids: those are refused, as the broker might have."""
         allowed = []
         for action in actions:
-            if isinstance(action, SubmitOrder) and action.side == BUY and not action.covers:
+            if isinstance(action, SubmitOrder) and not action.is_exit:
                 at = self._now()
                 rules.look(algo, at)
                 if why := rules.why_no_entry(algo, at):

@@ -52,8 +52,8 @@ class Desk:
     def no_orders(self) -> str:
         return self.no_order
 
-    def holds(self, symbol: str, qty: int) -> bool:
-        return self.held >= qty
+    def may_close(self, action: SubmitOrder) -> bool:
+        return self.held >= action.qty
 
     def reconcile_soon(self, why: str) -> None: ...
 
@@ -94,11 +94,11 @@ class Rest:
 class Counter:
     """A broker, its desk and its REST, and one order to perform."""
 
-    def __init__(self, outcome: Exception, side: Side = SELL) -> None:
+    def __init__(self, outcome: Exception, side: Side = SELL, covers: bool = False) -> None:
         self.desk, self.rest = Desk(), Rest(outcome)
         limiter = RateLimiter(lambda: 0, lambda: 0)
         self.broker = AlpacaBroker(self.rest, limiter, self.desk, _no_trade)  # type: ignore[arg-type]
-        self.action = SubmitOrder(AAPL, "scalp-AAPL-R-1", side, 10, "limit", Decimal(101))
+        self.action = SubmitOrder(AAPL, "scalp-AAPL-R-1", side, 10, "limit", Decimal(101), covers=covers)
         self.desk.ledger.add_in_flight(self.action, 0)
 
     def perform(self, seconds: float = 60) -> tuple[int, list[str]]:
@@ -157,6 +157,10 @@ def test_an_unknown_sell_is_repeated_until_nobody_wants_it() -> None:
     counter = Counter(UNKNOWN)
     counter.rest.meanwhile = lambda: setattr(counter.desk.order, "cancel_sent_at", 1)
     assert counter.perform() == (10, ["lost"])  # within 10 s or so
+
+
+def test_a_cover_of_unknown_outcome_is_sent_again_like_a_sell() -> None:
+    assert Counter(UNKNOWN, BUY, covers=True).perform(7) == (7, [])
 
 
 def test_a_buy_of_unknown_outcome_is_never_sent_again() -> None:

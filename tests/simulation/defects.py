@@ -63,7 +63,7 @@ def _timeout_is_rejection() -> Iterator[None]:
 
     with (
         patch.object(AlpacaBroker, "_settle_buy", settle),
-        patch.object(AlpacaBroker, "_settle_sell", settle),
+        patch.object(AlpacaBroker, "_settle_exit", settle),
         patch.object(Ledger, "apply", apply),
     ):
         yield
@@ -75,7 +75,7 @@ def _resend_unknown() -> Iterator[None]:
         again = msgspec.structs.replace(action, client_order_id=action.client_order_id + "b")
         await self._submit(again, None)
 
-    with patch.object(AlpacaBroker, "_settle_buy", settle), patch.object(AlpacaBroker, "_settle_sell", settle):
+    with patch.object(AlpacaBroker, "_settle_buy", settle), patch.object(AlpacaBroker, "_settle_exit", settle):
         yield
 
 
@@ -90,7 +90,7 @@ def _buy_again() -> Iterator[None]:
 
 @defect("a sell of unknown outcome is only asked for")
 def _sell_only_asked_for() -> Iterator[None]:
-    with patch.object(AlpacaBroker, "_settle_sell", AlpacaBroker._find):
+    with patch.object(AlpacaBroker, "_settle_exit", AlpacaBroker._find):
         yield
 
 
@@ -225,7 +225,7 @@ def _lost_sell_forgotten() -> Iterator[None]:
     async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
         return None
 
-    with patch.object(AlpacaBroker, "_settle_sell", settle):
+    with patch.object(AlpacaBroker, "_settle_exit", settle):
         yield
 
 
@@ -286,5 +286,5 @@ def _rate_limit_is_final() -> Iterator[None]:
     async def settle(self: AlpacaBroker, action: SubmitOrder) -> None:
         return None
 
-    with patch.object(AlpacaREST, "submit", submit), patch.object(AlpacaBroker, "_settle_sell", settle):
+    with patch.object(AlpacaREST, "submit", submit), patch.object(AlpacaBroker, "_settle_exit", settle):
         yield
