@@ -116,9 +116,13 @@ class Excuses:
 
     @property
     def _may_be_over(self) -> bool:
-        """Whether the session has ended, by all that the bot may believe: a minute earlier, where the clock says so."""
-        moved = CLOCK_MOVES + QUIET if self._world.hindrances.has_clock_lied else 0.0
-        return self._world.until_close <= moved or not self._knows_close
+        """Whether the session has ended, by all that the bot may believe."""
+        return self._is_about_over or not self._knows_close
+
+    @property
+    def _is_about_over(self) -> bool:
+        """Whether the close has come: a minute earlier, where the clock says so, it may be believed."""
+        return self._world.until_close <= QUIET + (CLOCK_MOVES if self._world.hindrances.has_clock_lied else 0.0)
 
     @property
     def _seems_closed(self) -> bool:

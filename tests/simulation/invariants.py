@@ -154,7 +154,7 @@ class Invariants(Excuses):
                 is_in_the_way = True
         if offered != held:
             self._differed_at[symbol] = now
-        is_over = world.until_close <= QUIET or (self._may_be_over and self._knows_close) or self._seems_closed
+        is_over = self._is_about_over or self._seems_closed
         is_kept = world.stopped_at is not None and world.on_exit == "keep" and any(o.side == "buy" for o in orders)
         # Shares of which listings alone tell wait for the exit that works.
         is_guess = offered > 0 and not is_liquidation and self._are_untold(symbol)
