@@ -194,7 +194,8 @@ class Reconciler:
 
     async def _take_snapshot(self) -> bool:
         """The start. Listings during which the stream told of something are taken again; False if one more is due."""
-        reading = asyncio.get_running_loop().create_task(self._recent_executions())
+        loop, since = asyncio.get_running_loop(), self._clock.now() - RECENT
+        executed, ended = loop.create_task(self._recent_executions()), loop.create_task(self._ended_orders())
         try:
             listed = await self._list_in_peace()
             if not self._has_waited and not self._are_priced(listed.positions):
@@ -202,10 +203,9 @@ class Reconciler:
                 await self._wait_for_prices(listed.positions)
                 with contextlib.suppress(*TROUBLES):  # those from before serve as well
                     listed = await self._list_in_peace()
-            await asyncio.wait({reading}, timeout=EXECUTIONS_PATIENCE)
+            await asyncio.wait({executed, ended}, timeout=EXECUTIONS_PATIENCE)
         finally:
-            executions = reading.result() if reading.done() and not reading.cancelled() else {}
-            reading.cancel()
+            executions = _executions(_result(executed), _result(ended), since)
         listed = await self._without_contradicted(listed)
         listed = listed._replace(as_of=max(listed.as_of, _dated([*listed.orders.values(), *executions.values()])))
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
@@ -286,41 +286,24 @@ class Reconciler:
             return False
         return self._weigh(self._ledger(symbol), listed, ZERO)
 
-    async def _recent_executions(self) -> dict[str, list[OrderReport]]:
-        """Executions of the last minutes by symbol, oldest first; where activities cannot be had, by ended orders."""
-        found: defaultdict[str, list[OrderReport]] = defaultdict(list)
+    async def _recent_executions(self) -> list[OrderReport]:
+        """The day's activities of the last minutes; none where they cannot be had."""
         try:
-            reports = [done.report for done in await self._activities.read()]
-            self._knows_executions = True
-            if reports:
-                # Activities lag as well: orders that ended lately tell of the others.
-                with contextlib.suppress(*TROUBLES):
-                    since = self._clock.now() - RECENT
-                    symbols = list(self._fleet.algos)
-                    page = await self._broker.counted(self._rest.orders("closed", symbols, direction="desc"))
-                    ended = _ended_since(page.rows, since)
-                    reports += [replace(r, at=e.at) for e in ended for r in _untold([e], reports, 0)]
-                    reports.sort(key=lambda report: report.at or 0)
-                    covers = {report.id for report in page.rows if report.side == BUY and report.closes}
-                    reports = [replace(r, closes=True) if r.id in covers else r for r in reports]
+            executions = await self._activities.read()
         except TROUBLES as error:
             self._say_no_activities(error)
-            try:
-                page = await self._broker.counted(
-                    self._rest.orders("closed", list(self._fleet.algos), direction="desc")
-                )
-            except TROUBLES:
-                return {}
-            since = self._clock.now() - RECENT
-            reports = [
-                replace(report, execution_qty=report.filled_qty, price=report.filled_avg_price)
-                for report in _ended_since(page.rows, since)
-                if report.filled_qty
-            ]
-            reports.sort(key=lambda report: report.at or 0)
-        for report in reports:
-            found[report.symbol].append(report)
-        return found
+            return []
+        self._knows_executions = True
+        return [done.report for done in executions]
+
+    async def _ended_orders(self) -> list[OrderReport]:
+        """The newest orders that have ended, asked for until they are told."""
+        while True:
+            with contextlib.suppress(*TROUBLES):
+                symbols = list(self._fleet.algos)
+                page = await self._broker.counted(self._rest.orders("closed", symbols, direction="desc"))
+                return page.rows
+            await asyncio.sleep(SNAPSHOT_PAUSE)
 
     def _say_no_activities(self, error: Exception) -> None:
         self._knows_executions = False
@@ -572,6 +555,26 @@ def _filled(executions: Sequence[OrderReport]) -> dict[str, Decimal]:
     for done in executions:
         filled[done.id] = max(filled.get(done.id, ZERO), done.filled_qty or ZERO)
     return filled
+
+
+def _result(reading: asyncio.Task[list[OrderReport]]) -> list[OrderReport]:
+    """What was read; nothing of what has not answered yet."""
+    if reading.done() and not reading.cancelled():
+        return reading.result()
+    reading.cancel()
+    return []
+
+
+def _executions(
+    activities: Sequence[OrderReport], ended: Sequence[OrderReport], since: int
+) -> dict[str, list[OrderReport]]:
+    """Executions since then by symbol, oldest first: activities lag too, orders that have ended tell of the others."""
+    covers = {report.id for report in ended if report.side == BUY and report.closes}
+    untold = [replace(r, at=e.at) for e in _ended_since(ended, since) for r in _untold([e], activities, 0)]
+    found: defaultdict[str, list[OrderReport]] = defaultdict(list)
+    for report in sorted((*activities, *untold), key=lambda report: report.at or 0):
+        found[report.symbol].append(replace(report, closes=True) if report.id in covers else report)
+    return found
 
 
 def _ended_since(orders: Sequence[OrderReport], since: int) -> list[OrderReport]:

@@ -349,6 +349,25 @@ async def test_a_failed_listing_never_means_flat(listing: str, trouble: Outcome)
         assert len(script.orders("sell")) == 1
 
 
+@pytest.mark.parametrize("activities", [says([]), status(503), hangs(60)])
+async def test_ended_orders_explain_a_listing_of_before_a_sale(activities: Outcome) -> None:
+    """Sold just before the start: activities lag, or don't answer, and the position is listed as it was."""
+    script, before = Script(), [{"symbol": "TSLA", "qty": "7", "avg_entry_price": "100", "side": "long"}]
+    script.on("GET /v2/account/activities/", activities, times=99)
+    script.on("GET /v2/positions", says(before), times=99)
+
+    def prepare(engine: Engine) -> None:
+        holds(7)(engine)  # type: ignore[operator]
+        engine.submit(by_hand("sell", 7))
+        engine.on_trade("TSLA", engine.now, 100.0, 1e6)
+        engine.advance(engine.now + 10**8)
+        assert engine.account.held("TSLA") == 0
+
+    async with trading(QUIET, script, Idle, before=prepare, length=4) as bot:
+        await bot.until(20)
+        assert (bot.algo().ledger.position, script.orders("sell")) == (Decimal(0), [])
+
+
 async def test_more_than_500_orders_are_all_found() -> None:
     script = Script()
 
@@ -360,7 +379,7 @@ async def test_more_than_500_orders_are_all_found() -> None:
     async with trading(QUIET, script, Idle, before=prepare) as bot:
         await bot.until(1)
         assert len(bot.algo().ledger.open_orders) == 601
-        assert len(script.sent(ORDERS)) == 2
+        assert len(script.sent(ORDERS)) == 2 + 1  # the other asks for those that have ended
 
 
 async def test_trades_by_hand_are_adopted_at_the_next_checkup() -> None:

@@ -80,7 +80,7 @@ async def test_the_start_takes_at_most_12_requests_and_one_of_history(count: int
         assert bot.session.fleet.readiness.is_ready
         history = script.sent("GET /v2/stocks/bars")
         assert len(history) == 1
-        assert len(script.requests) - len(history) == {1: 8, 3: 10, 5: 8, 100: 8}[count]
+        assert len(script.requests) - len(history) == {1: 9, 3: 11, 5: 9, 100: 9}[count]
 
 
 async def test_the_market_is_closed() -> None:
