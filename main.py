@@ -68,13 +68,14 @@ async def every_day(
     code = 0
     while True:
         startup = Startup(settings, endpoints, algo_class, listeners, last)
+        stop.holds = startup.holds
         try:
             code = await trade_one(startup, console, stop)
         except asyncio.CancelledError:
             if last is None:
                 raise
             log.info("stopped while the market is closed")
-            return code or stop.exit_code
+            return 1 if last.held else code or stop.exit_code
         last = startup.ended
         if last is None or not last.is_closed:
             return 1 if last is not None and last.held else code
@@ -82,9 +83,10 @@ async def every_day(
             shares = ", ".join(f"{qty:f} {symbol}" for symbol, qty in last.held.items())
             log.error("held over the night: %s; the next session begins with selling them", shares)
         if stop.is_set:
-            return code or stop.exit_code
+            return 1 if last.held else code or stop.exit_code
         stop.between_sessions()
         console.now = last.clock.now
+        stop.holds = (lambda: True) if last.held else (lambda: False)
         del startup  # and all that the day has gathered
         gc.unfreeze()
         gc.collect()

@@ -13,6 +13,7 @@ from platformdirs import user_state_path
 
 from scalp.cli.parameters import declared
 from scalp.cli.paths import APP
+from scalp.cli.private import make_private
 from scalp.core.algo import ScalpAlgo
 
 DIGITS = 12
@@ -63,6 +64,7 @@ def remember_backtest(algo_class: type[ScalpAlgo]) -> None:
         path = user_state_path(APP, appauthor=False) / KEPT
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
+        make_private(new)
         new.write_text(json.dumps({**kept, name: now}, indent=1))
         new.replace(path)
     except (OSError, RuntimeError):

@@ -11,11 +11,13 @@ from scalp.core.fleet import Fleet
 
 log = logging.getLogger("scalp.main")
 
+PAUSED = "paused"  # the kind of block, which the next session of --every-day inherits
+PAUSED_WHY = "paused, p resumes"
 ASKED_FOR = 10.0  # seconds in which the answer counts
 READ_AFTER = 0.5  # seconds until a frame with the question is out
 HINT = "p pause  f flatten  q stop  ? help"
 HELP = (
-    "p  pause entries: no more buys, exits go on; p again resumes them",
+    "p  pause entries: no more buys, over the night too, exits go on; p again resumes",
     "f  flatten (asks, y is yes): cancel all, sell all at market, end today's buys",
     "q  stop the bot, as Ctrl+C does (--on-exit: what becomes of orders and shares)",
     "?  this help; any key closes it",
@@ -26,6 +28,15 @@ HELP = (
 def interrupt() -> None:
     """As Ctrl+C does."""
     signal.raise_signal(signal.SIGINT)
+
+
+def pause(fleet: Fleet) -> None:
+    """No entries until `p` resumes them."""
+    fleet.block_entries(PAUSED, PAUSED_WHY)
+
+
+def is_paused(fleet: Fleet) -> bool:
+    return any(PAUSED in algo.entry_blocks for algo in fleet.algos.values())
 
 
 class Controls:
@@ -39,7 +50,8 @@ class Controls:
         self._now = now  # seconds of the wall clock
         self._notice = ""
         self._asked_at: float | None = None  # when f was pressed
-        self._is_paused = self._is_flattened = self._is_stopped = False
+        self._is_flattened = self._is_stopped = False
+        self._is_paused = is_paused(fleet)
         self.shows_help = False
 
     @property
@@ -76,11 +88,11 @@ class Controls:
             return
         self._is_paused = not self._is_paused
         if self._is_paused:
-            log.warning("key p: entries are paused for this session, exits go on")
-            self._fleet.block_entries("paused", "paused, p resumes")
+            log.warning("key p: entries are paused until p is pressed again or the bot is restarted, exits go on")
+            pause(self._fleet)
         else:
             log.warning("key p: entries are resumed")
-            self._fleet.unblock("paused")
+            self._fleet.unblock(PAUSED)
 
     def _flatten(self) -> None:
         if why := self._fleet.orders.shut:
@@ -88,6 +100,6 @@ class Controls:
             return
         log.warning("key f: everything is cancelled and sold at market, nothing is bought any more today")
         self._is_flattened, self._is_paused = True, False
-        self._fleet.unblock("paused")
+        self._fleet.unblock(PAUSED)
         self._fleet.block_entries("flattened", "key f has sold everything")
         self._fleet.flatten()

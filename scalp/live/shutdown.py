@@ -41,6 +41,7 @@ class Shutdown:
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._task = asyncio.current_task()
+        self.holds: Callable[[], bool] = lambda: False  # shares for which leaving at once is no clean end
         self._signal = 0
         self._is_awaited = False
         self._handled: list[int] = []
@@ -96,7 +97,7 @@ class Shutdown:
             self._before_leaving()
             with contextlib.suppress(OSError):
                 print("left at once: what is open stays open", file=sys.stderr, flush=True)
-            os._exit(128 + number)
+            os._exit(1 if self.holds() else 128 + number)
         self._signal = number
         self._asked.set()
         if not self._is_awaited and self._task is not None:

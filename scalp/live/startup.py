@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,10 +16,13 @@ from scalp.core.clock import MarketClock
 from scalp.core.events import Listener
 from scalp.core.leftovers import held
 from scalp.journal.recorder import Recorder
+from scalp.live.controls import is_paused, pause
 from scalp.live.health import SignsOfLife
 from scalp.live.hours import Calendar
 from scalp.live.startup_checks import StartupChecks
 from scalp.live.trader import Trader
+
+log = logging.getLogger("scalp.main")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Ended:
     clock: MarketClock  # tells the time until the exchange does again
     held: dict[str, Decimal]  # shares, by symbol
     is_closed: bool  # the session came to its close, and was not stopped before
+    is_paused: bool = False  # key p has paused entries: they stay so
 
 
 class Startup:
@@ -84,15 +89,24 @@ class Startup:
         trader.is_later = self._last is not None
         await trader.begin(start, self._recorder)
         self._signs.session = trader
+        if self._last is not None and self._last.is_paused:
+            log.warning("entries are paused still: key p of the dashboard or a restart resumes them")
+            pause(trader.fleet)
         return trader
 
     @property
     def ended(self) -> Ended | None:
         """What the session came to, once it is over; None where there was none."""
         trader = self._trader
-        if trader is None or trader.fleet.session is None:
+        if trader is None or (session := trader.fleet.session) is None:
             return self._last
-        return Ended(trader.fleet.session.date, self.clock, held(trader.fleet.algos), trader.has_closed)
+        algos = trader.fleet.algos
+        return Ended(session.date, self.clock, held(algos), trader.has_closed, is_paused(trader.fleet))
+
+    def holds(self) -> bool:
+        """Whether shares are held, as far as it is known."""
+        ended = self.ended
+        return ended is not None and bool(ended.held)
 
     async def close(self) -> None:
         """Close everything that was opened, also where the start did not succeed."""

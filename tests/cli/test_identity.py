@@ -57,6 +57,7 @@ def test_start_says_when_newest_backtest_had_another_source(folder: Path, capsys
     assert (assumed["source"], assumed["parameters"], since_backtest(mine())) == (before, {"target": 0.5}, "")
     (folder / "mine.py").write_text(ALGO.replace("0.5", "0.7"))
     assert since_backtest(mine()) == f"its newest backtest had another source ({before})"
+    assert (folder / "state" / "scalp" / "backtests.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_first_lines_of_the_log_name_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,9 +82,9 @@ def test_keys_pause_entries_and_close_positions_once_asked(caplog: pytest.LogCap
 
     run(story())
     assert [record.message for record in caplog.records if record.message.startswith("key ")] == [
-        "key p: entries are paused for this session, exits go on",
+        "key p: entries are paused until p is pressed again or the bot is restarted, exits go on",
         "key p: entries are resumed",
-        "key p: entries are paused for this session, exits go on",
+        "key p: entries are paused until p is pressed again or the bot is restarted, exits go on",
         "key f: everything is cancelled and sold at market, nothing is bought any more today",
         "key q: the bot is told to stop",
     ]

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from scalp.exchange.matching import Engine
 from scalp.exchange.rest import Response
 from scalp.exchange.server import ExchangeServer
 from scalp.live.console import ConsoleLog
+from scalp.live.controls import Controls
 from scalp.live.health import Health, SignsOfLife
 from scalp.live.trader import Trader
 from tests.trading import AT_100, BuysOnce, Handle, Idle, Outcome, Script, hangs, run, settings, status
@@ -39,10 +40,12 @@ AROUND_100 = (100.0, 100.05, 99.95, 100.0)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(program, "algo_class", BuysOnce)
-    return tmp_path
+    before = signal.getsignal(signal.SIGHUP)
+    yield tmp_path
+    signal.signal(signal.SIGHUP, before)  # a bot that was stopped by it ignores it from then on
 
 
 def short_days(first: dt.date, last: dt.date) -> list[SessionDay]:
@@ -65,6 +68,7 @@ class Month:
         self.tasks: list[asyncio.Future[None]] = []
         self.at: list[tuple[float, Callable[[ExchangeServer], None]]] = []  # seconds after the first open
         self.stops_at = (self.days[-1].close - self.days[0].open) / SECOND + HOUR
+        self.signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)  # one right after the other
 
     @asynccontextmanager
     async def _exchange(self) -> AsyncIterator[Endpoints]:
@@ -85,11 +89,12 @@ class Month:
             await server.stop()
 
     def play(self, **more: Any) -> Month:
-        """Trade until `stops_at`, where somebody sends SIGTERM."""
+        """Trade until `stops_at`, where somebody sends `signals`."""
 
         async def story(console: ConsoleLog) -> None:
             async with self._exchange() as points:
-                asyncio.get_running_loop().call_later(self.stops_at, os.kill, os.getpid(), signal.SIGTERM)
+                for number in self.signals:
+                    asyncio.get_running_loop().call_later(self.stops_at, os.kill, os.getpid(), number)
                 self.code = await program.run(
                     settings("TSLA", endpoints=points, wait=True, every_day=True, **more), console
                 )
@@ -217,12 +222,13 @@ def goes_on(server: ExchangeServer) -> None:
     server.simulation.resume("TSLA")
 
 
-def held_over_a_night(stops_at: float | None = None) -> Month:
+def held_over_a_night(stops_at: float | None = None, *signals: signal.Signals) -> Month:
     """A stock that is halted while it is held, until the next morning."""
     month = Month(*WEEK, AROUND_100, AROUND_100, AROUND_100, *[(100.0, 100.0, 99.5, 99.5)] * 7)
     month.at = [(155, halted), (24 * HOUR, goes_on)]
     if stops_at is not None:
         month.stops_at = stops_at
+    month.signals = signals or month.signals
     return month.play()
 
 
@@ -234,12 +240,50 @@ def test_shares_held_at_a_close_are_sold_first_at_the_open() -> None:
     assert month.code == 143
 
 
-def test_a_stop_at_night_with_shares_held_is_exit_code_1() -> None:
-    assert held_over_a_night(stops_at=24 * HOUR).code == 1
+IN_SESSION, AT_THE_CLOSE, AT_NIGHT, SOLD = 200, SHORT / SECOND, 24 * HOUR - 60, 2 * 24 * HOUR + HOUR
 
 
-def test_a_stop_in_the_session_with_shares_held_is_exit_code_1() -> None:
-    assert held_over_a_night(stops_at=200).code == 1
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])  # key q sends the first
+@pytest.mark.parametrize("stops_at", [IN_SESSION, AT_THE_CLOSE, AT_NIGHT, SOLD])
+def test_a_stop_while_shares_are_held_is_exit_code_1(stops_at: float, number: signal.Signals) -> None:
+    assert held_over_a_night(stops_at, number).code == (128 + number if stops_at == SOLD else 1)
+
+
+@pytest.mark.parametrize("stops_at", [IN_SESSION, AT_NIGHT, SOLD])
+def test_so_is_a_second_signal_which_leaves_at_once(stops_at: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    held_over_a_night(stops_at, signal.SIGINT, signal.SIGTERM)
+    assert codes == [143 if stops_at == SOLD else 1]
+
+
+def test_before_the_first_session_nothing_is_known_to_be_held() -> None:
+    month = Month(*WEEK)
+    month.script.on(CLOCK, between(month.script, 0, 600, status(500)), times=9999)
+    month.stops_at = 300
+    assert month.play().code == 143
+    assert month.text.splitlines()[-1].endswith(
+        "stopped before anything was sent: orders and positions are as they were"
+    )
+
+
+def test_a_pause_outlasts_the_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Trader.begin
+    traders: list[Trader] = []
+
+    async def noted(self: Trader, *args: Any) -> None:
+        traders.append(self)
+        await begin(self, *args)
+
+    def press(server: ExchangeServer) -> None:
+        Controls(traders[-1].fleet).press("p")
+
+    monkeypatch.setattr(Trader, "begin", noted)
+    month = Month(*WEEK)
+    month.at = [(60, press), (5 * 24 * HOUR + 60, press)]  # Wednesday, and Monday before the signal
+    month.play()
+    assert [order[:3] for order in month.orders] == ["Mon", "Mon"]
+    assert month.text.count("entries are paused still: key p of the dashboard or a restart resumes them") == 2
 
 
 # -- for a month ------------------------------------------------------------------------------------------------------
