@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.exchange import Exchange, python, symbols
-from benchmarks.processes import Child, bot
+from benchmarks.processes import ROOT, Child, bot
 from benchmarks.table import print_table, quantile, timing_rows
 
 ROUNDS, LONG = 150, 1000
 PEERS = ("libraries", "alpaca-py")
 SIZES = (3, 500)  # symbols that the bot watches
 BUSY_BARS = 5000
+DASHBOARD = ("--dashboard",)  # it needs a terminal
 PAUSE = 0.02  # seconds between the steps of a round: everybody has come to rest, and their caches are cold
 
 
@@ -96,12 +97,14 @@ async def measure(
     sizes: Sequence[int],
     busy: int = 0,
     with_stop: bool = False,
+    with_dashboard: bool = False,
     pinned: bool = False,
 ) -> list[Contender]:
     """`rounds` of the floor, of `peers` and of a bot for each of `sizes`, in turns.
 
     With `busy`, that many bars of other symbols come along with each fill of the bots. `with_stop` adds one whose exits
-    take their stop along to the broker. `pinned`: the server has a core of its own.
+    take their stop along to the broker, `with_dashboard` one with a dashboard. `pinned`: the server has a core of its
+    own.
     """
     servers, clients = two_cores() if pinned else (set(), set())
     async with AsyncExitStack() as stack:
@@ -112,19 +115,20 @@ async def measure(
             exchange = await stack.enter_async_context(Exchange(symbols(1)).serve())
             await stack.enter_async_context(Child(python("-m", "benchmarks.clients", name, str(exchange.port))))
             contenders.append(Contender(name, exchange, is_bot=False))
-        for size in sizes:
+        kinds: list[tuple[str, int, Sequence[str]]] = [
+            (f"bot, {size} symbols" if not busy else f"bot, {busy} bars come with the fill", size, ()) for size in sizes
+        ]
+        if with_stop:
+            kinds.append(("bot, 3 symbols, a stop with each exit", 3, ("--stop-loss", "1%")))
+        if with_dashboard:
+            kinds.append(("bot, 3 symbols, a dashboard", 3, DASHBOARD))
+        for name, size, options in kinds:
             names = symbols(size + busy)
             exchange = await stack.enter_async_context(Exchange(names).serve())
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scalp-benchmark-"))
-            child = await stack.enter_async_context(bot(exchange, names, Path(folder)))
-            name = f"bot, {size} symbols" if not busy else f"bot, {busy} bars come with the fill"
+            around = python(str(ROOT / "benchmarks" / "terminal.py")) if options is DASHBOARD else ()
+            child = await stack.enter_async_context(bot(exchange, names, Path(folder), options, around))
             contenders.append(Contender(name, exchange, is_bot=True, busy=names[size:]))
-            bots.append((contenders[-1], child, Path(folder)))
-        if with_stop:
-            exchange = await stack.enter_async_context(Exchange(symbols(3)).serve())
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scalp-benchmark-"))
-            child = await stack.enter_async_context(bot(exchange, symbols(3), Path(folder), ("--stop-loss", "1%")))
-            contenders.append(Contender("bot, 3 symbols, a stop with each exit", exchange, is_bot=True))
             bots.append((contenders[-1], child, Path(folder)))
         stack.enter_context(placed(servers))
         for contender in contenders:
@@ -167,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--long", action="store_true", help=f"{LONG} rounds instead of {ROUNDS}")
     args = parser.parse_args(argv)
     rounds = LONG if args.long else ROUNDS
-    contenders = run(measure(rounds, PEERS, SIZES, with_stop=True))
+    contenders = run(measure(rounds, PEERS, SIZES, with_stop=True, with_dashboard=True))
     report("Fill to exit", contenders)
     if all(two_cores()):
         pinned = run(measure(rounds, PEERS, SIZES, with_stop=True, pinned=True))

@@ -49,13 +49,18 @@ class Child:
 
 @asynccontextmanager
 async def bot(
-    exchange: Exchange, symbols: Sequence[str], folder: Path, options: Sequence[str] = ()
+    exchange: Exchange, symbols: Sequence[str], folder: Path, options: Sequence[str] = (), around: Sequence[str] = ()
 ) -> AsyncIterator[Child]:
-    """`main.py` against `exchange`, in `folder`, where its log and output are; it buys on a bar at TRIGGER."""
+    """`main.py` against `exchange`, in `folder`, where its log and output are; it buys on a bar at TRIGGER.
+
+    `around` is a command that runs it.
+    """
     algo = f"{ROOT / 'benchmarks' / 'eager.py'}:OnTrigger"
     command = python(str(ROOT / "main.py"), "--lot=2000", "--algo", algo, *options)
     output = folder / "output"
-    async with Child([*command, *symbols], cwd=folder, output=output, environment=exchange.environment) as child:
+    async with Child(
+        [*around, *command, *symbols], cwd=folder, output=output, environment=exchange.environment
+    ) as child:
         try:
             yield child
         except Exception as error:

@@ -42,9 +42,10 @@ def test_reaction_stays_near_its_floor_and_takes_one_request() -> None:
 
 
 def test_peers_and_a_busy_loop_run_too(capsys: pytest.CaptureFixture[str]) -> None:
-    fill_to_exit.report("Peers", fill_to_exit.run(fill_to_exit.measure(2, fill_to_exit.PEERS, ())))
+    fill_to_exit.report("Peers", fill_to_exit.run(fill_to_exit.measure(2, fill_to_exit.PEERS, (), with_dashboard=True)))
     fill_to_exit.report("Busy", fill_to_exit.run(fill_to_exit.measure(2, (), (3,), 50, pinned=True)))
-    assert "alpaca-py" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "alpaca-py" in out and "a dashboard" in out
 
 
 def test_a_late_stream_is_overtaken_by_questions() -> None:

@@ -17,7 +17,7 @@ ASKED_FOR = 10.0  # seconds in which the answer counts
 READ_AFTER = 0.5  # seconds until a frame with the question is out
 HINT = "p pause  f flatten  q stop  ? help"
 HELP = (
-    "p  pause entries: no more buys, over the night too, exits go on; p again resumes",
+    "p  pause entries until p is pressed again, over the night too; exits go on",
     "f  flatten (asks, y is yes): cancel all, sell all at market, end today's buys",
     "q  stop the bot, as Ctrl+C does (--on-exit: what becomes of orders and shares)",
     "?  this help; any key closes it",

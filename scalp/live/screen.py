@@ -21,6 +21,7 @@ from rich.text import Text
 
 FEWEST_LOG_LINES = 5  # that rows leave room for
 MOST_LOG_LINES = 500  # kept, for a terminal that grows
+POLITE = 10  # of 19: how far this process stands back
 NARROW, WIDE = 79, 95  # columns of a table; a wide one shows entry price and trades as well
 SPARK, EXIT, STOP = 16, 23, 14  # widths of what a still wider one shows, in this order
 ORDER = 20  # columns that the order keeps
@@ -356,6 +357,8 @@ def single_keys() -> Iterator[None]:
 
 def main() -> None:
     """Draw what comes on standard input, a frame of JSON a line, until it ends."""
+    if hasattr(os, "nice"):
+        os.nice(POLITE)  # the bot goes first
     for frozen in ("COLUMNS", "LINES"):  # where a shell exports them, they tell the size of before a resize
         os.environ.pop(frozen, None)
     console, screen = Console(highlight=False), Screen()
