@@ -353,7 +353,7 @@ class Reconciler:
             if symbol in listed.unreadable:
                 self._doubt(symbol, "its row in a listing could not be read")
                 is_settled = False
-            elif symbol in self._unlisted:
+            elif symbol in self._unlisted and ledger.version == version:
                 self._unlisted.discard(symbol)
                 self._fleet.orders.on_snapshot(symbol, (), listed.position(symbol), listed.as_of)
                 is_settled = False
@@ -399,11 +399,14 @@ class Reconciler:
         with contextlib.suppress(*TROUBLES):
             held = await self._broker.counted(self._rest.positions())
             listed = Listings({}, {p.symbol: p for p in held.rows}, as_of, asked_at, held.unreadable)
+            self._unreadable = listed.unreadable & self._fleet.algos.keys()
             for symbol, algo in self._fleet.algos.items():
                 listed_qty, ledger = listed.position(symbol).qty, algo.ledger
-                if symbol in listed.unreadable or ledger.version != versions[symbol]:
+                if symbol in listed.unreadable:
+                    self._doubt(symbol, "its row in a listing could not be read")
+                elif ledger.version != versions[symbol]:
                     continue
-                if listed_qty > ledger.position:
+                elif listed_qty > ledger.position:
                     self._weigh(ledger, listed, ZERO)
                 elif listed_qty < ledger.position:
                     self._doubt(symbol, "the listed position differs")
@@ -444,6 +447,7 @@ class Reconciler:
         if self._looks > 1 and self._knows_executions and any(map(self._evidence.is_in_doubt, symbols)):
             with contextlib.suppress(*TROUBLES):
                 transfers = await self._activities.transfers(min(self._ledger(s).adopted_at for s in symbols))
+        explained = await self._explained_by_the_day(symbols, listed) if self._looks > 1 else frozenset()
         is_settled = True
         for symbol in symbols:
             ledger = self._ledger(symbol)
@@ -454,9 +458,32 @@ class Reconciler:
                     self._doubt(symbol, "the listed position differs")
                 continue
             transferred = sum((qty for name, qty, at in transfers if name == symbol and at > ledger.adopted_at), ZERO)
+            if symbol in explained:
+                transferred = listed.position(symbol).qty - ledger.position
             is_settled &= self._weigh(ledger, listed, transferred)
             is_settled &= not ledger.question
         return is_settled
+
+    async def _explained_by_the_day(self, symbols: Sequence[str], listed: Listings) -> frozenset[str]:
+        """Where more is listed, and today's executions make up just that: the first listing lacked some of them.
+
+        All that the ledger knows of must be among them: they may lag as well.
+        """
+        more = [s for s in symbols if listed.position(s).qty > self._ledger(s).position > -1]
+        session = self._fleet.session
+        if session is None or not self._knows_executions or not any(map(self._evidence.is_in_doubt, more)):
+            return frozenset()
+        try:
+            today = await self._rest.activities(session.open - BEFORE_OPEN, self._broker.counted).read()
+        except TROUBLES:
+            return frozenset()
+        filled = _filled([done.report for done in today])
+        return frozenset(
+            symbol
+            for symbol in more
+            if all(filled.get(order.id, ZERO) == order.filled_qty for order in self._ledger(symbol))
+            and sum((done.signed for done in today if done.symbol == symbol), ZERO) == listed.position(symbol).qty
+        )
 
     async def _hear_executions(self, symbols: Sequence[str]) -> None:
         """Tell the ledgers of executions that they have not heard of."""

@@ -11,6 +11,8 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import pytest
+
 from scalp.alpaca.activities import Activities
 from scalp.alpaca.rest import Listing, OrderPage
 from scalp.core.commands import SubmitOrder
@@ -18,7 +20,7 @@ from scalp.core.errors import Unreachable
 from scalp.core.events import Doubt
 from scalp.core.orders import OrderReport, PositionReport
 from scalp.core.ports import Counted
-from scalp.core.units import SECOND
+from scalp.core.units import MINUTE, SECOND
 from scalp.live.reconcile import Reconciler
 from tests.core.test_fleet import World
 from tests.helpers import BrokerOrder
@@ -38,6 +40,7 @@ class Broker:
         self.executions: list[dict[str, str]] = []
         self.meanwhile: dict[str, Callable[[], object]] = {}
         self.fails = ""
+        self.unreadable: frozenset[str] = frozenset()
         clock = SimpleNamespace(now=lambda: self.world.now)
         self.reconciler = Reconciler(self.world.fleet, self, self, clock)  # type: ignore[arg-type]
         if is_started:
@@ -61,12 +64,12 @@ class Broker:
         order = BrokerOrder(name, "buy", Decimal(shares), Decimal(100), symbol="TSLA", submitted_at=self.world.now)
         self.world.fleet.orders.on_order_update(order.report("fill", shares, **{"at": self.world.now, **more}))
 
-    def executed(self, shares: int, order_id: str) -> None:
-        """The activities tell of shares that were bought."""
+    def executed(self, shares: int, order_id: str, side: str = "buy", at: str = "14:31:00") -> None:
+        """The activities tell of shares that were bought or sold."""
         self.executions.append(
-            {"id": f"20261120093000000::{order_id}/1", "activity_type": "FILL", "symbol": "TSLA", "side": "buy",
+            {"id": f"20261120093000000::{order_id}/1", "activity_type": "FILL", "symbol": "TSLA", "side": side,
              "qty": str(shares), "cum_qty": str(shares), "price": "100", "order_id": order_id,
-             "transaction_time": "2026-11-20T14:31:00Z"}
+             "transaction_time": f"2026-11-20T{at}Z"}
         )  # fmt: skip
 
     def _answer(self, question: str) -> None:
@@ -87,6 +90,8 @@ class Broker:
 
     async def positions(self) -> Listing[PositionReport]:
         self._answer("positions")
+        if self.unreadable:
+            return Listing([], self.unreadable)
         return Listing([PositionReport("TSLA", Decimal(self.listed), Decimal(100))] if self.listed else [])
 
     async def orders(self, *_: object, **__: object) -> OrderPage:
@@ -215,6 +220,52 @@ def test_an_update_of_after_the_first_listings_comes_on_top() -> None:
     broker.reconciler._list_in_peace = broker.reconciler._list  # type: ignore[method-assign]
     broker.reconcile()
     assert broker.held == 13
+
+
+def test_what_the_whole_day_explains_is_held() -> None:
+    """The first listing lacked 10 that were bought long before; 10 bought and sold since look just like it."""
+    for told, held in (("all", [0, 0, 10]), ("not the sell", [0, 0, 0]), ("not the first buy", [0, 0, 0])):
+        broker = Broker(is_started=False)
+        broker.world.now += 10 * MINUTE
+        if told != "not the first buy":
+            broker.executed(10, "x", at="14:29:00")
+        broker.reconcile()
+        broker.world.see_all()
+        buy = bought(broker)
+        broker.executed(10, f"id-{buy.client_order_id}", at="14:42:00")
+        if told != "not the sell":
+            broker.executed(10, f"id-{broker.world.sent[-1].client_order_id}", "sell", "14:42:01")  # type: ignore[union-attr]
+        broker.listed = 10
+        seen = []
+        for _ in range(3):
+            broker.reconciler._looks += not broker.reconcile(after=5)
+            seen.append(broker.held)
+        assert seen == held, told
+
+
+def test_an_unreadable_row_is_doubted_though_orders_are_not_listed() -> None:
+    broker = Broker()
+    broker.fails, broker.unreadable = "orders", frozenset({"TSLA"})
+    with pytest.raises(Unreachable):
+        broker.reconcile()
+    assert broker.reconciler.doubts == ["TSLA: its row in a listing could not be read"]
+    assert broker.world.fleet.orders.why_no_entry("TSLA") == "its row in a listing could not be read"
+    broker.fails, broker.unreadable = "", frozenset()
+    assert broker.reconcile()
+    assert broker.world.fleet.orders.why_no_entry("TSLA") == ""
+
+
+def test_the_first_readable_row_counts_when_nothing_happened_meanwhile() -> None:
+    broker = Broker(is_started=False)
+    broker.unreadable = frozenset({"TSLA"})
+    broker.reconcile()
+    broker.unreadable, broker.listed = frozenset(), 7
+    broker.meanwhile["positions"] = lambda: broker.by_hand(3)  # is it in that listing?
+    assert not broker.reconcile(after=5)
+    assert broker.held == 3
+    broker.listed = 10
+    broker.reconcile(after=5)
+    assert broker.held == 10
 
 
 def test_a_doubt_is_told_once_while_it_stands() -> None:
