@@ -31,7 +31,7 @@ def decimal_or_none(value: object) -> Decimal | None:
         return None
     _, digits, exponent = number.as_tuple()
     # Looked at before anything is reckoned with it: the size of an absurd one overflows.
-    if not isinstance(exponent, int) or abs(exponent) > MOST_EXPONENT or len(digits) > MOST_DIGITS:
+    if not isinstance(exponent, int) or not -MOST_DIGITS <= exponent <= MOST_EXPONENT or len(digits) > MOST_DIGITS:
         return None
     return number if abs(number) < HIGHEST else None
 

@@ -345,6 +345,10 @@ def test_decoding_survives_missing_and_strange_values() -> None:
     assert decimal_or_none("1e3") == 1000
     assert [decimal_or_none(value) for value in (None, "", "x", "NaN", "Infinity", True, b"1")] == [None] * 7
     assert decimal_or_none(0.1) == Decimal("0.1")
+    assert [decimal_or_none(f"1e{exponent}") is None for exponent in (-41, -40, 11, 21)] == [True, False, False, True]
+    average = "258.7285714285714285714285714"  # of 10.5 shares: what it cost is no less known for its length
+    long = position_report({"symbol": "A", "qty": "10.5", "avg_entry_price": average})
+    assert long is not None and long.avg_entry_price == Decimal(average)
     short = position_report({"symbol": "A", "qty": "2", "side": "short"})
     assert short is not None and short.qty == -2
     bare = {"symbol": "A", "qty": "4", "avg_entry_price": None}
