@@ -124,7 +124,8 @@ class Invariants(Excuses):
         if held < 0 and -held > self.stops.over_sold(symbol):
             self._fail(1, f"{symbol}: short, {held}")
         algo = world.fleet and world.fleet.algos.get(symbol)
-        if algo and algo.ledger.position == held and world.elapsed >= world.told.first_claimed_at:
+        is_chance = world.told.base_at is None and world.told.pending[symbol]  # both are wrong by the same
+        if algo and algo.ledger.position == held and world.elapsed >= world.told.first_claimed_at and not is_chance:
             self._knew_at[symbol] = world.elapsed  # whoever told
         if not own and not held:
             self._bought_blindly.discard(symbol)

@@ -67,6 +67,8 @@ class LastTrade:
             newest = max(others, key=lambda made: made[0])
             left = {newest[1], self._close[1] if self._close else newest[1]}
             self._set(now, newest[0], frozenset(left), None)
+        else:
+            self._set(now, 0, frozenset(), None)
 
     def in_force(self, now: float) -> set[Decimal]:
         """The prices an order that goes out now may have been priced by."""
