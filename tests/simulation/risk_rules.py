@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalp.core.clock import new_york
 from scalp.core.decimals import ZERO
+from scalp.core.orders import BUY
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.trades import Fill, RoundTrips
 from scalp.core.units import MINUTE, SECOND
@@ -181,7 +182,7 @@ class RiskInvariants:
             self._fail(7, f"{symbol}: under the stop loss and not for sale at market")
         is_old = False
         if is_bare and limits.max_hold is not None:
-            since = max(self._trips.held[symbol].entry_time, self._told_at.get(symbol, self._world.now()))
+            since = max(self._entered_at(symbol), self._told_at.get(symbol, self._world.now()))
             is_old = self._world.now() - since > limits.max_hold
         self._note("hold", symbol, is_old)
         if self._is_lasting("hold", symbol, CHECKUP + PROMPT):
@@ -189,6 +190,14 @@ class RiskInvariants:
         self._note("flat", symbol, is_bare and self._is_lasting("loss", "", 0.0))
         if self._is_lasting("flat", symbol, CHECKUP + PROMPT):
             self._fail(7, f"{symbol}: held although the session's loss had reached its limit")
+
+    def _entered_at(self, symbol: str) -> int:
+        """When what is held was bought, as far as the process could learn it."""
+        world, at = self._world, self._trips.held[symbol].entry_time
+        if world.plan.stands("activities forbidden") and at < world.start + world.bot_since * SECOND:
+            # Of before its start it knows the day's orders alone: these tell when the last share was bought.
+            return max(done.at for done in world.engine.executions if done.symbol == symbol and done.side == BUY)
+        return at
 
     def _note(self, kind: str, symbol: str, is_so: bool) -> None:
         since = self._since[kind]
