@@ -170,7 +170,8 @@ class Invariants(Excuses):
         buys = [o for o in orders if o.side == "buy"]
         if buys:
             # Some of a buy's shares may wait for the rest of it, until it is cancelled for its age.
-            oldest = (min(o.submitted_at for o in buys) - world.start) / SECOND
+            waiting = [o for o in buys if o.filled_qty] or buys  # somebody else's that got nothing is none of those
+            oldest = (min(o.submitted_at for o in waiting) - world.start) / SECOND
             waits = max(oldest + BUY_LIFETIME, world.bot_since + START) + CHECKUP + QUICK * 2
             waits += CLOCK_MOVES if world.hindrances.leaps_until > world.bot_since else 0.0
             until = max(until, min(waits, max(self.liquidates_at, since) + 2 * QUICK))
