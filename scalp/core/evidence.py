@@ -10,6 +10,8 @@ the shares held. This module weighs the claims about positions and orders:
     the listing and the ledger agree      no doubt
     a transfer or split makes up for it,
       or executions that were taken back  believed
+    more is listed, and all executions of
+      the day make up just that           believed: the first listing lacked some
     an order's growth was counted that
       the adopted position held already   believed
     more is listed, as the newest
@@ -96,7 +98,8 @@ class Evidence:
     ) -> Verdict:
         """What a listing is worth that was asked for at `at` (ns of a time that never jumps).
 
-        `transferred` shares came or went by no order; `knows_executions`: the day's activities could be read.
+        `transferred` shares came or went by nothing that the ledger knows; `knows_executions`: the day's activities
+        could be read.
         """
         surplus = listed.qty - ledger.position
         if not surplus:

@@ -469,7 +469,7 @@ class Reconciler:
 
         All that the ledger knows of must be among them: they may lag as well.
         """
-        more = [s for s in symbols if listed.position(s).qty > self._ledger(s).position > -1]
+        more = [s for s in symbols if listed.position(s).qty > self._ledger(s).position >= 0]
         session = self._fleet.session
         if session is None or not self._knows_executions or not any(map(self._evidence.is_in_doubt, more)):
             return frozenset()
