@@ -37,7 +37,7 @@ from scalp.core.market_data import Bar, Trade
 from scalp.core.order_builder import OrderBuilder
 from scalp.core.order_state import LOST, REFUSED, Order
 from scalp.core.orders import BUY, CANCELED, FILLED, REJECTED, SELL, OrderReport, OrderType, PositionReport, Side
-from scalp.core.stops import Stop
+from scalp.core.stops import NOT_THE_STOP, Stop
 from scalp.core.subclass_checks import check_all_signals, check_window, take_old_name
 from scalp.core.tape import Tape
 from scalp.core.telling import Telling
@@ -281,7 +281,7 @@ class ScalpAlgo(Hooks):
         if order.is_cover:
             self.exits.cover.on_rejected(at)
             self.telling.tell(Rejected(self.symbol, at, BUY, order.qty, why))
-        elif order.stop_price is not None and "insufficient qty" not in why.lower():
+        elif order.stop_price is not None and not any(words in why.lower() for words in NOT_THE_STOP):
             self.stop.on_rejected()
             self.telling.no_stop(why)
         elif order.side == SELL:

@@ -18,6 +18,7 @@ from scalp.core.market_data import Trade
 from scalp.core.order_state import Order
 from scalp.core.orders import BUY, OrderReport, PositionReport
 from scalp.core.readiness import RECONCILED, UPDATES, Readiness
+from scalp.core.stops import NEAR_CLOSE
 from scalp.core.takings import Takings
 
 
@@ -198,7 +199,7 @@ class OrderRouter:
     def no_orders(self) -> str:
         """Why no order at all may go out: one sent in the last seconds could be parked for tomorrow's open."""
         is_quiet = self.session is not None and self._now() >= self.session.quiet_at
-        return self.shut or ("too close to the close" if is_quiet else "")
+        return self.shut or (NEAR_CLOSE if is_quiet else "")
 
     def may_close(self, action: SubmitOrder) -> bool:
         """Whether so many shares as `action` closes are held or, of a cover, short, by the ledger."""

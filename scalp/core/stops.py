@@ -26,6 +26,9 @@ from scalp.core.units import MINUTE, SECOND
 GRACE = 3 * SECOND  # that the broker's stop gets to act before the bot does
 MOVE_EVERY = 2 * SECOND  # between two changes of a stop's price
 NO_MOVE_BEFORE = MINUTE  # the liquidation
+# Why this side sends nothing at all just now; neither that nor missing shares tell whether the broker takes a stop.
+MAY_BE_CLOSED, NEAR_CLOSE = "the market may be closed", "too close to the close"
+NOT_THE_STOP = ("insufficient qty", MAY_BE_CLOSED, NEAR_CLOSE)
 
 
 class StopRule(Struct, frozen=True):

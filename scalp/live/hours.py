@@ -25,6 +25,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.market_data import Bar, Trade
 from scalp.core.orders import OrderReport
 from scalp.core.ports import Account, Clock, Counted
+from scalp.core.stops import MAY_BE_CLOSED
 from scalp.core.units import MINUTE, SECOND
 
 log = logging.getLogger("scalp.main")
@@ -331,8 +332,8 @@ class MarketHours:
         self._is_shut = self._was_shut = self._is_believed = True
         log.log(level, "the clock says that the market is closed, and nothing was traded for %d s: nothing is sent or "
                 "cancelled until one of them changes", SILENCE // SECOND)  # fmt: skip
-        self._fleet.orders.shut = "the market may be closed"
-        self._fleet.block_entries("clock", "the market may be closed")
+        self._fleet.orders.shut = MAY_BE_CLOSED
+        self._fleet.block_entries("clock", MAY_BE_CLOSED)
         self._settle()
 
     # -- market data --------------------------------------------------------------------------------------------------
