@@ -28,7 +28,9 @@ class ExitTimes:
         self._due.pop(symbol, None)
 
     def note(self, algo: ScalpAlgo, now: int) -> None:
-        """Ask `algo` anew."""
+        """Ask `algo` anew; what is due by now stays so until it is driven, whatever else happens first."""
+        if self._due.get(algo.symbol, now + 1) <= now:
+            return
         due = algo.due_at(now)
         if not due:
             self._due.pop(algo.symbol, None)

@@ -318,6 +318,21 @@ def test_what_was_sold_twice_is_bought_back_after_a_refusal() -> None:
     assert isinstance(again, SubmitOrder) and (again.covers, again.qty) == (True, cover.qty) and again is not cover
 
 
+def test_an_exit_that_is_due_is_not_lost_to_what_comes_first() -> None:
+    world = World("TSLA")
+    world.see_all()
+    world.report(world.buy("TSLA"), "filled", 10)
+    sell = world.sent[-1]
+    assert isinstance(sell, SubmitOrder)
+    world.fleet.orders.on_submit_rejected("TSLA", sell.client_order_id, "insufficient qty available for order")
+    world.now = world.fleet.exit_times.next_at
+    world.fleet.cancel_buys()  # the loop has other work first, at the very moment
+    world.fleet.drive_exits()
+    again = world.sent[-1]
+    assert isinstance(again, SubmitOrder)
+    assert (again.side, again.qty, again.client_order_id == sell.client_order_id) == ("sell", sell.qty, False)
+
+
 def test_what_hastens_an_exit_plan_never_puts_it_off() -> None:
     times, told = ExitTimes(), list[int]()
     times.on_sooner = lambda: told.append(times.next_at)
