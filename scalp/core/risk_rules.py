@@ -33,6 +33,7 @@ class _Book:
     used: Decimal = ZERO  # dollars held, and those that working buys may still spend
     is_taken: bool = False  # anything held or being bought
     held_since: int = 0  # exchange time, ns; 0: nothing is held
+    is_short: bool = False  # what is held
     base: Decimal = ZERO  # of the profit realised after fees: what was there before the position held now
     last_base: Decimal = ZERO  # the same of the position before: a price of it may be put right later
     lost_at: int = 0  # when a position was last closed at a loss
@@ -146,11 +147,12 @@ class RiskRules:
         self.used += used - book.used
         self.taken += is_taken - book.is_taken
         book.used, book.is_taken = used, is_taken
-        if not is_held and book.held_since:
+        has_turned, book.is_short = (ledger.position < 0) is not book.is_short, ledger.position < 0
+        if book.held_since and (not is_held or has_turned):  # through zero: one is closed, another opened
             net = self._net(ledger)
             if net - book.base < A_LOSS:
                 book.lost_at = at
-            book.held_since, book.last_base, book.base = 0, book.base, net
+            book.held_since, book.last_base, book.base = at if is_held else 0, book.base, net
         elif not is_held and (net := self._net(ledger)) != book.base:
             if net - book.last_base < A_LOSS:
                 book.lost_at = at

@@ -35,7 +35,7 @@ from scalp.exchange.server import ExchangeServer
 from scalp.live.past_fills import fills
 from scalp.live.startup import Startup
 from tests.core.test_fleet import World
-from tests.helpers import IN_STATE, Desk
+from tests.helpers import IN_STATE, BrokerOrder, Desk
 from tests.trading import AT_100, OPEN, BuysOnce, Idle, Script, exchange, minutes, run, settings
 from tests.trading import Bot as RunningBot
 
@@ -238,6 +238,19 @@ def test_the_fees_of_before_a_restart_count_as_well() -> None:
     assert at.fleet.takings.of(at.fleet.algos["FB"].ledger) == Taken(
         1, Decimal(10), Decimal(-20), Charges(Decimal("0.020188"), Decimal("0.00195"), Decimal("0.00006"))
     )
+
+
+def test_what_a_cover_wins_is_another_position() -> None:
+    at = world("TSLA", cooldown=10 * MINUTE)
+    sell = hold(at, "TSLA")
+    at.report(sell, "partially_filled", 8)
+    for name, side, qty, price in (("twin", "sell", 4, 99), ("cover", "buy", 2, 90)):  # -2, then +18
+        order = BrokerOrder(name, side, Decimal(qty), Decimal(price), symbol="TSLA", submitted_at=at.now)
+        at.fleet.orders.on_order_update(order.report("fill", qty, at=at.now))
+    at.report(sell, "canceled", 8)
+    assert at.fleet.algos["TSLA"].ledger.realised == 16
+    at.bar("TSLA")
+    assert buys(at) == ["TSLA"]
 
 
 def test_no_cooldown_after_a_trade_that_broke_even() -> None:
