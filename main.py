@@ -79,6 +79,8 @@ async def every_day(
         last = startup.ended
         if last is None or not last.is_closed:
             return 1 if last is not None and last.held else code
+        if settings.is_simulated_elsewhere:
+            log.info("the session of %s was SIMULATED: made-up money", last.date, extra=BARE)
         if last.held:
             shares = ", ".join(f"{qty:f} {symbol}" for symbol, qty in last.held.items())
             log.error("held over the night: %s; the next session begins with selling them", shares)

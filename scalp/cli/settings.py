@@ -112,6 +112,11 @@ class Settings:
             return "simulated"
         return "live" if self.is_live else "paper"
 
+    @property
+    def is_simulated_elsewhere(self) -> bool:
+        """Its endpoints are an exchange on this machine, which takes the bot for one that trades on paper."""
+        return self.endpoints is not None and self.venue == "simulated"
+
     @cached_property
     def mask(self) -> Mask:
         """Hides them in what is shown and written."""

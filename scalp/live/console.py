@@ -258,6 +258,8 @@ class ConsoleLog:
         try:
             file = _File(path)
         except OSError as error:
+            if not path.parent.exists():
+                raise UserError(f"{path}: there is no folder {path.parent}, make it first") from None
             raise UserError(f"{path} cannot be written here ({error.strerror}): run in a folder of your own, or name "
                             "another file with --log") from None  # fmt: skip
         if isinstance(sys.stdout, io.TextIOWrapper):

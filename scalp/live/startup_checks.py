@@ -357,7 +357,7 @@ class Permits:
 
     def _tell(self, account: dict[str, Any]) -> None:
         told = (NO_MASK.words(account.get(name, "?"), LONGEST_WORDS) for name in ("status", "equity", "buying_power"))
-        money = "REAL MONEY" if self._settings.is_live else "paper"
+        money = {"live": "REAL MONEY", "simulated": "made-up money"}.get(self._settings.venue, "paper")
         log.info("account: %s, equity $%s, buying power $%s, %s", *told, money)
         self.equity = decimal_or_none(account.get("equity"))
         power, wanted = decimal_or_none(account.get("buying_power")), self._settings.lot * len(self._settings.symbols)

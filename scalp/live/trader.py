@@ -134,7 +134,8 @@ class Trader:
             log.info("%s%s", fees.told([session.date]), exits)
         self._say_algo()
         marks = (f"{new_york(at):%H:%M:%S}" for at in (session.open, session.liquidate_at, session.close))
-        log.info("session %s (New York): open %s, liquidation %s, close %s", session.date, *marks)
+        told = "SIMULATED session" if self.settings.is_simulated_elsewhere else "session"
+        log.info("%s %s (New York): open %s, liquidation %s, close %s", told, session.date, *marks)
         permits = Permits(self.rest, self.fleet, self.settings)
         await permits.look(start)
         self.equity = permits.equity

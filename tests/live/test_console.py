@@ -98,8 +98,11 @@ def test_debug_shows_more(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing" / "console.log"):
-        with pytest.raises(UserError, match="cannot be written here"):
+    for path, why in (
+        (tmp_path, "cannot be written here"),
+        (tmp_path / "missing" / "console.log", "there is no folder .*missing, make it first"),
+    ):
+        with pytest.raises(UserError, match=why):
             ConsoleLog(path=path)
 
 

@@ -126,6 +126,9 @@ def test_it_trades_every_session_of_a_week_with_a_holiday() -> None:
         "Mon 09:32 buy 10 limit", "Mon 09:32 sell 10 limit",
     ]  # fmt: skip
     assert month.text.count("session over: 1 trade, 10 shares") == 3
+    assert re.findall(r"SIMULATED session (\S+)|session of (\S+) was SIMULATED", month.text) == [
+        (began, ended) for date in month.sessions for began, ended in ((date, ""), ("", date))
+    ]
     waiting = re.findall(r"waiting until (.*)", month.text)
     assert waiting == [f"{day} 09:30 New York" for day in ("Friday 2026-11-27", "Monday 2026-11-30",
                                                             "Tuesday 2026-12-01")]  # fmt: skip

@@ -208,7 +208,7 @@ def test_what_the_account_and_the_assets_are_is_said(caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.INFO):
         run(story())
-    assert "equity $900, buying power $1800, paper" in caplog.text
+    assert "equity $900, buying power $1800, made-up money" in caplog.text
     assert "buying power $1800 is less than lot x symbols = $2000" in caplog.text
     assert "FB is A Fund (BATS)" in caplog.text
     assert "FB cannot be traded now" in caplog.text
