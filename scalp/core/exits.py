@@ -46,6 +46,7 @@ MARKET_RETRIES = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)
 STUCK_AFTER = (10 * SECOND, 20 * SECOND, 40 * SECOND)  # a market exit that does not fill although the symbol trades
 NO_RESEND_BEFORE_CLOSE = 20 * SECOND
 DRIVE_EVERY = SECOND  # while a plan is under way
+LEG_PATIENCE = 10 * SECOND  # for the listings and executions that tell what became of a stop nobody has told of
 SPENT_FOR = SECOND  # so long an order may stand whose group has sold everything: then its end is asked for
 
 # What a refusal of a sell says when it is about shares or orders as the broker sees them just now.
@@ -101,6 +102,7 @@ class ExitPlan:
         self._covered_version = -1  # of the ledger, in which every share is on offer
         self._price_asked_at = -ASK_PRICE_AGAIN  # when the last trade was asked for, to price a sell
         self._bought_at = 0  # when shares came last
+        self._leg_asked_at = 0  # when a stop that nobody has told of was first waited for; 0: none is
         self.has_no_data = False  # no market data come: whether the symbol trades is not known
         self.cover = Cover(ledger)
 
@@ -189,6 +191,8 @@ class ExitPlan:
             return max(self.cover.retry_at, at + 1) if self.cover.over_sold else at + DRIVE_EVERY
         if self.retry_at > at:
             return self.retry_at
+        if self._leg_asked_at and at < self._leg_asked_at + LEG_PATIENCE:
+            return self._leg_asked_at + LEG_PATIENCE
         spent = [order for order in self._ledger.open_orders if order.is_spent and not order.cancel_sent_at]
         if spent:
             return max(min(_spent_at(order) for order in spent) + SPENT_FOR, at + 1)
@@ -282,7 +286,7 @@ class ExitPlan:
         return stuck or self._keep_covered(followed, at)
 
     def _offer(self, price: Callable[[], Decimal], at: int) -> list[Step]:
-        if not self._ledger.whole_shares or at < self.retry_at:
+        if not self._ledger.whole_shares or at < self.retry_at or self._awaits_leg(at):
             return []
         if not (self._ledger.entry_price or price()):
             return self._ask_price(at)
@@ -337,9 +341,17 @@ class ExitPlan:
             return _cancel(in_the_way, at)
         if orders:
             return self._watch(orders[0], printed_at, closes_at, at)
-        if not self._ledger.whole_shares or at < self.retry_at:
+        if not self._ledger.whole_shares or at < self.retry_at or self._awaits_leg(at):
             return []
         return [Sell("market")]
+
+    def _awaits_leg(self, at: int) -> bool:
+        """Whether a stop that nobody has told of may have sold the shares, and may still be found."""
+        if not self._ledger.lacks_leg:
+            self._leg_asked_at = 0
+            return False
+        self._leg_asked_at = self._leg_asked_at or at
+        return at < self._leg_asked_at + LEG_PATIENCE
 
     def _watch(self, exit_: Order, printed_at: int, closes_at: int, at: int) -> list[Step]:
         """A market exit that stands unfilled while its symbol trades: ask for it, then cancel it and send another."""

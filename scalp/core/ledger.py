@@ -34,6 +34,7 @@ from scalp.core.units import SECOND
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
 IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position
 IN_ANY_LISTING = 60 * SECOND  # no listing of positions is so far behind: it holds what was executed before that
+NEWEST = 4  # orders among which an exit is that ended just now
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it
 
 
@@ -150,6 +151,8 @@ class Ledger(OrderRegistry):
         self._prove_claims(order)
         if order.has_ended and not had_ended:
             self._disprove_implied(order, report)
+            if order.lacks_leg:
+                self.question = "what the stop has sold that went with an exit"
         if moved:
             self.version += 1
         ended = order.has_ended and (is_new or not had_ended)
@@ -239,8 +242,15 @@ class Ledger(OrderRegistry):
             self.position -= gone
             self.entry_price = self.entry_price if self.position else None
 
+    @property
+    def lacks_leg(self) -> bool:
+        """Whether a stop that nobody has told of may have sold what is held."""
+        return any(order.lacks_leg for order in self._orders[-NEWEST:])
+
     def confirm(self, entry_price: Decimal) -> None:
         """A listing shows the very position: what it cost is learned from there if nobody has told of it."""
+        for order in self._orders[-NEWEST:]:
+            order.is_leg_gone |= order.lacks_leg
         if self.position and (self.implied or self.entry_price is None) and is_price(entry_price):
             self.implied, self.entry_price = ZERO, entry_price
 

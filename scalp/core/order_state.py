@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TypeGuard
 
 from scalp.core.decimals import ZERO
-from scalp.core.orders import DONE_FOR_DAY, FILLED, FINAL_STATUSES, NEW, OrderReport
+from scalp.core.orders import CANCELED, DONE_FOR_DAY, FILLED, FINAL_STATUSES, NEW, REPLACED, OrderReport
 
 # Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
 SENT = "sent"  # on its way, or its outcome is unknown
@@ -51,6 +51,7 @@ class Order:
     parent: Order | None = field(default=None, repr=False, compare=False)
     legs: list[Order] = field(default_factory=list, repr=False, compare=False)
     is_cover: bool = False  # a buy of ours that closes a short position
+    is_leg_gone: bool = False  # the stop that went with it, of which nobody told, has sold nothing
     move_sent_at: int = 0  # when another stop price was asked for, while the outcome is not known; else 0
 
     @property
@@ -99,6 +100,12 @@ class Order:
     @property
     def sold_by_group(self) -> Decimal:
         return sum((order.filled_qty for order in self.group), ZERO)
+
+    @property
+    def lacks_leg(self) -> bool:
+        """Whether it ended unsold and nobody has told of the stop that went with it: that may be what ended it."""
+        is_group = self.stop_price is not None and self.parent is None and not self.legs and not self.is_leg_gone
+        return is_group and self.is_own and self.status in (CANCELED, REPLACED) and bool(self.remaining)
 
     @property
     def is_spent(self) -> bool:

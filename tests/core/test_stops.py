@@ -322,6 +322,32 @@ def test_what_both_legs_sold_is_bought_back_once() -> None:
     assert (desk.state, int(desk.held), desk.algo.ledger.realised) == (TO_BUY, 0, Decimal("-1.9"))
 
 
+def test_stop_nobody_told_of_is_asked_for_before_another_sell() -> None:
+    """The answer to the exit has no legs, no update comes; its end alone is told, and then the stop's execution."""
+    desk = buying()
+    desk.algo.stop.rule = HALF_A_PERCENT
+    assert desk.tells(1, "fill") == ["sell 19 @ 101.00 stop 100.49 #2"]
+    assert desk.hears(desk.orders[2].report()) == []
+    assert desk.tells(2, "canceled") == []
+    assert desk.algo.ledger.question == "what the stop has sold that went with an exit"
+    assert desk.later(5).checkup() == []
+    assert desk.tells("2s", "fill", 19, "100.4") == []
+    assert (desk.state, int(desk.held)) == (TO_BUY, 0)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_an_exit_without_a_stop_nobody_can_find_is_sent_again(is_listed: bool) -> None:
+    desk = buying()
+    desk.algo.stop.rule = HALF_A_PERCENT
+    desk.tells(1, "fill")
+    desk.hears(desk.orders[2].report())
+    assert desk.tells(2, "canceled") == []
+    assert desk.checkup() == []
+    if is_listed:
+        desk.algo.ledger.confirm(Decimal(101))
+    assert desk.later(2 if is_listed else 12).drive() == ["sell 19 @ 101.00 stop 100.49 #3"]
+
+
 def test_legs_of_own_groups_count_by_a_clock_that_was_ahead() -> None:
     """What was held is dated a minute ahead of all that follows, as the clock was at the start."""
     desk = flat()
