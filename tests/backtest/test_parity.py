@@ -25,6 +25,8 @@ from scalp.exchange import demo
 from scalp.exchange.matching import Engine, Latency
 from tests.backtest.recorded import REAL_BARS
 
+# Stops and exits of one's own strike often enough in half the minutes.
+HALF_A_DAY, SAME_HALF = ("--session=2026-11-27",), ("--from=2026-11-27", "--to=2026-11-27")
 Sent = tuple[str, str, str, Decimal, Decimal | None, str, Decimal, int]
 
 
@@ -112,8 +114,8 @@ def test_recorded_days(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_day_with_stops(stop: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arguments = ("--lot=2000", "--seed", "1", *stop, "TSLA", "FB", "AAPL")
     wire = Demo(monkeypatch, tmp_path)
-    wire.run(*arguments)
-    compare(wire, *arguments)
+    wire.run(*HALF_A_DAY, *arguments)
+    compare(wire, *SAME_HALF, *arguments)
     assert any(sent[2] == "stop" and sent[6] for sent in wire.orders())
 
 
@@ -143,6 +145,6 @@ def test_a_day_with_exits_of_ones_own(on_trades: bool, monkeypatch: pytest.Monke
     monkeypatch.setattr(main, "algo_class", OwnExits)
     arguments = ("--lot=2000", "--seed", "1", "TSLA", "FB", "AAPL")
     wire = Demo(monkeypatch, tmp_path)
-    wire.run(*arguments)
-    compare(wire, *arguments, algo_class=OwnExits)
+    wire.run(*HALF_A_DAY, *arguments)
+    compare(wire, *SAME_HALF, *arguments, algo_class=OwnExits)
     assert {sent[2] for sent in wire.orders() if sent[1] == "sell" and sent[6]} == {"limit", "market"}
