@@ -230,6 +230,7 @@ class ScalpAlgo(Hooks):
         if order.side == BUY:
             if change.new_qty:
                 self.exits.on_bought(at)
+                self.exits.cover.rejections = 0
                 self.stop.on_bought(min(report.at or at, at + AHEAD))  # as prints are
             if change.ended and order.is_cover and order.status != FILLED:
                 self.exits.cover.on_rejected(at)
@@ -240,7 +241,7 @@ class ScalpAlgo(Hooks):
         actions = self.drive(at, _cause(order), may_sell)
         if not order.is_priced and change.new_qty and order.id:
             actions = [*actions, AskOrder(self.symbol, order.id)]
-        if change.is_new and change.new_qty and order.side == BUY and order is self.order:
+        if change.new_qty and order.side == BUY and order is self.order and not order.has_ended:
             actions = [*actions, *self.working_buys.cancel_old(self.order, at)]  # found too late for its signal
         if order.parent is not None and not order.has_ended:
             actions = [
@@ -540,7 +541,8 @@ class ScalpAlgo(Hooks):
             if not exits.is_under_way:
                 self.telling.once("short", "short position of %s: hands off", self.ledger.position)
             return actions
-        self.telling.tell(Oversold(self.symbol, at, qty))
+        if not cover.rejections:
+            self.telling.tell(Oversold(self.symbol, at, qty))
         action = self.builder.build(BUY, qty, "market", None, covers=True)
         self.ledger.add_in_flight(action, at)
         return [*actions, action]

@@ -8,7 +8,7 @@ from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
 from scalp.core.units import SECOND
 
-RETRY_AFTER = 2 * SECOND  # such a buy that was refused
+RETRY_AFTER = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)  # such a buy that was refused
 
 
 class Cover:
@@ -17,6 +17,7 @@ class Cover:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.retry_at = 0  # no such buy before this time: it was refused
+        self.rejections = 0  # in a row
 
     @property
     def over_sold(self) -> int:
@@ -45,4 +46,5 @@ class Cover:
         return self.over_sold if at >= self.retry_at else 0
 
     def on_rejected(self, at: int) -> None:
-        self.retry_at = at + RETRY_AFTER
+        self.retry_at = at + RETRY_AFTER[min(self.rejections, len(RETRY_AFTER) - 1)]
+        self.rejections += 1

@@ -325,6 +325,16 @@ def test_restart_with_more_held_than_on_offer() -> None:
     assert desk.tells("s", "canceled") == ["sell 19 @ 101.00 #1"]
 
 
+def test_an_old_buy_that_fills_in_part_is_cancelled_at_once() -> None:
+    """It worked beside a short position, where it was nobody's here."""
+    desk = flat()
+    desk.lists_position(-2, 100)
+    desk.by_hand("mine", "buy", 14, "101.00", at="09:53")
+    assert desk.at("09:53:01").tells("mine", "new") == desk.at("09:56").checkup() == []
+    assert desk.tells("mine", "partial_fill", 7) == ["cancel #mine"]
+    assert int(desk.held) == 5
+
+
 # -- by hand -----------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from scalp.core.algo import SELL_SUBMITTED, TO_BUY, TO_SELL
+from scalp.core.events import Oversold
 from scalp.core.exits import Plan
 from scalp.core.stops import StopRule
 from scalp.core.units import SECOND
@@ -396,6 +397,21 @@ def test_cover_that_market_turns_down_is_tried_again_later() -> None:
     assert desk.tells(3, "partial_fill", 7, "100.1") == []
     assert desk.tells(3, "rejected") == desk.later(1.9).drive() == []
     assert desk.later(0.1).drive() == ["buy 12 market #4 to close"]
+
+
+def test_a_cover_refused_again_and_again_waits_longer_and_is_said_once() -> None:
+    desk = holding()
+    said: list[object] = []
+    desk.algo.telling.tell = said.append
+    desk.tells(2, "fill")
+    told, waits = [desk.tells("2s", "fill", 19, "100")], []
+    for number in range(3, 9):
+        assert desk.refuses(number, "insufficient qty available for order") == []
+        waits.append((desk.algo.due_at(desk.now) - desk.now) // SECOND)
+        told.append(desk.later(waits[-1]).drive())
+    assert waits == [2, 4, 8, 15, 15, 15]
+    assert told == [[f"buy 19 market #{number} to close"] for number in range(3, 10)]
+    assert [event.qty for event in said if isinstance(event, Oversold)] == [19]
 
 
 def test_a_leg_that_was_cut_sells_the_rest_and_no_more() -> None:
