@@ -43,6 +43,7 @@ PRICE_PATIENCE = 1.0  # seconds
 BLIND_EVERY = 5.0  # seconds between listings while there are no order updates and something may need an exit
 START_WITHOUT_UPDATES = 3.0  # seconds the first snapshot waits for the order updates: what is held needs its sell
 LOOK_AGAIN = (5.0, 5.0, 5.0, 15.0, 15.0, 15.0, 30.0)  # seconds to the next look while something is in doubt
+SURE_FOR = 60.0  # seconds: a checkup looks every 30
 RECENT = 120 * SECOND  # before the first listings: executions that these may not show yet
 BEFORE_OPEN = 6 * 3600 * SECOND  # nothing of the day was executed earlier
 LATEST = SECOND  # an answer that took longer may still hold what was executed so long before it came
@@ -145,6 +146,12 @@ class Reconciler:
     def is_started(self) -> bool:
         """Whether the orders and positions of before are known."""
         return self._is_started
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether a look of the last minute has told what is held and working, and left nothing in doubt."""
+        since = asyncio.get_running_loop().time() - self._looked_at
+        return self._is_started and since <= SURE_FOR and not self.doubts
 
     @property
     def doubts(self) -> list[str]:

@@ -238,7 +238,7 @@ class Trader:
 
         What the plan lacks is in the documentation; refused keys need a second witness, `ask`, that takes the same.
         """
-        if self.is_later or not self.reconciler.is_started or leftovers(self.fleet.algos):
+        if self.is_later or not self.reconciler.is_sure or leftovers(self.fleet.algos):
             return False
         if refusal.is_about_plan:
             return True

@@ -368,6 +368,21 @@ async def test_ended_orders_explain_a_listing_of_before_a_sale(activities: Outco
         assert (bot.algo().ledger.position, script.orders("sell")) == (Decimal(0), [])
 
 
+async def test_what_is_held_is_sure_while_listings_come() -> None:
+    """A refused login ends no run of which nobody can tell what it holds."""
+    script = Script()
+    script.on("GET /v2/positions", says([]), says([]), says([]), status(503), times=99)
+    async with trading(QUIET, script, Idle, length=4) as bot:
+        reconciler = bot.session.reconciler
+        assert not reconciler.is_sure
+        await bot.until(5)
+        assert reconciler.is_sure
+        await bot.until(25)
+        assert reconciler.is_sure
+        await bot.until(125)
+        assert not reconciler.is_sure
+
+
 async def test_more_than_500_orders_are_all_found() -> None:
     script = Script()
 
