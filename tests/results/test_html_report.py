@@ -340,7 +340,7 @@ def test_only_lines_that_the_algo_uses_are_drawn(window: Browser, tmp_path: Path
     window.open(file)
     assert window.wait_for("return document.body.dataset.state") == "drawn"
     names = window.run("return document.getElementById('candles').data.map((trace) => trace.name)")
-    assert names == ["minutes", "held", "exit", "liquidation", "entry"]
+    assert names == ["minutes", "held", "exit", "exit", "liquidation", "entry", "entry"]
     assert window.run("return [...document.querySelectorAll('section[hidden], .small[hidden]')].length") == 2
     assert window.console() == []
 

@@ -157,6 +157,12 @@ function marks(name, points, symbol, hue, size, more) {
   };
 }
 
+/** A mark that stands off from its price would stand off from its word in the legend too: there it has another one. */
+const withKey = (trace) => (trace.marker?.standoff ? [
+  { ...trace, x: [null], y: [null], text: [""], marker: { ...trace.marker, standoff: 0 }, legendgroup: trace.name },
+  { ...trace, showlegend: false, legendgroup: trace.name },
+] : [trace]);
+
 function drawCandles() {
   if (!canDraw()) return;
   const symbol = Number(at("symbol").value);
@@ -221,7 +227,7 @@ function drawCandles() {
     marks("signal blocked", stopped("blocked"), "circle-open", "cancel", 9, { line: { width: 2, color: color("cancel") } }),
     marks("order rejected", stopped("rejected"), "x-open", "loss", 9, { line: { width: 2, color: color("loss") } }),
     marks("entry", entries, "triangle-up", "entry", 11, { standoff: 6 }),
-  ].filter((trace) => trace.type !== "scatter" || trace.mode !== "markers" || trace.x.length), layout({
+  ].filter((trace) => trace.type !== "scatter" || trace.mode !== "markers" || trace.x.length).flatMap(withKey), layout({
     xaxis: { type: "date", anchor: below.length ? "y2" : "y", rangeslider: { visible: false }, tickformat: "%H:%M", hoverformat: "%H:%M" },
     yaxis: { tickformat: Math.min(...low) < 1 ? ".4f" : ",.2f", tickprefix: "$", domain: below.length ? [0.28, 1] : [0, 1] },
     ...(below.length ? { yaxis2: { domain: [0, 0.22], nticks: 4 } } : {}),
