@@ -414,7 +414,9 @@ class AlpacaBroker:
         has_news = after is not None and not after.has_ended and (after.filled_qty, after.status) == (filled, status)
         self._listener.on_order_update(report)
         moved = has_news and after is not None and (after.has_ended or after.filled_qty != filled)
-        if moved and order_id not in self._watched:
+        # The end of a leg whose group has sold all is not always told; the sale was.
+        is_passive = after is not None and bool(after.head.legs) and after.on_offer == 0 and after.filled_qty == filled
+        if moved and not is_passive and order_id not in self._watched:
             self._watched.add(order_id)
             self._start(self._expect_update(order_id))
         return True

@@ -16,7 +16,7 @@ from scalp.core.errors import OutcomeUnknown, Rejected
 from scalp.core.ledger import Ledger
 from scalp.core.order_state import Order
 from scalp.core.orders import BUY, SELL, OrderReport, Side
-from tests.helpers import AAPL
+from tests.helpers import AAPL, BrokerOrder
 from tests.wire.fakes import run
 
 
@@ -181,3 +181,29 @@ def test_exit_behind_buy_of_unknown_outcome_waits_for_no_429() -> None:
 
 def test_a_refused_sell_is_told_once() -> None:
     assert Counter(Rejected(403, 0, "insufficient qty")).perform() == (1, ["refused: insufficient qty"])
+
+
+@pytest.mark.parametrize(("word", "told_late"), [("canceled", False), ("fill", True)])
+def test_a_passive_leg_that_ends_untold_says_nothing_of_the_stream(word: str, told_late: bool) -> None:
+    """What a leg sold is always told, by 5 s after an answer knows of it; that the other one is gone need not be."""
+    counter, muted = Counter(UNKNOWN), []
+    desk, ledger = counter.desk, counter.desk.ledger
+    desk.on_order_update = ledger.apply  # type: ignore[method-assign, assignment]
+    desk.on_mute_updates = lambda: muted.append("mute")  # type: ignore[method-assign]
+    profit = BrokerOrder("p", "sell", client_order_id=counter.action.client_order_id, limit_price=Decimal(101))
+    stop = BrokerOrder("s", "sell", type="stop", status="held", stop_price=Decimal(99), parent_id="p")
+    for report in (profit.report("new"), stop.report(), profit.report("fill", 10, 101)):
+        ledger.apply(report)
+
+    async def answer(order_id: str) -> OrderReport:
+        return stop.report(word, 10 if word == "fill" else 0, 99)
+
+    counter.rest.order = answer  # type: ignore[attr-defined]
+
+    async def story() -> None:
+        await counter.broker.ask(AAPL, "s")
+        await asyncio.sleep(10)
+        await counter.broker.close()
+
+    run(story())
+    assert muted == (["mute"] if told_late else [])
