@@ -81,11 +81,11 @@ async def test_waiting_for_the_open() -> None:
 
 
 async def test_clock_that_leaps_ahead_is_followed_by_next_checkup() -> None:
-    async with Alpaca(at="10:31", speed=10) as alpaca:
+    async with Alpaca(at="10:31:20", speed=3) as alpaca:
         alpaca.hold("AAPL", 7, "100")
         async with Bot(alpaca, "AAPL") as bot:
             await bot.order("AAPL", "sell")
-            alpaca.leap("15:56")
+            alpaca.leap("15:56:20")
             exit_ = await bot.order("AAPL", "sell", nth=2)
             assert exit_["type"] == "market" and alpaca.posted()[-1].when < alpaca.minute("15:56:45")
             await alpaca.fill(exit_, price="99.50")

@@ -85,11 +85,13 @@ async def test_the_position_is_closed_by_hand_and_the_stock_halts(told: bool) ->
 async def test_a_second_bot_buys_and_offers_its_own_shares() -> None:
     async with Alpaca(speed=10) as alpaca, Bot(alpaca, "AAPL", signal=ALWAYS) as bot:
         await bot.trades()
+        await alpaca.passes(5)  # certainly later than the listings of the start, by the bot's clock too
         await alpaca.fill(alpaca.place("AAPL", "buy", 20, "50.00"), tell=False)
         offer = alpaca.place("AAPL", "sell", 20, "50.05")
         await alpaca.tell("new", offer)
         await alpaca.passes(31)
         assert alpaca.open_orders("AAPL") == [offer]
+        await bot.says("bought 20 at 50.00")
         await alpaca.fill(offer)
         await alpaca.passes(31)
         await bot.holds()
