@@ -51,6 +51,7 @@ from scalp.core.units import MINUTE, SECOND
 
 SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows
 LOOK_AGAIN = 5 * SECOND  # between two looks at what is in doubt, listings that lag by less agree by then
+FRACTION = Decimal("0.999999999")  # of a share, at most
 ABSENT_LOOKS = 3  # so many times, `LOOK_AGAIN` apart, an order must be absent wherever it is asked for
 
 
@@ -192,7 +193,9 @@ def held_already(listed: Decimal, recent: Sequence[OrderReport], on_offer: Decim
     leaves = [ZERO, *(_left_on_offer(report) for report in recent)]
     leaves[-1] = max(leaves[-1], on_offer)
     covers = (executed(report) if report.side == BUY and report.closes else ZERO for report in reversed(recent))
-    short = reversed(list(itertools.accumulate(covers, initial=ZERO)))  # this much at most, after each of them
+    bought_back = list(itertools.accumulate(covers, initial=ZERO))
+    # So much may be short at most, after each of them; whole shares are bought back, less than one may stay short.
+    short = [most + FRACTION if bought_back[-1] else most for most in reversed(bought_back)]
     needs = [need or -most for need, most in zip(leaves, short, strict=True)]
     least = max(need - done for need, done in zip(needs, sums, strict=True))  # held before all of them
     before = [(listed - done, -count) for count, done in enumerate(sums) if count >= certain]

@@ -294,6 +294,8 @@ def test_both_legs_sold_and_a_cover_bought_leaves_nothing() -> None:
     assert held_already(Decimal(0), [*sold, cover]) == 3
     assert held_already(Decimal(-28), [*sold, cover]) == 2  # the listing is behind
     assert held_already(Decimal(5), [*sold, cover]) == 3
+    assert held_already(Decimal("-0.5"), [*sold, cover]) == 3  # of 27.5, half a share more than a cover buys
+    assert held_already(Decimal("-28.5"), [*sold, cover]) == 2
 
 
 def test_an_order_of_unknown_size_has_nothing_known_on_offer() -> None:
