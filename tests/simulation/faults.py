@@ -148,6 +148,11 @@ COMPANIONS = {
 }
 
 
+# Where every witness of a sale just before a restart is wrong in the same moment, it is the broker's refusal to open a
+# short position that stands between a bot and one.
+BLINDING = frozenset({"listing lags", "activities lag", "orders empty", "position intent ignored"})
+
+
 @dataclass(frozen=True)
 class Episode:
     """`dice` is a number of its own, for what the kind has to choose."""
@@ -188,6 +193,8 @@ class Plan:
         for kind in sorted(chosen & set(COMPANIONS)):
             if dice.random() < 0.8:
                 chosen.add(dice.choice(COMPANIONS[kind]))
+        if chosen >= BLINDING:
+            chosen.discard("position intent ignored")
         if only is not None:
             chosen = set(only)
         plan = cls(length, ends_at=length if dice.random() < 0.5 else length * dice.uniform(0.4, 0.85))
