@@ -14,7 +14,7 @@ from scalp.core.prices import CENT
 from scalp.core.units import SECOND
 from scalp.exchange import rules
 from scalp.exchange.orders import Order
-from tests.simulation.told import is_bots
+from tests.simulation.told import IN_FORCE, is_bots
 
 if TYPE_CHECKING:
     from tests.simulation.network import Call
@@ -184,7 +184,8 @@ class StopInvariants:
             self._fail(2, f"{symbol}: the stop at {highest} is moved to {price}")
         self._levels[group.id] = highest
         told = world.told
-        if told.is_complete(symbol) and any(o.filled_qty for o in (group.stop_loss, group.take_profit) if o):
+        is_read = told.is_complete(symbol) and world.elapsed > told.changed_at[symbol] + IN_FORCE
+        if is_read and any(o.filled_qty for o in (group.stop_loss, group.take_profit) if o):
             self._fail(2, f"{symbol}: the stop is moved after a fill of its group")
         if world.until_close < LAST_MOVE - CLOCKS and world.invariants.knows_hours:
             self._fail(4, f"{symbol}: the stop is moved {world.until_close:.0f} s before the close")
