@@ -208,8 +208,10 @@ class Reconciler:
             if not self._has_waited and not self._are_priced(listed.positions):
                 self._has_waited = True
                 await self._wait_for_prices(listed.positions)
+                before = listed.orders
                 with contextlib.suppress(*TROUBLES):  # those from before serve as well
                     listed = await self._list_in_peace()
+                    await self._ask_for_unlisted(before, listed)
             await asyncio.wait({executed, ended}, timeout=EXECUTIONS_PATIENCE)
         finally:
             executions = _executions(_result(executed), _result(ended), since)
@@ -234,6 +236,13 @@ class Reconciler:
             if later[symbol]:
                 self._fleet.drive(symbol)
         return is_settled
+
+    async def _ask_for_unlisted(self, before: Mapping[str, Sequence[OrderReport]], listed: Listings) -> None:
+        """An order listed a moment ago and not any more is asked for by id: what it says is kept with the updates."""
+        ids = {report.id for report in chain.from_iterable(listed.orders.values())}
+        gone = [report for report in chain.from_iterable(before.values()) if report.id not in ids]
+        for report in gone[:MOST_BY_ID]:
+            await self._broker.ask(report.symbol, report.id)
 
     async def _without_contradicted(self, listed: Listings) -> Listings:
         """More is listed than a sell has on offer: where today's executions say that all is on offer, that stands.

@@ -88,6 +88,25 @@ async def test_a_second_listing_that_fails_holds_up_no_first_sell() -> None:
         assert [r.body["limit_price"] for r in script.orders("sell")] == ["100.01"]  # the entry price
 
 
+async def test_an_order_that_the_second_listing_lacks_is_asked_for() -> None:
+    """A buy of an earlier run works, and only the first of two listings at the start says so."""
+
+    script = Script()
+    script.on("GET /v2/stocks/bars", hangs(60))
+    script.on(ORDERS, late(0), late(0), says([]), times=1)
+
+    def prepare(engine: Engine) -> None:
+        holds(7)(engine)  # type: ignore[operator]
+        engine.submit(replace(by_hand("buy", 5, "90"), client_order_id="scalp-TSLA-1-1"))
+        engine.advance(engine.now + 10**8)
+
+    async with trading(QUIET, script, Idle, before=prepare) as bot:
+        await bot.until(3)
+        [buy] = [order for order in bot.algo().ledger if order.side == BUY]
+        assert [request.what for request in script.sent(f"GET /v2/orders/{buy.id}")] != []
+        assert (buy.cancel_sent_at > 0 or not buy.has_ended, bot.algo().ledger.position) == (True, Decimal(7))
+
+
 async def test_in_the_liquidation_no_price_is_waited_for() -> None:
     script = Script()
     script.on("GET /v2/stocks/bars", hangs(60))
