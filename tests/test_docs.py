@@ -44,7 +44,7 @@ COMMANDS = (program.main, backtest, doctor.main, exchange, flatten.main, notify.
 FOREIGN = {
     "--dev", "--system", "--no-cache-dir", "--create-home", "--home-dir", "--now", "--interval", "--timeout",
     "--start-period", "--name", "--restart", "--stop-timeout", "--read-only", "--tmpfs", "--cap-drop", "--env-file",
-    "--seeds", "--minutes",
+    "--seeds", "--minutes", "--uid",
 }  # fmt: skip
 
 
