@@ -103,9 +103,10 @@ class Order:
 
     @property
     def lacks_leg(self) -> bool:
-        """Whether it ended unsold and nobody has told of the stop that went with it: that may be what ended it."""
-        is_group = self.stop_price is not None and self.parent is None and not self.legs and not self.is_leg_gone
-        return is_group and self.is_own and self.status in (CANCELED, REPLACED) and bool(self.remaining)
+        """Whether it ended, not by a cancel from here, and nobody has told of its stop: that may be what ended it."""
+        is_group = self.is_own and self.stop_price is not None and self.parent is None and not self.cancel_sent_at
+        is_left = is_group and self.status in (CANCELED, REPLACED) and not self.replaced_by and bool(self.remaining)
+        return is_left and not self.legs and not self.is_leg_gone
 
     @property
     def is_spent(self) -> bool:
