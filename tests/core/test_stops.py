@@ -487,3 +487,11 @@ def test_shares_after_a_sold_out_group_wait_for_no_checkup() -> None:
     assert desk.algo.due_at(desk.now) == desk.now + SECOND
     assert desk.later(1).drive() == ["cancel #2s"]
     assert desk.tells("2s", "canceled") == ["sell 1 @ 101.00 stop 100.49 #3"]
+
+
+def test_nor_for_a_cancel_where_the_leg_is_gone_by_itself() -> None:
+    desk = holding()
+    desk.tells(2, "fill")
+    by_hand = desk.orders["h"] = BrokerOrder("h", "buy", Decimal(1), None, submitted_at=desk.now)
+    assert desk.hears(by_hand.report("fill", 1, "101", at=desk.now)) == []
+    assert desk.tells("2s", "canceled") == ["sell 1 @ 101.00 stop 100.49 #3"]
