@@ -14,6 +14,7 @@ from scalp.core.prices import CENT
 from scalp.core.units import SECOND
 from scalp.exchange import rules
 from scalp.exchange.orders import Order
+from tests.simulation.excuses import LEARN
 from tests.simulation.told import IN_FORCE, is_bots
 
 if TYPE_CHECKING:
@@ -128,10 +129,13 @@ class StopInvariants:
                 continue
             others = [o for o in (group.take_profit, group.stop_loss) if o is not None and o.id != order_id]
             is_sold = any(o.status == "filled" and o.id not in told.pending[symbol] for o in others)
-            since = max(at, told.changed_at[symbol], told.base_at, world.hindrances.until("ask", "claims"))
+            hindered = world.hindrances.until("ask", "claims")
+            since = max(at, told.changed_at[symbol], told.base_at, hindered)
             since = max(since, world.hindrances.sending(symbol), world.invariants.excused_by_clock)
             is_ours = (group.parent.submitted_at - world.start) / SECOND >= world.bot_since
-            if is_sold and is_ours and world.elapsed > since + SPENT_FELT and world.until_close > SPENT_FELT:
+            # Where the first questions failed, one of the next look at all orders tells.
+            felt = LEARN if hindered > at else SPENT_FELT
+            if is_sold and is_ours and world.elapsed > since + felt and world.until_close > felt:
                 self._fail(3, f"{symbol}: {order_id} is believed to work, the rest of its group has sold all")
 
     # -- what the bot sends -------------------------------------------------------------------------------------------
