@@ -266,7 +266,7 @@ class ScalpAlgo(Hooks):
             self.stop.on_rejected()
             self.telling.no_stop(order.status)
             return True
-        # Cancelled here, to offer another quantity, or by the rest of its group: nothing was refused, the next one goes.
+        # Cancelled here, to offer another quantity, or by the rest of its group: nothing was refused.
         is_expected = order.cancel_sent_at > 0 or order.on_offer == 0
         may_sell = order.status == FILLED or (order.status == CANCELED and is_expected)
         if order.is_bots and (order.status == REJECTED or (order.type == "market" and not may_sell)):
