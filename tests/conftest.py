@@ -11,12 +11,13 @@ import pytest
 from scalp.net.virtual_time import JumpingLoop
 
 BLACKBOX = "blackbox"
-# What takes longest comes first, so that at the end no process waits for one that has just begun a long file.
+# What takes longest comes first, so that at the end no process waits for one that has just begun a long file;
+# the benchmarks once the black-box stories, a dozen processes at a time, are over.
 LONG = (
-    BLACKBOX, "test_benchmarks.py", "test_ahead.py", "test_parity.py", "test_every_day.py", "test_html_report.py",
+    BLACKBOX, "test_ahead.py", "test_parity.py", "test_every_day.py", "test_html_report.py",
     "test_journal.py", "test_key_safety.py", "test_docs.py", "test_examples.py", "test_first_hour.py",
-    "test_dashboard.py", "test_fuzz_exchange.py", "test_sweep.py", "test_fuzz_streams.py", "test_chaos.py",
-    "test_notify.py", "test_report_command.py", "test_main.py", "test_months.py", "test_luck.py",
+    "test_dashboard.py", "test_benchmarks.py", "test_fuzz_exchange.py", "test_sweep.py", "test_fuzz_streams.py",
+    "test_chaos.py", "test_notify.py", "test_report_command.py", "test_main.py", "test_months.py", "test_luck.py",
 )  # fmt: skip
 LAST = "test_simulation.py"  # keeps all cores busy by itself
 
