@@ -250,7 +250,8 @@ class Invariants(Excuses):
                 self._check_sell(call.symbol, fields)
                 self.stops.check_beside(call.symbol)
         elif fields.get("position_intent") == "buy_to_close":
-            self.stops.check_cover(call.symbol, int(fields["qty"]))
+            if not is_again:
+                self.stops.check_cover(call.symbol, int(fields["qty"]))
         elif side == "buy":
             self._check_buy(call.symbol, key, is_again and key not in self._may_repeat)
         self._may_repeat.discard(key)
