@@ -168,9 +168,8 @@ class AlpacaBroker:
         found: OrderReport | None
         while True:
             if sent is None:
-                why = (
-                    await self._entry_forbidden(action, deadline) if not action.is_exit else self._listener.no_orders()
-                )
+                is_exit = action.is_exit
+                why = self._listener.no_orders() if is_exit else await self._entry_forbidden(action, deadline)
                 if why:
                     self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                     return
@@ -265,7 +264,7 @@ class AlpacaBroker:
             if report is not None:
                 return report
             is_over = self._sent[action.client_order_id] < 2 and loop.time() - began >= TAKEN_FOR
-            if is_over and (absent == ALL_LOOKS or action.is_exit):
+            if is_over and (absent == ALL_LOOKS or action.side == SELL):
                 why = f"the id {action.client_order_id} is taken, its order was not found"
                 self._listener.on_submit_rejected(action.symbol, action.client_order_id, why)
                 return None
