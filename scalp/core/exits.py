@@ -191,8 +191,8 @@ class ExitPlan:
             return max(self.cover.retry_at, at + 1) if self.cover.over_sold else at + DRIVE_EVERY
         if self.retry_at > at:
             return self.retry_at
-        if self._leg_asked_at and at < self._leg_asked_at + LEG_PATIENCE:
-            return self._leg_asked_at + LEG_PATIENCE
+        if self._leg_asked_at and self._ledger.lacks_leg:
+            return at + DRIVE_EVERY  # a listing may tell any moment that the shares are held
         spent = [order for order in self._ledger.open_orders if order.is_spent and not order.cancel_sent_at]
         if spent:
             return max(min(_spent_at(order) for order in spent) + SPENT_FOR, at + 1)

@@ -344,6 +344,7 @@ def test_an_exit_without_a_stop_nobody_can_find_is_sent_again(is_listed: bool) -
     desk.hears(desk.orders[2].report())
     assert desk.tells(2, "canceled") == []
     assert desk.checkup() == []
+    assert desk.algo.due_at(desk.now) == desk.now + SECOND
     if is_listed:
         desk.algo.ledger.confirm(Decimal(101))
     assert desk.later(2 if is_listed else 12).drive() == ["sell 19 @ 101.00 stop 100.49 #3"]
