@@ -8,7 +8,7 @@ from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
 from scalp.core.units import SECOND
 
-RETRY_AFTER = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)  # such a buy that was refused
+RETRY_AFTER = tuple(wait * SECOND for wait in (2, 2, 2, 4, 8, 15))  # such a buy that was refused, so often
 
 
 class Cover:

@@ -410,7 +410,7 @@ def test_a_cover_refused_again_and_again_waits_longer_and_is_said_once() -> None
         assert desk.refuses(number, "insufficient qty available for order") == []
         waits.append((desk.algo.due_at(desk.now) - desk.now) // SECOND)
         told.append(desk.later(waits[-1]).drive())
-    assert waits == [2, 4, 8, 15, 15, 15]
+    assert waits == [2, 2, 2, 4, 8, 15]
     assert told == [[f"buy 19 market #{number} to close"] for number in range(3, 10)]
     assert [event.qty for event in said if isinstance(event, Oversold)] == [19]
 
