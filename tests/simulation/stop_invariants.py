@@ -14,6 +14,7 @@ from scalp.core.prices import CENT
 from scalp.core.units import SECOND
 from scalp.exchange import rules
 from scalp.exchange.orders import Order
+from scalp.exchange.rest import Access
 from tests.simulation.excuses import LEARN
 from tests.simulation.told import IN_FORCE, is_bots
 
@@ -133,8 +134,9 @@ class StopInvariants:
             since = max(at, told.changed_at[symbol], told.base_at, hindered)
             since = max(since, world.hindrances.sending(symbol), world.invariants.excused_by_clock)
             is_ours = (group.parent.submitted_at - world.start) / SECOND >= world.bot_since
-            # Where the first questions failed, one of the next look at all orders tells.
-            felt = LEARN if hindered > at else SPENT_FELT
+            # Where the first questions failed, or too few are allowed, one of the next look at all orders tells.
+            is_later = hindered > at or world.rest.access.trading_limit < Access().trading_limit
+            felt = LEARN if is_later else SPENT_FELT
             if is_sold and is_ours and world.elapsed > since + felt and world.until_close > felt:
                 self._fail(3, f"{symbol}: {order_id} is believed to work, the rest of its group has sold all")
 
