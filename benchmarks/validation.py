@@ -1,8 +1,7 @@
 """Whether the verdicts can be trusted: `python -m benchmarks.validation`; docs/proof.md quotes what it prints.
 
-Signals without an edge, on random walks of symbols that move together: their p-values should be uniform, whatever the
-number of trades (to leave out those with few would leave out those that got stuck with a loss). Then the same with an
-edge planted, three sizes of it: how often is it found? And SPA and deflated Sharpe ratio beside packages that
+Signals without an edge, on random walks of symbols that move together: their p-values should be uniform. Then the same
+with an edge planted, three sizes of it: how often is it found? And SPA and deflated Sharpe ratio beside packages that
 nobody here wrote (arch; vectorbt, where it is installed). It takes a while, and can be done in parts: `--part 1/4`
 prints its p-values, and `--read FILE ...` sums them up.
 """
@@ -36,7 +35,7 @@ from scalp.results.selection import Matrix, _spread, deflated_sharpe, spa
 from scalp.results.totals import Results
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-DAYS = 1
+DAYS = 2
 COMMON = 0.5  # the part of a minute's variance that all symbols share
 MINUTE_MOVE = 0.0005  # standard deviation of a minute's return
 STEPS = 4  # prices a minute, of which its bar is made
@@ -111,7 +110,7 @@ def p_value(days: Sequence[Day], says: dict[tuple[str, int], bool], shifts: int,
     Told.minutes = says
     played = (one for d in days for one in play(settings, Told, d.session, d.market))
     results = Results(played, settings.fees, LOT)
-    return verdict(days, settings, Told, results, 0.0, clear=NEVER, fewest=1).p
+    return verdict(days, settings, Told, results, 0.0, clear=NEVER).p
 
 
 def null_p(seed: int, shifts: int, fills: str) -> float | None:

@@ -7,9 +7,13 @@ stay, and whatever they knew is gone. All else is played as ever: exits, fills, 
 which meets a position or an order buys nothing.
 
 The p-value is the part of all runs, the real one among them, whose net is at least that of the real one; equal ones are
-put in a random order. Without an edge it lies below 0.05 in one of twenty cases, below 0.5 in every other one. A run
-whose answer is clear ends early (Besag and Clifford 1991): once `CLEAR` runs were better, the p-value is
-that many by the runs so far.
+put in a random order. Without an edge it lies below 0.05 in one of twenty cases, below 0.5 in every other one. A test
+whose answer is clear ends early (Besag and Clifford 1991): once `CLEAR` runs were better, the p-value is that many by
+the runs so far.
+
+As a result of few trades is not judged, no random run of so few counts: otherwise those that got stuck with a loss
+would be left out on one side only. Beyond that the number of entries is left free: where there are few because one got
+stuck, as few of them elsewhere would lose less, by being few.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ MOST = 1000  # random runs
 LEAST_SECONDS = 10.0  # it may take so long, or as long as the backtest did
 FEWEST_TRADES = 30
 CLEAR = 50
+DRAWS = 10  # to one that counts, before too few do
 
 
 def verdict(
@@ -48,29 +53,33 @@ def verdict(
     backtest_seconds: float,
     clear: int = CLEAR,
     tell: Tell = unseen,
-    fewest: int = FEWEST_TRADES,
 ) -> Verdict:
     """Of the `results` of a backtest of `days` that took so long; `settings.luck` says how many runs to make of it."""
-    if (trades := len(results.trades)) < fewest:
-        return Verdict(why_not=f"{counted(trades, 'trade is', 'trades are')} too few: it takes {fewest}")
+    if (trades := len(results.trades)) < FEWEST_TRADES:
+        return Verdict(why_not=f"{counted(trades, 'trade is', 'trades are')} too few: it takes {FEWEST_TRADES}")
     most = MOST if settings.luck is None else settings.luck
     ends_at = time.perf_counter() + max(backtest_seconds, LEAST_SECONDS)
     with unheard():
         ours, runs = results.daily(), _Runs(days, settings, algo_class)
-        if any(runs.net(place, 0) != ours[day.session.date] for place, day in enumerate(days)):
+        if any(runs.played(place, 0)[0] != ours[day.session.date] for place, day in enumerate(days)):
             return Verdict(why_not="the signal goes by more than the bars of its day so far")
         total = sum(ours.values(), ZERO)
         # The same backtest has the same verdict.
         rng = random.Random(f"{total} {trades} {days[0].session.date}")
-        mine, better, made = (total, rng.random()), 0, 0
-        while made < most and better < clear:
+        mine, better, made, drawn = (total, rng.random()), 0, 0, 0
+        while made < most and better < clear and drawn < most * DRAWS:
             tell("against chance", made, None if settings.luck is None else most)
             if settings.luck is None and time.perf_counter() > ends_at:
                 break
-            better += (runs.shifted(rng), rng.random()) >= mine
-            made += 1
+            net, trades = runs.shifted(rng)
+            drawn += 1
+            if trades >= FEWEST_TRADES:
+                better += (net, rng.random()) >= mine
+                made += 1
     if better >= clear:
         return Verdict(better / made, made)
+    if made < FEWEST_SHIFTS and drawn >= FEWEST_SHIFTS * 2:
+        return Verdict(why_not=f"only {made} of {drawn:,} shifts make {FEWEST_TRADES} trades: it takes more days")
     if made < FEWEST_SHIFTS:
         return Verdict(why_not=f"there was time for {made} shifts: --luck {MOST} takes as long as it needs")
     return Verdict((1 + better) / (1 + made), made)
@@ -82,7 +91,7 @@ class _Runs:
     def __init__(self, days: Sequence[Day], settings: BacktestSettings, algo_class: type[ScalpAlgo]) -> None:
         self._days = days
         self._settings = settings
-        self._known: dict[tuple[int, int], Decimal] = {}
+        self._known: dict[tuple[int, int], tuple[Decimal, int]] = {}
         self._windows = [_Window(day, settings, algo_class) for day in days]
 
         class Moved(algo_class):  # type: ignore[misc, valid-type]
@@ -94,20 +103,20 @@ class _Runs:
         Moved.__name__ = algo_class.__name__
         self._moved = Moved
 
-    def shifted(self, rng: random.Random) -> Decimal:
-        """The net of all days, each moved by a random number of minutes of its own."""
-        nets = (self.net(place, rng.randrange(window.length)) for place, window in enumerate(self._windows))
-        return sum(nets, ZERO)
+    def shifted(self, rng: random.Random) -> tuple[Decimal, int]:
+        """Net and number of trades of all days, each moved by a random number of minutes of its own."""
+        played = [self.played(place, rng.randrange(window.length)) for place, window in enumerate(self._windows)]
+        return sum((net for net, _ in played), ZERO), sum(trades for _, trades in played)
 
-    def net(self, place: int, shift: int) -> Decimal:
-        """Of the day in this place, in dollars, its signals moved by `shift` minutes."""
+    def played(self, place: int, shift: int) -> tuple[Decimal, int]:
+        """Net, in dollars, and trades of the day in this place, its signals moved by `shift` minutes."""
         if (place, shift) not in self._known:
             day, settings = self._days[place], self._settings
             window = self._windows[place]
             self._moved.buys_at = window.moved(shift)
             ahead = window.ahead(self._moved.buys_at)
-            played = Results(play(settings, self._moved, day.session, day.market, ahead), settings.fees)
-            self._known[place, shift] = played.daily().get(day.session.date, ZERO)
+            results = Results(play(settings, self._moved, day.session, day.market, ahead), settings.fees)
+            self._known[place, shift] = results.daily().get(day.session.date, ZERO), len(results.trades)
         return self._known[place, shift]
 
 
