@@ -514,8 +514,8 @@ class AlpacaBroker:
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         tries = iter(CANCEL_TRIES)
         while True:
-            order = self._listener.find_order(action.symbol, action.id or action.client_order_id)
-            if order is None or order.has_ended:
+            order = _works(self._listener.find_order(action.symbol, action.id or action.client_order_id))
+            if order is None:
                 return None
             if not order.id:
                 # Its POST is still under way, or its outcome is being asked for: find it first.
@@ -537,6 +537,12 @@ class AlpacaBroker:
             if pause is None:
                 return None  # the exit plan, or the checkup, asks again
             await asyncio.sleep(pause)
+
+
+def _works(order: Order | None) -> Order | None:
+    """It, or what still sells of its group: its stop may have ended it in the instant of the cancel."""
+    left = [] if order is None else [other for other in order.group if not other.has_ended and not other.is_spent]
+    return order if order is not None and not order.has_ended else next(iter(left), None)
 
 
 def _is_unwanted(listener: OrderListener, action: SubmitOrder) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
 from scalp.core.commands import CancelOrder
+from scalp.core.risk_limits import RiskLimits
+from scalp.core.risk_rules import RiskRules
 from scalp.core.units import SECOND
 from scalp.exchange.rest import Access
 from tests.trading import (
@@ -377,6 +380,25 @@ async def test_a_cancel_that_lost_against_the_fill_finds_the_fill() -> None:
         await bot.until(SIGNAL + 62.5)
         assert bot.algo().ledger.position == bot.held() == 10
         assert len(script.orders("sell")) == 1
+
+
+async def test_a_cancel_goes_to_what_is_left_of_a_group() -> None:
+    """The stop begins to sell in the instant of the cancel: the limit has ended then, and the stop works."""
+    script = Script()
+    fill = minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)
+    async with trading({"TSLA": fill}, script) as bot:
+        bot.session.fleet.risk.rules = RiskRules(RiskLimits(stop_loss=Decimal("0.2")))
+        await bot.until(SIGNAL + 62)
+        (stop,) = [order for order in bot.algo().ledger.open_orders if order.stop_price and order.parent is not None]
+        limit = stop.head
+        limit.status = "canceled"
+        bot.session.broker.perform(CancelOrder("TSLA", limit.client_order_id, limit.id))
+        await bot.until(SIGNAL + 62.5)
+        assert [request.what for request in script.sent("DELETE")] == [f"DELETE /v2/orders/{stop.id}"]
+        limit.status = stop.status = "canceled"
+        bot.session.broker.perform(CancelOrder("TSLA", limit.client_order_id, limit.id))
+        await bot.until(SIGNAL + 63)
+        assert len(script.sent("DELETE")) == 1
 
 
 def test_an_accepted_cancel_may_still_end_in_a_fill() -> None:
