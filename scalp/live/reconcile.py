@@ -214,7 +214,11 @@ class Reconciler:
                     await self._ask_for_unlisted(before, listed)
             await asyncio.wait({executed, ended}, timeout=EXECUTIONS_PATIENCE)
         finally:
-            executions = _executions(_result(executed), _result(ended), since)
+            has_ended = {report.id: report for report in _result(ended)}
+            executions = _executions(_result(executed), [*has_ended.values()], since)
+        # A listing lags: what is listed open and has ended, has ended.
+        orders = {s: [has_ended.get(row.id, row) for row in rows] for s, rows in listed.orders.items()}
+        listed = listed._replace(orders=orders)
         listed = await self._without_contradicted(listed)
         listed = listed._replace(as_of=max(listed.as_of, _dated([*listed.orders.values(), *executions.values()])))
         # The listed positions hold what was executed before they were asked for; only later executions add to them.
@@ -229,8 +233,8 @@ class Reconciler:
                 later[report.symbol].append(report)
         is_settled = not early
         for symbol in self._fleet.algos:
-            orders = [*past[symbol], *listed.orders.get(symbol, ())]
-            is_settled &= self._take_over(symbol, orders, listed, executions.get(symbol, []), not later[symbol])
+            reports = [*past[symbol], *listed.orders.get(symbol, ())]
+            is_settled &= self._take_over(symbol, reports, listed, executions.get(symbol, []), not later[symbol])
             for report in later[symbol]:
                 self._fleet.orders.on_order_update(report)
             if later[symbol]:
@@ -615,8 +619,11 @@ def _executions(
     covers = {report.id for report in ended if report.side == BUY and report.closes}
     untold = [replace(r, at=e.at) for e in _ended_since(ended, since) for r in _untold([e], activities, 0)]
     found: defaultdict[str, list[OrderReport]] = defaultdict(list)
-    for report in sorted((*activities, *untold), key=lambda report: report.at or 0):
-        found[report.symbol].append(replace(report, closes=True) if report.id in covers else report)
+    statuses = {report.id: report.status for report in ended}
+    for report in sorted((*activities, *untold), key=lambda report: report.at or 0, reverse=True):
+        # An activity tells how far its order had come with it: with the last one, that it has ended since.
+        report = replace(report, status=statuses.pop(report.id, report.status))
+        found[report.symbol].insert(0, replace(report, closes=True) if report.id in covers else report)
     return found
 
 

@@ -159,6 +159,30 @@ async def test_a_listed_sell_cancelled_before_stands_for_no_shares() -> None:
         assert (bot.algo().state, bot.algo().ledger.position) == (TO_BUY, Decimal(0))
 
 
+@pytest.mark.parametrize("listing_lags", [True, False])
+async def test_an_order_that_has_ended_is_not_followed(listing_lags: bool) -> None:
+    """A buy by hand was cancelled with 4 of 9 bought: its activity, or a listing that lags, has it open still."""
+
+    script, stale = Script(), []
+
+    def prepare(engine: Engine) -> None:
+        engine.on_trade("TSLA", OPEN, 100.0, 1e6)
+        buy = engine.submit(by_hand("buy", 9, "90"))
+        engine.advance(engine.now + 10**8)
+        engine._fill(engine.order(buy.id), engine._book("TSLA"), (Decimal(90), 4))
+        stale.append(wire.order(engine.order(buy.id), engine.assets))
+        engine.cancel(buy.id)
+        engine.advance(engine.now + 10**9)
+        script.on(ORDERS, says(stale if listing_lags else []))
+        script.on(POSITIONS, says([]))
+        script.on(f"GET /v2/orders/{buy.id}", status(503), times=999)
+
+    async with trading(QUIET, script, Idle, before=prepare) as bot:
+        await bot.until(3)
+        assert [sell.body["qty"] for sell in script.orders("sell")] == ["4"]
+        assert script.sent("DELETE") == []
+
+
 async def test_what_cancelled_sell_had_sold_explains_first_listing() -> None:
     """No execution can be read, but the orders that have ended: 7 bought, and 4 of them sold before the cancel."""
 
