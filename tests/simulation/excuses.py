@@ -72,7 +72,7 @@ class Excuses:
             if symbol in world.touched and self._was_executed_shortly_before(world.bot_since, symbol):
                 # Which of somebody else's executions the first listing holds, one of after them all tells.
                 until = max(until, told.base_at + LISTINGS_LAG + LEARN)
-            if self._was_deceived:
+            if self.was_deceived:
                 # What the true ones add has to be explained, or to stand.
                 ways = max(told.base_at, hindrances.until("ask", "claims"))
                 is_explained = symbol not in world.touched and hindrances.until("activities") < told.base_at
@@ -92,7 +92,7 @@ class Excuses:
         return max(until, hindrances.sending(symbol) + moved)
 
     @property
-    def _was_deceived(self) -> bool:
+    def was_deceived(self) -> bool:
         """Whether the first listings that the process was shown were not true; that a row is unreadable, it can see."""
         told, struck = self._world.told, self._world.plan.struck
         is_late = told.base_at is not None and told.base_at > told.first_claimed_at + 1.0
@@ -152,12 +152,18 @@ class Excuses:
         world, base_at = self._world, self._world.told.base_at
         if self._knew_at[symbol] >= world.bot_since + START:
             return False
-        if base_at and world.elapsed > max(base_at, world.hindrances.until("claims")) + EXPLAIN:
+        is_late = base_at and world.elapsed > max(base_at, world.hindrances.until("claims")) + EXPLAIN
+        if is_late and not self._was_held_before(symbol):
             return False
         kinds = set(UNTRUE_LISTINGS)
         if self._can_reckon(symbol):
             kinds.discard("listing lags")
         return any(world.plan.struck[kind] for kind in kinds)
+
+    def _was_held_before(self, symbol: str) -> bool:
+        """Whether the ledger held just so much once: a listing of it looks like one that stands still."""
+        algo = self._world.fleet.algos.get(symbol) if self._world.fleet else None
+        return algo is not None and self._world.engine.account.held(symbol) in algo.ledger.positions_before
 
     def _can_reckon(self, symbol: str) -> bool:
         """Whether the process could read the executions that its first listing may lack, and nothing was held before.

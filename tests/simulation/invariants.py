@@ -113,7 +113,7 @@ class Invariants(Excuses):
         world, engine = self._world, self._world.engine
         orders = engine.open_orders(symbol)
         own = [o for o in orders if (is_own(o) and not is_cover(o)) or is_of_bot(o)]
-        if world.told.base_at is None or self._was_deceived:
+        if world.told.base_at is None or self.was_deceived:
             # What an earlier run left at work it may not have been shown when it began.
             own = [o for o in own if (o.submitted_at - world.start) / SECOND >= world.bot_since]
         at_work = [o for o in own if o.status != "pending_cancel"]
@@ -195,6 +195,8 @@ class Invariants(Excuses):
     def _check_orders(self, symbol: str, own: list[Order]) -> None:
         """A buy is cancelled after 2 minutes; a market exit that gets nothing where others trade, sooner."""
         world, now = self._world, self._world.elapsed
+        if self._is_about_over or self._seems_closed:
+            return
         for order in own:
             if world.bot is None or order.status == "pending_cancel":
                 continue
@@ -304,14 +306,14 @@ class Invariants(Excuses):
         last = told.last[symbol].in_force(world.elapsed)
         position = world.engine.account.positions.get(symbol)
         is_odd = world.elapsed - told.odd_at[symbol] < ODD_FELT
-        if symbol in world.touched and (is_odd or told.changed_at[symbol] > world.elapsed - 0.05):
-            return  # a market order has no limit to stand in; or priced between two fills of the same instant
+        if symbol in world.touched and (is_odd or told.changed_at[symbol] > world.elapsed - 0.15):
+            return  # a market order has no limit to stand in; or priced between two orders that one answer told of
         if not last or not told.is_complete(symbol) or position is None:
             return
         if world.hindrances.leaps_until > world.elapsed - 60:
             return
-        is_new = told.base_at is not None and told.base_at > world.elapsed - QUICK and world.process > 1
-        is_new |= self._is_deceived(symbol)
+        is_new = told.base_at is not None and told.base_at > world.elapsed - START and world.process > 1
+        is_new |= self._is_deceived(symbol) or (self.was_deceived and world.process > 1)
         if symbol in world.touched and (is_new or world.plan.struck["update late"] or world.plan.struck["update lost"]):
             return  # the average of shares bought twice depends on whether a sell between them is known to be told of
         entry = round(position.avg_entry_price, 9)
@@ -436,7 +438,7 @@ class Invariants(Excuses):
             since = max(since, told.changed_at[symbol] + EXPLAIN)
         if symbol in world.touched:
             since = max(since, world.touched[symbol], world.hindrances.until("claims", "ask")) + EXPLAIN
-        based = told.base_at + (EXPLAIN if self._was_deceived else LEARN)
+        based = told.base_at + (EXPLAIN if self.was_deceived else LEARN)
         if now < max(since + QUICK, based) or self._is_deceived(symbol):
             return
         held = world.engine.account.held(symbol)
@@ -583,7 +585,7 @@ class Invariants(Excuses):
     def _could_know(self, symbol: str) -> bool:
         """Whether a fact, or a true listing, told the last process of what is held."""
         world, told = self._world, self._world.told
-        if self._was_deceived and told.base_at is not None and told.truly_claimed_at < told.base_at + LISTINGS_LAG:
+        if self.was_deceived and told.base_at is not None and told.truly_claimed_at < told.base_at + LISTINGS_LAG:
             # Of what was there before, a look or two told, and all others that there was nothing.
             done = [e for e in world.engine.executions[self._first_execution :] if e.symbol == symbol]
             if sum((e.qty if e.side == "buy" else -e.qty for e in done), Decimal(0)) < world.engine.account.held(

@@ -80,7 +80,8 @@ class RiskInvariants:
             return
         self._read_executions()
         if not self._world.touched:
-            self._check_use()
+            if not self._was_kept_from:
+                self._check_use()
             self._check_loss()
         for symbol in self._world.symbols:
             self._check_exit(symbol)
@@ -104,7 +105,7 @@ class RiskInvariants:
                 self._fail(7, f"{request.symbol}: bought {past:.0f} s after a loss")
         if self._is_lasting("loss", "", CHECKUP) and not world.touched:
             self._fail(7, f"{request.symbol}: bought after the session's loss had reached its limit")
-        if limits.budget is not None and not world.touched:
+        if limits.budget is not None and not world.touched and not self._was_kept_from:
             dollars = (request.qty or 0) * (request.limit_price or 0)
             dollars += sum(self._dollars(symbol, self._is_short_known(symbol)) for symbol in world.symbols)
             if dollars > limits.budget:
@@ -140,6 +141,12 @@ class RiskInvariants:
         position = self._world.engine.account.positions.get(symbol)
         held = ZERO if position is None or (position.qty < 0 and not with_short) else abs(position.cost)
         return held + sum((o.leaves * (o.limit_price or 0) for o in self._buys(symbol)), ZERO)
+
+    @property
+    def _was_kept_from(self) -> bool:
+        """Whether what an earlier process left at work was not listed when this one began."""
+        world = self._world
+        return world.process > 1 and (world.told.base_at is None or world.invariants.was_deceived)
 
     def _is_short_known(self, symbol: str) -> bool:
         """Whether a buy that arrives now was decided upon when the bot had been told what it is short of."""
