@@ -32,7 +32,8 @@ from scalp.core.fleet import Fleet
 from scalp.core.leftovers import exits_under_way
 from scalp.core.ports import Account, Clock, Execution
 from scalp.live.hours import Calendar
-from scalp.live.reconcile import TROUBLES, Reconciler
+from scalp.live.listings import TROUBLES
+from scalp.live.reconcile import Reconciler
 from scalp.net.transport import RateLimited
 
 PATIENCE = 120.0  # seconds; with many symbols the limit of requests a minute may need a second minute

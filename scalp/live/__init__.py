@@ -12,6 +12,8 @@ closing_books   the broker's fees, and its cash beside ours
 trip_watch      what is seen of a round trip beside its fills
 winding_up      stopped early or after the close, and what is left then
 jobs            the tasks of all these
+listings        what the broker lists, and the executions of the day
+start_listings  what there is when the bot starts
 reconcile       listings and executions against the ledger
 cache_warmup    keeps the caches of the exit warm
 lock            one bot for one key

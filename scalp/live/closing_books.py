@@ -15,8 +15,8 @@ from scalp.core.ports import Account, Broker, Execution, FeeCharged
 from scalp.core.prices import CENT
 from scalp.core.units import HOUR
 from scalp.core.words import counted
+from scalp.live.listings import TROUBLES
 from scalp.live.past_fills import EARLIEST_FILL, until_calm
-from scalp.live.reconcile import TROUBLES
 from scalp.net.virtual_time import pace
 
 log = logging.getLogger("scalp.main")

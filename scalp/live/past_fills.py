@@ -16,7 +16,8 @@ from scalp.core.ports import Account, Broker, Execution
 from scalp.core.risk_rules import RiskRules
 from scalp.core.trades import Fill
 from scalp.core.units import SECOND
-from scalp.live.reconcile import TROUBLES, Reconciler
+from scalp.live.listings import TROUBLES
+from scalp.live.reconcile import Reconciler
 from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.main")

@@ -217,7 +217,7 @@ def test_an_update_of_after_the_first_listings_comes_on_top() -> None:
         broker.by_hand(3)
 
     broker.meanwhile["positions"] = later
-    broker.reconciler._list_in_peace = broker.reconciler._list  # type: ignore[method-assign]
+    broker.reconciler._start._list_in_peace = broker.reconciler._lister.both  # type: ignore[method-assign]
     broker.reconcile()
     assert broker.held == 13
 

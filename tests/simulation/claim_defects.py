@@ -34,7 +34,9 @@ from scalp.core.tape import Tape
 from scalp.core.units import SECOND
 from scalp.live.history import History
 from scalp.live.hours import Calendar, MarketHours
+from scalp.live.listings import Lister
 from scalp.live.reconcile import Reconciler
+from scalp.live.start_listings import StartListings
 from scalp.live.trader import Trader
 from scalp.net.marketdata import MarketDataStream
 from tests.simulation.defects import defect
@@ -136,15 +138,15 @@ def _odd_row_is_none() -> Iterator[None]:
 
 @defect("a position of another symbol spoils the listing")
 def _strangers_spoil() -> Iterator[None]:
-    whole = Reconciler._list
+    whole = Lister.both
 
-    async def listed(self: Reconciler) -> Any:
+    async def listed(self: Lister) -> Any:
         held = await self._rest.positions()
         if any(position.symbol not in self._fleet.algos for position in held.rows):
             raise Unreachable("GET /positions: an unknown symbol")
         return await whole(self)
 
-    with patch.object(Reconciler, "_list", listed):
+    with patch.object(Lister, "both", listed):
         yield
 
 
@@ -157,12 +159,12 @@ def _first_listing_is_all() -> Iterator[None]:
     ) -> None:
         whole(self, symbol, orders, position, as_of)
 
-    async def no_executions(self: Reconciler) -> dict[str, list[OrderReport]]:
-        return {}
+    async def no_executions(self: StartListings) -> list[OrderReport]:
+        return []
 
     with (
         patch.object(OrderRouter, "on_snapshot", on_snapshot),
-        patch.object(Reconciler, "_recent_executions", no_executions),
+        patch.object(StartListings, "_recent_executions", no_executions),
     ):
         yield
 

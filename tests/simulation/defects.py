@@ -24,7 +24,8 @@ from scalp.core.exits import ExitPlan, Sell, Step
 from scalp.core.ledger import Change, Ledger
 from scalp.core.order_state import REFUSED, Order
 from scalp.core.orders import SELL, OrderReport, OrderType, PositionReport
-from scalp.live.reconcile import Listings, Reconciler
+from scalp.live.listings import Listings
+from scalp.live.reconcile import Reconciler
 
 DEFECTS: dict[str, Callable[[], AbstractContextManager[None]]] = {}
 
