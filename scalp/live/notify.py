@@ -51,7 +51,7 @@ LONGEST_LINE = 500  # characters of one of them
 CLOSE_PATIENCE = 5.0  # seconds at the end for what still waits
 LONGEST_WAIT = 30.0  # seconds that a service may ask for between two messages
 LONGEST_ANSWER, ANSWER_PATIENCE = 2**18, 10.0  # bytes, unpacked, and seconds of a service's answer
-PART = 2**12  # bytes of it at a time
+PART = 16  # bytes of it at a time: the clock is looked at between them
 NO_DIGITS = str.maketrans("", "", "0123456789")
 
 # Their messages name addresses.
@@ -89,6 +89,7 @@ def _cap_answers() -> None:
     apprise hands everything to requests, which reads and unpacks to the end, and names no place to say so.
     """
     from requests import ConnectionError, PreparedRequest, Response, adapters, sessions
+    from urllib3.exceptions import HTTPError  # type: ignore[import-untyped, unused-ignore]
 
     class Capped(adapters.HTTPAdapter):
         def build_response(self, request: PreparedRequest, raw: Any) -> Response:
@@ -96,7 +97,15 @@ def _cap_answers() -> None:
             deadline = time.monotonic() + ANSWER_PATIENCE
             body = bytearray()
             unpacker = zlib.decompressobj(GZIP) if raw.headers.get("Content-Encoding", "").lower() == "gzip" else None
-            for part in raw.stream(PART, decode_content=False):
+
+            def read() -> bytes:
+                # Not `stream`: it reads the size of a chunk to the end of its line, which may never come.
+                try:
+                    return bytes(raw.read(PART, decode_content=False))
+                except HTTPError as error:
+                    raise ConnectionError(str(error)) from None
+
+            for part in iter(read, b""):
                 body += part if unpacker is None else unpacker.decompress(part, LONGEST_ANSWER)
                 if len(body) >= LONGEST_ANSWER or time.monotonic() >= deadline:
                     response.close()

@@ -165,12 +165,14 @@ class Endless:
                 self.hung_up.set()
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_of_an_answer_without_end_only_the_beginning_is_read(packed: bool) -> None:
+@pytest.mark.parametrize("kind", ["plain", "packed", "the size of a chunk"])
+def test_of_an_answer_without_end_only_the_beginning_is_read(kind: str) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
     hook = Endless(head + b"\r\n", b"x" * 65536)
-    if packed:  # a gigabyte, in a megabyte
+    if kind == "packed":  # a gigabyte, in a megabyte
         hook = Endless(head + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(bytes(2**30), 1))
+    elif kind == "the size of a chunk":
+        hook = Endless(head + b"Transfer-Encoding: chunked\r\n\r\n", b"0" * 65536)
     with telling(hook.url):
         log.error("told")
         assert hook.hung_up.wait(20)
