@@ -2,23 +2,29 @@
 
 On a busy machine a bot may need seconds for what takes milliseconds. By the wall clock, sped up at that, the day would
 be over before it is up. So the stand-in's clock lies in memory that the bots' processes read as their own, and stands
-still until they are up, and all but still whenever one of them does anything but wait.
+still until they are up, and all but still whenever one of them does anything but wait, or would if it had a processor,
+and while the stand-in itself is behind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 import selectors
 import tempfile
 import threading
 import time
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Protocol
 
 
 class Process(Protocol):
     """What may sit in a seat."""
+
+    @property
+    def pid(self) -> int: ...
 
     @property
     def returncode(self) -> int | None: ...
@@ -27,6 +33,7 @@ class Process(Protocol):
 STARTING, IDLE, WORKING = 0, 1, 2  # what the process in a seat does
 TICK = 0.003  # seconds
 LONGEST_TICK = 4 * TICK  # where this process had to wait itself
+LATE = 4 * TICK  # that the event loop of the stand-in has been kept from its work
 AT_WORK = 0.02  # the pace while a bot is at work: not 0, or what waits for time to pass inside it would do so for ever
 _FIRST_SEAT, _SEATS = 8, 56  # behind the seconds
 
@@ -50,6 +57,8 @@ class SharedTime:
         self._seconds = self._memory[:_FIRST_SEAT].cast("d")
         self._seconds[0] = 1000.0
         self._processes: dict[int, Process | None] = {}  # by seat
+        self._states: dict[int, int] = {}  # the same: a file that says whether the process waits for a processor
+        self._loop_was_free = 0.0  # when the stand-in's event loop last came by
         self._is_over = threading.Event()
 
     @property
@@ -60,11 +69,17 @@ class SharedTime:
 
     def start(self) -> None:
         OF_THIS_STORY.set(self)
+        self._come_by(asyncio.get_running_loop())
         threading.Thread(target=self._run, name="shared time", daemon=True).start()
 
     def stop(self) -> None:
         self._is_over.set()
         self._file.close()
+
+    def _come_by(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop_was_free = time.monotonic()
+        if not self._is_over.is_set():
+            loop.call_later(TICK, self._come_by, loop)
 
     def seat(self) -> tuple[int, str]:
         """A place for one more process, and the file that it is in."""
@@ -74,6 +89,9 @@ class SharedTime:
 
     def watch(self, seat: int, process: Process) -> None:
         self._processes[seat] = process
+        state = Path(f"/proc/{process.pid}/stat")
+        if state.exists():
+            self._states[seat] = os.open(state, os.O_RDONLY)
 
     async def sleep(self, seconds: float) -> None:
         """Let so much of it pass."""
@@ -87,10 +105,24 @@ class SharedTime:
             now = time.monotonic()
             self._seconds[0] += min(now - last, LONGEST_TICK) * self._pace()
             last = now
+        for file in self._states.values():
+            os.close(file)
 
     def _pace(self) -> float:
-        doing = {self._memory[seat] for seat, process in list(self._processes.items()) if _is_running(process)}
+        if time.monotonic() - self._loop_was_free > LATE:
+            return AT_WORK
+        doing = {self._doing(seat) for seat, process in list(self._processes.items()) if _is_running(process)}
         return 0.0 if STARTING in doing else AT_WORK if WORKING in doing else 1.0
+
+    def _doing(self, seat: int) -> int:
+        doing = self._memory[seat]
+        if doing != IDLE or seat not in self._states:
+            return doing
+        try:
+            stat = os.pread(self._states[seat], 512, 0)
+        except ProcessLookupError:
+            return IDLE
+        return WORKING if stat.rpartition(b") ")[2].startswith(b"R") else IDLE
 
 
 def _is_running(process: Process | None) -> bool:
