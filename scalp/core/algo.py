@@ -5,7 +5,7 @@
     TO_SELL         holding shares, no sell working -> SELL_SUBMITTED, TO_BUY (sold elsewhere)
     SELL_SUBMITTED  a sell is working               -> TO_BUY, TO_SELL
 
-Every handler takes an event with its exchange time, first lets the ledger take in what it tells, then moves the state
+Every handler takes an event with its exchange time, first passes what it reports to the ledger, then moves the state
 and returns the actions that follow from it, mostly none. Nothing here waits, reads a clock or talks to anybody.
 """
 
@@ -69,13 +69,13 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 def check_move(symbol: str, old: State, new: State, cause: str) -> None:
-    """Raises IllegalMove, for an order before the ledger has it: else a ghost of it would stay there."""
+    """Raises IllegalMove. Called before an order enters the ledger, or a ghost of it would stay there."""
     if new not in TRANSITIONS[old]:
         raise IllegalMove(symbol, old, new, cause)
 
 
 def _cause(order: Order) -> str:
-    """What a report of `order` means for the state: of a group what it has come to."""
+    """What a report of `order` means for the state; for a group, what the whole of it has come to."""
     if order.head.legs and order.on_offer == 0:
         return "stop filled" if any(leg.filled_qty for leg in order.head.legs) else "sell filled"
     return f"{order.side} {order.status}"
@@ -95,7 +95,7 @@ class ScalpAlgo(Hooks):
     _warmup_follows = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        import_module("scalp.core.frame")  # now: else its half second falls into the first bar of a class of one's own
+        import_module("scalp.core.frame")  # now, or its half second delays the first bar of a user's class
         take_old_name(cls)
         super().__init_subclass__(**kwargs)
         own = vars(cls)
@@ -119,11 +119,11 @@ class ScalpAlgo(Hooks):
         self.plots = {}
         self.entry_blocks = EntryBlocks()
         self.tape = Tape()
-        self._asked_of: tuple[int, float | None] = (0, None)  # the last trade at which the exit signal was asked last
+        self._asked_of: tuple[int, float | None] = (0, None)  # the last trade when the exit signal was last asked
         self._price_asked_at = 0  # when a buy began to wait for the last trade; 0: none waits
         self.exits = ExitPlan(self.ledger)
         self.stop = Stop(self.ledger, self.tape)
-        self._followed_version = -1  # of the ledger, that state and order are in line with
+        self._followed_version = -1  # the ledger version that state and order agree with
         self.telling = Telling(self.ledger)
         self.working_buys = WorkingBuys(self.ledger, self.exits, self.telling)
         if "_calculate_exit_price" in self._own_hooks:
@@ -178,7 +178,7 @@ class ScalpAlgo(Hooks):
         return actions
 
     def on_history(self, bars: Sequence[Bar]) -> None:
-        """Bars of before, fetched: they fill the day but never trade."""
+        """Earlier bars, fetched: they fill the day but never lead to a trade."""
         for bar in bars:
             self.session_bars.add(bar)
             self.tape.see_close(bar, bar.start + MINUTE)
@@ -200,7 +200,7 @@ class ScalpAlgo(Hooks):
         return ()
 
     def on_last_trade(self, trade: Trade | None, at: int) -> list[Action]:
-        """The answer to AskLastTrade; None: there is none to be had, the last close serves."""
+        """The answer to AskLastTrade; None: none is available, the last close serves."""
         asked_at, self._price_asked_at = self._price_asked_at, 0
         if trade is not None:
             self.tape.see(trade)
@@ -216,7 +216,7 @@ class ScalpAlgo(Hooks):
         return self._buy(at)
 
     def on_order_update(self, report: OrderReport, at: int) -> list[Action]:
-        """Some source told of an order in this symbol: the stream, a REST answer, a listing."""
+        """Some source reported an order in this symbol: the stream, a REST answer, a listing."""
         known = self.ledger.find(report.id) or self.ledger.find(report.client_order_id)
         was_given_up = known is not None and known.status in (LOST, REFUSED)
         change = self.ledger.apply(report)
@@ -235,7 +235,7 @@ class ScalpAlgo(Hooks):
             if change.ended and order.is_cover and order.status != FILLED:
                 self.exits.cover.on_rejected(at)
             elif change.ended:
-                self.exits.may_go_now()  # it may be what the sell was refused for: a wash trade
+                self.exits.may_go_now()  # the sell may have been refused because of this buy: a wash trade
         else:
             may_sell = self._on_sell(order, change, at)
         actions = self.drive(at, _cause(order), may_sell)
@@ -255,7 +255,7 @@ class ScalpAlgo(Hooks):
         return actions
 
     def _on_sell(self, order: Order, change: Change, at: int) -> bool:
-        """What changed about a sell; whether the next one may go at once."""
+        """Take in what changed about a sell; returns whether the next one may go at once."""
         if change.new_qty:
             self.exits.on_sold()
             if order.parent is not None and order.filled_qty == change.new_qty:
@@ -274,10 +274,10 @@ class ScalpAlgo(Hooks):
         return may_sell
 
     def on_submit_rejected(self, client_order_id: str, why: str, at: int) -> list[Action]:
-        """The broker, or this side on the way there, refused an order: it never came to be."""
+        """The broker, or this program before sending it, refused an order: it never came to be."""
         order = self.ledger.find(client_order_id)
         if order is None or order.has_ended or order.id:
-            return []  # an order the broker told of exists: a second try of it was refused
+            return []  # the broker has reported it, so it exists: a second try of it was refused
         self.ledger.end(order, REFUSED)
         wait = 0.0
         if order.is_cover:
@@ -297,7 +297,7 @@ class ScalpAlgo(Hooks):
         return self.drive(at, f"{order.side} refused", may_sell=not wait)
 
     def on_submit_lost(self, client_order_id: str, at: int) -> list[Action]:
-        """An order of unknown outcome turned out never to have arrived: it is dropped, and what is held goes anew."""
+        """An order of unknown outcome never arrived: it is dropped, and the shares held are offered again."""
         order = self.ledger.find(client_order_id)
         if order is None or order.has_ended or order.id:
             return []
@@ -306,10 +306,10 @@ class ScalpAlgo(Hooks):
         return self.drive(at, f"{order.side} lost")
 
     def on_order_gone(self, order_id: str, at: int) -> list[Action]:
-        """An order that was working is absent wherever it is asked for, look after look: give it up.
+        """A working order is absent wherever it is asked for, look after look: give it up.
 
-        A sell of which nothing was filled is sent again under its own id: were it there after all, the broker would say
-        so. What was bought or sold without a word the listed position will tell.
+        A sell without a fill is sent again under its own id: if it is there after all, the broker will say so. Shares
+        that it bought or sold unreported will show in the listed position.
         """
         order = self.ledger.find(order_id)
         if order is None or order.has_ended:
@@ -327,7 +327,7 @@ class ScalpAlgo(Hooks):
         return actions
 
     def on_position(self, listed: PositionReport, as_of: int, at: int, executions: Iterable[str] = ()) -> list[Action]:
-        """Take over the position that the broker listed at `as_of`; `executions` are the ids of those it holds."""
+        """Take over the position that the broker listed at `as_of`; `executions` are the ids of those it includes."""
         before = self.ledger.position
         self.ledger.adopt_position(listed.qty, listed.avg_entry_price, as_of, executions)
         self.telling.listed(listed, before)
@@ -335,7 +335,7 @@ class ScalpAlgo(Hooks):
         return self.drive(at, "position")
 
     def on_surplus(self, listed: PositionReport, as_of: int, at: int) -> list[Action]:
-        """More (or no more) is held than executions explain, by a listing alone: it is offered with the next sell."""
+        """A listing alone shows more (or no more) shares than executions explain: the next sell offers them."""
         before = self.ledger.position
         self.ledger.claim(listed.qty - before, listed.avg_entry_price, as_of)
         self.telling.listed(listed, before)
@@ -359,10 +359,10 @@ class ScalpAlgo(Hooks):
         held_already: int = 0,
         decides: bool = True,
     ) -> list[Action]:
-        """What the broker lists at the start: take it over, and offer at once what is held without an order.
+        """Take over what the broker lists at the start, and at once offer the shares held without an order.
 
-        Of the newest `executions` the first `held_already` are in the listed position; the others come on top. Not
-        `decides`: more is about to be told, and `drive` follows.
+        Of the newest `executions` the first `held_already` are in the listed position; the others come on top. Without
+        `decides` nothing is offered yet: more reports are about to come, then `drive` is called.
         """
         for report in orders:
             self.telling.change(self.ledger.apply(report), report, at)
@@ -375,7 +375,7 @@ class ScalpAlgo(Hooks):
         for report in executions[held_already:]:
             at_last = max(report.at or 0, as_of + ANSWERED_WITHIN)
             self.telling.change(self.ledger.apply(msgspec.structs.replace(report, at=at_last)), report, at)
-        self.ledger.doubt_all()  # which of them were held is a guess
+        self.ledger.doubt_all()  # which of them the position included is a guess
         later = itertools.accumulate(map(executed, executions[held_already:]))
         self.ledger.alternatives.update(-shares for shares in later)
         self.ledger.alternatives.update(itertools.accumulate(map(executed, reversed(executions[:held_already]))))
@@ -400,7 +400,7 @@ class ScalpAlgo(Hooks):
         return [*asked, *self.drive(at, why)]
 
     def due_at(self, at: int) -> int:
-        """When this symbol wants to be driven, if nothing happens before; 0: not at all."""
+        """When this symbol is to be driven, if nothing happens before; 0: not at all."""
         due = self.exits.due_at(at)
         if not (stop := self.stop.due_at) or self.exits.plan is not Plan.OFFER:
             return due
@@ -442,7 +442,7 @@ class ScalpAlgo(Hooks):
         return actions
 
     def _follow(self, cause: str, at: int) -> None:
-        """Choose the order to follow, if the one so far ended, and move the state accordingly."""
+        """Choose the order to follow, if the one followed so far has ended, and move the state accordingly."""
         if self.ledger.version == self._followed_version:
             return  # state and order follow from the ledger alone
         self._followed_version = self.ledger.version

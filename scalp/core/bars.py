@@ -104,7 +104,7 @@ class SessionBars:
             return False
         close, starts, sums = micros(bar.close), self._starts, self.close_sums
         self._frame = None
-        # The sums come first: they raise what they raise before any column has grown.
+        # The sums come first: if they raise, no column has grown yet.
         if not starts or start > starts[-1]:
             sums.append(sums[-1] + close)
             starts.append(start)
@@ -132,7 +132,7 @@ class SessionBars:
     def extend(self, columns: BarColumns, to: int) -> None:
         """Add the rows of `columns` that are not here yet, up to row `to`, which is not included.
 
-        Those before are what is here, and all are of the session's time, oldest first.
+        The rows that are here are the first of `columns`; all lie within the session, oldest first.
         """
         here = len(self._starts)
         if here >= to:
@@ -145,7 +145,7 @@ class SessionBars:
         self.close_sums.extend(columns.sums[here + 1 : to + 1])
 
     def average(self, window: object) -> float | None:
-        """Average of the last `window` closes, dollars; None with fewer of them, or where `window` counts no bars."""
+        """Average of the last `window` closes, dollars; None with fewer, or where `window` is no number of bars."""
         sums = self.close_sums
         if not isinstance(window, int) or not 0 < window < len(sums):
             return None

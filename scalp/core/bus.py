@@ -1,8 +1,8 @@
-"""The way from what the core tells to its listeners: events wait until the actions of their event are out.
+"""The way from the core to its listeners: what it reports waits until the actions decided with it are out.
 
 A listener costs more time than a decision. On the wall clock events wait a little longer, for the actions of what comes
-in the same instant; and the core that the bot has just sent an order from is free at once, for whoever is to receive
-it. Many of them are handed on a few at a time: a fill never waits for all of them.
+in the same instant; and the CPU core that has just sent an order is free at once for the process that receives it.
+Many events are handed on a few at a time: a fill never waits for all of them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ AT_ONCE = 32  # events in one turn of the loop
 
 
 class EventBus:
-    """Keeps what it is told, in order, until `settle` or `deliver`. `now` is exchange time (ns)."""
+    """Queues events, in order, until `settle` or `deliver`. `now` is exchange time (ns)."""
 
     def __init__(self, now: Callable[[], int], *listeners: Listener) -> None:
         self.call_later: Callable[[float, Callable[[], None]], object] | None = None  # the loop's; None: don't linger
         self.listeners = listeners
-        self.has_guests = False  # somebody else than those from the start listens
+        self.has_guests = False  # whether a listener was added after the start
         self.now = now
         self._waiting: deque[Event] = deque()
         self.tell = self._waiting.append
@@ -34,7 +34,7 @@ class EventBus:
         self._failed: set[Listener] = set()
 
     def listen(self, listener: Listener) -> None:
-        """From here on `listener` is told, too, after all others."""
+        """From here on `listener` gets every event, too, after all others."""
         self.listeners = (*self.listeners, listener)
         self.has_guests = True
 
@@ -64,14 +64,14 @@ class EventBus:
         self.settle()
 
     def _say_failed(self, listener: Listener) -> None:
-        """A listener's mistake is its own: the others are told all the same, and trading goes on."""
+        """One listener's failure is its own: the others still get the event, and trading goes on."""
         if listener not in self._failed:
             self._failed.add(listener)
             log.exception("a listener failed, and may go on failing: trading goes on")
 
 
 class Notes:
-    """A logger whose lines are events; lines that its level hides are not told. `who` is a symbol or a part."""
+    """A logger whose lines are events; lines below its level are dropped. `who` is a symbol or a part."""
 
     def __init__(self, who: str, tell: Listener, now: Callable[[], int] = int) -> None:
         self._who = who

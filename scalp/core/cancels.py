@@ -8,7 +8,7 @@ from scalp.core.commands import CancelOrder
 from scalp.core.order_state import Order
 from scalp.core.units import SECOND
 
-CANCEL_AGAIN = 5 * SECOND  # a cancel of which no fact has told the end is asked for again
+CANCEL_AGAIN = 5 * SECOND  # an order is cancelled again while no fact shows that it has ended
 
 
 def cancel(order: Order, at: int) -> CancelOrder:
@@ -19,5 +19,5 @@ def cancel(order: Order, at: int) -> CancelOrder:
 
 
 def cancel_due(orders: Iterable[Order], at: int) -> list[CancelOrder]:
-    """Ask for a cancel of those of which it was not asked a moment ago."""
+    """Ask for a cancel of those that were not cancelled a moment ago."""
     return [cancel(order, at) for order in orders if at - order.cancel_sent_at >= CANCEL_AGAIN]

@@ -16,13 +16,13 @@ NEVER = 2**62  # later than any time, ns
 QUIET_BEFORE_CLOSE = 2 * SECOND  # an order sent later could be parked for tomorrow's open
 END_IS_NEAR = 600 * SECOND  # before the close: it may move, so the clock is asked more often
 CHECKUP_EVERY, LATE_LOOK_EVERY, LIQUIDATION_EVERY = 30.0, 10.0, 1.0  # seconds: all day; near the end; liquidating
-AHEAD = SECOND  # a stamp of the exchange's may be so far ahead of what is taken to be its time
-MOST_BACK = SECOND  # by which an answer may put the time back at once
-LEAP = MINUTE  # by which answers alone may have put it ahead since something else agreed with it
+AHEAD = SECOND  # an exchange timestamp may be so far ahead of what is taken to be exchange time
+MOST_BACK = SECOND  # an answer may put the time back by so much at once
+LEAP = MINUTE  # answers alone may put it ahead by so much since something else last agreed with it
 VAGUE = SECOND // 2  # an answer may be off by half of the time it took: beyond this it is too vague to go by
-PATIENCE = 75.0  # seconds in which market data that flow speak for a leap or against it: a bar comes every minute
+PATIENCE = 75.0  # seconds within which flowing market data confirm or contradict a leap: a bar comes every minute
 NO_FEED_SO_LATE = 20 * MINUTE  # a delayed one is 15 minutes late
-STEADY_COUNT, STEADY_FOR = 3, 60.0  # data that tell the same other time so often, for so many seconds, are right
+STEADY_COUNT, STEADY_FOR = 3, 60.0  # data that show the same other time so often, for so many seconds, are right
 
 
 class Session(Struct, frozen=True):
@@ -31,7 +31,7 @@ class Session(Struct, frozen=True):
     date: dt.date
     open: int
     close: int
-    is_held: bool = False  # nothing is liquidated, its end seems near and may not be: time or market are in doubt
+    is_held: bool = False  # nothing is liquidated: the end seems near, but the time or the market is in doubt
 
     @property
     def liquidate_at(self) -> int:
@@ -53,7 +53,7 @@ class Session(Struct, frozen=True):
 
 
 class _OtherTime(Struct):
-    """What market data tell that contradict the clock."""
+    """The time that market data show when they contradict the clock."""
 
     offset: int
     since: float  # loop time of the first of them, and of the last
@@ -72,16 +72,16 @@ class MarketClock:
         self._loop_time = loop_time
         self._offset: int | None = None
         self._vague = 0  # by how much the answer it was set by may have been off, ns
-        self._at_least = 0  # where it was put back by a little it stands still until it was that late again
+        self._at_least = 0  # put back by a little, the time stands still until it reaches this again
         self._vouched = 0  # the offset that market data, or else the first answer, vouched for last
         self._told = 0
-        self.stands_still = False  # the exchange's clock: it told the same twice, which has passed by now
+        self.stands_still = False  # the exchange's clock: it gave the same time twice, which has passed by now
         self._doubted: int | None = None  # the offset of the answer that was passed over last
         self._doubted_since = self._contradicted_at = float("-inf")  # loop time
         self._other: _OtherTime | None = None
         self._before: int | None = None  # the offset before a leap that answers alone made
         self.is_confirmed = False  # market data have agreed with it
-        self.follows_data = False  # they told another time for so long that they are right, and the clock is wrong
+        self.follows_data = False  # they showed another time for so long that they are right, and the clock is wrong
 
     @property
     def is_set(self) -> bool:
@@ -90,7 +90,7 @@ class MarketClock:
     def set(self, exchange_now: int, asked_at: float, answered_at: float, data_flow: bool = False) -> None:
         """Take over the exchange's time: its answer `exchange_now` (ns) belongs to the middle of the request.
 
-        An answer that took long and agrees with what is believed tells nothing new. One that puts the time back, or far
+        An answer that took long and agrees with the time so far adds nothing new. One that puts the time back, or far
         ahead, is doubted (see `is_doubted`) until the next one says so too and, where `data_flow`, bars or trades have
         had time to contradict; a clock that stands still, or a cache, never puts it back.
         """
@@ -123,9 +123,9 @@ class MarketClock:
     def witness(self, made_at: int) -> bool:
         """Market data made at `made_at` (ns, by the exchange's stamp) have just come: they may be late, never early.
 
-        They settle what is doubted, and take a leap back that answers alone made. Where they tell, steadily, another
-        time than the clock did from the start, they are followed: none come from the future, and no feed is 20 minutes
-        late. True when the time is another one now.
+        They settle a doubt, and undo a leap that answers alone made. Where they steadily show another time than the
+        clock did from the start, they are followed: none come from the future, and no feed is 20 minutes late. Returns
+        whether they changed the time.
         """
         assert self._offset is not None
         offset = self._offset
@@ -151,7 +151,7 @@ class MarketClock:
         return self._offset != offset
 
     def _is_borne_out(self, offset: int) -> bool:
-        """Whether what market data told instead is this."""
+        """Whether `offset` is the other time that market data show."""
         other = self._other
         return other is not None and bool(self.contradictions) and -LEAP <= other.offset - offset <= MOST_BACK
 
@@ -172,7 +172,7 @@ class MarketClock:
 
     @property
     def contradictions(self) -> int:
-        """How many market data in a row have told another time, lately."""
+        """How many market data in a row have lately shown another time."""
         other = self._other
         return other.count if other is not None and self._loop_time() - other.heard_at < PATIENCE else 0
 
@@ -182,7 +182,7 @@ class MarketClock:
         return bool(self.contradictions) and self._other is not None and self._other.offset < (self._offset or 0)
 
     def now(self) -> int:
-        """Exchange time, ns. A mark that was passed stays passed, but for a leap back."""
+        """Exchange time, ns. It never goes back, except by a leap."""
         at = round(self._loop_time() * SECOND) + (self._offset or 0)
         return at if at > self._at_least else self._at_least
 

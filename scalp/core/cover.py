@@ -8,7 +8,7 @@ from scalp.core.decimals import ZERO
 from scalp.core.ledger import Ledger
 from scalp.core.units import SECOND
 
-RETRY_AFTER = tuple(wait * SECOND for wait in (2, 2, 2, 4, 8, 15))  # such a buy that was refused, so often
+RETRY_AFTER = tuple(wait * SECOND for wait in (2, 2, 2, 4, 8, 15))  # after such a buy was refused so often
 
 
 class Cover:
@@ -34,7 +34,7 @@ class Cover:
         return max(int(min(self._ledger.sold_twice, short) - working), 0)
 
     def stop_selling(self, at: int) -> list[CancelOrder]:
-        """What still sells although its group has sold all is cancelled at once."""
+        """Cancel at once every order that still sells although its group has sold all."""
         return cancel_due([order for order in self._ledger.open_orders if order.is_spent], at)
 
     def withdraw(self, at: int) -> list[CancelOrder]:

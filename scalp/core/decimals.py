@@ -1,4 +1,4 @@
-"""Numbers from outside, exact, and bounded before anything is reckoned with them: an absurd one could take for ever."""
+"""Numbers from outside, exact, and bounded before anything is computed with them: an absurd one could take for ever."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def decimal_or_none(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     _, digits, exponent = number.as_tuple()
-    # Looked at before anything is reckoned with it: the size of an absurd one overflows.
+    # Looked at before anything is computed with it: the size of an absurd one overflows.
     if not isinstance(exponent, int) or not -MOST_DIGITS <= exponent <= MOST_EXPONENT or len(digits) > MOST_DIGITS:
         return None
     return number if abs(number) < HIGHEST else None

@@ -1,4 +1,4 @@
-"""The way into an algo and out of it: an event is handled whole, its actions are sent, then the listeners are told."""
+"""The way into an algo and out of it: an event is handled whole, its actions are sent, then listeners are notified."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Dispatcher:
         self.risk = RiskWatch(algos, bus, self.record, self.carry_out, self.trouble)
         self.reservation = Reservation()
         self.exit_times = ExitTimes()
-        self.is_sending = False  # actions are being handed over: nobody is told of anything before they are out
+        self.is_sending = False  # actions are being handed over: listeners hear of nothing before they are out
         self._send = send
 
     def handle(self, symbol: str, handler: Callable[[ScalpAlgo, int], list[Action]]) -> None:

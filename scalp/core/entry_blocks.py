@@ -1,10 +1,10 @@
-"""What stands against buying one symbol just now."""
+"""Why one symbol must not be bought just now."""
 
 from __future__ import annotations
 
 
 class EntryBlocks(dict[str, str]):
-    """Reasons by kind; exits go on whatever there is."""
+    """Reasons by kind; exits go on regardless."""
 
     def block(self, kind: str, why: str) -> None:
         """Buy nothing until `unblock(kind)`."""
@@ -15,5 +15,5 @@ class EntryBlocks(dict[str, str]):
 
     @property
     def why(self) -> str:
-        """Why nothing is bought; "" when nothing stands against it."""
+        """Why nothing is bought; "" where there is no reason."""
         return ", ".join(self.values())

@@ -5,7 +5,7 @@ ScalpError
  +-- Unreachable      the venue could not be reached or answered with trouble of its own; may pass
  +-- Rejected         the broker answered and said no: the request had no effect
  +-- OutcomeUnknown   the request may or may not have had its effect: ask, never guess
- +-- IllegalMove      a mistake in here: an order, or a state, that the state so far does not allow
+ +-- IllegalMove      a bug in here: an order, or a move, that the present state does not allow
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Unreachable(ScalpError):
 class Rejected(ScalpError):
     """A definite refusal by the broker: HTTP `status`, its error `code` (0: none) and `message`.
 
-    `orders` are the ids of other orders that it names as its ground.
+    `orders` are the ids of other orders that it names as the reason.
     """
 
     def __init__(self, status: int, code: int, message: str, orders: Sequence[str] = ()) -> None:

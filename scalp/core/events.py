@@ -1,7 +1,7 @@
-"""What the core tells beside its actions: one struct for each kind of thing that somebody may want to know.
+"""What the core reports beside its actions: one struct for each kind of thing that somebody may want to know.
 
 The log, the journal, notifications and the like are listeners (see `scalp.core.bus`): each takes the kinds it knows,
-and nobody reads what another one made of them. `at` is exchange time in ns. Prices are dollars, quantities shares.
+and none reads what another made of them. `at` is exchange time in ns. Prices are dollars, quantities shares.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scalp.core.market_data import Bar
 from scalp.core.orders import OrderReport
 from scalp.core.ports import Execution, FeeCharged
 
-EXIT_SIGNAL = "exit signal"  # why a symbol is left, where the user's class said so
+EXIT_SIGNAL = "exit signal"  # the reason for leaving a symbol, where the user's class said so
 MARKOUTS = (1, 5, 30, 60)  # seconds after an entry and an exit at which the price is looked at
 
 # -- one symbol's trading ---------------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ class Transition(Struct, frozen=True, gc=False):
 
 
 class OrderFound(Struct, frozen=True, gc=False):
-    """An order that nobody here had known of: made by hand, or by an earlier run."""
+    """An order that was not known before: made by hand, or by an earlier run."""
 
     symbol: str
     at: int
@@ -49,7 +49,7 @@ class OrderFound(Struct, frozen=True, gc=False):
 class Fill(Struct, frozen=True, gc=False):
     """Shares changed hands, at `price` on average; `profit` is what a sell realised, gross.
 
-    `rates` are those of the day: nothing is reckoned by them before somebody asks.
+    `rates` are the day's fees: they are applied only when somebody asks.
     """
 
     symbol: str
@@ -137,14 +137,14 @@ class SessionSet(Struct, frozen=True, gc=False):
 
 
 class Blocked(Struct, frozen=True, gc=False):
-    """Nothing is bought any more, in any symbol, because something is not seen."""
+    """Nothing is bought any more, in any symbol: the bot does not see all it needs."""
 
     at: int
     why: str
 
 
 class Unblocked(Struct, frozen=True, gc=False):
-    """Everything is seen. `but` tells where nothing is bought all the same, "" where there is no such symbol."""
+    """The bot sees all it needs. `but` says where it buys nothing all the same, "" where there is no such symbol."""
 
     at: int
     but: str
@@ -163,7 +163,7 @@ class HistoryHeard(Struct, frozen=True, gc=False):
 
 
 class OrderDecided(Struct, frozen=True, gc=False):
-    """What was decided at `at`; an order may have to wait until it is sent. Told after those that were sent at once."""
+    """What was decided at `at`; an order may have to wait until it is sent. Reported after what was sent at once."""
 
     at: int
     action: Action
@@ -175,21 +175,21 @@ class OrderSent(Struct, frozen=True, gc=False):
 
 
 class OrderReported(Struct, frozen=True, gc=False):
-    """Some source told of an order, whatever that changed."""
+    """Some source reported an order, whatever that changed."""
 
     at: int
     report: OrderReport
 
 
 class OrdersListed(Struct, frozen=True, gc=False):
-    """Orders that were listed at the start: what these had filled is in the listed position."""
+    """Orders listed at the start: the listed position includes what they had filled."""
 
     at: int
     reports: Sequence[OrderReport]
 
 
 class OrderMoved(Struct, frozen=True, gc=False):
-    """What a report of an order that has filled did: `moved` shares more are held, `position` after it."""
+    """What the report of an order with fills changed: `moved` shares more are held, now `position` in all."""
 
     at: int
     report: OrderReport
@@ -206,7 +206,7 @@ class OrderMoved(Struct, frozen=True, gc=False):
 
 
 class PositionTaken(Struct, frozen=True, gc=False):
-    """The position, after something else than a fill may have moved it."""
+    """The position, after something other than a fill may have moved it."""
 
     symbol: str
     at: int
@@ -215,7 +215,7 @@ class PositionTaken(Struct, frozen=True, gc=False):
 
 
 class DayRecalled(Struct, frozen=True, gc=False):
-    """What the broker tells of today: executions in watched symbols, and the orders that they are of."""
+    """What the broker reports of today: executions in watched symbols, and their orders."""
 
     at: int
     executions: Sequence[Execution]
@@ -232,8 +232,8 @@ class FeesCharged(Struct, frozen=True, gc=False):
 class TripSeen(Struct, frozen=True, gc=False):
     """What was seen so far of a round trip beside its fills; prices are those of the last trade, None: none was seen.
 
-    `entered_at` is when its first fill was learned of, or when the bot found the shares as it started. `entry` and
-    `exit` are by seconds after these: see MARKOUTS. It is told again as more is seen; `reason` is "" while it is held.
+    `entered_at` is when its first fill was reported, or when the bot found the shares as it started. `entry` and
+    `exit` are by seconds after these: see MARKOUTS. It is sent again as more is seen; `reason` is "" while it is held.
     """
 
     symbol: str
@@ -242,7 +242,7 @@ class TripSeen(Struct, frozen=True, gc=False):
     reason: str = ""
     signal_price: float | None = None
     signal_at: int | None = None  # when the buy was sent
-    received_price: float | None = None  # as the last fill of the buy was learned of
+    received_price: float | None = None  # when the last fill of the buy was reported
     decided_at: int | None = None  # the first sell
     sent_at: int | None = None
     sent_price: float | None = None
@@ -277,7 +277,7 @@ class OrderFailed(Struct, frozen=True, gc=False):
 
 
 class Doubt(Struct, frozen=True, gc=False):
-    """Another position is listed than executions tell of, and not believed: nothing is bought until they agree."""
+    """The listed position differs from the executions and is not believed: nothing is bought until they agree."""
 
     symbol: str
     at: int
@@ -294,7 +294,7 @@ class StreamDown(Struct, frozen=True, gc=False):
 
 
 class StreamUp(Struct, frozen=True, gc=False):
-    """It is up again, after so many seconds."""
+    """The stream is up again, after so many seconds."""
 
     at: int
     name: str
@@ -317,7 +317,7 @@ class SessionOver(Struct, frozen=True, gc=False):
 
 
 class LeftOver(Struct, frozen=True, gc=False):
-    """Still held, or at work, at the end; `working` tells the orders in words."""
+    """Still held, or at work, at the end; `working` gives the orders in words."""
 
     symbol: str
     at: int
@@ -327,7 +327,7 @@ class LeftOver(Struct, frozen=True, gc=False):
 
 
 class Note(Struct, frozen=True):
-    """Something that is of use to a reader of the log alone. `who` is a symbol or a part of the bot."""
+    """Something that only a reader of the log needs. `who` is a symbol or a part of the bot."""
 
     who: str
     at: int

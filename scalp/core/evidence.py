@@ -12,13 +12,13 @@ the shares held. This module weighs the claims about positions and orders:
       or executions that were taken back  believed
     more is listed, and all executions of
       the day make up just that           believed: the first listing lacked some
-    an order's growth was counted that
-      the adopted position held already   believed
+    fills were counted that the adopted
+      position already included           believed
     more is listed, as the newest
       executions at the start explain     believed after a minute in which nothing was executed
     more is listed, for a minute          believed, and only adds: it is offered when the exit that works has ended
-    no more of what a listing alone had
-      told of, for a minute               believed, unless the broker has taken a sell of it
+    shares that a listing alone reported
+      are gone from it, for a minute      believed, unless the broker has taken a sell of them
     more is listed, just as it was before
       the bot's own executions            not believed: the listing is behind (by a minute at most, where the day's
                                           executions can't be read; and not where the ledger is below zero, as more
@@ -49,7 +49,7 @@ from scalp.core.ledger import Ledger
 from scalp.core.orders import BUY, OrderReport, PositionReport
 from scalp.core.units import MINUTE, SECOND
 
-SURPLUS_STANDS = MINUTE  # a listing may be so far behind; longer ago nothing of ours has changed what it shows
+SURPLUS_STANDS = MINUTE  # a listing may be so far behind: nothing we did longer ago still changes what it shows
 LOOK_AGAIN = 5 * SECOND  # between two looks at what is in doubt, listings that lag by less agree by then
 FRACTION = Decimal("0.999999999")  # of a share, at most
 ABSENT_LOOKS = 3  # so many times, `LOOK_AGAIN` apart, an order must be absent wherever it is asked for
@@ -71,7 +71,7 @@ class Look(NamedTuple):
 
 
 class Doubt(Struct):
-    """A difference between the listed position and the ledger's, and how it has stood."""
+    """A difference between the listed position and the ledger's, and the looks that have shown it."""
 
     listed: Decimal
     held: Decimal
@@ -97,9 +97,9 @@ class Evidence:
     def weigh(
         self, ledger: Ledger, listed: PositionReport, at: int, transferred: Decimal, knows_executions: bool
     ) -> Verdict:
-        """What a listing is worth that was asked for at `at` (ns of a time that never jumps).
+        """What to do about a listing that was asked for at `at` (ns of a time that never jumps).
 
-        `transferred` shares came or went by nothing that the ledger knows; `knows_executions`: the day's activities
+        `transferred` shares came or went in ways that the ledger does not see; `knows_executions`: the day's activities
         could be read.
         """
         surplus = listed.qty - ledger.position
@@ -165,7 +165,7 @@ class Evidence:
         return verdict
 
     def is_absent(self, order_id: str, is_anywhere: bool, at: int) -> bool:
-        """Note one look for an order that is believed open; whether it has been absent often enough to be given up."""
+        """Note one look for an order that is believed open; True if it has been absent often enough to be given up."""
         if is_anywhere:
             self._absences.pop(order_id, None)
             return False
@@ -180,13 +180,13 @@ class Evidence:
 
 
 def held_already(listed: Decimal, recent: Sequence[OrderReport], on_offer: Decimal = ZERO, as_of: int = 0) -> int:
-    """How many of the `recent` executions, oldest first, the first listed position holds already.
+    """How many of the `recent` executions, oldest first, the first listed position already includes.
 
-    A listing lags behind executions, by how much is not known. What was held before them is `listed` less those that it
-    holds. An answer is possible if nobody was short at any time, but for what was bought back later, and if what a sell
-    still had on offer was held: after each of its executions, and `on_offer` in the end. Of the possible answers the
-    one with the least held before is taken, so that no share is offered twice. What was executed a minute before
-    `as_of` the listing holds for sure.
+    A listing lags behind executions by an unknown time. The shares held before them are `listed` less those that it
+    includes. An answer is possible if the position was never short, except by what was bought back later, and if it
+    always held what a sell still had on offer: after each of its executions, and `on_offer` in the end. Of the possible
+    answers the one with the least held before is taken, so that no share is offered twice. The listing surely includes
+    what was executed a minute before `as_of`.
     """
     certain = sum(report.at is not None and report.at < as_of - SURPLUS_STANDS for report in recent)
     sums = list(itertools.accumulate((executed(report) for report in recent), initial=ZERO))

@@ -1,4 +1,4 @@
-"""When the exit plans want to be driven: the next checkup may be half a minute away."""
+"""When the exit plans are to be driven: the next checkup may be half a minute away."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from scalp.core.algo import ScalpAlgo
 
 class ExitTimes:
     def __init__(self) -> None:
-        self.on_sooner: Callable[[], None] = lambda: None  # told when a plan wants that earlier than all before
+        self.on_sooner: Callable[[], None] = lambda: None  # called when a plan is due earlier than all before
         self._due: dict[str, int] = {}  # by symbol, exchange time, ns
 
     @property
     def next_at(self) -> int:
-        """When the next exit plan wants to be driven (exchange time, ns); 0: none does."""
+        """When the next exit plan is to be driven (exchange time, ns); 0: none is."""
         return min(self._due.values(), default=0)
 
     def due(self, now: int) -> list[str]:
@@ -28,7 +28,7 @@ class ExitTimes:
         self._due.pop(symbol, None)
 
     def note(self, algo: ScalpAlgo, now: int) -> None:
-        """Ask `algo` anew; what is due by now stays so until it is driven, whatever else happens first."""
+        """Ask `algo` again; what is due by now stays due until it is driven, whatever else happens first."""
         if self._due.get(algo.symbol, now + 1) <= now:
             return
         due = algo.due_at(now)
@@ -38,7 +38,7 @@ class ExitTimes:
         self._set(algo.symbol, due)
 
     def hasten(self, symbol: str, due: int) -> None:
-        """Something wants it at `due`; what wants it sooner stands, however often this is said."""
+        """Drive `symbol` at `due`; an earlier time stands, however often this is called."""
         if symbol not in self._due or due < self._due[symbol]:
             self._set(symbol, due)
 

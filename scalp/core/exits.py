@@ -13,7 +13,7 @@ Handlers, checkups, risk rules, liquidation, winding up and the user state a pla
 so that another may go is part of a plan, never "a sell works": see `is_under_way`. An exit that works is cancelled only
 for another exit on the ground of facts, or for a stronger plan.
 
-An exit with a stop at the broker is a group of orders, of which one that fills cancels the others. It counts as one: it
+An exit with a stop at the broker is a group of orders: one that fills cancels the others. It counts as one: it
 offers its shares once, it is cancelled through its parent, and it is out of the way when every one of its orders has
 ended by facts. Where two of them have filled, what was sold too many is bought back: see `Cover`.
 """
@@ -46,8 +46,8 @@ MARKET_RETRIES = (2 * SECOND, 4 * SECOND, 8 * SECOND, 15 * SECOND)
 STUCK_AFTER = (10 * SECOND, 20 * SECOND, 40 * SECOND)  # a market exit that does not fill although the symbol trades
 NO_RESEND_BEFORE_CLOSE = 20 * SECOND
 DRIVE_EVERY = SECOND  # while a plan is under way
-LEG_PATIENCE = 10 * SECOND  # for the listings and executions that tell what became of a stop nobody has told of
-SPENT_FOR = SECOND  # so long an order may stand whose group has sold everything: then its end is asked for
+LEG_PATIENCE = 10 * SECOND  # for listings and executions to show what became of a stop that no source has reported
+SPENT_FOR = SECOND  # an order whose group has sold everything may stand so long, then it is cancelled
 
 # What a refusal of a sell says when it is about shares or orders as the broker sees them just now.
 NO_SHARES = ("insufficient qty", "intent mismatch", "position does not exist")
@@ -80,7 +80,7 @@ class Sell(Struct, frozen=True):
 Step = Sell | CancelOrder | AskOrder | AskLastTrade
 
 
-# How reports call the exits of risk rules, by how the reason begins.
+# What reports call the exits of risk rules, by the beginning of the reason.
 RULES = (("stop loss", "stop"), ("held for", "max hold"), ("the session's loss", "max loss"), ("trail", "trail"))
 
 
@@ -94,22 +94,22 @@ class ExitPlan:
         self.since = 0
         self.retry_at = 0  # no sell before this time: it was refused
         self._passing = self._lasting = 0  # refusals in a row
-        self._missing = ZERO  # shares that the broker says it has not: they wait for it, the others go
+        self._missing = ZERO  # shares that the broker says are missing: they wait, the others are offered
         self._whole_again_at = 0  # when all may be offered again, if a listing has all by then
         self._stuck = 0  # market exits in a row that did not fill
-        self._asked: Order | None = None  # the market exit that was looked at by id
+        self._asked: Order | None = None  # the market exit that was asked for by id
         self._asked_at: dict[str, int] = {}  # broker's order id -> when it was asked for last
-        self._covered_version = -1  # of the ledger, in which every share is on offer
+        self._covered_version = -1  # the ledger version in which every share is on offer
         self._price_asked_at = -ASK_PRICE_AGAIN  # when the last trade was asked for, to price a sell
-        self._bought_at = 0  # when shares came last
-        self._leg_asked_at = 0  # when a stop that nobody has told of was first waited for; 0: none is
+        self._bought_at = 0  # when shares were last bought
+        self._leg_asked_at = 0  # since when it waits for a stop that no source has reported; 0: it does not
         self.has_no_data = False  # no market data come: whether the symbol trades is not known
         self.cover = Cover(ledger)
 
     # -- stating a plan -----------------------------------------------------------------------------------------------
 
     def state(self, plan: Plan, why: str, at: int) -> bool:
-        """From now on `plan` is what is to become of the shares, unless a stronger one is; False if nothing changed."""
+        """Make `plan` the plan, unless the present one is as strong or stronger; False if nothing changed."""
         if plan <= self.plan:
             return False
         if not self.plan.is_at_market:
@@ -131,18 +131,18 @@ class ExitPlan:
         return self.state(plan, LIQUIDATION, at) and plan is Plan.LIQUIDATION
 
     def lift(self, plan: Plan) -> None:
-        """The ground for `plan` is gone: what is held is offered as before."""
+        """The reason for `plan` is gone: the shares held are offered as before."""
         if self.plan is plan:
             self.plan, self.why = Plan.OFFER, ""
 
     def settle(self) -> None:
-        """A risk rule has its will when nothing is held or working any more."""
+        """A risk rule's plan is done when nothing is held or working any more."""
         if self.plan is Plan.RISK_RULE and not self._ledger.whole_shares and not self._ledger.open_orders:
             self.lift(Plan.RISK_RULE)
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the plan is not done: something of it has to happen yet, or to be confirmed."""
+        """Whether the plan is not done: some step has yet to happen, or to be confirmed."""
         ledger = self._ledger
         if ledger.position < 0:
             return self.cover.over_sold > 0 or any(order.is_cover or order.is_spent for order in ledger.open_orders)
@@ -177,11 +177,11 @@ class ExitPlan:
 
     @property
     def is_sending(self) -> bool:
-        """Whether a sell has not been answered for yet."""
+        """Whether the broker has not answered a sell yet."""
         return any(not order.id for order in self._sells)
 
     def due_at(self, at: int) -> int:
-        """When the plan wants to be asked for steps again, if nothing happens before; 0: not at all.
+        """When the plan is to be asked for steps again, if nothing happens before; 0: not at all.
 
         Shares whose sell somebody cancelled wait for the next bar or checkup; near the close checkups come each second.
         """
@@ -192,7 +192,7 @@ class ExitPlan:
         if self.retry_at > at:
             return self.retry_at
         if self._leg_asked_at and self._ledger.lacks_leg:
-            return at + DRIVE_EVERY  # a listing may tell any moment that the shares are held
+            return at + DRIVE_EVERY  # a listing may show any moment that the shares are held
         spent = [order for order in self._ledger.open_orders if order.is_spent and not order.cancel_sent_at]
         if spent:
             return max(min(_spent_at(order) for order in spent) + SPENT_FOR, at + 1)
@@ -214,16 +214,16 @@ class ExitPlan:
         self._passing = self._lasting = self._stuck = 0
 
     def forget_rejections(self) -> None:
-        """What was refused has nothing to do with what is to be sold from here on."""
+        """Past refusals have nothing to do with what is to be sold from here on."""
         self.retry_at = self._passing = self._lasting = 0
         self._missing = ZERO
 
     def may_go_now(self) -> None:
-        """What a sell may have been refused for is gone."""
+        """The reason why a sell may have been refused is gone."""
         self.retry_at = 0
 
     def on_rejected(self, why: str, at: int) -> int:
-        """A sell was refused, or ended unsold: none before `retry_at`, later each time. Returns the wait, ns."""
+        """A sell was refused, or ended unsold: none goes before `retry_at`, later each time. Returns the wait, ns."""
         words = why.lower()
         lasts = any(word in words for word in LASTS)
         may_pass = at - self._bought_at < CAUSED_BY_FILL or any(word in words for word in MAY_PASS)
@@ -256,7 +256,7 @@ class ExitPlan:
         return held - self._missing if held > self._missing else held
 
     def on_listed_whole(self, at: int) -> None:
-        """A listing has all the shares that are held: those that a refusal said were missing are offered again."""
+        """A listing shows all the shares held: those that a refusal said were missing are offered again."""
         if self._missing and at >= self._whole_again_at:
             self._missing = ZERO
             self._covered_version = -1
@@ -268,8 +268,8 @@ class ExitPlan:
     ) -> list[Step]:
         """What is to be done now, mostly nothing.
 
-        `followed` is the order the state machine follows, `sell_price` tells that of a limit sell, `printed_at` when
-        the symbol last traded, `closes_at` the session's close.
+        `followed` is the order the state machine follows, `sell_price` gives the price of a limit sell, `printed_at` is
+        when the symbol last traded, `closes_at` the session's close.
         """
         if self.plan is Plan.WITHDRAW:
             return _cancel(self._ledger.open_orders, at)
@@ -296,7 +296,7 @@ class ExitPlan:
         return _cancel(meeting, at) if meeting else [Sell("limit")]
 
     def _ask_price(self, at: int) -> list[Step]:
-        """Nobody has told what the shares cost, nor of a trade: nothing is offered at a price of zero."""
+        """No source has reported what the shares cost, nor a trade: nothing is offered at a price of zero."""
         if at < self._price_asked_at + ASK_PRICE_AGAIN:
             return []
         self._price_asked_at = at
@@ -309,9 +309,9 @@ class ExitPlan:
         return _cancel([buy], at)
 
     def _keep_covered(self, sell: Order, at: int) -> list[Step]:
-        """While a sell works: every share held by facts is on offer, and not one more; else it goes for one of all.
+        """While a sell works, exactly the shares held by facts are on offer; else it is cancelled for a sell of all.
 
-        What a listing alone claims to be held waits for the end of the sell that works.
+        Shares that a listing alone claims to be held wait until the working sell has ended.
         """
         ledger = self._ledger
         if ledger.version == self._covered_version and not sell.cancel_sent_at:
@@ -329,8 +329,8 @@ class ExitPlan:
             return []
         strangers = [o for o in self._sells if not o.is_own and o.id and (o.head is not sell.head or o is sell)]
         if over > 0 and strangers:
-            # The broker holds shares for each of them: what is told of an order of an earlier run, or by hand, is old,
-            # or else what is told of the position.
+            # The broker holds shares for each of them: what we know of an order by hand or of an earlier run is old,
+            # or else what we know of the position.
             return self._ask(strangers, at)
         return _cancel([sell], at)
 
@@ -346,7 +346,7 @@ class ExitPlan:
         return [Sell("market")]
 
     def _awaits_leg(self, at: int) -> bool:
-        """Whether a stop that nobody has told of may have sold the shares, and may still be found."""
+        """Whether a stop that no source has reported may have sold the shares, and may still be found."""
         if not self._ledger.lacks_leg:
             self._leg_asked_at = 0
             return False
@@ -373,7 +373,7 @@ class ExitPlan:
 
     def _marks(self, exit_: Order) -> tuple[int, int]:
         """When a market exit that does not fill is asked for, and when it is cancelled."""
-        # One that fills bit by bit is not stuck so soon; nor is one of which nobody can see whether it could.
+        # One that fills bit by bit is not stuck so soon; nor is one where no data show whether it could fill.
         is_patient = exit_.filled_qty > 0 or self.has_no_data
         patience = STUCK_AFTER[-1 if is_patient else min(self._stuck, len(STUCK_AFTER) - 1)]
         since = max(exit_.submitted_at, exit_.moved_at)
@@ -406,7 +406,7 @@ def available(why: str) -> Decimal:
 
 
 def _spent_at(order: Order) -> int:
-    """When the rest of its group sold the last."""
+    """When the rest of its group sold the last shares."""
     return max(other.moved_at for other in order.group)
 
 

@@ -1,12 +1,12 @@
 """What selling and buying stocks costs at Alpaca beside the price: three regulatory fees, by date.
 
     REG  SEC section 31: a part of the dollars sold
-    TAF  FINRA's trading activity fee: so much a share sold, up to a most for each execution
+    TAF  FINRA's trading activity fee: so much a share sold, up to a maximum for each execution
     CAT  the consolidated audit trail: so much a share, bought or sold
 
 The broker sums each kind per account and day and rounds the sum up to a cent. Here the fees of one execution, trade or
 symbol are exact, and what the rounding adds is a line of its own. FINRA charges brokers no TAF from October to December
-2026; whether Alpaca passes that on is not known (its schedule still lists the rate), so it is reckoned with.
+2026; whether Alpaca passes that on is not known (its schedule still lists the rate), so it is counted.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Charges(Struct, frozen=True):
 
     @property
     def billed(self) -> Charges:
-        """What a day that comes to these is charged: each kind rounded up to a cent."""
+        """What a day with these fees is charged: each kind rounded up to a cent."""
         return Charges(*(amount.quantize(CENT, ROUND_CEILING) for amount in (self.reg, self.taf, self.cat)))
 
     @property
     def rounding(self) -> Decimal:
-        """What that adds."""
+        """What that rounding adds."""
         return self.billed.total - self.total
 
 
@@ -71,7 +71,7 @@ class Rates(Struct, frozen=True):
         return Charges(dollars * self.reg, min(qty * self.taf, self.taf_most), qty * self.cat)
 
     def of_trip(self, qty: Decimal, price: Decimal) -> Decimal:
-        """What buying and selling `qty` shares costs that were sold at `price`."""
+        """What buying `qty` shares and selling them at `price` costs."""
         return self.of_sold(qty, qty * price).total + qty * self.cat
 
     def break_even(self) -> BreakEven:
@@ -113,7 +113,7 @@ class FeeSchedule(Struct, frozen=True):
         return bool(self.rows) and day < self.rows[0][0]
 
     def told(self, days: Iterable[dt.date]) -> str:
-        """In words, what is reckoned with for these days."""
+        """The fees that are used for these days, in words."""
         if not self.rows:
             return "no fees: net is gross"
         words = f"fees: {self.name} (SEC section 31, FINRA TAF, CAT), each kind summed a day and rounded up to a cent"

@@ -1,7 +1,7 @@
 """Fleet: which algo an event belongs to, and what all algos share.
 
-Synchronous: an event is handled whole, the actions it gave are handed to `send`, then the listeners of `bus` are told
-of it, and the next event comes.
+Synchronous: an event is handled whole, the actions it gave are handed to `send`, then the listeners of `bus` are
+notified, and the next event comes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from scalp.core.order_router import OrderRouter
 from scalp.core.readiness import FEED, Readiness
 from scalp.core.takings import Takings
 
-LOUD_SYMBOLS = 50  # up to as many, every bar is a line at INFO
+LOUD_SYMBOLS = 50  # with up to so many symbols, every bar is a line at INFO
 
 
 class Fleet:
     """`algos` by symbol. `now` is exchange time (ns); `send` performs an action.
 
-    `listeners` are told of everything once the actions are out; None: only the log is.
+    `listeners` get every event once the actions are out; None: only the log does.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Fleet:
         self._perform = dispatcher.perform
         self._carry_out = dispatcher.carry_out
         self._trouble = dispatcher.trouble
-        self.on_gap: Callable[[str], None] = lambda symbol: None  # told when a bar had to be refused
+        self.on_gap: Callable[[str], None] = lambda symbol: None  # called when a bar had to be refused
         self.on_held_print: Callable[[Trade], None] = lambda trade: None  # a print in a symbol that is held
         self._settle_early_bar: Callable[[Bar], None] = self.refuse_early_bar
-        self.newest_minute = 0  # start of the newest minute of which there is a bar in any symbol, ns; 0 before any
-        self._early_told: set[str] = set()  # symbols of which it was said that a bar came before its time
+        self.newest_minute = 0  # start of the newest minute with a bar in any symbol, ns; 0 before any
+        self._early_told: set[str] = set()  # symbols with a warning logged that a bar came before its time
 
     def connect(
         self,
@@ -75,16 +75,16 @@ class Fleet:
         reconnect_updates: Callable[[str], None],
         settle_early_bar: Callable[[Bar], None] | None = None,
     ) -> None:
-        """Whom to tell that a reconciliation is due, that order updates are mute, that a bar came before its time."""
+        """What to call when a reconciliation is due, order updates are mute, or a bar came before its time."""
         self.orders.connect(reconcile, reconnect_updates)
         self._settle_early_bar = settle_early_bar or self.refuse_early_bar
 
     # -- market data --------------------------------------------------------------------------------------------------
 
     def on_bar(self, bar: Bar, is_settled: bool = False) -> None:
-        """A minute bar. One from long before its time is handed to whom `connect` named, unless it `is_settled`.
+        """A minute bar. One that comes long before its time goes to the callback of `connect`, unless it `is_settled`.
 
-        Its time has not come when it is far ahead of the clock and of all bars so far.
+        It comes before its time when it is far ahead of the clock and of all bars so far.
         """
         algo = self.algos.get(bar.symbol)
         if algo is None:
@@ -95,7 +95,7 @@ class Fleet:
                 self._settle_early_bar(bar)
                 return
             self.newest_minute = bar.start
-        # There are more bars than anything else: where nobody wants to know of them, as in a backtest, none is told of.
+        # There are more bars than anything else: where nobody listens for them, as in a backtest, none is reported.
         if self.bus.has_guests or self._logger.isEnabledFor(self._bar_level):
             self.bus.tell(BarHeard(at, bar))
         try:
@@ -106,7 +106,7 @@ class Fleet:
             self._perform(algo, actions)
 
     def refuse_early_bar(self, bar: Bar) -> None:
-        """Its minute is not over, by far: it would be the newest bar until then, and no signal be asked."""
+        """Its minute is far from over: until then it would be the newest bar, and no signal would be asked."""
         level = logging.DEBUG if bar.symbol in self._early_told else logging.WARNING
         self._early_told.add(bar.symbol)
         self.on_gap(bar.symbol)
@@ -142,7 +142,7 @@ class Fleet:
             algo.tape.strike(correction, algo.session_bars)
 
     def on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
-        """Fetched bars of before: they never trade."""
+        """Earlier bars, fetched: they never lead to a trade."""
         if algo := self.algos.get(symbol):
             algo.on_history(bars)
             self.newest_minute = max([self.newest_minute, *(bar.start for bar in bars)])
@@ -168,7 +168,7 @@ class Fleet:
         self.readiness.update(FEED, f"no bars: {why}")
 
     def tell(self, event: Event) -> None:
-        """Tell the listeners at once, after what waits."""
+        """Pass `event` to the listeners at once, after those that wait."""
         self.bus.tell(event)
         self.bus.deliver()
 

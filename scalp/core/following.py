@@ -8,7 +8,7 @@ from scalp.core.orders import HELD, SELL
 
 
 def successor(order: Order, ledger: Ledger) -> Order | None:
-    """What works in the place of `order`: itself, what replaced it, or another of its group; None: all ended."""
+    """The order that works in place of `order`: itself, what replaced it, or another of its group; None: all ended."""
     current: Order | None = order
     while current is not None and current.has_ended:
         if current.replaced_by and current.on_offer != 0:

@@ -1,7 +1,7 @@
 """What a user's class may override beside the buy signal: the exit's price and moment, the size of a buy.
 
-An answer that makes no sense, or an exception, stops nothing: it is told once, and the default stands. Which of them a
-class overrides is known when the class is made: one that overrides none trades as if there were none.
+An answer that makes no sense, or an exception, stops nothing: it is logged once, and the default stands. Which of them
+a class overrides is known when the class is made: one that overrides none trades as if there were none.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Hooks:
     def entry_time(self) -> dt.datetime | None:
         """When the first of the shares held was bought, exchange time in America/New_York; None when flat.
 
-        Of shares that were there when the bot started: when they were first listed.
+        For shares held when the bot started: when they were first listed.
         """
         at = self.stop.bought_at or self.ledger.adopted_at
         return new_york(at) if self.ledger.position > 0 and at else None
@@ -99,7 +99,7 @@ class Hooks:
     def _calculate_exit_price(self) -> float | Decimal | None:
         """The limit of the sell, dollars, rounded up to a tick; None: the last trade or the entry, the higher one.
 
-        Asked when shares are offered: as the buy fills, and again where a sell that ended unfilled is sent anew.
+        Asked when shares are offered: as the buy fills, and again where a sell that ended unfilled is sent again.
         """
         return None
 
@@ -120,7 +120,7 @@ class Hooks:
     # -- asking -------------------------------------------------------------------------------------------------------
 
     def _own_exit_price(self) -> Decimal | None:
-        """The class's own price, as an order has it; None: the default."""
+        """The class's own price, rounded for an order; None: the default."""
         if self.exits.is_rejected:
             return None  # it may be the price that the broker does not take
         price = self._own_number("exit price", self._calculate_exit_price, lambda price: price > 0)
@@ -164,7 +164,7 @@ class Hooks:
             return None
 
     def _tell_odd(self, name: str, answer: object, hence: str = "the default stands") -> None:
-        """`answer` makes no sense: said once."""
+        """Log once that `answer` makes no sense."""
         if inspect.iscoroutine(answer):
             answer.close()  # nobody will wait for it
         kind = type(answer).__name__
@@ -186,7 +186,7 @@ def _number(answer: object) -> Decimal | None:
 
 
 class OwnPrices(OrderBuilder):
-    """Orders whose exit price a user's class tells, by `ask`; where that says None, as any."""
+    """Orders whose exit price a user's class gives, by `ask`; where it gives None, the usual one."""
 
     def __init__(self, ledger: Ledger, tape: Tape, run: str, ask: Callable[[], Decimal | None]) -> None:
         super().__init__(ledger, tape, run)

@@ -1,14 +1,14 @@
-"""The order ledger: one symbol's orders, fills and position, merged from everything that is ever told of them.
+"""The order ledger: one symbol's orders, fills and position, merged from everything that any source reports.
 
 Order updates, REST answers, rows of listings, answers by id and the day's executions all arrive as `OrderReport` and go
 through `Ledger.apply`; nothing else changes an order. Reports may be lost, repeated, late or out of order, so applying
 only ever moves forward: filled quantities grow (also after an order ended: a fill that lost the race against its cancel
-is still a fill), and an ending the broker told of stays.
+is still a fill), and an end that the broker reported stays.
 
 An execution counts once, by identity. Growth of the filled total of an order that is followed here is always news,
-whatever its time; but for a buy sent elsewhere that was listed open though it had filled a minute before. A position
+whatever its time; except for a buy sent elsewhere that was listed open though it had filled a minute before. A position
 that is adopted from a listing names the executions that explain it, and those never count again; only for orders first
-heard of after that does the time of an execution decide.
+reported after that does the time of an execution decide.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from scalp.core.units import SECOND
 ANSWERED_WITHIN = SECOND  # an execution so soon after the adopted position was dated may be in it
 IN_THE_LISTING = 2 * SECOND  # an order submitted so long after it is not in the adopted position
 IN_ANY_LISTING = 60 * SECOND  # no listing of positions is so far behind: it holds what was executed before that
-NEWEST = 4  # orders among which an exit is that ended just now
+NEWEST = 4  # an exit that ended just now is among so many newest orders
 AT_THE_TURN = 10 * SECOND  # so near to an adopted position, the time of an execution does not tell whether it is in it
 
 
@@ -42,7 +42,7 @@ class Change(Struct, frozen=True):
     """What one report changed. `new_qty` shares were executed at `price` on average."""
 
     order: Order
-    is_new: bool  # nobody here knew of the order
+    is_new: bool  # the order was not known before
     moved: bool  # anything at all changed
     ended: bool  # this report ended it
     new_qty: Decimal = ZERO
@@ -51,10 +51,10 @@ class Change(Struct, frozen=True):
 
 
 class Done(Struct):
-    """What `Takings` reckons with in its own time.
+    """What `Takings` uses in its own time.
 
-    `executed` holds side, shares and price of each execution; without shares, the dollars by which a price that was
-    told later differs. (Apart from the ledger, whose attributes CPython finds more slowly once there are 30.)
+    `executed` holds side, shares and price of each execution; without shares, the dollars by which a price
+    reported later differs. (Apart from the ledger, whose attributes CPython finds more slowly once there are 30.)
     """
 
     executed: list[tuple[str, Decimal, Decimal]]
@@ -72,16 +72,16 @@ class Ledger(OrderRegistry):
         self.shares_sold = ZERO
         self.done = Done([])
         self.question = ""  # what only asking the broker can answer; whoever has asked clears it
-        self.adopted_at = 0  # as of when that was listed, exchange time, ns
+        self.adopted_at = 0  # as of when the adopted position was listed, exchange time, ns
         self.adopted = ZERO  # shares of the last adopted position
         self._explained: set[str] = set()  # ids of the executions that are in an adopted position
         self.claimed = ZERO  # shares of the position that a listing alone claims, beyond what executions explain
         self.unoffered = ZERO  # those of them that wait for the end of the sell that works
-        self.unproven = ZERO  # shares of the adopted position of which the broker has taken no sell yet
-        self._guessed = ZERO  # shares held since the adoption: how many these are is what listings say
-        self.is_denied = False  # it refused one for lack of shares
-        self.implied = ZERO  # shares adopted only because sells were listed that had them still to sell
-        self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions were not told of yet
+        self.unproven = ZERO  # shares of the adopted position that the broker has taken no sell of yet
+        self._guessed = ZERO  # shares held since the adoption: only listings say how many these are
+        self.is_denied = False  # the broker refused a sell for lack of shares
+        self.implied = ZERO  # shares adopted only because listed sells had them still to sell
+        self._unexplained = ZERO  # shares so claimed, sold since or not, whose executions no source has reported
         self._claimed_at = 0  # as of when they were listed, exchange time, ns
         self.overlap = ZERO  # shares counted since the adoption that were executed before it: it may hold them too
         self.near = ZERO  # shares bought elsewhere so soon after the adopted position was dated that it may hold them
@@ -177,7 +177,7 @@ class Ledger(OrderRegistry):
         for order in self._orders:
             order.assumed, order.is_late, order.is_since_adoption = order.filled_qty, False, False
             order.settled_back = order.taken_back
-            order.executions.clear()  # which of them are in the position is said by `executions` alone
+            order.executions.clear()  # `executions` alone says which of them are in the position
             self._prove_claims(order)
         self.version += 1
 
@@ -187,7 +187,7 @@ class Ledger(OrderRegistry):
         self.unproven = self._guessed = max(self.position, ZERO)
 
     def deny(self, available: Decimal) -> None:
-        """The broker refused a sell for lack of shares: it has but so many beyond those that open sells hold.
+        """The broker refused a sell for lack of shares: it has only so many beyond those that open sells hold.
 
         What was bought since the adoption is known by its executions, whatever a refusal says.
         """
@@ -196,12 +196,12 @@ class Ledger(OrderRegistry):
             self.unproven = max(self.unproven, min(self.position - available, self._guessed))
 
     def claim(self, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
-        """Take in shares (or give up such ones: `qty` below zero) that a listing alone, of `at`, tells of."""
+        """Take in shares (or give up such ones: `qty` below zero) that only a listing, of `at`, shows."""
         self._unexplained = max(self._unexplained + qty, ZERO)
         self._claimed_at = at
         before = max(self.position, ZERO)
         if qty < 0:
-            self.positions_before.clear()  # they held what no execution had told of
+            self.positions_before.clear()  # they included shares that no execution had reported
         if qty > 0 and entry_price is not None:
             known = self.entry_price if self.entry_price is not None else entry_price
             self.entry_price = max(known, entry_price) if before else entry_price
@@ -213,7 +213,7 @@ class Ledger(OrderRegistry):
         self.version += 1
 
     def _explains_claim(self, order: Order, report: OrderReport, qty: Decimal) -> Decimal:
-        """How many of `qty` shares just told of a listing had told of before: they are held already."""
+        """How many of the `qty` newly reported shares a listing had shown before: they are held already."""
         at = order.submitted_at if report.at is None else report.at
         if not qty or order.side != BUY or at > self._claimed_at:
             return ZERO
@@ -244,11 +244,11 @@ class Ledger(OrderRegistry):
 
     @property
     def lacks_leg(self) -> bool:
-        """Whether a stop that nobody has told of may have sold what is held."""
+        """Whether a stop that no source has reported may have sold the shares held."""
         return any(order.lacks_leg for order in self._orders[-NEWEST:])
 
     def confirm(self, entry_price: Decimal) -> None:
-        """A listing shows the very position: what it cost is learned from there if nobody has told of it."""
+        """A listing shows this same position: take its cost from there if no source has reported it."""
         for order in self._orders[-NEWEST:]:
             order.is_leg_gone |= order.lacks_leg
         if self.position and (self.implied or self.entry_price is None) and is_price(entry_price):
@@ -256,7 +256,7 @@ class Ledger(OrderRegistry):
 
     @property
     def refutable(self) -> Decimal:
-        """Shares that a listing without them may take away: a listing alone, and nobody else, has told of them.
+        """Shares that a listing without them may take away: only a listing has reported them.
 
         None that a sell has on offer: the broker holds them for it.
         """
@@ -265,14 +265,14 @@ class Ledger(OrderRegistry):
         return max(min(self.claimed + (self.unproven if self.is_denied else ZERO), beyond), ZERO)
 
     def are_offered(self) -> None:
-        """What listings alone told of is on offer with the rest from here on."""
+        """From here on the shares that only listings reported are on offer with the rest."""
         self.unoffered = ZERO
 
     def _first_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
-        """How many shares of an order first heard of now are news, and their average price.
+        """How many shares of an order first reported now are news, and their average price.
 
-        What it filled before the adopted position is in that; when an execution is not told with its identity, only
-        its time, or that of the order, can say so. A leg is as new as its parent, whose time is this program's own.
+        What it filled before the adopted position is in that; when an execution comes without its identity, only its
+        time, or that of the order, can show this. A leg is as new as its parent, whose time is this program's own.
         """
         total, average, execution = self._totals(order, report)
         total, since = total or ZERO, self.adopted_at
@@ -296,7 +296,7 @@ class Ledger(OrderRegistry):
         return fresh, first_price(told, average, report.price, order.limit_price)
 
     def _was_sent_since(self, order: Order) -> bool:
-        """Whether it was sent from here after the position was adopted: whatever clock may say which came first."""
+        """Whether it was sent from here after the position was adopted: whichever came first by any clock."""
         return order.is_own and order.head.is_since_adoption
 
     def _new_shares(self, order: Order, report: OrderReport) -> tuple[Decimal, Decimal]:
@@ -335,7 +335,7 @@ class Ledger(OrderRegistry):
         return added, price
 
     def _take_back(self, order: Order, report: OrderReport, total: Decimal) -> None:
-        """Shares that were executed are not, after all: the position is what the listings say, which this explains."""
+        """Executed shares were taken back: the position is what the listings say, which this explains."""
         fewer = order.filled_qty - total
         if not fewer and report.event == BUST:
             fewer = min(report.execution_qty or ZERO, order.filled_qty)  # the copy of the order is from before it
@@ -369,7 +369,7 @@ class Ledger(OrderRegistry):
         return execution, first_price(report.price, report.filled_avg_price, order.limit_price)
 
     def _totals(self, order: Order, report: OrderReport) -> tuple[Decimal | None, Decimal | None, Decimal]:
-        """Filled total and average price by this report, as far as it tells them, and the size of its execution."""
+        """Filled total and average price by this report, as far as it has them, and the size of its execution."""
         is_repeated = report.execution_id is not None and report.execution_id in order.executions
         execution = ZERO if report.event in TAKE_BACKS else report.execution_qty or ZERO
         if report.execution_id is not None and execution:
@@ -386,7 +386,7 @@ class Ledger(OrderRegistry):
             # The order's totals are missing: one execution, counted once, is all there is to go by.
             total = order.filled_qty + (ZERO if is_repeated else execution)
         if total is not None and order.qty is not None:
-            total = min(total, order.qty)  # more than was ordered cannot be bought or sold, whatever is told
+            total = min(total, order.qty)  # more than was ordered cannot be bought or sold, whatever is reported
         return total, average, execution
 
     def _is_at_the_turn(self, report: OrderReport) -> bool:
@@ -419,7 +419,7 @@ class Ledger(OrderRegistry):
     def _book(self, order: Order, qty: Decimal, price: Decimal) -> Decimal:
         """Move the position by `qty` executed shares; returns the gross profit they realised.
 
-        Both ways alike: where a sell is told of before the buy it closes, the profit comes with the buy.
+        Long and short alike: where a sell is reported before the buy it closes, the profit comes with the buy.
         """
         is_twice = order.head.qty is not None and order.sold_by_group > order.head.qty
         if order.side == SELL and order.is_bots and not order.is_own and self.position < qty and not is_twice:

@@ -1,4 +1,4 @@
-"""What the core tells, as lines of the log."""
+"""The core's events, as lines of the log."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Line(NamedTuple):
 
 
 def line_of(event: Event) -> Line | None:
-    """How the log tells of `event`; None: it has no line."""
+    """The log's line for `event`; None: it has none."""
     render = _RENDER.get(type(event))
     return None if render is None else render(event)
 
 
 def event_of(record: logging.LogRecord) -> Event | None:
-    """What a line of the log tells of; None: it was not made from an event."""
+    """The event that a line of the log was made from; None: there is none."""
     return getattr(record, "event", None)
 
 

@@ -1,4 +1,4 @@
-"""What the feeds tell: bars, trades, corrections of trades, halts.
+"""What the feeds report: bars, trades, corrections of trades, halts.
 
 Every time is exchange time in integer nanoseconds since the epoch, UTC; every event carries its own, so the core never
 reads a clock. Prices are floats, as the feeds send them.
@@ -34,7 +34,7 @@ class Trade(Struct, frozen=True, gc=False):
 class TradeCorrection(Struct, frozen=True, gc=False):
     """The print `id` at `price` is no trade any more; `instead` is its right price, None if it never was.
 
-    Where the feed tells no id, the print is the one that was made at `at`. `new_id` is that of the print put right.
+    Where the feed gives no id, the print is the one that was made at `at`. `new_id` is that of the corrected print.
     """
 
     symbol: str

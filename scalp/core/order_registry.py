@@ -11,7 +11,7 @@ from scalp.core.orders import FINAL_STATUSES, NEW, SELL, OrderReport
 
 
 class OrderRegistry:
-    """They are never forgotten: a fill may come after their end."""
+    """No order is ever forgotten: a fill may come after its end."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -65,7 +65,7 @@ class OrderRegistry:
         self._by_client_id.pop(order.client_order_id, None)
 
     def add_replacement(self, order_id: str, old: Order) -> Order:
-        """The order that replaced `old`, known or entered by its id alone until somebody tells more of it."""
+        """The order that replaced `old`, known or entered by its id alone until a source reports more."""
         known = self._by_id.get(order_id)
         if known is not None:
             known.continues_fills |= old.has_moved_shares
@@ -140,7 +140,7 @@ class OrderRegistry:
         if parent is None and (replaced := self._by_id.get(report.replaces or "")):
             parent = replaced.parent
         if parent is None and is_new and order.stop_price is not None and order.side == SELL:
-            # The stream tells of a leg without saying whose it is, and may do so before the answer to the POST does.
+            # The stream reports a leg without saying whose it is, maybe before the answer to the POST does.
             parent = next((head for head in reversed(self._orders) if is_missing_leg(head, order)), None)
         if parent is not None and parent is not order:
             join(order, parent)

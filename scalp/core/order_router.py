@@ -1,6 +1,6 @@
-"""What the broker tells of orders and positions: which algo it belongs to, and whether an order may go out.
+"""Passes what the broker reports of orders and positions to its algo, and decides whether an order may go out.
 
-`OrderRouter` is the `OrderListener` of the broker and hears the stream of order updates.
+`OrderRouter` is the `OrderListener` of the broker and receives the stream of order updates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scalp.core.takings import Takings
 
 
 class OrderRouter:
-    """Of one fleet: `dispatcher` reaches its algos."""
+    """Serves one fleet: `dispatcher` reaches its algos."""
 
     def __init__(self, dispatcher: Dispatcher, readiness: Readiness, takings: Takings) -> None:
         self.session: Session | None = None
@@ -31,7 +31,7 @@ class OrderRouter:
         self.listed_at = 0  # exchange time of the positions the bot started with, ns
         self.fill_to_exit: dict[str, list[float]] = {}  # seconds from a fill's arrival to its sell's sending
         self.early_updates = EarlyUpdates()
-        self.on_rejection: Callable[[str, str], None] = lambda symbol, why: None  # told before anybody else
+        self.on_rejection: Callable[[str, str], None] = lambda symbol, why: None  # called before anything else
         self._algos = dispatcher.algos
         self._now = dispatcher.now
         self._bus = dispatcher.bus
@@ -48,13 +48,13 @@ class OrderRouter:
         self._reconnect_updates: Callable[[str], None] = lambda why: None
 
     def connect(self, reconcile: Callable[[str], None], reconnect_updates: Callable[[str], None]) -> None:
-        """Whom to tell that a reconciliation is due, and that order updates are mute."""
+        """What to call when a reconciliation is due, and when order updates are mute."""
         self._reconcile, self._reconnect_updates = reconcile, reconnect_updates
 
     # -- order updates ------------------------------------------------------------------------------------------------
 
     def on_order_update(self, report: OrderReport) -> None:
-        """Some source told of an order; of its legs first, so that its end is not met before what they have done."""
+        """Some source reported an order. Its legs come first: its end must not be seen before what they have done."""
         for leg in report.legs:
             self.on_order_update(leg)
         arrived = time.perf_counter()
@@ -84,7 +84,7 @@ class OrderRouter:
 
     @staticmethod
     def _was_moved_here(algo: ScalpAlgo, report: OrderReport) -> bool:
-        """Whether it is a stop of which this program has asked for another price."""
+        """Whether the order is a stop that this program has asked to move."""
         order = algo.ledger.find(report.id)
         return order is not None and order.move_sent_at > 0
 
@@ -100,7 +100,7 @@ class OrderRouter:
     # -- what becomes of orders that were sent ------------------------------------------------------------------------
 
     def on_sent(self, action: SubmitOrder) -> None:
-        """An order is on its way out: from now on it may need a cancel or an exit. Notes how long its cause took."""
+        """An order is on its way: from now on it may need a cancel or an exit. Notes the time since its fill."""
         self._dispatcher.reservation.is_out(action.client_order_id)
         self._dispatcher.reckon(self._algos[action.symbol])
         arrived = self._filled_at.pop(action.client_order_id, None)
@@ -171,13 +171,13 @@ class OrderRouter:
             self._record.listed(algo.ledger, orders)
 
     def on_position(self, position: PositionReport, as_of: int) -> None:
-        """A position listed at `as_of` that differs, and that something explains."""
+        """The position listed at `as_of` differs from the ledger's, and something explains that."""
         self._handle(position.symbol, lambda algo, at: algo.on_position(position, as_of, at))
         if algo := self._algos.get(position.symbol):
             self._record.position(algo.ledger)
 
     def on_surplus(self, position: PositionReport, as_of: int) -> None:
-        """A position listed at `as_of` that differs, that nothing explains, and that has stood."""
+        """The position listed at `as_of` differs from the ledger's, nothing explains that, and it has stood."""
         self._handle(position.symbol, lambda algo, at: algo.on_surplus(position, as_of, at))
         if algo := self._algos.get(position.symbol):
             self._record.position(algo.ledger)

@@ -1,4 +1,4 @@
-"""What is known of one order, and of the group it belongs to: the legs of which one that fills cancels the others."""
+"""What is known of one order, and of the group it belongs to: a leg that fills cancels the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeGuard
 from scalp.core.decimals import ZERO
 from scalp.core.orders import CANCELED, DONE_FOR_DAY, FILLED, FINAL_STATUSES, NEW, REPLACED, OrderReport
 
-# Words of our own for orders the broker has not spoken of (yet). A later report of the broker overrules each of them.
+# Statuses of our own for orders the broker has not reported (yet). A later report of the broker overrules each of them.
 SENT = "sent"  # on its way, or its outcome is unknown
 REFUSED = "refused"  # the broker answered no
 LOST = "lost"  # the broker knew nothing of it, for long enough
@@ -29,29 +29,29 @@ class Order:
     side: str
     type: str
     status: str
-    qty: Decimal | None  # None: not told (a notional order, or a replacement only heard of)
+    qty: Decimal | None  # None: not reported (a notional order, or a replacement known by its id alone)
     limit_price: Decimal | None
     submitted_at: int
     is_own: bool  # sent by this process
-    is_since_adoption: bool = False  # so, and after the position was adopted that the ledger reckons from
+    is_since_adoption: bool = False  # so, and after the adoption of the position that the ledger starts from
     filled_qty: Decimal = ZERO
     filled_avg_price: Decimal | None = None
     replaced_by: str = ""
     continues_fills: bool = False  # it replaced one that had bought or sold shares
     cancel_sent_at: int = 0  # when a cancel was last asked for; 0: never
-    moved_at: int = 0  # when it was last heard that it filled; 0: never
+    moved_at: int = 0  # when a fill of it was last reported; 0: never
     assumed: Decimal = ZERO  # so much of `filled_qty` is thought to be in the adopted position
-    is_late: bool = False  # heard of after the position was adopted, though older: what was listed of it may lag
-    is_priced: bool = True  # False: no source told at what price it filled, and another price stands in
+    is_late: bool = False  # first reported after the position was adopted, though older: its listing may lag
+    is_priced: bool = True  # False: no source reported at what price it filled, and another price stands in
     executions: set[str] = field(default_factory=set)
     taken_back: Decimal = ZERO  # so many executed shares the broker took back
-    settled_back: Decimal = ZERO  # of those: so many that the adopted position is without
+    settled_back: Decimal = ZERO  # so many of those are already missing from the adopted position
     stop_price: Decimal | None = None
-    # Of a leg: the order it belongs to. Of all in such a group one that fills cancels the others.
+    # Of a leg: the order it belongs to. In such a group an order that fills cancels the others.
     parent: Order | None = field(default=None, repr=False, compare=False)
     legs: list[Order] = field(default_factory=list, repr=False, compare=False)
     is_cover: bool = False  # a buy of ours that closes a short position
-    is_leg_gone: bool = False  # the stop that went with it, of which nobody told, has sold nothing
+    is_leg_gone: bool = False  # the stop that went with it, which no source reported, has sold nothing
     move_sent_at: int = 0  # when another stop price was asked for, while the outcome is not known; else 0
 
     @property
@@ -103,7 +103,7 @@ class Order:
 
     @property
     def lacks_leg(self) -> bool:
-        """Whether it ended, not by a cancel from here, and nobody has told of its stop: that may be what ended it."""
+        """Whether it ended without a cancel from here, and no source has reported its stop, which may have ended it."""
         is_group = self.is_own and self.stop_price is not None and self.parent is None and not self.cancel_sent_at
         is_left = is_group and self.status in (CANCELED, REPLACED) and not self.replaced_by and bool(self.remaining)
         return is_left and not self.legs and not self.is_leg_gone
@@ -115,7 +115,7 @@ class Order:
 
 
 def order_from(report: OrderReport, symbol: str) -> Order:
-    """An order nobody here knew. What it filled before now is in the position already; see `Ledger._first_shares`."""
+    """An order not known before. What it filled before now is in the position already; see `Ledger._first_shares`."""
     return Order(
         symbol=symbol,
         client_order_id=report.client_order_id,
@@ -138,7 +138,7 @@ def join(leg: Order, parent: Order) -> None:
 
 
 def is_missing_leg(head: Order, leg: Order) -> bool:
-    """Whether `leg` has the terms of the one that `head` was sent with, and that nobody has told of yet."""
+    """Whether `leg` has the terms of the one that `head` was sent with and that no source has reported yet."""
     is_sent = head.is_own and head.stop_price is not None and head.parent is None
     return is_sent and not head.legs and (head.side, head.qty, head.stop_price) == (leg.side, leg.qty, leg.stop_price)
 

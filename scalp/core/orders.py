@@ -1,4 +1,4 @@
-"""What the broker tells of orders and positions. Prices and quantities are Decimal, as the broker reckons them."""
+"""What the broker reports of orders and positions. Prices and quantities are Decimal, as the broker computes them."""
 
 from __future__ import annotations
 
@@ -37,16 +37,14 @@ NEW, HELD, FILLED, CANCELED, EXPIRED, REJECTED, REPLACED, DONE_FOR_DAY = OrderSt
 # treated as working.
 FINAL_STATUSES = frozenset({FILLED, CANCELED, EXPIRED, REJECTED, REPLACED, DONE_FOR_DAY})
 
-BUST = "trade_bust"  # kinds of updates: an execution is taken back, or put right
+BUST = "trade_bust"  # kinds of updates: an execution is taken back, or corrected
 TAKE_BACKS = frozenset({BUST, "trade_correct"})
 
 _KNOWN: dict[str, str] = {word.value: word for word in (*Side, *OrderStatus)}
 
 
 def known(word: str) -> str:
-    """`word` of the broker as the `Side` or `OrderStatus` that it is; one that nobody knows stays text, and decides
-    nothing.
-    """
+    """The broker's `word` as a `Side` or `OrderStatus`; an unknown one stays text, and decides nothing."""
     return _KNOWN.get(word, word)
 
 
@@ -82,13 +80,13 @@ class OrderReport(Struct, frozen=True):
     # Of a leg: the broker's id and the client order id of the order it belongs to, "" where this source did not say.
     parent_id: str = ""
     parent_client_id: str = ""
-    legs: tuple[OrderReport, ...] = ()  # those that this source told of with it
+    legs: tuple[OrderReport, ...] = ()  # those that this source reported with it
 
 
 class PositionReport(Struct, frozen=True):
     """A position as the broker lists it; `qty` is signed, prices in dollars a share.
 
-    `current_price` is that of the last trade, None where the listing does not tell.
+    `current_price` is that of the last trade, None where the listing does not say.
     """
 
     symbol: str

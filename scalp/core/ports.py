@@ -1,4 +1,4 @@
-"""What the program needs of the outside, as protocols: a feed, a broker, and where these deliver.
+"""What the program needs from the outside, as protocols: a feed, a broker, and where these deliver.
 
 A feed is one module with `open_feed` and a line in `scalp.cli.venues`; a broker is a package with `open_broker` and a
 line there. Where a protocol has a body, a subclass of it need not write its own. All times are ns since the epoch; a
@@ -31,7 +31,7 @@ class MarketDataSink(Protocol):
     """Where a feed delivers. Handlers are synchronous and never raise: a feed just calls them."""
 
     def on_bar(self, bar: Bar) -> None: ...
-    def on_gap(self, symbol: str) -> None: ...  # a bar of it came, and could not be taken
+    def on_gap(self, symbol: str) -> None: ...  # a bar of it came that could not be used
     def on_trade(self, trade: Trade) -> None: ...
     def on_trade_correction(self, correction: TradeCorrection) -> None: ...
     def on_halt(self, halt: Halt) -> None: ...
@@ -65,7 +65,7 @@ class OrderListener(Protocol):
 
 
 class Judge(Protocol):
-    """Says whether a refused login is final. `ask` sends the same keys elsewhere, which refuses them by `refusals`."""
+    """Says whether a refused login is final. `ask` sends the same keys elsewhere: statuses in `refusals` mean no."""
 
     async def __call__(
         self,
@@ -129,7 +129,7 @@ class Execution(Struct, frozen=True):
     symbol: str
     side: str  # "buy" or "sell"
     qty: Decimal
-    price: Decimal | None  # None: not told, or none that could be
+    price: Decimal | None  # None: not reported, or not a possible price
     at: int  # ns
     cumulative: Decimal
     leaves: Decimal | None
@@ -193,11 +193,11 @@ class Stream(Protocol):
 
 
 class OrderUpdates(Stream, Protocol):
-    """Tells an OrderUpdateSink of every order of the account."""
+    """Reports every order of the account to an OrderUpdateSink."""
 
 
 class History(Protocol):
-    """What is past."""
+    """Past market data."""
 
     def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]:
         """Finished minute bars from `start` to `end` (ns), symbol by symbol, oldest first; a symbol without bars too.
@@ -210,7 +210,7 @@ class History(Protocol):
 
 
 class Feed(Stream, History, Protocol):
-    """Tells a MarketDataSink of minute bars and, where it has them, trades and halts."""
+    """Delivers minute bars and, where it has them, trades and halts to a MarketDataSink."""
 
     is_exclusive: bool  # a new connection throws out an older one with the same key
 
@@ -250,7 +250,7 @@ class NoLimit(RequestLimit):
 
 
 class Broker(Protocol):
-    """Performs actions; what comes of them goes to the listener that it was made for."""
+    """Performs actions; their outcome goes to the listener that it was made for."""
 
     round_trips: list[float]  # seconds from an order's sending to its answer, in this run
 
@@ -282,11 +282,11 @@ class Broker(Protocol):
         return None
 
     def on_stream_told(self, report: OrderReport) -> None:
-        """The order updates told of this order."""
+        """The order updates reported this order."""
         return None
 
     def on_updates_up(self) -> None:
-        """The order updates are up: what happened before will not be told by them."""
+        """The order updates are up: they will not report what happened before."""
         return None
 
     async def close(self) -> None:
@@ -322,7 +322,7 @@ class Activities(Protocol):
 
 
 class NoActivities(Activities):
-    """The account does not tell what it executed: only listings can explain what is held."""
+    """The account does not report what it executed: only listings can explain what is held."""
 
     def __init__(self) -> None:
         self.unreadable = set()
@@ -390,10 +390,10 @@ class Account(Protocol):
         longest_pause: float = 60.0,
         asks_by_id: bool = True,
     ) -> Broker:
-        """Who performs the actions of `listener`.
+        """The broker that performs the actions of `listener`.
 
-        `reserve()` tells how many requests its exits and cancels may take; `longest_pause` (s) caps what a word about
-        too many requests may ask for; without `asks_by_id` no order is asked for by id in passing.
+        `reserve()` returns how many requests its exits and cancels may take; `longest_pause` (s) caps the pause that an
+        answer about too many requests may ask for; without `asks_by_id` no order is asked for by id in passing.
         """
 
     async def close(self) -> None:

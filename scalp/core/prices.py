@@ -35,7 +35,7 @@ def round_up(price: Decimal) -> Decimal:
 
 
 class Written:
-    """`price` as people write it, with two to four decimals; written when somebody reads it."""
+    """`price` as people write it, with two to four decimals; formatted only when somebody reads it."""
 
     __slots__ = ("_price",)
 

@@ -11,7 +11,7 @@ FEED, UPDATES, RECONCILED = "feed", "updates", "reconciled"
 
 
 class Readiness:
-    """Blocks entries in all `algos` while anything is not seen, and tells so. `now` is exchange time (ns)."""
+    """Blocks entries in all `algos` while anything is missing, and reports it. `now` is exchange time (ns)."""
 
     def __init__(self, algos: Mapping[str, ScalpAlgo], now: Callable[[], int], tell: Listener) -> None:
         self._algos = algos
@@ -62,7 +62,7 @@ class Readiness:
             algo.entry_blocks.block("blind", self.why_not_ready)
 
     def _but(self) -> str:
-        """Where nothing is bought for reasons of its own all the same."""
+        """In words, where nothing is bought all the same, for reasons of its own."""
         waiting = [algo for algo in self._algos.values() if algo.entry_blocks.why]
         if not waiting:
             return ""

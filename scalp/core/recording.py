@@ -1,4 +1,4 @@
-"""What happens to orders and positions, told so that it can be written down."""
+"""Reports what happens to orders and positions, so that it can be written down."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from scalp.core.orders import OrderReport
 
 
 class Recording:
-    """Tells `bus`: each method when its actions are out, but for `refused` and `decided`."""
+    """Reports to `bus`: each method when its actions are out, except `refused` and `decided`."""
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
         self._now = bus.now
 
     def decided(self, actions: Sequence[Action], at: int) -> None:
-        """At `at`, before they were sent."""
+        """`actions` were decided at `at`, before they were sent."""
         for action in actions:
             self._bus.tell(OrderDecided(at, action))
 
@@ -48,7 +48,7 @@ class Recording:
         self.position(ledger)
 
     def position(self, ledger: Ledger) -> None:
-        """Something else than a fill may have moved it."""
+        """Something other than a fill may have moved the position."""
         self._bus.tell(PositionTaken(ledger.symbol, self._now(), ledger.position, ledger.entry_price))
         self._bus.settle()
 

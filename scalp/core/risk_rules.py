@@ -1,7 +1,7 @@
 """Risk rules: what forbids a buy, and what calls for an exit at once.
 
-The fleet keeps one `RiskRules` for all symbols, or none. It shows it a symbol after everything that happened there,
-asks it before a buy leaves, and afterwards whether to close the position. Nothing here acts, waits or talks.
+The fleet keeps one `RiskRules` for all symbols, or none. It has it look at a symbol after everything that happened
+there, asks it before a buy leaves, and afterwards whether to close the position. Nothing here acts, waits or talks.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from scalp.core.trades import Fill
 from scalp.core.units import SECOND
 from scalp.core.words import counted
 
-SHARP = SECOND // 10  # a fill is learned of some ms late, and a look on time must not miss it for that
+SHARP = SECOND // 10  # a fill is reported some ms late: a look made on time must not come too early for that
 
 
 @dataclass(slots=True)
 class _Book:
     """What the rules know of one symbol."""
 
-    version: int = -1  # of its ledger, that this is in line with
+    version: int = -1  # the version of its ledger that this agrees with
     used: Decimal = ZERO  # dollars held, and those that working buys may still spend
     is_taken: bool = False  # anything held or being bought
     held_since: int = 0  # exchange time, ns; 0: nothing is held
-    is_short: bool = False  # what is held
-    base: Decimal = ZERO  # of the profit realised after fees: what was there before the position held now
-    last_base: Decimal = ZERO  # the same of the position before: a price of it may be put right later
+    is_short: bool = False  # whether the position held is short
+    base: Decimal = ZERO  # profit realised after fees before the position held now
+    last_base: Decimal = ZERO  # the same for the position before: a price of it may be corrected later
     lost_at: int = 0  # when a position was last closed at a loss
     result: Decimal = ZERO  # dollars since the process began, realised and open, after fees
 
 
 class RiskRules:
-    """`limits` over one session of a fleet, whose `takings` know the fees: losses are reckoned after them.
+    """`limits` over one session of a fleet, whose `takings` know the fees: losses are computed after them.
 
-    With `knows_today` False nothing is bought, and no loss of the session is judged, until `recall` has told what was
-    traded before the process began. Where that cannot be had, `judge_by_own` lets this process's own losses count.
+    With `knows_today` False nothing is bought, and no loss of the session is judged, until `recall` has reported what
+    was traded before the process began. Where that cannot be read, `judge_by_own` lets this process's own losses count.
     """
 
     def __init__(self, limits: RiskLimits, knows_today: bool = True, takings: Takings | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The risk rules obeyed: buys that they forbid are refused, and positions are closed as they call for."""
+"""Carries out the risk rules: refuses the buys that they forbid, and closes the positions that they want closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalp.core.risk_rules import RiskRules
 
 
 class RiskWatch:
-    """Over `algos`. `perform` carries out the actions of leaving a symbol, `trouble` is told where that failed."""
+    """Over `algos`. `perform` carries out the actions of leaving a symbol, `trouble` is called where that fails."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class RiskWatch:
         self._record = record
         self._perform = perform
         self._trouble = trouble
-        self._is_over = False  # the session's loss was too high, and that was said
+        self._is_over = False  # the session's loss was too high, and that was reported
 
     @property
     def rules(self) -> RiskRules | None:

@@ -1,9 +1,9 @@
 """The stop loss of one symbol: at which price it stands, and whether it rests at the broker.
 
-The exit goes out as one order of two legs (OCO): a limit to take the profit, and a stop that sells at market though
-this program be dead. What this program sees itself is the second line: where the last trade has been at or under the
+The exit goes out as one order of two legs (OCO): a limit to take the profit, and a stop that sells at market even
+if this program is dead. What this program sees itself is the second line: where the last trade has been at or under the
 stop for `GRACE` and nothing of the group was executed, the group is cancelled and the rest sold at market. Where the
-broker does not take the stop, or it was asked to stay with the bot, the bot's own strikes at once.
+broker does not take the stop, or the user wants it kept by the bot, the bot's own stop strikes at once.
 
 With a trail the stop follows the last trade upwards, never down, by a change of the stop leg's price.
 """
@@ -23,10 +23,10 @@ from scalp.core.prices import CENT, Written, exact, round_down
 from scalp.core.tape import Tape
 from scalp.core.units import MINUTE, SECOND
 
-GRACE = 3 * SECOND  # that the broker's stop gets to act before the bot does
+GRACE = 3 * SECOND  # for the broker's stop to act before the bot does
 MOVE_EVERY = 2 * SECOND  # between two changes of a stop's price
-NO_MOVE_BEFORE = MINUTE  # the liquidation
-# Why this side sends nothing at all just now; neither that nor missing shares tell whether the broker takes a stop.
+NO_MOVE_BEFORE = MINUTE  # no move so soon before the liquidation
+# Why this program sends nothing at all just now; neither that nor missing shares show whether the broker takes a stop.
 MAY_BE_CLOSED, NEAR_CLOSE = "the market may be closed", "too close to the close"
 NOT_THE_STOP = ("insufficient qty", MAY_BE_CLOSED, NEAR_CLOSE)
 
@@ -54,11 +54,11 @@ class Stop:
         self._ledger = ledger
         self._tape = tape
         self.bought_at = 0  # when the first of the shares held were bought; 0: they were listed, or none are
-        self._highest = 0.0  # last trade since then
+        self._highest = 0.0  # the highest last trade since then
         self._level: Decimal | None = None
-        self._level_of: tuple[Decimal, float] | None = None  # entry price and highest trade that it was reckoned from
+        self._level_of: tuple[Decimal, float] | None = None  # entry price and highest trade that it was computed from
         self._is_rejected = False  # the broker took no stop for the shares held now
-        self._is_fixed = False  # it does not let its stop be moved
+        self._is_fixed = False  # the broker does not let its stop be moved
         self._under_since = 0  # when the last trade was first seen at or under the stop; 0: it is not
         self._moved_at = 0
 

@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 HOOKS = ("_calculate_buy_signal", "_calculate_exit_price", "_calculate_quantity", "_calculate_exit_signal")
-ALL_SIGNALS = "_calculate_buy_signals"  # a day's at once, for a backtest
+ALL_SIGNALS = "_calculate_buy_signals"  # a day's signals at once, for a backtest
 OVERRIDABLE = (*HOOKS, ALL_SIGNALS, "exit_on_trades", "warmup_bars")
 NEAR = 2  # letters: a name that differs from a hook's by so many or fewer is a slip of the pen
 
@@ -48,7 +48,7 @@ def check_hooks(cls: type[Any], base: type[Any]) -> frozenset[str]:
 
 
 def check_all_signals(cls: type[Any], built_in: object) -> None:
-    """Raises TypeError for a class that says a day's signals at once and not a single one, which is what trades."""
+    """Raises TypeError for a class that gives a day's signals at once but not the single one, which is what trades."""
     if ALL_SIGNALS in vars(cls) and cls._calculate_buy_signal is built_in:
         raise TypeError(f"{cls.__name__} defines {ALL_SIGNALS} alone: _calculate_buy_signal trades, define both")
 
@@ -60,7 +60,7 @@ def check_window(cls: type[Any], built_in: object) -> None:
 
 
 def letters_apart(one: str, other: str) -> int:
-    """How many letters are to be put in, left out or changed to make `other` of `one`; beyond `NEAR` not exact."""
+    """How many letters to insert, delete or change to turn `one` into `other`; beyond `NEAR` not exact."""
     if abs(len(one) - len(other)) > NEAR:
         return NEAR + 1
     row = list(range(len(other) + 1))

@@ -43,12 +43,12 @@ class Taken(Struct, frozen=True):
 class Past(Struct):
     """One symbol's fills of today from before the process. Shares held since before today count for nothing when sold.
 
-    `realised` is gross, in dollars; `base` is what of `net` was there before the position held at the end.
+    `realised` is gross, in dollars; `base` is the part of `net` from before the position held at the end.
     """
 
     held: Decimal = ZERO  # negative when short
     cost: Decimal = ZERO  # of these shares; when short, what they brought
-    carried: Decimal = ZERO  # shares from the night before, not sold yet: what they cost nobody tells
+    carried: Decimal = ZERO  # shares from the night before, not sold yet: their cost is not known
     held_since: int = 0
     realised: Decimal = ZERO
     base: Decimal = ZERO
@@ -67,7 +67,7 @@ class Past(Struct):
         return Taken(self.trades, self.shares, self.realised, self.charges)
 
     def add(self, fill: Fill, rates: Rates) -> None:
-        """`fill` came next."""
+        """Take in `fill`, which came next."""
         before, sign = self.net, 1 if fill.side == BUY else -1
         self.charges += rates.of(fill.side, fill.qty, fill.price)
         self.cash -= sign * fill.qty * fill.price
@@ -111,7 +111,7 @@ class Takings:
     def __init__(self, rates: Rates = FREE) -> None:
         self.rates = rates
         self.past: dict[str, Past] = {}  # by symbol: what was traded today before this process
-        self.are_whole = False  # that is known
+        self.are_whole = False  # whether `past` is known
         self._own: dict[str, _Own] = {}
 
     def look(self, ledger: Ledger) -> Charges:

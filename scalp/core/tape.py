@@ -1,4 +1,4 @@
-"""The last trade of one symbol, and the newest prints: what it is once one of them turns out to be wrong."""
+"""The last trade of one symbol, and the newest prints, to find it again once one of them turns out to be wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scalp.core.bars import SessionBars
 from scalp.core.market_data import Bar, Trade, TradeCorrection
 from scalp.core.units import MINUTE
 
-KEPT = 8  # prints: a correction that comes after so many newer ones moves nothing any more
+KEPT = 8  # prints: a correction that comes after so many newer ones changes nothing any more
 
 
 class Tape:
@@ -24,7 +24,7 @@ class Tape:
         self._kept: list[Trade] = []  # the last few prints, oldest first
 
     def see(self, trade: Trade) -> None:
-        """A print; of one that was told before nothing is kept."""
+        """Take in a print; a repeated one is not kept again."""
         at, price = trade.at, trade.price
         if not 0 < price < math.inf:
             return
@@ -50,15 +50,15 @@ class Tape:
             self.last_at, self.last_price = made_at, bar.close
 
     def see_listed(self, price: Decimal | None) -> None:
-        """What a listing of the position holds for the price: until a bar or a print tells, however old."""
+        """The price that a listing of the position shows: it serves until a bar or a print comes, however old."""
         if self.last_price is None and price:
             self.last_price = float(price)
 
     def strike(self, correction: TradeCorrection, bars: SessionBars) -> None:
-        """A print was wrong: if it is the last trade, the newest one that still stands is.
+        """A print was wrong: if it was the last trade, the newest one that still stands takes its place.
 
-        That is a print (put right, perhaps), or the close of the newest of `bars`. A close counts as a print made at
-        its minute's end, and one that this print made does not stand.
+        That is a print (corrected, perhaps), or the close of the newest of `bars`. A close counts as a print made at
+        its minute's end, and a close that this print made does not stand.
         """
         place = self._find(correction)
         if place is None:
@@ -66,7 +66,7 @@ class Tape:
         wrong = self._kept.pop(place)
         made_close = (_end_of_minute(wrong.at), wrong.price)
         if place < len(self._kept) and self._kept[place].at <= made_close[0]:
-            made_close = (0, 0.0)  # a newer print of that minute did
+            made_close = (0, 0.0)  # a newer print of that minute made it
         if correction.instead is not None and 0 < correction.instead < math.inf:
             right_id = correction.new_id or correction.id
             self._kept.insert(place, Trade(wrong.symbol, wrong.at, correction.instead, wrong.size, right_id))
@@ -78,7 +78,7 @@ class Tape:
         self.last_at, self.last_price = max(standing, default=(0, None))
 
     def _find(self, correction: TradeCorrection) -> int | None:
-        """The place of the very print: by its id; where there is none the newest one, by its time and price."""
+        """The place of the print: by its id; without an id only the newest one, if its time and price match."""
         kept = self._kept
         if correction.id == "":
             is_newest = bool(kept) and (kept[-1].at, kept[-1].price) == (correction.at, correction.price)

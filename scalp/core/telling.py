@@ -1,4 +1,4 @@
-"""What one symbol's algo tells: events, and lines of its log. The log is the listener until a bus is named."""
+"""What one symbol's algo reports: events, and lines of its log. The log is the listener until a bus is named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalp.core.orders import BUY, FILLED, OrderReport, PositionReport
 
 
 class Telling(Notes):
-    """`tell` takes any event; the other methods put into one what happened to `ledger`."""
+    """`tell` takes any event; the other methods turn what happened to `ledger` into one."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger.symbol, log_event)
@@ -24,7 +24,7 @@ class Telling(Notes):
         self._said: set[str] = set()  # what is said only once
 
     def to(self, bus: EventBus) -> None:
-        """Let the listeners of `bus` hear of everything."""
+        """Report everything to the listeners of `bus`."""
         super().__init__(self._ledger.symbol, bus.tell, bus.now)
         self.tell = bus.tell
 
@@ -35,9 +35,9 @@ class Telling(Notes):
             self.warning(text, *args)
 
     def failed(self, text: str, repeats: bool = True) -> None:
-        """An exception is being handled: where it comes from is said once, it may come in every minute of the day.
+        """Log the exception being handled: its traceback once, as it may come in every minute of the day.
 
-        Without `repeats` nothing is said of those that follow.
+        Without `repeats` those that follow are not logged.
         """
         if text in self._said:
             if repeats:
@@ -49,7 +49,7 @@ class Telling(Notes):
     def change(self, change: Change, report: OrderReport, at: int) -> None:
         """What `report` changed."""
         order, symbol = change.order, self._ledger.symbol
-        is_own_leg = order.parent is not None and order.is_own  # of an exit that was told of
+        is_own_leg = order.parent is not None and order.is_own  # of an exit that was reported
         if change.is_new and not is_own_leg:
             self.tell(OrderFound(symbol, at, order.side, order.qty, order.type, order.limit_price))
         if change.new_qty:
@@ -64,7 +64,7 @@ class Telling(Notes):
         self.warning("no stop at the broker (%s): offering without, the bot keeps the stop", why)
 
     def cancel(self, step: CancelOrder) -> None:
-        """No exit that works, and no buy, is cancelled without a reason that is said."""
+        """Log why a working exit, or a buy, is cancelled."""
         order = self._ledger.find(step.id or step.client_order_id)
         offered = order.remaining if order is not None else None
         held = self._ledger.position
@@ -74,7 +74,7 @@ class Telling(Notes):
             self.info("holding %s, %s on offer: cancelling the sell to offer all", held, offered)
 
     def liquidating(self, at: int) -> None:
-        """Liquidation begins: said where there is anything to liquidate."""
+        """Liquidation begins: reported where there is anything to liquidate."""
         ledger = self._ledger
         if ledger.open_orders or ledger.position:
             self.tell(Liquidating(ledger.symbol, at, ledger.position, len(ledger.open_orders)))

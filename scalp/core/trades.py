@@ -1,6 +1,6 @@
 """Round trips: from fills to trades, as people count them.
 
-A round trip begins with the first share of a position and ends with its last. The same reckoning serves a backtest and
+A round trip begins with the first share of a position and ends with its last. The same code serves a backtest and
 a live session; all of it is exact.
 """
 

@@ -1,4 +1,4 @@
-"""Buys that are at work: an old one is cancelled, its signal is not effective any more."""
+"""Buys that are at work: an old one is cancelled, as its signal no longer holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WorkingBuys:
         self._telling = telling
 
     def cancel(self, at: int) -> list[Action]:
-        """Cancel every one, and again while no fact tells of its end: nobody would sell what it fills."""
+        """Cancel every one, and again while no fact shows its end: nobody would sell what it fills."""
         if self._ledger.position < 0:
             return []
         buys = [order for order in self._ledger.open_orders if order.side == BUY]
