@@ -30,7 +30,7 @@ class Checkups:
         fleet.exit_times.on_sooner = self._exits_due.set
 
     def begin(self) -> None:
-        """However near the next checkup is: it asks the clock and looks again."""
+        """Have the next checkup ask the clock and look again, however near it is."""
         session = self._fleet.session
         assert session is not None
         since = (self._clock.now() - session.open) / SECOND % CHECKUP_EVERY
@@ -73,7 +73,7 @@ class Checkups:
             due = self._fleet.exit_times.next_at
             self._exits_due.clear()
             with contextlib.suppress(TimeoutError):
-                # Never for less than a float of seconds can tell from nothing.
+                # Never for less than a float of seconds can tell from zero.
                 async with asyncio.timeout(max(self._clock.seconds_until(due), 0.001) if due else None):
                     await self._exits_due.wait()
             if due and self._clock.now() >= due:

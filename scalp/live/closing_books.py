@@ -36,13 +36,13 @@ class ClosingBooks:
         self._broker = broker
 
     async def ask_old_fees(self, session: Session) -> None:
-        """Those of the days before, some time after the start: nothing waits for them."""
+        """Ask for the fees of the days before, some time after the start: nothing waits for them."""
         await asyncio.sleep(AFTER_START)
         await until_calm(self._fleet, self._broker)
         await self.ask_fees(session)
 
     async def ask_fees(self, session: Session) -> list[FeeCharged]:
-        """Tell of the fees that were charged lately. Where they cannot be had, the report has ours alone."""
+        """Report the fees that were charged lately. Where they cannot be read, the report has ours alone."""
         activities = self._account.activities(session.open - FEES_SINCE, self._broker.counted)
         try:
             fees = await activities.fees()
@@ -79,7 +79,7 @@ class ClosingBooks:
             self._compare(everything)
 
     async def _read(self, session: Session, every: float) -> list[Execution]:
-        """The account's executions of the day, asked for until they agree with our books or were so for some looks."""
+        """The account's executions of the day, asked for until they agree with our books, a few times at most."""
         activities = self._account.activities(session.open - EARLIEST_FILL, self._broker.counted)
         everything = await activities.read()
         for _ in range(LOOKS - 1):
@@ -94,7 +94,7 @@ class ClosingBooks:
         log.info("our books are not compared with the account's: %s", why or "no answer in time")
 
     def _compare(self, everything: list[Execution]) -> list[Execution]:
-        """Say where the books differ; those of the executions that are in watched symbols."""
+        """Log where the books differ; returns the executions in watched symbols."""
         executions = [e for e in everything if e.symbol in self._fleet.algos]
         self._fleet.tell(DayRecalled(self._fleet.bus.now(), executions, ()))
         if not self._fleet.takings.are_whole:
@@ -111,7 +111,7 @@ class ClosingBooks:
         return executions
 
     async def _compare_equity(self, session: Session, executions: list[Execution], fees: list[FeeCharged]) -> None:
-        """Only where the account holds nothing, and did nothing else today: else its equity says nothing of ours."""
+        """Only where the account holds nothing, and did nothing else today: else its equity proves nothing."""
         moved: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
         for one in executions:
             moved[one.symbol] += one.signed

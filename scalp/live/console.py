@@ -35,7 +35,7 @@ from scalp.net.printable import Mask, PlainFormatter
 LOG_FILE = Path("console.log")
 LARGEST_FILE, KEPT_FILES = 50_000_000, 60  # bytes; files beside it
 TELL_REPEATS_EVERY = 60 * MINUTE
-LAST_LINES = 20  # of those that went to a screen: they are on the terminal after it
+LAST_LINES = 20  # the last ones that went to a screen: the terminal shows them after it
 
 BARE = {"is_bare": True}  # the `extra` of a line that a terminal shows without time and level: a row of a table
 
@@ -83,7 +83,7 @@ class _ForTheEye(PlainFormatter):
 
 
 class _Repeats:
-    """What repeats itself is said once, and then counted: told when another thing is said in its place, and hourly."""
+    """Logs a repeated line once, then counts it: the count is logged when another line takes its place, and hourly."""
 
     def __init__(self) -> None:
         self._said: dict[str, logging.LogRecord] = {}  # by symbol
@@ -108,7 +108,7 @@ class _Repeats:
         return self._counted(record.name)
 
     def rest(self) -> list[logging.LogRecord]:
-        """What is still counted."""
+        """Lines for what was only counted so far."""
         counted = [line for name in list(self._again) for line in self._counted(name)]
         self._said.clear()
         return counted
@@ -162,7 +162,7 @@ class _Lasting(logging.Handler):
 
 
 class _File(_Lasting, logging.handlers.TimedRotatingFileHandler):
-    """Begins anew each day of this machine, and when it is large: what was written stays beside it for a while."""
+    """Begins a new file each day of this machine, and when it is large: the old ones stay beside it for a while."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, when="midnight", backupCount=KEPT_FILES, encoding="utf-8")
@@ -296,14 +296,14 @@ class ConsoleLog:
         if not self._is_flushed:
             self._listener.stop()
         for handler in self._handlers:
-            with contextlib.suppress(OSError):  # of a full disk it was said before
+            with contextlib.suppress(OSError):  # a full disk was reported before
                 handler.close()
         for output in (sys.stdout, sys.stderr):
             try:
                 if output is not None:
                     output.flush()
             except OSError:
-                # Nobody reads any more; Python would complain about it once again at the very end.
+                # Nobody reads any more; Python would complain about it once again at its end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
     @property

@@ -40,7 +40,7 @@ def is_paused(fleet: Fleet) -> bool:
 
 
 class Controls:
-    """`press` takes a key; `notice` is what is to be shown of it, `shows_help` whether the help is."""
+    """`press` takes a key; `notice` is the text to show for it, `shows_help` whether to show the help."""
 
     def __init__(
         self, fleet: Fleet, stop: Callable[[], None] = interrupt, now: Callable[[], float] = time.monotonic

@@ -69,7 +69,7 @@ class Dashboard:
         self._exits: dict[str, tuple[int, str]] = {}  # by symbol: when it was last left, and why
         self._sparks: dict[str, tuple[int, str]] = {}  # by symbol: of how many bars, and the line
         self._made = ZERO  # what this process has come to, dollars after fees
-        self._made_before: Decimal | None = None  # the same at the first look, soon after its account was asked
+        self._made_before: Decimal | None = None  # the same at the first look, soon after the account was asked
         self._controls = Controls(trader.fleet)
         self._keys = Keys(self._press)
         self._view = self._started()
@@ -147,7 +147,7 @@ class Dashboard:
     def _hear(self, event: Event) -> None:
         if type(event) is TripSeen and event.reason:
             at, _ = self._exits.get(event.symbol, (0, ""))
-            # It is told again as more is seen of the price after it.
+            # It is sent again as more is seen of the price after the exit.
             self._exits[event.symbol] = (event.at if not event.exit else at or event.at, event.reason)
 
     def _press(self, key: str) -> None:
@@ -221,7 +221,7 @@ class Dashboard:
                 Stream(name, stream.is_up, None if stream.heard_at is None else now - stream.heard_at)
                 for name, stream in (("bars", trader.feed), ("orders", trader.updates))
             ],
-            # Asked for in a new minute, the limiter would begin to count from here.
+            # In a new minute, asking the limiter would begin its count from here.
             requests_left=limit.remaining if limit.resets_in else limit.limit,
             requests_limit=limit.limit,
             fill_to_exit=fill_to_exit,

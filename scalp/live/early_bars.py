@@ -1,4 +1,4 @@
-"""Bars from before their time: either they are wrong, or the time has leapt ahead since it was last asked for."""
+"""Bars that come before their time: either they are wrong, or the time has leapt ahead since it was last asked for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRIES = 3  # to ask the clock about such a bar
 
 
 class EarlyBars:
-    """They wait until `hours` has asked the clock anew; then `fleet` takes or refuses them. `spawn` starts a task."""
+    """They wait until `hours` has asked the clock again; then `fleet` takes or refuses them. `spawn` starts a task."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class EarlyBars:
             self._spawn(self._settle())
 
     async def _settle(self) -> None:
-        """Ask the clock anew, but not in a storm: the bars can wait."""
+        """Ask the clock again, but not in a storm: the bars can wait."""
         for _ in range(TRIES):
             await asyncio.sleep(max(self._asked_at + CLOCK_PATIENCE - self._loop.time(), 0.0))
             self._asked_at = self._loop.time()

@@ -1,4 +1,4 @@
-"""Signs of life for who watches from outside: a service manager's watchdog, and `python -m scalp.status`.
+"""Signs of life for watchers outside: a service manager's watchdog, and `python -m scalp.status`.
 
 Both are given every 10 seconds by the loop that trades: when that hangs, they stop. What a bot does stands in a file
 beside its lock, in the user's state folder; no port is opened.
@@ -27,7 +27,7 @@ from scalp.core.takings import Taken
 from scalp.live.lock import lock_path
 from scalp.net.virtual_time import JumpingLoop, is_real_time, pace
 
-if TYPE_CHECKING:  # who only reads the file needs no bot for that
+if TYPE_CHECKING:  # a mere reader of the file needs no bot
     from scalp.live.trader import Trader
 
 log = logging.getLogger("scalp.main")
@@ -65,7 +65,7 @@ class Health(Struct):
 
 
 def tell_service_manager(text: str) -> None:
-    """As sd_notify does; nothing where no service manager wants to hear it."""
+    """As sd_notify does; nothing where no service manager listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -96,7 +96,7 @@ class SignsOfLife:
             self._path = None
 
     def begin(self) -> None:
-        """The built-in exchange in the bot's own process, whose days take seconds, has nobody who watches."""
+        """Does nothing with the built-in exchange in the bot's own process: its days take seconds, nobody watches."""
         if not isinstance(self._loop, JumpingLoop):
             tell_service_manager("READY=1")
             self._task = self._loop.create_task(self._run())
@@ -106,11 +106,11 @@ class SignsOfLife:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             if self._writing is not None:
-                await asyncio.wait({self._writing}, timeout=DISK_PATIENCE)  # lest the older one comes last
+                await asyncio.wait({self._writing}, timeout=DISK_PATIENCE)  # so that the older one is not the last
             self._write(await self.look(ENDED))
 
     async def look(self, state: str = "") -> Health:
-        """What the bot is doing now; the loop is left to others in between."""
+        """What the bot is doing now; other work gets the loop in between."""
         health = Health(state or WAITING, os.getpid(), self._venue, self._host, self._symbols, round(time.time(), 3))
         if self.session is None or (today := self.session.fleet.session) is None:
             health.held = dict(self._held_before)

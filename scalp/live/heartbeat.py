@@ -1,6 +1,6 @@
 """Signs of life: a line every 5 minutes, and a warning about a stream that has been down for more than a minute.
 
-Looked at with every checkup, in exchange time. Nothing here is asked for while an event is handled.
+Both are looked at with every checkup, in exchange time; never while an event is handled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scalp.core.units import MINUTE, SECOND
 
 HEARTBEAT_EVERY = 5 * MINUTE
 DOWN_TOO_LONG = MINUTE
-LOUD_POSITIONS = 10  # up to as many are listed in one line
+LOUD_POSITIONS = 10  # up to so many are listed in one line
 
 
 class Stream(Protocol):
@@ -42,7 +42,7 @@ class Requests(Protocol):
 
 
 class SignsOfLife:
-    """Tells the listeners of `fleet` of it and of `streams`. `loop_time` (s) is what `heard_at` is told in."""
+    """Reports on `fleet` and `streams` to the fleet's listeners. `loop_time` (s) is the time that `heard_at` uses."""
 
     def __init__(
         self, fleet: Fleet, streams: Sequence[Stream], requests: Requests, loop_time: Callable[[], float]

@@ -1,11 +1,11 @@
 """Today's bars so far and those of a gap: asked for until they are settled, and no buys before.
 
 A buy signal counts only over minutes that are settled. A hole in the bars of a symbol (the start, a reconnection, a bar
-that could not be taken) is settled once its newest minute was told of: by the source, by the stream where no minute
+that could not be used) is settled once its newest minute is accounted for: by the source, by the stream where no minute
 before it is missing, or by a latest trade which is so old that nothing can have been traded since. A hole that nobody
 settles within a minute, or that the plan does not allow to ask for, is left behind: buys go on when so many new bars
 have come that the signal looks at those alone, or when the source settles it after all. Exits wait for none of this,
-and bars that are fetched never trade.
+and fetched bars never lead to a trade.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from scalp.net.backoff import Backoff
 
 log = logging.getLogger("scalp.main")
 
-ASKED_LATE_FOR = 300.0  # seconds: a source may tell after all, before enough new bars have come
+ASKED_LATE_FOR = 300.0  # seconds: a source may still answer before enough new bars have come
 SETTLE_WITHIN = 60.0  # seconds
 AFTER_TROUBLE = (5.0, 60.0)  # seconds between two rounds of questions: the first wait, doubling up to the longest
 NOT_LISTED_YET = (3.0, 15.0)  # the same where only the newest minutes are missing
 PACE = 2.0  # seconds between two rounds at least
-OVERLAP = 3 * MINUTE  # before the last bar that was heard
+OVERLAP = 3 * MINUTE  # before the last bar that came
 TURN = 2 * SECOND  # a minute that ends so soon is one of the hole: its bar may be on its way already
 HALF_MINUTE = 30 * SECOND  # a bar comes at most so long after its minute
 NOT_HERE_YET = "today's bars are not here yet"
-LOUD_NAMES = 20  # up to as many symbols are listed in one line
-# Of a refusal that no other attempt would cure.
+LOUD_NAMES = 20  # up to so many symbols are listed in one line
+# Words of a refusal that no other attempt would cure.
 PLAN_WORDS = ("not entitled", "does not permit", "not authorized")
 
 
 class _Hole:
-    """Minutes of one symbol that are not settled: from `since` until `until`, which the stream tells of (ns)."""
+    """Minutes of one symbol that are not settled: from `since` to `until`, from where on the stream has them (ns)."""
 
     def __init__(self, since: int, until: int, deadline: float, is_answered: bool, is_first: bool) -> None:
         self.since = since // MINUTE * MINUTE
         self.until = until  # 0: not known yet
         self.deadline = deadline  # loop time
-        self.told = self.since - MINUTE  # start of the newest minute up to which everything was told of
-        self.is_answered = is_answered  # the source told what it has
+        self.told = self.since - MINUTE  # start of the newest minute up to which everything was reported
+        self.is_answered = is_answered  # the source answered with what it has
         self.is_first = is_first  # no bar is known but those that came on the stream since
-        self.is_late = False  # it was not settled in time: buys wait for new bars, or for the source to tell after all
-        self.is_given_up = False  # it is not asked any more
+        self.is_late = False  # it was not settled in time: buys wait for new bars, or for the source after all
+        self.is_given_up = False  # it is not asked for any more
         self.asked_trades = False
         self.newest = 0  # minute of the stream's newest bar since
         self.new_bars = 0  # that came on the stream, from the last minute of the hole on
 
     @property
     def asked_since(self) -> int:
-        """The first minute to ask for; once it was answered, what was told is not asked for again."""
+        """The first minute to ask for; once it was answered, reported minutes are not asked for again."""
         return self.told + MINUTE if self.is_answered else self.since
 
     @property
@@ -71,7 +71,7 @@ class _Hole:
 class History:
     """Fills the holes in the bars of `fleet` from `feed`, and forbids buys in a symbol while it has one.
 
-    `start` starts a task whose failure is not lost; `hear_clock` asks for the time where that was long ago.
+    `start` starts a task whose failure is not lost; `hear_clock` asks for the time, unless that was just done.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class History:
         self._loop = asyncio.get_running_loop()
         self._holes: dict[str, _Hole] = {}
         self._job: asyncio.Task[None] | None = None
-        self._lost_at = 0  # when the last bar was heard before the feed went down, ns
+        self._lost_at = 0  # when the last bar came before the feed went down, ns
 
     def begin(self) -> None:
         """Nothing is bought before today's bars are here."""
         self._fleet.block_entries("history", NOT_HERE_YET)
 
-    # -- what the streams tell ----------------------------------------------------------------------------------------
+    # -- what the streams report --------------------------------------------------------------------------------------
 
     def on_feed_up(self) -> None:
         session = self._fleet.session
@@ -115,7 +115,7 @@ class History:
         self._lost_at = self._clock.now() - round(ago * SECOND)
 
     def on_gap(self, symbol: str) -> None:
-        """A bar of `symbol` came and could not be taken: of the minute that ended last, or is about to end."""
+        """A bar of `symbol` came that could not be used: of the minute that ended last, or is about to end."""
         session = self._fleet.session
         if session is None or symbol not in self._fleet.algos:
             return
@@ -130,7 +130,7 @@ class History:
             self._job = self._start(self._fill())
 
     def on_bar(self, bar: Bar) -> None:
-        """A bar of the stream, before its symbol hears of it."""
+        """A bar of the stream, before it reaches its symbol."""
         hole = self._holes.get(bar.symbol)
         if hole is None or bar.start > self._clock.now():
             return
@@ -144,7 +144,7 @@ class History:
     # -- holes --------------------------------------------------------------------------------------------------------
 
     def _open(self, symbol: str, since: int, until: int) -> None:
-        """A hole; one that is there already and the new one are settled together. `until` 0: is not known yet."""
+        """Open a hole; it is merged with one that is open already. `until` 0: not known yet."""
         algo, old = self._fleet.algos[symbol], self._holes.get(symbol)
         is_answered = False
         if old is not None:
@@ -156,7 +156,7 @@ class History:
         algo.entry_blocks.block("history", NOT_HERE_YET)
 
     def _look(self, symbol: str) -> None:
-        """What the hole means for buys by now; it is gone once it is settled, or left behind."""
+        """Block or allow buys by the state of the hole; drop it once it is settled, or left behind."""
         hole, algo = self._holes.get(symbol), self._fleet.algos[symbol]
         if hole is None:
             return
@@ -205,12 +205,12 @@ class History:
                 await asyncio.sleep(max(min(not_listed.next(), left), PACE))
 
     def _may_be_listed(self, hole: _Hole) -> bool:
-        """Whether the source can have something to tell of it: a missing minute has ended, or none is missing."""
+        """Whether the source can have news of it: a missing minute has ended, or none is missing."""
         has_ended = hole.told + 2 * MINUTE <= self._clock.now()
         return not hole.is_given_up and (has_ended or hole.until <= hole.since)
 
     def _end_holes(self) -> None:
-        """From here on the stream tells of every minute."""
+        """From here on the stream has every minute."""
         session = self._fleet.session
         assert session is not None
         until = min((self._clock.now() + TURN) // MINUTE * MINUTE, session.close)
@@ -219,10 +219,10 @@ class History:
             self._look(symbol)
 
     async def _ask(self, symbols: Sequence[str]) -> str:
-        """Ask for the bars of all `symbols` once; the trouble there was, in words."""
+        """Ask for the bars of all `symbols` once; returns the trouble there was, in words."""
         trouble = ""
         since = {symbol: self._holes[symbol].asked_since for symbol in symbols}
-        # Whose holes began in the same hour are asked for together: the answer begins with the earliest.
+        # Symbols whose holes began in the same hour are asked for together: the answer begins with the earliest.
         for _, group in groupby(sorted(symbols, key=since.__getitem__), lambda symbol: since[symbol] // HOUR):
             wanted = [symbol for symbol in group if symbol in self._holes]
             if not wanted:
@@ -262,7 +262,7 @@ class History:
         symbols = [
             symbol
             for symbol, hole in self._holes.items()
-            # Not at once: who is late with his bars may be so with his trades.
+            # Not at once: a source that is late with bars may be late with trades.
             if hole.is_answered and not hole.asked_trades and not hole.is_given_up and now >= hole.until + HALF_MINUTE
         ]
         if not symbols:
@@ -276,13 +276,13 @@ class History:
             return
         for symbol, trade in trades.items():
             hole, algo = self._holes.get(symbol), self._fleet.algos.get(symbol)
-            # One from before the newest bar is not the latest: who tells it is late himself.
+            # One from before the newest bar is not the latest: its source is late.
             if hole is not None and algo is not None and algo.session_bars.last_start <= trade.at < hole.told + MINUTE:
                 hole.told = max(hole.told, hole.until - MINUTE)
                 self._look(symbol)
 
     def _give_up(self) -> None:
-        """What the source does not list in time is left behind; what it has not told at all is asked for again."""
+        """Leave behind what the source does not list in time; what it has not answered at all is asked for again."""
         now = self._loop.time()
         late = {symbol: hole for symbol, hole in self._holes.items() if now >= hole.deadline}
         unlisted = [symbol for symbol, hole in late.items() if hole.is_answered and not hole.is_late]

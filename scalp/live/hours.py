@@ -1,4 +1,4 @@
-"""The session's hours: the exchange's clock tells of them, and the calendar is the second witness.
+"""The session's hours: the exchange's clock gives them, and the calendar is the second witness.
 
                         the calendar has a session now      it has none, or has not answered
     the clock: open     the session                         exits only, until the clock's close
@@ -38,7 +38,7 @@ CALENDAR_EVERY, CALENDAR_AGAIN = 60.0, 10.0  # seconds; the latter after a quest
 SILENCE = 2 * MINUTE  # without bars or prints: a clock that says closed may be right
 CLOSE_MOVES_BY = MINUTE  # by the clock alone
 BARS_FLOW = 210 * SECOND  # since the start of the newest minute
-NO_HOLD_BEFORE_CLOSE = 15 * SECOND  # on the ground of a last trade alone: time enough to sell is left
+NO_HOLD_BEFORE_CLOSE = 15 * SECOND  # no hold on a last trade alone: enough time to sell must be left
 LAST_TRADES, LAST_TRADE_PATIENCE = 3, 3.0  # symbols, seconds
 LONGEST_SESSION = 7 * 60 * MINUTE
 EARLIEST_OPEN, LATEST_CLOSE = dt.time(9, 30), dt.time(16)  # no day has regular hours outside these
@@ -84,12 +84,12 @@ class Calendar:
         return self.day
 
     def is_read_for(self, at: int) -> bool:
-        """Whether it has told of the day of `at`."""
+        """Whether it has been read for the day of `at`."""
         return self._read_for == new_york(at).date()
 
     @property
     def is_due(self) -> bool:
-        """Whether it may be asked anew."""
+        """Whether it may be asked again."""
         return self._loop.time() - self._asked_at >= self._every
 
     def covers(self, at: int) -> bool:
@@ -104,10 +104,10 @@ class Calendar:
 
 
 class MarketHours:
-    """What clock, calendar and market data say of a session's hours, and what the fleet is told of it.
+    """Works out a session's hours from clock, calendar and market data, and passes them to the fleet.
 
-    `answer` is what the clock said last. `listen(True)` asks for every bar and trade to be told to `hear_bar` and
-    `hear_trade` before the fleet has it, `listen(False)` no more: it costs something. `spawn` starts a task.
+    `answer` is what the clock said last. `listen(True)` has every bar and trade passed to `hear_bar` and `hear_trade`
+    before the fleet gets it, `listen(False)` ends that: it costs something. `spawn` starts a task.
     """
 
     def __init__(
@@ -132,9 +132,9 @@ class MarketHours:
         self._answer = answer
         self._session = _by_the_clock(answer, clock.now())
         self._agrees = False  # the session is the calendar's
-        self._other_close = 0  # told by the clock, more than a minute from the calendar's; 0: they agree
+        self._other_close = 0  # the clock's, more than a minute from the calendar's; 0: they agree
         self._closed_at = 0  # when the clock began to say closed, exchange time in ns; 0: it says open
-        self._alive_at = 0  # when data made later were heard last
+        self._alive_at = 0  # when data made later last came
         self._is_believed = False  # the clock that says closed: nothing is bought
         self._is_shut = False  # nothing is sent at all
         self._was_shut = False
@@ -147,7 +147,7 @@ class MarketHours:
     # -- the session --------------------------------------------------------------------------------------------------
 
     def begin(self) -> Session:
-        """The session as clock and calendar have it now; the fleet is told of it."""
+        """Pass the fleet the session as clock and calendar have it now, and return it."""
         self._hear_on(True)
         now = self._clock.now()
         if not self._adopt(now):
@@ -217,12 +217,12 @@ class MarketHours:
         self._checked_at = loop_time
 
     async def refresh(self) -> None:
-        """Ask the clock, unless it was heard of just now."""
+        """Ask the clock, unless it answered just now."""
         if _is_due(self._loop, self._heard_at, CLOCK_PATIENCE):
             await self.check()
 
     async def check(self) -> bool:
-        """Ask the clock; what is odd and new, a second time. False when it could not be asked."""
+        """Ask the clock, twice where its answer is odd and new. False when it could not be asked."""
         try:
             is_new = not self._is_attending
             answer = await self._ask()
@@ -253,7 +253,7 @@ class MarketHours:
         return self._clock.is_doubted and not self._clock.stands_still
 
     def _take(self, answer: Clock) -> None:
-        """What the clock said besides the time."""
+        """Take in what the clock said besides the time."""
         now, session = self._clock.now(), self._session
         if not answer.is_open and not self._agrees and self._calendar.is_read_for(now):
             self._session = msgspec.structs.replace(session, close=now)  # both say so
@@ -269,7 +269,7 @@ class MarketHours:
         day = self._calendar.day
         if not self._agrees or day is None:
             if now < told:  # else it is an answer of yesterday
-                # There is no second witness of the hour: another one than before has to be told twice.
+                # There is no second witness of the close: a new one has to be reported twice.
                 is_near = abs(told - self._session.close) <= CLOSE_MOVES_BY
                 if is_near or told == self._other_close:
                     self._session = msgspec.structs.replace(self._session, close=told)
@@ -285,7 +285,7 @@ class MarketHours:
     # -- the calendar -------------------------------------------------------------------------------------------------
 
     async def _ask_calendar(self) -> None:
-        """Ask it anew, for one thing it has not told yet or for another close than it told."""
+        """Ask it again, for an answer it has not given yet or for another close than it gave."""
         before = self._calendar.day
         try:
             after = await self._counted(self._calendar.read(self._clock.now()))
@@ -301,7 +301,7 @@ class MarketHours:
             self._session = after
             self._settle()
         else:
-            self._calendar.day = before  # what it told first and the clock does not contradict
+            self._calendar.day = before  # its first answer, which the clock does not contradict
 
     # -- open or closed -----------------------------------------------------------------------------------------------
 
@@ -345,7 +345,7 @@ class MarketHours:
         self._hear(trade.at, trade.at)
 
     def hear_order_update(self, report: OrderReport) -> None:
-        """An execution is a print, too; of the time it tells nothing that is not older than bars and trades."""
+        """An execution is a print, too; bars and trades are newer witnesses of the time."""
         if self._closed_at and report.execution_qty and report.at is not None:
             self._hear_traded(report.at, report.at)
 
@@ -378,7 +378,7 @@ class MarketHours:
             self._lift()
 
     async def ask_last_trades(self, latest_trade: Callable[[str], Awaitable[Trade | None]]) -> None:
-        """Started so late that all is to be sold at once: last trades tell whether it is as late as the clock says."""
+        """Started so late that all is to be sold at once: last trades show whether it is as late as the clock says."""
         session, now = self._session, self._clock.now()
         if not session.liquidate_at - MINUTE <= now < session.close - NO_HOLD_BEFORE_CLOSE:
             return
@@ -396,7 +396,7 @@ class MarketHours:
             self._settle()
 
     def hear_early_bar(self, bar: Bar) -> None:
-        """A bar from before its time, as far as that is known."""
+        """A bar that seems to come before its time."""
         if not self._listens:
             self._hear_on(True)
             self.hear_bar(bar)

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Jobs:
-    """Tasks of which none dies unheard: `watch` raises what the first of them died of."""
+    """Tasks whose failures are not lost: `watch` raises the error of the first that failed."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -24,7 +24,7 @@ class Jobs:
         return task
 
     async def watch(self) -> None:
-        """Raises what a task died of; until then it waits."""
+        """Wait until a task fails, and raise its error."""
         await self._failure
 
     async def close(self) -> None:

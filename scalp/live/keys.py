@@ -45,12 +45,12 @@ class Keys:
         self._before = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
 
     def close(self) -> None:
-        """Read no more; the terminal's mode is as it was. In the loop's thread; may be called again."""
+        """Stop reading, and restore the terminal's mode. In the loop's thread; may be called again."""
         if self._mode is None:
             return
         mode, self._mode = self._mode, None
         self._stop_reading()
-        if _is_in_front():  # the mode of another's foreground is his
+        if _is_in_front():  # another process in the foreground has its own mode
             with contextlib.suppress(OSError, termios.error):
                 termios.tcsetattr(INPUT, termios.TCSADRAIN, mode)
         signal.signal(signal.SIGTTIN, self._before)

@@ -22,14 +22,14 @@ log = logging.getLogger("scalp.reconcile")
 TROUBLES = (Unreachable, OutcomeUnknown, Rejected)
 
 RECENT = 120 * SECOND  # before the first listings: executions that these may not show yet
-LATEST = SECOND  # an answer that took longer may still hold what was executed so long before it came
+LATEST = SECOND  # an answer that took longer may still show what was executed so long before it came
 BEFORE_OPEN = 6 * 3600 * SECOND  # nothing of the day was executed earlier
 
 
 class Listings(NamedTuple):
-    """Open orders and positions by watched symbol, as of when these are, and whose rows are unreadable.
+    """Open orders and positions by watched symbol, the time of these, and the symbols with unreadable rows.
 
-    `asked_at` is when positions were asked for, in ns of a time that never jumps: to explain one takes its time.
+    `asked_at` is when positions were asked for, in ns of a time that never jumps: explaining one takes time.
     `heard` is the number of updates that had come before they were asked for: at the start these are kept.
     """
 
@@ -76,7 +76,7 @@ class Lister:
 
 
 class DayExecutions:
-    """What the account executed, as its activities tell it."""
+    """What the account executed, by its activities."""
 
     def __init__(self, fleet: Fleet, broker: Broker, rest: Account, clock: MarketClock) -> None:
         self._fleet = fleet
@@ -84,10 +84,10 @@ class DayExecutions:
         self._rest = rest
         self._activities = rest.activities(clock.now() - RECENT, broker.counted)
         self._said: set[str] = set()
-        self.are_known = False  # they could be read last time
+        self.are_known = False  # whether they could be read last time
 
     async def recent(self) -> list[Execution] | None:
-        """Those from shortly before the start on, oldest first; None where they cannot be had, which is said once."""
+        """Those since shortly before the start, oldest first; None where they cannot be read, which is logged once."""
         try:
             executions = await self._activities.read()
         except TROUBLES as error:
@@ -101,7 +101,7 @@ class DayExecutions:
         return executions
 
     async def of_the_day(self) -> list[Execution] | None:
-        """All of today's, oldest first; None where they cannot be had, or could not be last time."""
+        """All of today's, oldest first; None where they cannot be read, or could not be last time."""
         session = self._fleet.session
         if session is None or not self.are_known:
             return None
@@ -111,7 +111,7 @@ class DayExecutions:
             return None
 
     async def transfers(self, since: int) -> list[tuple[str, Decimal, int]]:
-        """Shares that came or went after `since` by no order: (symbol, shares, when); none where nobody tells."""
+        """Shares that came or went after `since` by no order: (symbol, shares, when); none where they are not known."""
         try:
             return await self._activities.transfers(since) if self.are_known else []
         except TROUBLES:

@@ -38,7 +38,7 @@ def only_bot(endpoints: Endpoints | None) -> Iterator[None]:
     """For the time of the context no other bot of this user trades with the same key at the same endpoint.
 
     None, the built-in exchange, needs no lock. Raises UserError, which names the process, when another bot does. Where
-    no lock can be had that is a warning.
+    no lock is available it only warns.
     """
     file = None
     if endpoints is not None and fcntl is not None:
@@ -74,7 +74,7 @@ def is_taken(path: Path) -> bool:
 
 
 def lock_path(endpoints: Endpoints) -> Path:
-    """The file of this key: its name tells neither key nor account. Raises OSError where there is no place for it."""
+    """The file of this key: its name shows neither key nor account. Raises OSError where there is no place for it."""
     parts = urlsplit(endpoints.trading_url)
     whose = f"{parts.scheme}://{parts.hostname}:{parts.port} {endpoints.key_id}"
     return locks_folder() / f"{hashlib.sha256(whose.encode()).hexdigest()[:32]}.lock"

@@ -1,6 +1,6 @@
 """`--notify URL`: fills, refusals, rules, outages and the session's result, to a phone or a chat, through apprise.
 
-Told are some of the core's events, and every error in the log. Each becomes a line in a queue, and a thread for each
+It sends some of the core's events, and every error in the log. Each becomes a line in a queue, and a thread for each
 service sends what has gathered. A service that is slow or dead costs its own messages and nothing else. Its address
 counts as a secret: it holds the token that lets anybody write there.
 """
@@ -70,7 +70,7 @@ class Told(NamedTuple):
 
 
 def _kind_of(event: Event) -> str:
-    """A fill is a success, unless it realised a loss; what only tells of trouble is a warning; the rest has failed."""
+    """A fill is a success, unless it realised a loss; mere trouble is a warning; the rest is a failure."""
     match event:
         case Fill(profit=profit):
             return WARNING if profit < 0 else SUCCESS
@@ -86,7 +86,7 @@ def _kind_of(event: Event) -> str:
 def _cap_answers() -> None:
     """From now on only so much of an answer is taken, for so long: services answer a word or two.
 
-    apprise hands everything to requests, which reads and unpacks to the end, and names no place to say so.
+    apprise hands everything to requests, which reads and unpacks to the end, and offers no way to limit that.
     """
     from requests import ConnectionError, PreparedRequest, Response, adapters, sessions
     from urllib3.exceptions import HTTPError  # type: ignore[import-untyped, unused-ignore]
@@ -117,7 +117,7 @@ def _cap_answers() -> None:
 
 
 def _hurried(throttle: Callable[..., None]) -> Callable[..., None]:
-    """Waits no longer than anybody wants a message to wait, whatever the service asks for."""
+    """`throttle` that waits at most LONGEST_WAIT, whatever the service asks for."""
 
     def wait_briefly(last_io: Any = None, wait: float | None = None) -> None:
         throttle(last_io, wait if wait is None or 0 <= wait <= LONGEST_WAIT else LONGEST_WAIT)
@@ -129,8 +129,8 @@ class _Service:
     """One address, its queue and its thread."""
 
     def __init__(self, number: int, url: str, title: str, given: str) -> None:
-        """`given` says where. Raises UserError when apprise does not understand the address."""
-        import apprise  # a fifth of a second that only those wait for who use it
+        """`given` says where the address was given. Raises UserError when apprise does not understand the address."""
+        import apprise  # takes a fifth of a second, which only its users wait for
 
         plugin = apprise.Apprise.instantiate(url)
         if plugin is None:
@@ -180,7 +180,7 @@ class _Service:
                 log.warning("notifications: service %s does not take them; trading goes on", self.name)
 
     def _gathered(self) -> list[Told]:
-        """The lines of the next message, waited for; none when it is over."""
+        """Wait for the lines of the next message; none when it is over."""
         line = self.waiting.get()
         lines: list[Told] = []
         if line is not None:
@@ -192,7 +192,7 @@ class _Service:
                     return lines
                 line = self.waiting.get_nowait()
         if line is None and lines:
-            self.waiting.put(None)  # the end, which is to be met once more
+            self.waiting.put(None)  # the end, to be found again next time
         return lines
 
     def send_now(self, lines: Sequence[Told]) -> bool:
@@ -206,10 +206,10 @@ class _Service:
 
 
 class Notifier:
-    """A listener that tells the services. `now` is exchange time (ns), None before it is known.
+    """A listener that notifies the services. `now` is exchange time (ns), None before it is known.
 
-    Of `urls`, the first `options` were given by --notify, the others by SCALP_NOTIFY. `summary` makes of the end of a
-    session what is told of the month; "": nothing.
+    Of `urls`, the first `options` were given by --notify, the others by SCALP_NOTIFY. `summary` gives, at the end of
+    a session, the line about the month; "": none.
     """
 
     def __init__(
@@ -227,8 +227,8 @@ class Notifier:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         _cap_answers()
         self._mask = mask
-        self.errors: logging.Handler = _Errors(self._put, now)  # of parts that tell no events
-        self._refusals: set[tuple[str, str]] = set()  # symbols and reasons that were told
+        self.errors: logging.Handler = _Errors(self._put, now)  # of parts that report no events
+        self._refusals: set[tuple[str, str]] = set()  # symbols and reasons that were sent
         numbered = enumerate(zip(urls, _given(len(urls), options), strict=True), 1)
         self._services = [_Service(number, url, title, where) for number, (url, where) in numbered]
 
@@ -236,7 +236,7 @@ class Notifier:
         if self._is_told(event) and (line := line_of(event)) is not None:
             self._put(_stamped(event.at, line.who, str(line)), _kind_of(event))
         if isinstance(event, SessionOver):
-            self._refusals.clear()  # the next session tells its own
+            self._refusals.clear()  # the next session sends its own
             if summary := self._summary(event):
                 self._put(summary, _kind_of(event))
 
@@ -257,7 +257,7 @@ class Notifier:
         return False
 
     def _is_new(self, refused: Rejected) -> bool:
-        """A risk rule refuses buys for hours: it is told once a symbol. Dollars and times don't make a reason new."""
+        """A risk rule refuses buys for hours: that is sent once a symbol. Dollars and times don't make a reason new."""
         kind = (refused.symbol, refused.why.translate(NO_DIGITS))
         if kind in self._refusals:
             return False
@@ -307,7 +307,7 @@ def title(settings: Settings) -> str:
 def _month(settings: Settings, event: SessionOver) -> str:
     """The month so far, this day included; "" for the built-in exchange in the bot's own process, which has no months.
 
-    Days before are told by the journal, before the cents that each kind of fee is rounded up by.
+    Days before come from the journal, without the cents that each kind of fee is rounded up by.
     """
     if settings.endpoints is None or settings.journal is None:
         return ""
@@ -320,7 +320,7 @@ def _month(settings: Settings, event: SessionOver) -> str:
 
 
 def send_test(urls: Sequence[str], options: int, title: str) -> Iterator[tuple[str, bool]]:
-    """Send each service a line of every kind; its name, and whether it took them. Raises UserError."""
+    """Send each service a line of every kind; yields its name, and whether it took them. Raises UserError."""
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     _cap_answers()
@@ -339,7 +339,7 @@ def _given(count: int, options: int) -> list[str]:
 
 @contextlib.contextmanager
 def notifications(settings: Settings, now: Callable[[], int | None]) -> Iterator[tuple[Listener, ...]]:
-    """Listeners that tell the services of `settings` while inside; these hear of every error in the log, too.
+    """Listeners that notify the services of `settings` while inside; these get every error in the log, too.
 
     Raises UserError for an address that apprise does not know.
     """

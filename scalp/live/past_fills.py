@@ -29,7 +29,7 @@ EARLIEST_FILL = 6 * 3600 * SECOND  # before the open: nothing of the day before 
 
 
 class PastFills:
-    """Tells `fleet` and its `rules` what was traded before the positions that the bot started with were listed."""
+    """Reports to `fleet` and its `rules` what was traded before the positions that the bot started with were listed."""
 
     def __init__(
         self, fleet: Fleet, account: Account, broker: Broker, reconciler: Reconciler, rules: RiskRules | None
@@ -43,7 +43,7 @@ class PastFills:
         self._is_said = False
 
     async def recall(self, session: Session) -> None:
-        """Ask until there is an answer; until then this process's own losses have to do."""
+        """Ask until there is an answer; until then only this process's own losses count."""
         backoff = Backoff(*HISTORY_RETRY)
         while not self._reconciler.is_started:
             await asyncio.sleep(SOON if self._is_needed else LATER)
@@ -60,7 +60,7 @@ class PastFills:
             except (Unreachable, OutcomeUnknown) as error:
                 self._say(str(error), backoff.pause)
             except Rejected as refusal:
-                # The account has no activities to show: its orders tell nearly as much.
+                # The account has no activities to show: its orders show nearly as much.
                 try:
                     told_by_orders = await self._fills_by_orders(session)
                     past = [fill for fill in told_by_orders if self._is_past(fill.symbol, fill.at)]
@@ -87,11 +87,11 @@ class PastFills:
         return {symbol: qty for symbol, qty in carried.items() if qty > 0}
 
     async def _tell(self, executions: list[Execution], session: Session) -> None:
-        """What an earlier run was about to write down when it was killed is written down by this one."""
+        """Write down what an earlier run was about to write down when it was killed."""
         try:
             orders = await self._orders(session)
         except TROUBLES:
-            orders = []  # whose they are may be known otherwise
+            orders = []  # which orders the executions are of may be known otherwise
         self._fleet.tell(DayRecalled(self._fleet.bus.now(), executions, orders))
 
     def _is_past(self, symbol: str, at: int) -> bool:
@@ -108,16 +108,16 @@ class PastFills:
             log.info("what was traded earlier today is not in the figures yet: %s", why)
 
     async def _fills_by_orders(self, session: Session) -> list[Fill]:
-        """Today's fills by the orders of the day, one an order, where the account's activities cannot be had."""
+        """Today's fills by the orders of the day, one an order, where the account's activities cannot be read."""
         found = []
         for report in await self._orders(session):
-            at = report.at or report.submitted_at  # one that was cancelled in part does not tell when it filled
+            at = report.at or report.submitted_at  # one that was cancelled in part does not say when it filled
             if report.filled_qty and report.filled_avg_price and at is not None:
                 found.append(Fill(report.symbol, report.side, report.filled_qty, report.filled_avg_price, at))
         return sorted(found, key=lambda fill: fill.at)
 
     async def _orders(self, session: Session) -> list[OrderReport]:
-        """All of the day in watched symbols."""
+        """All orders of the day in watched symbols."""
         found: dict[str, OrderReport] = {}
         since: int = session.open - EARLIEST_FILL
         while True:

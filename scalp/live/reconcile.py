@@ -51,8 +51,8 @@ class Reconciler:
         self._executions = DayExecutions(fleet, broker, rest, clock)
         self._start = StartListings(fleet, broker, rest, clock, self._lister, self._executions)
         self._evidence = Evidence()
-        self._told_of: set[str] = set()  # executions that the ledgers have heard of
-        # Order id -> its row in the last listing, and the version of its ledger once that was told of it.
+        self._told_of: set[str] = set()  # executions that the ledgers have been given
+        # Order id -> its row in the last listing, and the version of its ledger once that had taken it in.
         self._told_rows: dict[str, tuple[OrderReport, int]] = {}
         self.news_at_start: set[str] = set()  # executions of before the start that the first listings did not show yet
         self._unlisted: set[str] = set()  # symbols whose row could not be read at the start
@@ -96,9 +96,9 @@ class Reconciler:
                 asyncio.get_running_loop().call_later(pause, self._wanted.set)
 
     async def _is_due(self) -> bool:
-        """Wait until somebody asks, or for a while; whether to reconcile then.
+        """Wait until somebody asks, or for a while; returns whether to reconcile then.
 
-        Without order updates the listings are all that tells of a fill: what is at work is looked for more often.
+        Without order updates only the listings show a fill: what is at work is looked for more often.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BLIND_EVERY):
@@ -113,12 +113,12 @@ class Reconciler:
 
     @property
     def is_started(self) -> bool:
-        """Whether the orders and positions of before are known."""
+        """Whether the orders and positions from before the start are known."""
         return self._is_started
 
     @property
     def is_sure(self) -> bool:
-        """Whether a look of the last minute has told what is held and working, and left nothing in doubt."""
+        """Whether a look of the last minute has shown what is held and working, and left nothing in doubt."""
         since = asyncio.get_running_loop().time() - self._looked_at
         return self._is_started and since <= SURE_FOR and not self.doubts
 
@@ -132,7 +132,7 @@ class Reconciler:
         ]
 
     async def reconcile(self) -> bool:
-        """Once; False when a difference waits for a second look. Raises Unreachable or Rejected of a failed listing."""
+        """One look; False when a difference waits for another. Raises Unreachable or Rejected for a failed listing."""
         async with self._one_at_a_time:
             epoch = self._updates_epoch
             if not self._is_started:
@@ -146,7 +146,7 @@ class Reconciler:
             return is_settled
 
     async def _take_over(self) -> bool:
-        """The start; False if one more look is due: the stream told of something meanwhile, or something differs."""
+        """The first look; False if another is due: the stream reported something meanwhile, or something differs."""
         found = await self._start.look()
         is_settled = not any(chain(found.past.values(), found.later.values()))
         for symbol in self._fleet.algos:
@@ -194,7 +194,7 @@ class Reconciler:
             for order_id in open_before:
                 if order_id not in listed_ids and not _has_ended(ledger, order_id):
                     await self._look_for(symbol, order_id)
-            # What is still believed open without being listed could not be asked for, or was only just heard of.
+            # What is still believed open without being listed could not be asked for, or was only just reported.
             is_settled &= all(order.id in listed_ids for order in ledger.open_orders if order.id)
             if symbol in listed.unreadable:
                 self._doubt(symbol, "its row in a listing could not be read")
@@ -222,20 +222,20 @@ class Reconciler:
         told, self._told_rows = self._told_rows, {}
         for report in chain.from_iterable(listed.orders.values()):
             ledger = self._ledger(report.symbol)
-            # A row that is as it was, to a ledger that is as it was, has nothing to tell: of many orders most are.
+            # An unchanged row says nothing new to an unchanged ledger: of many orders most are like that.
             if ledger.question or told.get(report.id) != (report, ledger.version):
                 self._fleet.orders.on_order_update(report)
             self._told_rows[report.id] = (report, ledger.version)
 
     def _doubt_what_differs(self, listed: Listings, versions: Mapping[str, int]) -> None:
-        """Before anything is asked, which takes its time: no buy goes out meanwhile."""
+        """Called before anything is asked, which takes time: no buy goes out meanwhile."""
         for symbol, algo in self._fleet.algos.items():
             is_as_it_was = algo.ledger.version == versions[symbol] and symbol not in listed.unreadable
             if is_as_it_was and listed.position(symbol).qty != algo.ledger.position:
                 self._doubt(symbol, "the listed position differs")
 
     async def _go_by_the_rest(self) -> None:
-        """A listing cannot be had: orders that work are asked for by id, and positions are weighed alone."""
+        """A listing has failed: ask for working orders by id, and weigh positions alone."""
         working = [(s, o.id) for s, algo in self._fleet.algos.items() for o in algo.ledger.open_orders if o.id]
         for symbol, order_id in working[:MOST_BY_ID]:
             await self._broker.room()
@@ -278,7 +278,7 @@ class Reconciler:
         for symbol in symbols:
             ledger = self._ledger(symbol)
             known = [order for order in ledger if order.id]
-            # What has stood in doubt for a while is no matter of the newest orders.
+            # A doubt that has stood for a while does not come from the newest orders.
             newest = [] if self._evidence.is_in_doubt(symbol) and self._looks > 2 else known[-2:]
             unpriced = [order for order in known if not order.is_priced]
             for order in {order.id: order for order in (*unpriced[:2], *newest)}.values():
@@ -295,7 +295,7 @@ class Reconciler:
             ledger = self._ledger(symbol)
             ledger.question = "" if all(order.is_priced for order in ledger) else ledger.question
             if any(not order.id for order in ledger.open_orders) or ledger.version != versions[symbol]:
-                is_settled = False  # something is being asked already, or has just been told: look again
+                is_settled = False  # something is being asked already, or was just reported: look again
                 if listed.position(symbol).qty != ledger.position:
                     self._doubt(symbol, "the listed position differs")
                 continue
@@ -307,7 +307,7 @@ class Reconciler:
         return is_settled
 
     async def _explained_by_the_day(self, symbols: Sequence[str], listed: Listings) -> frozenset[str]:
-        """Where more is listed, and today's executions make up just that: the first listing lacked some of them.
+        """Symbols where more is listed and today's executions make up just that: the first listing lacked some of them.
 
         All that the ledger knows of must be among them: they may lag as well.
         """
@@ -324,7 +324,7 @@ class Reconciler:
         )
 
     async def _hear_executions(self, symbols: Sequence[str]) -> None:
-        """Tell the ledgers of executions that they have not heard of."""
+        """Pass the ledgers the executions that they do not have yet."""
         executions = await self._executions.recent()
         if executions is None:
             await self._hear_of_orders(symbols)
@@ -341,7 +341,7 @@ class Reconciler:
             self._fleet.orders.on_order_update(done.report)
 
     async def _hear_of_orders(self, symbols: Sequence[str]) -> None:
-        """Where the day's executions cannot be had: tell the ledgers of orders that have filled and ended."""
+        """Where the day's executions cannot be read: pass the ledgers the orders that have filled and ended."""
         with contextlib.suppress(*TROUBLES):
             page = await self._broker.counted(self._rest.orders("closed", symbols, direction="desc"))
             for report in page.rows:

@@ -21,11 +21,11 @@ from rich.text import Text
 
 FEWEST_LOG_LINES = 5  # that rows leave room for
 MOST_LOG_LINES = 500  # kept, for a terminal that grows
-POLITE = 10  # of 19: how far this process stands back
+POLITE = 10  # niceness of this process, of 19
 NARROW, WIDE = 79, 95  # columns of a table; a wide one shows entry price and trades as well
 SPARK, EXIT, STOP = 16, 23, 14  # widths of what a still wider one shows, in this order
 ORDER = 20  # columns that the order keeps
-NEAR = 0.8  # share of a risk limit from which on it is told in yellow
+NEAR = 0.8  # share of a risk limit from which on it is shown in yellow
 GAP = 2  # columns between two tables
 RANK_EVERY = 20  # frames: rows that change places all the time cannot be read
 IDLE = "TO_BUY"
@@ -61,7 +61,7 @@ class Row(msgspec.Struct):
 
     @property
     def distance(self) -> float | None:
-        """Percent by which the last trade is above the average; the built-in signal is its turning positive."""
+        """Percent by which the last trade is above the average; turning positive is the built-in signal."""
         # Rounded as it is shown, and no minus before a zero.
         return round((self.last / self.average - 1) * 100, 2) + 0.0 if self.last and self.average else None
 
@@ -359,7 +359,7 @@ def main() -> None:
     """Draw what comes on standard input, a frame of JSON a line, until it ends."""
     if hasattr(os, "nice"):
         os.nice(POLITE)  # the bot goes first
-    for frozen in ("COLUMNS", "LINES"):  # where a shell exports them, they tell the size of before a resize
+    for frozen in ("COLUMNS", "LINES"):  # where a shell exports them, they hold the size from before a resize
         os.environ.pop(frozen, None)
     console, screen = Console(highlight=False), Screen()
     decoder = msgspec.json.Decoder(Frame)

@@ -14,7 +14,7 @@ SIGHUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on every 
 
 
 async def endless(work: Coroutine[Any, Any, None]) -> None:
-    """Run a job that never ends by itself: should it return, or let out a cancellation nobody asked for, it died."""
+    """Run a job that never ends by itself: if it returns, or lets out a cancellation nobody asked for, it died."""
     task = asyncio.current_task()
     assert task is not None
     try:
@@ -41,7 +41,7 @@ class Shutdown:
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._task = asyncio.current_task()
-        self.holds: Callable[[], bool] = lambda: False  # shares for which leaving at once is no clean end
+        self.holds: Callable[[], bool] = lambda: False  # whether shares are held: then leaving at once is no clean end
         self._signal = 0
         self._is_awaited = False
         self._handled: list[int] = []
@@ -51,7 +51,7 @@ class Shutdown:
         for number in shutdown_signals():
             try:
                 self._loop.add_signal_handler(number, self._on_signal, number)
-            except NotImplementedError:  # Windows: Python hears of it, and wakes the loop
+            except NotImplementedError:  # Windows: Python gets the signal, and wakes the loop
                 self._before[number] = signal.signal(number, self._on_signal_in_python)
             else:
                 self._handled.append(number)
@@ -75,7 +75,7 @@ class Shutdown:
         return 128 + self._signal
 
     async def within(self, seconds: float, unless: asyncio.Future[Any] | None = None) -> bool:
-        """Wait until the bot is asked to stop, at most `seconds` and no longer than for `unless`; whether it was."""
+        """Wait until the bot is asked to stop, at most `seconds` and no longer than for `unless`; True if it was."""
         self._is_awaited = True
         asked = self._loop.create_task(self._asked.wait())
         await asyncio.wait({asked} if unless is None else {asked, unless}, timeout=seconds,
@@ -93,7 +93,7 @@ class Shutdown:
     def _on_signal(self, number: int, *_: Any) -> None:
         if self._asked.is_set():
             if number == SIGHUP:
-                return  # a terminal that closes may tell of it twice: from the kernel and from the shell
+                return  # a terminal that closes may send it twice: from the kernel and from the shell
             self._before_leaving()
             with contextlib.suppress(OSError):
                 print("left at once: what is open stays open", file=sys.stderr, flush=True)

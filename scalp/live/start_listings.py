@@ -1,4 +1,4 @@
-"""What there is when the bot starts: the first listings, and what happened around them that they may not show yet."""
+"""What the bot finds when it starts: the first listings, and what happened around them that they may not show yet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Reports = Mapping[str, Sequence[OrderReport]]  # by symbol
 
 
 class Before(NamedTuple):
-    """One symbol as it was left: its orders, its position, and executions, of which that holds the first `held`."""
+    """One symbol as it was left: its orders, its position, and executions: the position includes the first `held`."""
 
     orders: Sequence[OrderReport]
     position: PositionReport
@@ -38,7 +38,7 @@ class Before(NamedTuple):
 
 
 class FirstLook(NamedTuple):
-    """The first listings, the executions that these may not show yet, and what the stream told meanwhile."""
+    """The first listings, the executions that these may not show yet, and what the stream reported meanwhile."""
 
     listed: Listings
     executions: Reports  # oldest first
@@ -46,10 +46,10 @@ class FirstLook(NamedTuple):
     later: Reports  # and of after that: news
 
     def before(self, symbol: str) -> Before:
-        """What was left of a symbol, as far as all of that tells."""
+        """How a symbol was left, as far as all of that shows."""
         orders = [*self.past.get(symbol, ()), *self.listed.orders.get(symbol, ())]
         position, executions = self.listed.position(symbol), self.executions.get(symbol, ())
-        # What was told of an order may be older than its executions.
+        # The report of an order may be older than its executions.
         filled = filled_by_id(executions)
         newest = [
             replace(report, filled_qty=max(report.filled_qty or ZERO, filled.get(report.id, ZERO)))
@@ -68,7 +68,7 @@ class FirstLook(NamedTuple):
 
 
 class StartListings:
-    """Asks for what there is at the start."""
+    """Asks for orders, positions and executions at the start."""
 
     def __init__(
         self, fleet: Fleet, broker: Broker, rest: Account, clock: MarketClock, lister: Lister, executions: DayExecutions
@@ -82,7 +82,7 @@ class StartListings:
         self._has_waited = False  # for the prices of what is held
 
     async def look(self) -> FirstLook:
-        """Ask for everything. Raises Unreachable, OutcomeUnknown or Rejected where a listing cannot be had."""
+        """Ask for everything. Raises Unreachable, OutcomeUnknown or Rejected where a listing fails."""
         loop, since = asyncio.get_running_loop(), self._clock.now() - RECENT
         executed, ended = loop.create_task(self._recent_executions()), loop.create_task(self._ended_orders())
         try:
@@ -112,7 +112,7 @@ class StartListings:
         return FirstLook(listed, executions, past, later)
 
     async def _list_in_peace(self) -> Listings:
-        """Listings during which the stream told of nothing, if that can be had in a few tries."""
+        """Listings during which the stream reported nothing, if a few tries get them."""
         for _ in range(SNAPSHOT_TRIES):
             told = len(self._fleet.orders.early_updates)
             listed = await self._lister.both()
@@ -122,14 +122,14 @@ class StartListings:
         return listed
 
     async def _ask_for_unlisted(self, before: Mapping[str, Sequence[OrderReport]], listed: Listings) -> None:
-        """An order listed a moment ago and not any more is asked for by id: what it says is kept with the updates."""
+        """Ask by id for orders listed a moment ago and not any more: the answers are kept with the updates."""
         ids = {report.id for report in chain.from_iterable(listed.orders.values())}
         gone = [report for report in chain.from_iterable(before.values()) if report.id not in ids]
         for report in gone[:MOST_BY_ID]:
             await self._broker.ask(report.symbol, report.id)
 
     async def _without_contradicted(self, listed: Listings) -> Listings:
-        """More is listed than a sell has on offer: where today's executions say that all is on offer, that stands.
+        """Where more is listed than sells have on offer, and by today's executions all is on offer, that stands.
 
         What is listed beyond it has to last, like every surplus.
         """
@@ -151,11 +151,11 @@ class StartListings:
         return listed._replace(positions=positions)
 
     async def _recent_executions(self) -> list[OrderReport]:
-        """The day's activities of the last minutes; none where they cannot be had."""
+        """The day's activities of the last minutes; none where they cannot be read."""
         return [done.report for done in await self._executions.recent() or ()]
 
     async def _ended_orders(self) -> list[OrderReport]:
-        """The newest orders that have ended, asked for until they are told."""
+        """The newest orders that have ended, asked for until there is an answer."""
         while True:
             with contextlib.suppress(*TROUBLES):
                 symbols = list(self._fleet.algos)
@@ -164,15 +164,15 @@ class StartListings:
             await asyncio.sleep(SNAPSHOT_PAUSE)
 
     def _are_priced(self, positions: Mapping[str, PositionReport]) -> bool:
-        """Whether a last trade is known of all that is held, or no bar will tell: a limit sell is priced by it."""
+        """Whether all shares held have a known last trade, or no bar will bring one: it prices a limit sell."""
         session = self._fleet.session
         if session is not None and self._clock.now() >= session.liquidate_at:
-            return True  # by no price at all
+            return True  # liquidation needs no price
         held = [self._fleet.algos[p.symbol] for p in positions.values() if p.qty > 0]
         return all(algo.tape.last_price or "history" not in algo.entry_blocks for algo in held)
 
     async def _wait_for_prices(self, positions: Mapping[str, PositionReport]) -> None:
-        """The day's bars tell a last trade, if they come soon; else the listing's price has to do."""
+        """The day's bars bring a last trade, if they come soon; else the listing's price has to do."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PRICE_PATIENCE
         while not self._are_priced(positions) and loop.time() < deadline:
@@ -180,9 +180,9 @@ class StartListings:
 
 
 def _dated(reports: Sequence[Sequence[OrderReport]]) -> int:
-    """When it was at least, by what the broker dates itself, exchange time in ns: its clock may tell an earlier time.
+    """The earliest it can be by the broker's own dates, exchange time in ns: its clock may show an earlier time.
 
-    Two orders must say so: one date alone may be odd.
+    Two orders must show it: one date alone may be odd.
     """
     latest: dict[str, int] = {}
     for report in chain.from_iterable(reports):
@@ -204,7 +204,7 @@ def _on_offer(orders: Sequence[OrderReport]) -> Decimal:
 
 
 def _result(reading: asyncio.Task[list[OrderReport]]) -> list[OrderReport]:
-    """What was read; nothing of what has not answered yet."""
+    """What was read; nothing where there is no answer yet."""
     if reading.done() and not reading.cancelled():
         return reading.result()
     reading.cancel()
@@ -214,26 +214,26 @@ def _result(reading: asyncio.Task[list[OrderReport]]) -> list[OrderReport]:
 def _executions(
     activities: Sequence[OrderReport], ended: Sequence[OrderReport], since: int
 ) -> dict[str, list[OrderReport]]:
-    """Executions since then by symbol, oldest first: activities lag too, orders that have ended tell of the others."""
+    """Executions since then by symbol, oldest first: activities lag too, orders that have ended show the others."""
     covers = {report.id for report in ended if report.side == BUY and report.closes}
     untold = [replace(r, at=e.at) for e in _ended_since(ended, since) for r in _untold([e], activities, 0)]
     found: defaultdict[str, list[OrderReport]] = defaultdict(list)
     statuses = {report.id: report.status for report in ended}
     for report in sorted((*activities, *untold), key=lambda report: report.at or 0, reverse=True):
-        # An activity tells how far its order had come with it: with the last one, that it has ended since.
+        # An activity has its order's status at that time: the last one gets the end that came since.
         report = replace(report, status=statuses.pop(report.id, report.status))
         found[report.symbol].insert(0, replace(report, closes=True) if report.id in covers else report)
     return found
 
 
 def _ended_since(orders: Sequence[OrderReport], since: int) -> list[OrderReport]:
-    """Those that ended at `since` or later. Of one that was cancelled, the end dates what it had filled before."""
+    """Those that ended at `since` or later. For a cancelled one, the end dates what it had filled before."""
     dated = [replace(order, at=order.at or order.canceled_at) for order in orders]
     return [order for order in dated if order.at and order.at >= since]
 
 
 def _untold(orders: Sequence[OrderReport], executions: Sequence[OrderReport], as_of: int) -> list[OrderReport]:
-    """What orders have filled beyond the executions told of: those lag too, so that it may be as new as they are."""
+    """What orders have filled beyond the known executions: those lag too, so that it may be as new as they are."""
     told, untold = filled_by_id(executions), []
     for order in orders:
         missing = (order.filled_qty or ZERO) - told.get(order.id, ZERO)

@@ -30,7 +30,7 @@ class Ended:
     """What a session leaves to the next one of the same process."""
 
     date: dt.date  # of the session: there is no other on that day
-    clock: MarketClock  # tells the time until the exchange does again
+    clock: MarketClock  # keeps the time until the exchange gives it again
     held: dict[str, Decimal]  # shares, by symbol
     is_closed: bool  # the session came to its close, and was not stopped before
     is_paused: bool = False  # key p has paused entries: they stay so
@@ -47,7 +47,7 @@ class Startup:
         listeners: Sequence[Listener] = (),
         last: Ended | None = None,
     ) -> None:
-        """`listeners` are told of everything in the session, as the log and the journal are; `last` came before it."""
+        """`listeners` get every event of the session, as the log and the journal do; `last` came before it."""
         self._settings = settings
         self._endpoints = endpoints
         self._algo_class = algo_class

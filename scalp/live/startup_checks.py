@@ -40,11 +40,11 @@ OPENING_GRACE = 10 * SECOND  # the clock may be as late to say that the session 
 AGAIN = 60.0  # seconds until what stands in the way is asked again
 LONGEST_WORDS = 40  # characters of a status or an amount
 MOST_SINGLE_ASSETS = 10  # asked for one by one where the listing lacks them
-SINGLE_ASSETS = 4  # up to as many symbols are asked for one by one; more: one listing of all
+SINGLE_ASSETS = 4  # up to so many symbols are asked for one by one; more: one listing of all
 
 
 class StartupChecks:
-    """The questions of one start. `--wait` has them waited for; else a refusal is the user's to mend.
+    """The questions of one start. With `--wait` it waits for answers; else a refusal is the user's to fix.
 
     `after` is the date of the session that this process traded last: another one on that day is not begun, and no
     answer ends this start any more.
@@ -61,13 +61,13 @@ class StartupChecks:
         self._loop = asyncio.get_running_loop()
         self._deadline = float("inf")  # loop time until which trouble is waited out
         self._told_at = float("-inf")  # loop time of the last line about trouble at night
-        self._told: set[str] = set()  # what was said of waiting
+        self._told: set[str] = set()  # lines about waiting that were logged
         self.line = ""  # what is waited for now, and why
 
     async def market(self) -> Clock | None:
         """The clock's answer once the market is open; None when it is closed and nobody wants to wait.
 
-        An answer that says closed: the calendar has a session now all the same.
+        An answer that says closed means that the calendar has a session now all the same.
         """
         answer = await self._next_day(await self._first_time())
         was_open = False
@@ -86,7 +86,7 @@ class StartupChecks:
                     raise UserError("neither Alpaca's clock nor its calendar tells when the session closes: try again")
                 log.info("the market is closed, it opens on %s (--wait waits for it)", _opens(answer))
                 return None
-            # Said for a minute, at such an hour: exits at least are not to wait for the calendar.
+            # The clock has said open for a minute, at a possible hour: exits must not wait for the calendar.
             may_be_on = not is_known or (was_open and calendar.is_possible(now))
             if (answer.is_open and is_on) or (is_by_the_clock and may_be_on) or calendar.covers(now - OPENING_GRACE):
                 return answer
@@ -102,7 +102,7 @@ class StartupChecks:
             answer = await self._after_a_sleep(answer, opens)
 
     async def _first_time(self) -> Clock:
-        """Whoever waits has time for trouble of the network, not for wrong keys; these were right once, later."""
+        """The clock's first answer: `--wait` waits out network trouble, but wrong keys only after another session."""
         if self.after is not None:
             return await self._after_trouble()
         try:
@@ -130,7 +130,7 @@ class StartupChecks:
     async def _after_a_sleep(self, last: Clock, opens: int) -> Clock:
         """The clock's next answer, asked for when the market `opens`, or after an hour.
 
-        `last` again when there is none at a time at which the market may be open: the calendar may know.
+        `last` again when no answer comes while the market may be open: the calendar may know.
         """
         late = -self._clock.seconds_until(opens)
         await asyncio.sleep(min(-late, LONGEST_SLEEP) if late < -1 else 1.0 if late < 60 else SLOW_LOOK)
@@ -150,7 +150,7 @@ class StartupChecks:
             await self._pass_over(trouble, min(backoff.next(), max(left, 1.0)))
 
     async def _after_trouble(self) -> Clock:
-        """The clock's answer, however long it is away."""
+        """The clock's answer, however long it takes."""
         backoff = Backoff(1.0, NIGHT_PAUSE)
         while True:
             try:
@@ -159,7 +159,7 @@ class StartupChecks:
                 await self._pass_over(error, backoff.next())
 
     async def _pass_over(self, trouble: Exception, seconds: float) -> None:
-        """Sleep; trouble at night is told once an hour."""
+        """Sleep; trouble at night is logged once an hour."""
         self.line = f"waiting for the open: {trouble}; asking on"
         if self._loop.time() - self._told_at >= NIGHT_LINE_EVERY:
             self._told_at = self._loop.time()
@@ -190,7 +190,7 @@ class StartupChecks:
     async def if_possible(self, ask: Callable[[], Awaitable[T]], what: str) -> T | None:
         """Ask, until 12 s after the market was found open. None: no answer.
 
-        Raises UserError where the keys are refused. With --wait nobody is there to mend that, and it may pass.
+        Raises UserError where the keys are refused. With --wait nobody is there to fix that, and it may pass.
         """
         try:
             return await self._ask(ask)
@@ -242,7 +242,7 @@ class Permits:
         self._fleet = fleet
         self._settings = settings
         self._is_account_free = True
-        self.equity: Decimal | None = None  # of the account, dollars, as it was first told
+        self.equity: Decimal | None = None  # of the account, dollars, as it was first reported
         self._barred: dict[str, str] = {}  # symbol -> why nothing is bought in it
 
     # -- at the start -------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ class Permits:
     async def look(self, start: StartupChecks) -> None:
         """Say what the account is and what each symbol stands for, and forbid buys where they may not be.
 
-        Raises UserError, which names near ones, for a symbol there is not; one that there was yesterday is not bought.
+        Raises UserError, which names similar ones, for an unknown symbol; one known yesterday is just not bought.
         """
         self._take_account(await start.if_possible(self._rest.get_account, "the account"))
         assets, unknown = await self._find(start)
@@ -308,7 +308,7 @@ class Permits:
     # -- later --------------------------------------------------------------------------------------------------------
 
     async def ask_again(self, counted: Counted) -> None:
-        """Until nothing stands in the way; `counted` awaits one request within the limit."""
+        """Ask until nothing stands in the way; `counted` awaits one request within the limit."""
         while self._barred or not self._is_account_free:
             await asyncio.sleep(AGAIN)
             try:
@@ -365,7 +365,7 @@ class Permits:
             log.warning("buying power $%s is less than lot x symbols = $%s: some buys will be refused", power, wanted)
 
     def _take_asset(self, symbol: str, asset: Asset) -> None:
-        """A ticker may belong to another company than it did (FB is a fund today): its name is said."""
+        """A ticker may belong to another company than it did (FB is a fund today): its name is logged."""
         was = self._barred.pop(symbol, "")
         if not was or "stands for" in was:
             log.info("%s is %s (%s)", symbol, asset.name or "without a name", asset.exchange or "?")

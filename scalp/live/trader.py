@@ -1,4 +1,4 @@
-"""One trading session: its parts, put together around a fleet, and what the streams tell each of them."""
+"""One trading session: its parts, put together around a fleet, and what the streams report to each of them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ __all__ = ["CLOCK_PATIENCE", "Trader"]
 
 log = logging.getLogger("scalp.main")
 
-LOUD_NAMES = 20  # up to as many symbols are listed in one line
+LOUD_NAMES = 20  # up to so many symbols are listed in one line
 
 
 class Trader:
@@ -76,7 +76,7 @@ class Trader:
         answer: Clock,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        """`answer` is what the exchange's clock said last; `listeners` are told of everything, as the log is."""
+        """`answer` is what the exchange's clock said last; `listeners` get every event, as the log does."""
         self.settings = settings
         self.clock = clock
         self.rest = account
@@ -175,7 +175,7 @@ class Trader:
         self.broker.perform(action)
 
     def _listen(self, is_in_doubt: bool) -> None:
-        """While the hours or the time are, bars and trades come past `hours`."""
+        """While the hours or the time are in doubt, bars and trades go through `hours`."""
         if is_in_doubt:
             self._take_bar, self.on_trade = self._on_bar_in_doubt, self._on_trade_in_doubt
         else:
@@ -195,7 +195,7 @@ class Trader:
         if abs(self.clock.now() - before) > MINUTE:
             self.history.on_feed_up()  # what was asked for by the wrong time proves nothing
 
-    # -- what the streams tell ----------------------------------------------------------------------------------------
+    # -- what the streams report --------------------------------------------------------------------------------------
 
     def on_order_update(self, report: OrderReport) -> None:
         self.broker.on_stream_told(report)
@@ -236,7 +236,7 @@ class Trader:
     ) -> bool:
         """Whether what a stream refuses at the start ends the run: never while anything is held or working.
 
-        What the plan lacks is in the documentation; refused keys need a second witness, `ask`, that takes the same.
+        What the plan lacks is documented; refused keys need a second witness, `ask`, which takes the same keys.
         """
         if self.is_later or not self.reconciler.is_sure or leftovers(self.fleet.algos):
             return False
@@ -262,7 +262,7 @@ class Trader:
     # -- in the background --------------------------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Raises what a task in the background died of; until then it waits."""
+        """Wait until a task in the background fails, and raise its error."""
         await self._jobs.watch()
 
     def until_next_checkup(self) -> float:
@@ -298,7 +298,7 @@ class Trader:
         return self._winding_up.tell_leftovers()
 
     def over(self) -> None:
-        """From here on the streams go down because they are told to, and nothing that is told waits."""
+        """From here on the streams go down on purpose, and events are delivered without waiting."""
         self._is_over = True
         if self._trips is not None:
             self._trips.close()

@@ -1,8 +1,8 @@
 """What is seen of each round trip beside its fills: where the price went meanwhile and afterwards, and how it ended.
 
-A listener: it hears of everything once the actions are out, and nothing waits for it. What it saw of a round trip is
-told a minute after the entry, at the exit, a minute after it, and at the end of the session: a killed process has told
-most. Shares that were held as the process began are watched from then on.
+A listener: it gets every event once the actions are out, and nothing waits for it. What it saw of a round trip is
+reported a minute after the entry, at the exit, a minute after it, and at the end of the session: a killed process has
+reported most. Shares that were held as the process began are watched from then on.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from scalp.core.fleet import Fleet
 from scalp.core.market_data import Trade
 from scalp.core.orders import BUY
 
-# Why a risk rule said so, by how its words begin.
-
 
 class _Trip(Struct):
     entered_at: int
@@ -53,7 +51,7 @@ class _Trip(Struct):
 
 
 class TripWatch:
-    """Of the symbols of `fleet`, which it tells. `call_later` is the loop's."""
+    """Watches the symbols of `fleet` and reports to its listeners. `call_later` is the loop's."""
 
     def __init__(self, fleet: Fleet, call_later: Callable[..., asyncio.TimerHandle]) -> None:
         self._fleet = fleet
@@ -140,14 +138,14 @@ class TripWatch:
             self._take_sell(symbol, trip)
 
     def _on_decided(self, action: SubmitOrder, at: int) -> None:
-        """Told after a sell that was sent at once, before one that has to wait."""
+        """Comes after the sending of a sell that goes at once, before that of one that has to wait."""
         self._decided[action.symbol] = action.client_order_id, at
         trip = self._held.get(action.symbol)
         if trip is not None and trip.sell == action.client_order_id:
             trip.decided_at = at
 
     def _take_sell(self, symbol: str, trip: _Trip) -> None:
-        """The first sell of a position; it is told of before the fill that it follows."""
+        """The first sell of a position; it is reported before the fill that it follows."""
         sell = self._sells.get(symbol)
         if trip.sell or not trip.is_whole or sell is None or sell[1] < trip.entered_at:
             return
@@ -196,7 +194,7 @@ class TripWatch:
             self._tell(symbol, trip)
 
     def _tell_left(self, symbol: str, trip: _Trip) -> None:
-        if (symbol, trip) in self._left:  # else it was told at the end
+        if (symbol, trip) in self._left:  # else it was reported at the end
             self._left.remove((symbol, trip))
             self._tell(symbol, trip)
 

@@ -19,7 +19,7 @@ DRAIN = 4.0  # seconds after Ctrl+C in which what fills still gets its sell
 FLATTEN = 30.0  # seconds after Ctrl+C in which everything is cancelled and sold, with --on-exit flatten
 FLATTEN_LOOK_EVERY = 3  # checkups, a second apart, between looks at the listings then
 AFTER_CLOSE = 8.0  # seconds in which the last updates of the day may come
-# Seconds, at orders and positions after the close: what is listed without an explanation is believed by then.
+# Seconds of looks at orders and positions after the close: by then an unexplained listing is believed.
 LAST_LOOKS_FOR, LAST_LOOK_EVERY = 70.0, 5.0
 ON_EXIT = {
     "keep": "orders stay as they are",
@@ -72,7 +72,7 @@ class WindingUp:
         return bool(unsettled) or has_buys, is_replacing
 
     async def _flatten(self) -> None:
-        """Liquidate now, until the broker's own listings have nothing left, for 30 s and what its last exit takes."""
+        """Liquidate now, until the broker's own listings have nothing left, for 30 s plus its last exit."""
         deadline = self._loop.time() + FLATTEN
         session = self._fleet.session
         assert session is not None
@@ -97,7 +97,7 @@ class WindingUp:
             log.error("not flat, or not known to be, after %.0f s", FLATTEN)
 
     async def _look(self, patience: float) -> bool:
-        """Compare with the broker's listings, within `patience` seconds; whether nothing is in doubt."""
+        """Compare with the broker's listings, within `patience` seconds; True if nothing is in doubt."""
         try:
             async with asyncio.timeout(patience):
                 return await self._reconciler.reconcile()
@@ -123,7 +123,7 @@ class WindingUp:
             if self._loop.time() >= deadline:
                 log.error("orders and positions after the close are not confirmed by the broker's listings")
                 return is_settled
-            self._fleet.checkup()  # what is parked is cancelled, lest it fills at the next open
+            self._fleet.checkup()  # cancels parked orders, so that they do not fill at the next open
             await asyncio.sleep(LAST_LOOK_EVERY)
 
     def tell_leftovers(self) -> bool:
@@ -143,6 +143,6 @@ class WindingUp:
 
 
 def _waits_for_buy(algo: ScalpAlgo) -> bool:
-    """Whether what a buy has brought so far is to be sold when that has filled or ended, which nobody asked for yet."""
+    """Whether shares of a buy so far are to be sold once it has filled or ended, and nobody has cancelled it yet."""
     is_asked_for = any(order.cancel_sent_at for order in algo.ledger.open_orders)
     return algo.state is BUY_SUBMITTED and not algo.exits.plan.is_at_market and not is_asked_for
