@@ -1,7 +1,7 @@
 """What the account executed today, by its activities: the second witness of orders and positions.
 
 A listing says what is held, an activity what was done: each row names one execution, with its id (the same as in the
-order updates), its order and its time. Rows that cannot be read cost themselves, not the others.
+order updates), its order and its time. A row that cannot be read costs none of the others.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Activities:
             read = [row for row in page if isinstance(row, dict)]
             ids = {text_of(row.get("id")) for row in read}
             if not ids - seen:
-                return rows  # a server that repeats itself has no more to tell
+                return rows  # a server that repeats itself has no more rows
             seen |= ids
             rows += read
             token = text_of(read[-1].get("id"))
@@ -136,7 +136,7 @@ def _fee(row: dict[str, Any]) -> FeeCharged | None:
 
 
 def _entered_at(activity_id: object) -> int:
-    """When an activity was entered (ns): its id begins with the New York time, to the millisecond. 0: not told."""
+    """When an activity was entered (ns): its id begins with the New York time, to the millisecond. 0: unknown."""
     try:
         at = dt.datetime.strptime(text_of(activity_id)[:14], "%Y%m%d%H%M%S").replace(tzinfo=NEW_YORK)
     except ValueError:

@@ -1,12 +1,12 @@
 """Performs a fleet's actions at Alpaca: sends, asks, waits; decides nothing about trading.
 
 Each action runs as a task of its own, so no symbol waits for another's answer and an exit never waits for the answer to
-its own buy. What comes of an action returns to the fleet as a report, a refusal, or the word that an order never
-arrived.
+its own buy. The outcome of an action returns to the fleet as a report, a refusal, or the notice that an order
+never arrived.
 
 The outcome of a POST that broke off is unknown until a fact settles it: an answer by client order id or the order's row
 in the listing of all orders, an update, and for a sell its POST again under the same id, which the broker takes once
-only. A buy is never sent twice: absent wherever it is asked for, it is dropped. A look-up that errs has said nothing.
+only. A buy is never sent twice: absent wherever it is asked for, it is dropped. A look-up that fails proves nothing.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ T = TypeVar("T")
 
 log = logging.getLogger("scalp.broker")
 
-ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was accepted; the stream may tell of its fill 250 ms late
+ASK_AFTER = (0.05, 0.15, 0.3, 0.7)  # seconds after a buy was accepted; the stream may report its fill 250 ms late
 ASK_DENSELY_FOR = 0.5  # seconds after that, while requests are plenty
 DENSEST = 0.017  # seconds between two of these questions
 DENSEST_OF_ALL = 0.004  # the same over all buys: the answers have to be read as well
 MOST_UNANSWERED = 4  # of them at once
-ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has told of its end
-# Seconds for which a buy must be absent, lest it is still on its way: by one source alone, by id and in the listing.
+ASK_CANCEL_AFTER = (0.5, 2.0, 3.0)  # seconds after a cancel was accepted, while no update has reported its end
+# Seconds for which a buy must be absent, as it may still be on its way: by one source alone; by id and in the listing.
 ABSENT_FOR = (30.0, 5.0)
 ASK_PRICE_AFTER = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds, one after the other
 UNWANTED_FOR = 10.0  # seconds at most that an exit waits for the end of an order of unknown outcome
-TAKEN_FOR = 30.0  # seconds for which an order is looked for whose id is taken: then another id has to do
+TAKEN_FOR = 30.0  # seconds to look for the order behind a taken id: after that another id has to do
 ALL_LOOKS = 2  # by client order id, and in the listing of all orders
 LISTED_SINCE = 120 * SECOND  # before an order was sent: how far back the listing goes in which it is looked for
 ENTRY_PATIENCE = 30.0  # an entry that had to wait longer is dropped: its signal is old
-MUTE_AFTER = 5.0  # seconds an order may be known by id to have moved before the stream must have told of it
+MUTE_AFTER = 5.0  # seconds after an answer by id shows that an order moved: by then the stream must report it
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds, doubling: 429 without Retry-After, and questions without an answer
 EXIT_PAUSE = 2.0  # seconds an exit or a cancel waits at most after a 429, whatever it says
 # Seconds after a cancel that was refused or broke off, while the order works.
@@ -77,7 +77,7 @@ class AlpacaBroker:
         self._listener = listener
         self._latest_trade = latest_trade
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watched: set[str] = set()  # orders known by id to have moved, until the stream tells of them
+        self._watched: set[str] = set()  # orders known by id to have moved, until the stream reports them
         self.round_trips: list[float] = []  # seconds from an order's sending to its answer, in this run
         self._asked_early = 0  # buys that were just accepted, and are asked for
         self._sent: Counter[str] = Counter()  # how often a client order id was to be sent
@@ -91,7 +91,7 @@ class AlpacaBroker:
     def perform(self, action: Action) -> None:
         """Start `action`; returns at once."""
         if isinstance(action, SubmitOrder):
-            # An exit is on the wire before this returns, if a connection is warm; an entry has to ask for leave first.
+            # An exit is on the wire before this returns, if a connection is warm; an entry needs permission first.
             sent = None
             if action.is_exit and not self._listener.no_orders():
                 try:
@@ -119,11 +119,11 @@ class AlpacaBroker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def on_stream_told(self, report: OrderReport) -> None:
-        """The order-update stream told of this order: it is not mute."""
+        """The order-update stream reported this order: it is not mute."""
         self._watched.discard(report.id)
 
     def on_updates_up(self) -> None:
-        """A new connection: what happened before it was not to be told by it."""
+        """A new connection: it does not report what happened before."""
         self._watched.clear()
 
     async def counted(self, request: Awaitable[T]) -> T:
@@ -213,7 +213,7 @@ class AlpacaBroker:
             self._listener.reconcile_soon(f"a sell of {action.symbol} was refused")
 
     def _pause(self, limited: RateLimited, wait: float, longest: float) -> float:
-        """Seconds to wait after a 429: as told, else `wait`; no longer than until the limit is fresh, nor `longest`."""
+        """Seconds to wait after a 429: what it says, else `wait`; at most until the limit is fresh, and `longest`."""
         return min(limited.retry_after or wait, max(self._limiter.resets_in, FIRST_WAIT), longest)
 
     async def _entry_forbidden(self, action: SubmitOrder, deadline: float) -> str:
@@ -232,7 +232,7 @@ class AlpacaBroker:
             await asyncio.sleep(min(ROOM_EVERY, max(deadline - loop.time(), 0.01)))
 
     async def _settle_duplicate(self, action: SubmitOrder) -> OrderReport | None:
-        """The id was used: by this very order, whose answer got lost, unless its terms say otherwise."""
+        """The id was used: by this same order, whose answer got lost, unless its terms differ."""
         report = await self._find(action)
         if report is None:
             return None
@@ -252,10 +252,10 @@ class AlpacaBroker:
         return None
 
     async def _find(self, action: SubmitOrder) -> OrderReport | None:
-        """An order that exists, for its id is taken: ask until it is told of; None when another source told.
+        """An order that exists, as its id is taken: ask until it is found; None when another source reports it.
 
-        One that was given up and sent again is there, and has the shares. For any other nothing is left without an exit
-        once nobody has told of it for half a minute.
+        One that was given up and sent again is there, and has the shares. For any other the search ends after half a
+        minute, so that nothing is left without an exit.
         """
         loop = asyncio.get_running_loop()
         backoff, unwanted_since, began = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0, loop.time()
@@ -279,8 +279,8 @@ class AlpacaBroker:
     async def _settle_exit(self, action: SubmitOrder) -> OrderReport | None:
         """Send it again under its own id until there is an answer: the broker takes an id once, so that is a fact.
 
-        The same where it is not wanted any more: then it is cancelled by its id, and none of it can still arrive; but
-        never once its shares are sold. When nobody answers for 10 s the exit that goes instead does not wait for it.
+        The same where it is no longer wanted: then it can be cancelled by its id, and nothing of it arrives later; but
+        never once its shares are sold. Without an answer for 10 s the exit that replaces it does not wait for it.
         None when the listener knows its end.
         """
         loop = asyncio.get_running_loop()
@@ -302,7 +302,7 @@ class AlpacaBroker:
             if report is not None:
                 return report
             if absent and refusal is not None and not _is_duplicate(refusal):
-                # Not the first one, whose shares it would hold: it is this very order that the broker does not want.
+                # Not because the first one is there and holds the shares: the broker does not want this order.
                 self._refuse(action, refusal)
                 return None
             if _is_unwanted(self._listener, action):
@@ -314,13 +314,13 @@ class AlpacaBroker:
         return None
 
     async def _settle_buy(self, action: SubmitOrder) -> OrderReport | None:
-        """Look for it; dropped when it was absent wherever it was asked for, for some seconds at a stretch."""
+        """Look for it; drop it once it was absent wherever it was asked for, for some seconds at a stretch."""
         loop = asyncio.get_running_loop()
         absent_since: float | None = None
         backoff, unwanted_since = Backoff(FIRST_WAIT / 4, LONGEST_WAIT), 0.0
         while not _is_settled(self._listener, action):
             if _is_unwanted(self._listener, action):
-                # Its cancel waits, and behind that an exit: should it be there, the broker says so to the exit.
+                # Its cancel waits, and behind that an exit: if the buy is there, the broker says so to the exit.
                 unwanted_since = unwanted_since or loop.time()
                 if loop.time() - unwanted_since >= UNWANTED_FOR:
                     self._listener.on_submit_lost(action.symbol, action.client_order_id)
@@ -342,9 +342,9 @@ class AlpacaBroker:
         return None
 
     async def _look_up(self, action: SubmitOrder) -> tuple[OrderReport | None, int]:
-        """One look by client order id, and where that says no or nothing one in the listing of all orders.
+        """Look by client order id and, unless that finds it, in the listing of all orders.
 
-        The order where it was found, and how many of the two said that there is none.
+        Returns the order if it was found, and how many of the two said that there is none.
         """
         absent = 0
         try:
@@ -398,7 +398,7 @@ class AlpacaBroker:
         return min(sparse, offset + max(DENSEST, DENSEST_OF_ALL * self._asked_early, ASK_DENSELY_FOR / share))
 
     async def ask(self, symbol: str, order_id: str) -> bool:
-        """Ask for an order by the broker's id; what it says goes to the listener, no answer is only logged.
+        """Ask for an order by the broker's id; the answer goes to the listener, a missing one is only logged.
 
         False if the answer is that there is no such order.
         """
@@ -413,7 +413,7 @@ class AlpacaBroker:
         has_news = after is not None and not after.has_ended and (after.filled_qty, after.status) == (filled, status)
         self._listener.on_order_update(report)
         moved = has_news and after is not None and (after.has_ended or after.filled_qty != filled)
-        # The end of a leg whose group has sold all is not always told; the sale was.
+        # The end of a leg whose group has sold all is not always reported; the sale was.
         is_passive = after is not None and bool(after.head.legs) and after.on_offer == 0 and after.filled_qty == filled
         if moved and not is_passive and order_id not in self._watched:
             self._watched.add(order_id)
@@ -421,14 +421,14 @@ class AlpacaBroker:
         return True
 
     async def _ask_related(self, symbol: str, order_ids: Sequence[str]) -> None:
-        """A refusal named these orders: no listing may have told of them."""
+        """A refusal named these orders: no listing may have shown them yet."""
         for order_id in order_ids:
             order = self._listener.find_order(symbol, order_id)
             if order is None or order.has_ended:
                 await self.ask(symbol, order_id)
 
     async def _expect_update(self, order_id: str) -> None:
-        """The order moved by id: the stream must tell of it too, or it is mute."""
+        """An answer by id showed that the order moved: the stream must report it too, or it is mute."""
         await asyncio.sleep(MUTE_AFTER)
         now = asyncio.get_running_loop().time()
         if order_id in self._watched:
@@ -438,7 +438,7 @@ class AlpacaBroker:
                 self._listener.on_mute_updates()
 
     async def _ask(self, action: AskOrder) -> None:
-        """Ask by id, and again while no answer tells at what price it was filled."""
+        """Ask by id, and again while no answer says at what price it was filled."""
         for pause in ASK_PRICE_AFTER:
             await asyncio.sleep(pause)
             await self.ask(action.symbol, action.id)
@@ -509,7 +509,7 @@ class AlpacaBroker:
     async def _send_cancel(self, action: CancelOrder) -> Order | None:
         """The order whose cancel was accepted; None when there is nothing to wait for.
 
-        Rejected or broken off, the order itself tells: while it works, the cancel is asked for again.
+        Where the cancel is refused or breaks off, it is asked for again while the order works.
         """
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         tries = iter(CANCEL_TRIES)
@@ -540,25 +540,25 @@ class AlpacaBroker:
 
 
 def _works(order: Order | None) -> Order | None:
-    """It, or what still sells of its group: its stop may have ended it in the instant of the cancel."""
+    """`order`, or what still sells of its group: its stop may have ended it in the instant of the cancel."""
     left = [] if order is None else [other for other in order.group if not other.has_ended and not other.is_spent]
     return order if order is not None and not order.has_ended else next(iter(left), None)
 
 
 def _is_unwanted(listener: OrderListener, action: SubmitOrder) -> bool:
-    """Whether its cancel was asked for before the broker answered for it."""
+    """Whether its cancel was asked for before the broker answered the order."""
     order = listener.find_order(action.symbol, action.client_order_id)
     return order is not None and order.cancel_sent_at > 0 and not order.id
 
 
 def _is_settled(listener: OrderListener, action: SubmitOrder) -> bool:
-    """Whether another source has told what became of it."""
+    """Whether another source has reported what became of it."""
     order = listener.find_order(action.symbol, action.client_order_id)
     return order is None or bool(order.id) or order.has_ended
 
 
 async def _room(is_allowed: Callable[[], bool]) -> None:
-    # Not for ever: what is open may need more than a whole minute has, and a question left unasked would stay so.
+    # Not for ever: open orders may need more requests than a whole minute has, and the question must be asked.
     for _ in range(round(LONGEST_ROOM_WAIT / ROOM_EVERY)):
         if is_allowed():
             return

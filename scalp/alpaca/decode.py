@@ -16,7 +16,7 @@ from scalp.core.decimals import amount_or_none, decimal_or_none
 from scalp.core.orders import OrderReport, PositionReport, known
 from scalp.core.units import MINUTE, SECOND
 
-# 1900 and 2200: a year that no calendar has would be told nowhere.
+# 1900 and 2200: a year that no calendar has could not be shown anywhere.
 EARLIEST, LATEST = -2_208_988_800 * SECOND, 7_258_118_400 * SECOND
 LONGEST_TEXT = 200  # characters: longer ones are no id and no symbol
 MOST_LEGS = 10  # of one order
@@ -74,7 +74,7 @@ def time_or_none(value: object) -> int | None:
 
 
 def text_of(value: object) -> str:
-    """Text, and "" for everything that is none, or longer than anything of its kind."""
+    """`value` if it is text; "" for anything else, and for text that is longer than any id or symbol."""
     return value if isinstance(value, str) and len(value) <= LONGEST_TEXT else ""
 
 
@@ -138,7 +138,7 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
         execution_id = text_of(update.execution_id) or None
         price = amount_or_none(update.price)
         quantity = amount_or_none(update.qty)
-        # When it happened; failing that, when it was told.
+        # When it happened; failing that, when it was reported.
         at = time_or_none(update.timestamp) or time_or_none(update.at)
     return OrderReport(
         symbol=text_of(order.symbol),
@@ -168,7 +168,7 @@ def order_report(order: Mapping[str, Any] | OrderFields, update: UpdateFields | 
 
 
 def _legs(parent: OrderFields) -> tuple[OrderReport, ...]:
-    """The legs that are told of inside an order; one that can't be told from others is none."""
+    """The legs that come inside an order; one without an id, or of another symbol, is left out."""
     rows = parent.legs if isinstance(parent.legs, list) else []
     reports = [order_report({**row, "legs": None}) for row in rows[:MOST_LEGS] if isinstance(row, dict)]
     ids = {"parent_id": text_of(parent.id), "parent_client_id": text_of(parent.client_order_id)}

@@ -201,7 +201,7 @@ class AlpacaFeed(MarketDataStream):
             await self._subscribe_all(socket, channel)
 
     async def _subscribe_all(self, socket: WebSocket, channel: str) -> None:
-        """Subscribe all symbols to `channel`. Bars are needed; what else is not to be had is said and gone without."""
+        """Subscribe all symbols to `channel`. Bars are needed; other missing channels are logged and skipped."""
         reason = "left out of the server's answer"
         for first in range(0, len(self._symbols), CHUNK):
             chunk = self._symbols[first : first + CHUNK]
@@ -250,7 +250,7 @@ class AlpacaFeed(MarketDataStream):
         return f"{error.code} {self._mask.words(error.msg)}"
 
     def _refusal(self, error: _Error) -> LoginRefused | None:
-        """What the user must hear of an error that he alone can mend, if it is one."""
+        """The LoginRefused for an error that only the user can fix; None for any other."""
         if error.code == AUTH_FAILED:
             return LoginRefused(
                 "the data stream refused the keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY (APCA_API_STREAM_URL)"
@@ -345,15 +345,15 @@ class AlpacaFeed(MarketDataStream):
             self._tell_bar(bar, isinstance(message, _UpdatedBar))
 
     async def close(self) -> None:
-        """What it asks by belongs to whoever made it."""
+        """Nothing to close: the REST interface belongs to whoever made it."""
 
     # History.
 
     async def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]:
         """Finished minute bars from `start` to `end` (ns), symbol by symbol, oldest first; a symbol without bars too.
 
-        Raises UserError if the plan does not allow it, else the errors of AlpacaREST. Symbols that cannot be had do not
-        hold up those that are asked for in another request.
+        Raises UserError if the plan does not allow it, else the errors of AlpacaREST. Symbols that cannot be fetched
+        do not hold up those that are asked for in another request.
         """
         troubles: list[Rejected | Unreachable] = []
         for chunk in _chunks(symbols):
@@ -380,7 +380,7 @@ class AlpacaFeed(MarketDataStream):
                 listed = self._rows(symbol, rows or ())
                 bars.setdefault(symbol, []).extend(bar for bar in listed if bar.start + MINUTE <= end)
             if not page.next_page_token or page.next_page_token == token:
-                return bars  # a server that repeats itself has no more to tell
+                return bars  # a server that repeats itself has no more bars
             token = page.next_page_token
 
     async def _page(self, symbols: Sequence[str], start: int, end: int, token: str | None) -> _Page:
@@ -439,7 +439,7 @@ class AlpacaFeed(MarketDataStream):
 
 
 class _FeedAlone(AlpacaFeed):
-    """Beside another broker's account: it asks by a REST interface of its own."""
+    """Used beside another broker's account: it asks through a REST interface of its own."""
 
     async def close(self) -> None:
         await self._rest.close()
@@ -485,7 +485,7 @@ def _stream_url(url: str, feed: str) -> str:
 def _chunks(symbols: Sequence[str]) -> Iterator[list[str]]:
     """`symbols` in pieces that fit into a URL."""
     chunk: list[str] = []
-    # A copy, as the caller may cross off its list what was yielded.
+    # A copy, as the caller may remove what was yielded from its list.
     for symbol in list(symbols):
         if chunk and list_length([*chunk, symbol]) > LONGEST_LIST:
             yield chunk

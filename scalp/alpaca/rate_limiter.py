@@ -12,13 +12,13 @@ FIRST_PAUSE = SECOND
 
 
 class RateLimiter:
-    """Counts requests against the limit the answers tell of.
+    """Counts requests against the limit that the answers report.
 
     Exits and cancels never ask here: they always go. Questions about orders of unknown outcome need what exits and
     cancels may need to stay free; entries need their own exit and cancel on top; the rest leaves room for an entry.
     After a 429 all of these wait, for as long as it said, or for a second, then two, four, ... until one goes through.
-    `reserve()` tells how many requests the exits and cancels of what is open now may take; `longest_pause`, in seconds,
-    caps what a 429 may ask for. Without `asks_by_id` questions are not allowed: one listing tells of all orders.
+    `reserve()` says how many requests the exits and cancels of what is open now may take; `longest_pause`, in seconds,
+    caps what a 429 may ask for. Without `asks_by_id` questions are not allowed: one listing shows all orders.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class RateLimiter:
         self._resets_at = 0  # ns; 0: a window has not begun
         self._told_reset = 0.0
         self._in_flight = 0
-        self._pause = FIRST_PAUSE  # ns, after the next 429 that does not tell
+        self._pause = FIRST_PAUSE  # ns, after the next 429 that does not say how long
         self._paused_until = 0
 
     @property
@@ -85,12 +85,12 @@ class RateLimiter:
         self._paused_until = max(self._paused_until, now + min(pause, max(self._resets_at - now, FIRST_PAUSE)))
 
     def went_through(self) -> None:
-        """The broker took a request: what it told by a 429 is over."""
+        """The broker took a request: the next 429 counts as the first again."""
         self._pause = FIRST_PAUSE
 
     @property
     def _is_paused(self) -> bool:
-        # Nothing pauses for longer than a minute: what is further ahead is of a clock that was put back.
+        # Nothing pauses for longer than a minute: what is further ahead comes from a clock that was put back.
         return 0 < self._paused_until - self._now() <= MINUTE
 
     def _roll(self) -> None:

@@ -71,7 +71,7 @@ RateLimitObserver = Callable[[int, int, float], None]
 class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
     """Coroutines for account, clock, orders, positions and market data of one Alpaca account.
 
-    `transport` sends a request; the default is aiohttp. `on_rate_limit(limit, remaining, reset)` hears what every
+    `transport` sends a request; the default is aiohttp. `on_rate_limit(limit, remaining, reset)` gets what every
     answer of the trading API says of its request limit, `reset` in epoch seconds; the data API counts for itself.
     """
 
@@ -185,7 +185,7 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
     # Account, clock, assets.
 
     async def account(self) -> dict[str, Any]:
-        """The account as Alpaca tells it; only `id` and `status` are promised, numbers are text."""
+        """The account as Alpaca reports it; only `id` and `status` are promised, numbers are text."""
         return _mapping(await self.get_account(), "account")
 
     async def clock(self) -> Clock:
@@ -299,8 +299,8 @@ class AlpacaREST(alpaca_trade_api.REST):  # type: ignore[misc]
     ) -> OrderPage:
         """One page of the listing of "open", "closed" or "all" orders (of `symbols`) submitted after `after` (ns).
 
-        A row that cannot be told from others is left out: nobody could follow or cancel that order. Orders of several
-        legs and their like, which have no symbol, are nobody's here.
+        A row without an id is left out: nobody could follow or cancel that order. So are multi-leg orders and the
+        like, which have no symbol.
         """
         # More symbols than a URL holds: list all orders and choose here.
         named = list(symbols) if symbols and list_length(symbols) <= LONGEST_LIST else None
@@ -411,7 +411,7 @@ def _submitted(answer: object, order: SubmitOrder) -> OrderReport:
 
 
 def _order(row: Mapping[str, Any]) -> OrderReport:
-    """An order that cannot be told from others is none: nobody could follow or cancel it."""
+    """Raises Unreachable for an order without an id or a symbol: nobody could follow or cancel it."""
     report = order_report(row)
     if not report.id or not report.symbol:
         raise Unreachable("GET /orders: an order without an id or a symbol")

@@ -31,7 +31,7 @@ _decoder = msgspec.json.Decoder(_Message)
 
 
 class OrderUpdates(ReconnectingStream):
-    """Tells the sink of every order update of the account. Silence is normal here: nothing trades, nothing is sent."""
+    """Passes the account's order updates to the sink. Silence is normal: while nothing trades, nothing is sent."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 transport       HTTP requests and their answers
 backoff         how long to wait before the next try
-order_connections   those of orders alone, with nothing queued before an exit
+order_connections   connections for orders alone, with nothing queued before an exit
 websocket       one websocket connection
 stream          a connection that keeps itself open
 marketdata      what the feeds share

@@ -18,10 +18,10 @@ MINUTES_ALONE = 3  # minutes of bars without a trade between them until the trad
 
 
 class MarketDataStream(ReconnectingStream):
-    """Bars, trades and halts of `symbols`, told to `sink`.
+    """Delivers bars, trades and halts of `symbols` to `sink`.
 
-    Trades that flow don't vouch for bars, nor bars for trades. While trades come and bars don't, a connection is made
-    anew and the sink hears that the feed is up only with the first bar. While bars come and trades don't, none of them
+    Trades that flow don't vouch for bars, nor bars for trades. While trades come and bars don't, it reconnects, and
+    the sink learns that the feed is up only with the first bar. While bars come and trades don't, none of them
     counts as streamed.
     """
 
@@ -72,7 +72,7 @@ class MarketDataStream(ReconnectingStream):
             self.heard.update(dict.fromkeys(self._heard_now, self.heard_at))
             self._heard_now.clear()
 
-    # For subclasses: what was heard of a watched symbol.
+    # For subclasses: what came for a watched symbol.
 
     def _hear_print(self) -> None:
         """Any print, whether or not it counts as last sale."""
@@ -88,12 +88,12 @@ class MarketDataStream(ReconnectingStream):
         self._sink.on_trade(trade)
 
     def _tell_bar(self, bar: Bar, is_update: bool = False) -> None:
-        """A bar, or a better one of a minute that was told before."""
+        """A bar, or a better one of a minute that was reported before."""
         if bar.start > self._halted_at.get(bar.symbol, bar.start):
-            # The word that trading goes on was lost with a connection; a minute that traded tells as much.
+            # The message that trading goes on was lost with a connection; a minute that traded shows as much.
             self._tell_halt(Halt(bar.symbol, bar.start, False, ""))
         if is_update:
-            self._awaits_bar = True  # none is sent where no bar was
+            self._awaits_bar = True  # there is no update without a bar: that one is missing
         else:
             self._hear_bar(bar)
         self._sink.on_bar(bar)
@@ -121,7 +121,7 @@ class MarketDataStream(ReconnectingStream):
         self._sink.on_halt(halt)
 
     def _lose_bar(self, symbol: str) -> None:
-        """A bar of `symbol` ("": of any) could not be taken."""
+        """A bar of `symbol` ("": of any) could not be used."""
         for lost in self._watched if not symbol else self._watched & {symbol}:
             self._sink.on_gap(lost)
 
@@ -152,7 +152,7 @@ class MarketDataStream(ReconnectingStream):
         return why
 
     def _begin_anew(self) -> None:
-        """Nothing that came so far makes anything else due."""
+        """Forget what came so far: it makes nothing else due."""
         self._awaits_bar = False
         self._minutes_alone = self._newest_minute = 0
         self._no_bars.begin_anew()

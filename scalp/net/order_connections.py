@@ -1,7 +1,7 @@
 """The orders' own way out: a few warm HTTP/1.1 connections with nothing queued on them.
 
-A general client takes longer to send a request than the broker's answer to be read. Here the bytes of an order are
-written in the very callback that asked for it, onto a connection that is open and idle; reading the answer can take its
+A general client takes longer to send a request than to read the broker's answer. Here the bytes of an order are
+written in the same callback that asked for it, onto a connection that is open and idle; reading the answer can take its
 time. When no connection is ready, `send` says so and the general client takes over.
 """
 
@@ -28,7 +28,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between attempts to open a conne
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which carries one request at a time, and tells its owner what becomes of it."""
+    """One connection, which carries one request at a time, and reports to its owner what becomes of it."""
 
     def __init__(self, owner: OrderConnections) -> None:
         self._owner = owner
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         answer, self._answer = self._answer, None
         if answer is None:
-            self.abort()  # a second answer to one request: what comes next belongs to nobody knows what
+            self.abort()  # a second answer to one request: what the next one answers is unknown
             return
         status = self._parser.get_status_code()
         if status < 200:
@@ -161,7 +161,7 @@ class OrderConnections:
         for connection in list(self._open):
             connection.abort()
 
-    # What the connections tell.
+    # What the connections report.
 
     def gained(self, connection: Connection) -> None:
         self._open.add(connection)

@@ -1,7 +1,7 @@
 """Text from outside, made fit for a terminal, a file, a page: keys are masked first, then it is made printable and cut.
 
 Everything that others say, and every line that leaves the program, goes through here. What a terminal would obey or
-show otherwise than it is (control characters, line ends, marks of the writing direction, half characters) is shown
+show as something else (control characters, line ends, marks of the writing direction, half characters) is shown
 escaped, as in a Python string.
 """
 
@@ -15,11 +15,11 @@ from urllib.parse import quote, quote_plus
 
 LONGEST_LINE = 4_000  # characters of a line of ours
 LONGEST_REASON = 300  # of a server's words in it
-LONGEST_LOOK = 65_536  # of a text that are looked at
+LONGEST_LOOK = 65_536  # characters of a text that are looked at
 PIECE = 8  # characters of a key in a row that give it away
-LONG_KEY = 12  # only of one as long pieces are looked for
+LONG_KEY = 12  # pieces are looked for only of a key as long as this
 MOST_LINES = 100  # of a traceback
-INDENT = "    "  # of such of its lines as could pass for the beginning of a record
+INDENT = "    "  # before those lines of it that could pass for the beginning of a record
 HIDDEN, CUT = "***", "..."
 
 
@@ -46,7 +46,7 @@ class Mask:
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
         long_ones = [form for secret in given if _is_key(secret) for form in _forms(secret)]
         pieces = {form[at : at + PIECE] for form in long_ones for at in range(len(form) - PIECE + 1)}
-        # A piece that may be a plain word is none.
+        # A piece that may be a plain word gives nothing away.
         self._pieces = frozenset(piece for piece in pieces if not (piece.isalpha() and piece.islower()))
         half = PIECE // 2
         self._halves = frozenset(piece[at : at + half] for piece in self._pieces for at in range(half + 1))
@@ -71,7 +71,7 @@ class Mask:
         return printable(" ".join(self._beginning(str(text)).split()), longest)
 
     def _beginning(self, text: str) -> str:
-        """As much of a text as anybody wants to see, without a key, also one that would be cut."""
+        """As much of a text as anybody wants to see, without a key, or the beginning of one that is cut."""
         if len(text) <= LONGEST_LOOK:
             return self.hide(text)
         begin = self.hide(text[:LONGEST_LOOK])

@@ -43,14 +43,14 @@ BUSY = (
     "died"
 )
 SIGNS_OF_ANOTHER = ("HTTP 429", "error 406", "another connection")
-BUSY_AFTER = 3  # such signs in a row: a connection of our own that broke is kept for a while too
+BUSY_AFTER = 3  # such signs in a row: the server keeps a broken connection of our own for a while too
 MOST_TOLD = 200  # different things that are said only once; what comes after them isn't said
 
 Message = TypeVar("Message")
 
 
 class StreamTrouble(Exception):
-    """This connection is of no use: try another. `wait` replaces the usual backoff, in seconds."""
+    """This connection is useless: try another. `wait` replaces the usual backoff, in seconds."""
 
     def __init__(self, why: str, wait: float | None = None) -> None:
         super().__init__(NO_MASK.words(why))
@@ -60,7 +60,7 @@ class StreamTrouble(Exception):
 class LoginRefused(StreamTrouble):
     """The server says no to the keys or, `is_about_plan`, to what they may see.
 
-    A claim: it is tried again, unless whoever was named to judge it (`is_final`) finds it true.
+    This is a claim: the login is tried again, unless `is_final` judges that it is true.
     """
 
     def __init__(self, why: str, *, is_about_plan: bool = False) -> None:
@@ -79,11 +79,11 @@ class Patience:
         self.rested, self._limit = 0.0, self._first
 
     def begin_anew(self) -> None:
-        """What has passed does not count, however long it may be next time."""
+        """What has passed does not count; the limit stays."""
         self.rested = 0.0
 
     def is_over(self, passed: float) -> bool:
-        """Whether it is, after `passed` more seconds of rest."""
+        """Whether it rested too long, after `passed` more seconds."""
         self.rested += passed
         if self.rested < self._limit:
             return False
@@ -101,15 +101,15 @@ class FrameDecoder(Generic[Message]):
         self._parts = msgspec.json.Decoder(list[msgspec.Raw])
 
     def messages(self, frame: Frame, on_trouble: Callable[[Exception, Frame | msgspec.Raw], None]) -> Iterator[Message]:
-        """The messages of a frame; one that is not understood costs itself, not its neighbours.
+        """The messages of a frame; one that is not understood does not cost its neighbours.
 
-        `on_trouble` is told of it, or of the whole frame where that is no JSON.
+        `on_trouble` gets that one, or the whole frame where it is no JSON.
         """
         try:
             yield from self._all.decode(frame)
             return
         except (msgspec.DecodeError, UnicodeDecodeError):
-            pass  # which of its messages it is, the parts tell; a text that is not UTF-8 is an error of either kind
+            pass  # the parts show which of its messages it is; a text that is not UTF-8 is an error of either kind
         except RecursionError as error:
             on_trouble(error, frame)
             return
@@ -291,7 +291,7 @@ class ReconnectingStream:
                      self._mask.words(error, LONGEST_TROUBLE))  # fmt: skip
 
     def _find_stale(self, passed: float) -> str:
-        """Why the connection is not to be relied on after so many more seconds of a market that moves; "" if it is.
+        """Why the connection cannot be relied on after `passed` more seconds of a market that moves; "" if it can.
 
         0 seconds: nothing is expected to come now.
         """
@@ -382,7 +382,7 @@ class ReconnectingStream:
             self._silence.stirs()
 
     async def _watch(self) -> None:
-        """Outside of the reading, because a silent socket answers pings and never wakes the reader."""
+        """A task of its own, because a silent socket answers pings and never wakes the reader."""
         why = ""
         while not why:
             await asyncio.sleep(WATCH_EVERY)

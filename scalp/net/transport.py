@@ -35,7 +35,7 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 # Bytes that an answer may need, unpacked: about one thing; a page of a listing; all assets, or Polygon's longest page.
 SHORT, LISTING, LONGEST = 2**18, 2**22, 2**24
-LONGEST_ERROR = 2**16  # of what did not succeed
+LONGEST_ERROR = 2**16  # bytes of an answer that is an error
 GZIP = 16 + zlib.MAX_WBITS  # the format, as zlib names it
 HIGHEST_CODE = 10**12  # a code beyond is none
 LONGEST_TRACE = 64  # characters of the id that a server gave a request
@@ -82,7 +82,7 @@ class HttpTransport:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=idle),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "gzip"},
-                auto_decompress=False,  # it knows no end
+                auto_decompress=False,  # it has no size limit
             )
         try:
             async with self._session.request(
@@ -215,7 +215,7 @@ def _error_body(body: bytes, mask: Mask) -> tuple[int, str]:
 
 
 def _related_orders(body: bytes) -> tuple[str, ...]:
-    """The ids of orders that a refusal names as its ground: they hold the shares, or would trade with the new one."""
+    """The ids of orders that a refusal names as its reason: they hold the shares, or would trade with the new one."""
     try:
         error = msgspec.json.decode(body)
     except UNDECODABLE:

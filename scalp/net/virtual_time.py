@@ -18,12 +18,12 @@ from weakref import WeakKeyDictionary
 
 
 def is_real_time(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a second of `loop` is a second of everybody's."""
+    """Whether a second of `loop` is a second of the wall clock."""
     return not isinstance(loop, (JumpingLoop, ScaledLoop))
 
 
 def pace(loop: asyncio.AbstractEventLoop) -> float:
-    """How many seconds of `loop` pass in one of everybody's; 1 where that is not known before."""
+    """How many seconds of `loop` pass in one of the wall clock; 1 where that is not known before."""
     return loop.speed if isinstance(loop, ScaledLoop) else 1.0
 
 
@@ -101,7 +101,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
             raise
 
     def _factory_at(self, host: Any, port: Any) -> Callable[[], asyncio.BaseProtocol] | None:
-        """Makes the protocols of the server that listens there, if it is one of this loop."""
+        """The protocol factory of the server that listens there, if it is one of this loop."""
         if port not in self._servers or not (host == "localhost" or str(host).startswith("127.")):
             return None
         server, factory = self._servers[port]

@@ -1,6 +1,6 @@
 """One websocket connection, on websockets' Sans-I/O protocol.
 
-The library does the protocol; this does the bytes, so that a frame can be handled in the very callback in which its
+The library does the protocol; this does the bytes, so that a frame can be handled in the same callback in which its
 last byte arrives: the library's own client wakes two tasks for it, which an exit would have to wait for.
 """
 
@@ -74,7 +74,7 @@ class WebSocket(asyncio.Protocol):
             handler(self._messages.popleft())
 
     async def wait_closed(self) -> None:
-        """Returns never: raises ConnectionClosedError when the connection has ended."""
+        """Never returns: raises ConnectionClosedError when the connection has ended."""
         await asyncio.shield(self._closed)
         raise self._closed_error()
 
@@ -133,9 +133,10 @@ class WebSocket(asyncio.Protocol):
             self._transport.close()
 
     def _is_between_frames(self) -> bool:
-        """Whether the library waits for the first byte of a message: only then may it be passed by.
+        """Whether the library waits for the first byte of a message: only then may it be bypassed.
 
-        It tells nobody, so its parser is looked at. That saves more than 10 us of a fill: see `benchmarks.frames`.
+        It does not expose this, so its parser is looked at. That saves more than 10 us of a fill: see
+        `benchmarks.frames`.
         """
         if self._wire.reader.buffer or self._wire.cur_size is not None:
             return False
@@ -165,7 +166,7 @@ class WebSocket(asyncio.Protocol):
 
     def eof_received(self) -> None:
         if self._wire.state is CONNECTING:
-            return  # cut off in the handshake: `connection_lost` tells, the library would take it for a bug
+            return  # cut off in the handshake: `connection_lost` reports it, the library would take it for a bug
         self._wire.receive_eof()
         self._flush()
 
@@ -240,7 +241,7 @@ class WebSocket(asyncio.Protocol):
                 await asyncio.sleep(patience)
                 is_alive = self._pong_at >= sent_at
             except WebSocketException:
-                is_alive = False  # it is closing, and does not come to an end
+                is_alive = False  # it is closing, and does not finish
             if not is_alive and self._transport is not None:
                 self._transport.abort()
                 return

@@ -32,7 +32,7 @@ LONGEST_PATH = 150  # characters in a line of ours
 PACE = 0.05  # seconds between two requests for history
 RETRIES = (2.0, 4.0, 8.0, 15.0)  # seconds before asking again
 MOST_NAMED = 20  # symbols in one line
-NANOSECONDS = 10**15  # a time beyond this is none in milliseconds
+NANOSECONDS = 10**15  # a time beyond this is not in milliseconds
 
 HALTED, RESUMED = 17, 18  # indicators of the LULD channel, of issues listed at Nasdaq only
 
@@ -117,7 +117,7 @@ class PolygonFeed(MarketDataStream):
             await self._own_transport.close()
 
     def streams_bars(self, symbol: str) -> bool:
-        """Whether minute bars of `symbol` come: it is not known, some that nobody confirmed come all the same."""
+        """Whether minute bars of `symbol` come: not known, as some come though they were not confirmed."""
         return True
 
     def _grants_bars(self, symbol: str) -> bool:
@@ -149,13 +149,13 @@ class PolygonFeed(MarketDataStream):
         await self._subscribe(socket, "T")
         if not all(self._grants_trades(symbol) for symbol in self._symbols):
             self._say_once("no trades of some symbols (does the plan have them?); going on with minute bars")
-        # Nobody waits for an answer: many symbols never have one on this channel.
+        # Nobody waits for an answer: many symbols never get one on this channel.
         self._asked_for_halts = True
         for params in self._params("LULD"):
             await socket.send(params)
 
     async def _status(self, socket: WebSocket, wanted: str) -> None:
-        """Wait for this status. Raises what another one means."""
+        """Wait for this status. Raises the error that another one means."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while True:
                 for message in _decoder.messages(await socket.recv(), self._not_understood):
@@ -232,7 +232,7 @@ class PolygonFeed(MarketDataStream):
                 self._tell_bar(bar)
 
     def _deliver_halt(self, message: _Luld) -> None:
-        """Most messages of this channel tell of price bands only."""
+        """Most messages of this channel are about price bands only."""
         indicators = message.i or ()
         if message.T in self._watched and (HALTED in indicators or RESUMED in indicators):
             at = int(message.t) * (1 if message.t > NANOSECONDS else MILLISECOND)
@@ -243,11 +243,11 @@ class PolygonFeed(MarketDataStream):
     async def history(self, symbols: Sequence[str], start: int, end: int) -> AsyncIterator[tuple[str, list[Bar]]]:
         """Finished minute bars from `start` to `end` (ns), symbol by symbol, oldest first; a symbol without bars too.
 
-        One request a symbol, one after the other. A symbol that cannot be had does not hold up the others: at the end
-        Unreachable, naming those that are missing, is raised, or Rejected when it was a definite no for each of them.
+        One request a symbol, one after the other. A symbol that cannot be fetched does not hold up the others: at the
+        end Unreachable, naming the missing ones, is raised, or Rejected when it was a definite no for each of them.
         """
         missing: dict[str, Unreachable | Rejected] = {}
-        # A copy, as the caller may cross off its list what was yielded.
+        # A copy, as the caller may remove what was yielded from its list.
         for symbol in list(symbols):
             try:
                 bars = await self._bars(symbol, start, end)
@@ -283,7 +283,7 @@ class PolygonFeed(MarketDataStream):
                     bars.append(bar)
             further = answer.get("next_url")
             if not isinstance(further, str) or not further or further == before:
-                return bars  # a server that repeats itself has no more to tell
+                return bars  # a server that repeats itself has no more bars
             before = further
             # Only path and query are taken from it, so the key goes to no other host: `@elsewhere/` is no path.
             try:
@@ -323,7 +323,7 @@ class PolygonFeed(MarketDataStream):
         return Trade(symbol, at, price, size, str(trade.get("i", ""))) if 0 < price < HIGHEST_PRICE else None
 
     async def latest_trades(self, symbols: Sequence[str]) -> dict[str, Trade]:
-        """The latest trade of each symbol where it is one that counts as last sale; what cannot be had is left out."""
+        """The latest trade of each symbol where it is one that counts as last sale; failures are left out."""
         found: dict[str, Trade] = {}
         for symbol in symbols:
             try:
@@ -336,7 +336,7 @@ class PolygonFeed(MarketDataStream):
         return found
 
     async def ask_rest(self) -> None:
-        """Anything, with the key. Raises Rejected with status 401 where the key is not known, or Unreachable."""
+        """Ask anything, with the key. Raises Rejected with status 401 where the key is not known, or Unreachable."""
         symbol = quote(self._symbols[0], safe="")
         await self._get(f"/v2/aggs/ticker/{symbol}/range/1/minute/0/0", {"limit": "1"})
 
@@ -391,7 +391,7 @@ def _bar(symbol: str, start: float, open_: float, high: float, low: float, close
 
 
 def _raise_trouble(message: _Status) -> None:
-    """Raise what a status means for the connection, if it means anything."""
+    """Raise the error that a status means for the connection, if any."""
     if message.status == "auth_failed":
         raise LoginRefused("Polygon refused the key: check POLYGON_API_KEY")
     if message.status == "max_connections":
