@@ -39,7 +39,7 @@ class Account:
     def buying_power(self, reserved: Decimal) -> Decimal:
         """Dollars left for new orders when open orders have `reserved` so many.
 
-        Reckoned at cost: positions count with what was paid for them, so quotes never move it between two orders.
+        Computed at cost: positions count with what was paid for them, so quotes never move it between two orders.
         """
         costs = [position.cost for position in self.positions.values()]
         invested = sum(map(abs, costs), ZERO)
@@ -47,7 +47,7 @@ class Account:
         return max(ZERO, self.multiplier * equity - invested - reserved)
 
     def apply(self, symbol: str, side: str, qty: Decimal, price: Decimal) -> Decimal:
-        """Book an execution; the signed position after it."""
+        """Book an execution; returns the signed position after it."""
         signed = qty if side == "buy" else -qty
         self.cash -= signed * price
         position = self.positions.get(symbol)

@@ -34,7 +34,7 @@ class Charger:
         self._done = 0  # executions that were charged
 
     def charge(self, executions: Sequence[Execution], day: int, at: int) -> Decimal:
-        """Charge, at `at`, those of `executions` that were not yet, of the session that opened at `day`; how much."""
+        """Charge, at `at`, `executions` not charged yet, of the session that opened at `day`; returns the dollars."""
         sums = NO_CHARGES
         for one in executions[self._done :] if self._rates != FREE else ():
             sums += self._rates.of(one.side, one.qty, one.price)

@@ -67,7 +67,7 @@ async def serve(settings: Settings, day: SessionDay, market: Market) -> AsyncIte
 
 
 def next_steps(settings: Settings) -> Iterator[str]:
-    """What somebody may want to do who has seen a session. At most 80 columns, but for an --algo."""
+    """What a user may want to do after a session. At most 80 columns, except for an --algo."""
     symbol = settings.symbols[0]
     algo = f" --algo {shlex.quote(settings.algo)}" if settings.algo else ""
     yield ""

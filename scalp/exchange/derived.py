@@ -1,6 +1,6 @@
 """What follows from the day so far: longer bars, the prints in a minute, what the account was worth.
 
-Nothing of it is kept: it is made anew for whoever asks, from the minutes published and the executions.
+Nothing of it is kept: it is made again for whoever asks, from the minutes published and the executions.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class _Day(Struct, frozen=True):
 
 
 class Derived:
-    """Answers for one simulation; only what has been published by now is told."""
+    """Answers for one simulation; only what has been published by now counts."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -182,7 +182,7 @@ class Derived:
 
 
 def joined(of: Bar, bar: Bar, counts: bool) -> Bar:
-    """A longer bar and the next minute in it; whether its prices count, or its volume alone. Open 0: none did yet."""
+    """The longer bar `of` with the next minute `bar`, whose prices count, or its volume alone. Open 0: none did yet."""
     volume = of.volume + bar.volume
     if not counts:
         return structs.replace(of, volume=volume)

@@ -1,4 +1,4 @@
-"""Where tests make the exchange misbehave. The base class misbehaves in nothing.
+"""Where tests make the exchange misbehave. The base class never misbehaves.
 
 From Python: override methods of `Faults`. For an exchange in a process of its own: `ScriptedFaults`, a JSON list of
 rules, each an object with one of these keys that says what it is about
@@ -50,7 +50,7 @@ _PAGE = b"<html><body><h1>Something went wrong</h1></body></html>"
 
 
 class Server(Protocol):
-    """What of the exchange's server a fault may take hold of."""
+    """The parts of the exchange's server that faults may use."""
 
     @property
     def simulation(self) -> Simulation: ...
@@ -124,7 +124,7 @@ class ScriptedFaults(Faults):
 
     @classmethod
     def read(cls, source: str) -> ScriptedFaults:
-        """Rules from a file, or from the text itself when it is JSON; of one rule also alone. Raises UserError."""
+        """Rules from a file, or from the text itself when it is JSON; a single rule needs no list. Raises UserError."""
         try:
             text = source if source.lstrip().startswith(("[", "{")) else Path(source).read_text()
             told = msgspec.json.decode(text.encode(), type=list[Rule] | Rule)
@@ -197,7 +197,7 @@ class ScriptedFaults(Faults):
 
 
 def _happen(rule: Rule, server: Server) -> None:
-    """What a rule with a moment does when it has come."""
+    """Do what a rule with a moment says, when that has come."""
     server.catch_up()
     if rule.close is not None:
         server.close_streams(rule.close)

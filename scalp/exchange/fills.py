@@ -13,7 +13,7 @@ from scalp.exchange import stops
 from scalp.exchange.orders import Order
 
 Offer = tuple[Decimal, int]
-"""A price, and how many shares can be had at it."""
+"""A price, and how many shares are available at it."""
 
 
 class Book(Struct):
@@ -43,7 +43,7 @@ class FillModel(Struct, frozen=True):
     """When and for how much an order fills: pessimistic, and nothing but prints decides.
 
     - A print at price p implies a quote of p minus and plus half a spread, rounded away from p to a tick. At either
-      price `share` of the print's size can be had (at least one share), once for all orders together.
+      price `share` of the print's size is available (at least one share), once for all orders together.
     - A market order, on arrival and then on each later print, fills at that quote: always worse than the last print.
     - A limit order whose limit reaches the quote when it arrives fills there too, at the quote and never beyond its
       limit. One that lies inside the spread, such as a limit at the last print, rests.
@@ -63,7 +63,7 @@ class FillModel(Struct, frozen=True):
     turns_in_a_bar: bool = True
 
     def available(self, book: Book) -> int:
-        """Shares still to be had of the last print."""
+        """Shares of the last print that are still available."""
         if book.available is None:
             book.available = max(1, int(book.size * self.share))
         return book.available
@@ -110,4 +110,4 @@ class FillModel(Struct, frozen=True):
 
 
 PESSIMISTIC = FillModel(turns_in_a_bar=False)
-"""What the demo and a backtest take for granted."""
+"""What the demo and a backtest use."""

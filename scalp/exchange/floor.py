@@ -135,7 +135,7 @@ class Floor(Venue):
                 order.group.cut()
 
     def _record(self, order: Order, price: Decimal, qty: Decimal) -> str:
-        """Keep an execution; its id."""
+        """Keep an execution; returns its id."""
         execution = Execution(
             id=make_id(self._seed, "execution", len(self.executions) + 1),
             order_id=order.id,

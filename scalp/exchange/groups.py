@@ -13,8 +13,8 @@
 - Day or gtc, whole shares, regular hours. Exempt from the wash-trade check. Of a member only its prices can be
   replaced.
 
-Where Alpaca says nothing, the choice is the more awkward one for a client: a leg's cut quantity is not told, and the
-answer to a replacement has no legs.
+Where Alpaca says nothing, the choice is the more awkward one for a client: a leg's cut quantity is not reported, and
+the answer to a replacement has no legs.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ class Group:
 
     @property
     def take_profit(self) -> Order | None:
-        """The take-profit of now."""
+        """The present take-profit."""
         return self._members.get(TAKE_PROFIT)
 
     @property
     def stop_loss(self) -> Order | None:
-        """The stop loss of now."""
+        """The present stop loss."""
         return self._members.get(STOP_LOSS)
 
     @property
@@ -138,7 +138,7 @@ def checked(request: OrderRequest) -> OrderRequest:
 
 
 def check(request: OrderRequest, held: Decimal, last: Decimal | None) -> None:
-    """What the account and the market have against a group: `held` shares (signed), the last trade in dollars."""
+    """Check a group against `held` shares (signed) and the last trade (dollars). Raises Rejection."""
     kind = request.order_class
     if kind == "oco":
         if held == 0 or (held > 0) != (request.side == "sell"):
@@ -159,7 +159,7 @@ def check_change(
     time_in_force: str | None,
     last: Decimal | None,
 ) -> None:
-    """What the market and the rest of its group have against changing `order`. Raises Rejection."""
+    """Check a change of `order` against the market and the rest of its group. Raises Rejection."""
     group = order.group
     assert group is not None
     if (qty is not None and qty != order.leaves) or time_in_force not in (None, order.time_in_force):
@@ -210,7 +210,7 @@ def closing(side: str) -> str:
 
 
 def _worst(side: str, limit: Decimal | None, last: Decimal | None) -> Decimal | None:
-    """The base price of an exit's stop: of its take-profit and the market the one nearer to the stop."""
+    """The base price of an exit's stop: its take-profit or the market, whichever is nearer to the stop."""
     known = [price for price in (limit, last) if price is not None]
     return (min(known) if side == "sell" else max(known)) if known else None
 

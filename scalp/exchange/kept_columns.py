@@ -1,4 +1,4 @@
-"""Files of minute bars that were read before, kept as columns in the user's cache folder: to read them again is quick.
+"""Files of minute bars that were read before, kept as columns in the user's cache folder: reading them again is quick.
 
 What is kept is found by the contents of the file, so it is never out of date; only what was read without a fault is
 kept. It may be deleted at any time.
@@ -50,7 +50,7 @@ class KeptFile(Struct, frozen=True, array_like=True):
 
 
 def key_of(name: str, content: bytes) -> str:
-    """What a file is kept under: its contents, and its name, which may be where its symbol is."""
+    """The key of a file: from its contents, and its name, which may hold its symbol."""
     salt = hashlib.blake2b(name.upper().encode(errors="replace"), digest_size=16).digest()
     return hashlib.blake2b(content, key=_FORM, salt=salt).hexdigest()
 

@@ -30,7 +30,7 @@ EXTENDED_ACTIVITY = 0.012
 EXTENDED_UNREST = 0.25
 """Step of the price outside the regular session, as a share of an average minute's inside."""
 SHARES_PER_TRADE = 100
-"""Average size of a trade: with the volume it tells how likely a minute is to pass without one."""
+"""Average size of a trade: with the volume it gives how likely a minute is to pass without one."""
 STEPS = 6
 """Steps of the price in a minute, the first of them before the open; high, low and close come from the others."""
 NEWS = 1 / 500
@@ -114,7 +114,7 @@ def _minutes(day: SessionDay) -> int:
 
 
 def _hour(minute: int, session: int) -> tuple[float, float]:
-    """How many times as far the price moves in this minute, and as much is traded: most at the open and the close."""
+    """How far the price moves in this minute, and how much is traded, as factors: most at the open and the close."""
     opening, closing = exp(-minute / 18), exp((minute - session + 1) / 14)
     return 0.75 + 1.6 * opening + 0.5 * closing, 0.65 + 3.5 * opening + 2.5 * closing
 

@@ -86,7 +86,7 @@ class Engine(Floor):
     def submit(self, request: OrderRequest) -> Order:
         """Take a new order. The answer says pending_new, or accepted while the market is closed. Raises Rejection.
 
-        Of a group the parent comes back; its legs are in its `group`.
+        For a group the parent is returned; its legs are in its `group`.
         """
         self.advance(self.now)  # what is due by now counts, even if nobody let it happen yet
         if request.order_class in groups.CLASSES:
@@ -147,7 +147,7 @@ class Engine(Floor):
         time_in_force: str | None = None,
         client_order_id: str = "",
     ) -> Order:
-        """Ask for a new order in place of an old one; the new one comes back, the old one may still fill first.
+        """Ask for a new order in place of an old one; returns the new one, the old one may still fill first.
 
         `qty` is what the new order still has to fill; None means what the old one leaves. `trail` is the new distance
         of a trailing stop, in the unit of the old one. Raises Rejection.
@@ -253,7 +253,7 @@ class Engine(Floor):
         rules.check_shares(request, qty, held, others, self.assets[request.symbol], self.shorting)
         cost = self._cost(request)
         if not cost:
-            return  # it closes a position, and reckoning what the account has left takes its time
+            return  # it closes a position, and computing what the account has left takes time
         given_back = self._cost(instead_of) if instead_of else ZERO
         rules.check_buying_power(cost, self.buying_power() + given_back)
 

@@ -33,7 +33,7 @@ def trade_path(bar: Bar) -> list[Print]:
     once halfway along each of the three ways, on a valid tick strictly between its ends.
 
     The prints are evenly spread over the minute and share its volume evenly: whole shares if the volume is whole, the
-    odd ones to the earliest prints. A minute of fewer shares than prints says each price once in a row, and if that
+    odd ones to the earliest prints. A minute of fewer shares than prints has equal prices in a row once, and if that
     is still too many (no real minute is like that) shares out fractions. No volume, no prints. Nothing but the bar
     is used: the same bar always gives the same prints.
     """

@@ -1,4 +1,4 @@
-"""What the account was worth during the day, as Alpaca's portfolio history tells it."""
+"""What the account was worth during the day, as Alpaca's portfolio history reports it."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def _read(
     key = kept_columns.key_of(file.name, content)
     if (kept := kept_columns.find(key)) is not None:
         bars = {place: of for place, of in kept.bars().items() if wanted is None or place[1] in wanted}
-        if all(sources.get(place, file) == file for place in bars):  # else it is read again, to be told where
+        if all(sources.get(place, file) == file for place in bars):  # else it is read again, to report where
             seen |= set(kept.symbols)
             for (day, symbol), of in bars.items():
                 sources[day, symbol] = file

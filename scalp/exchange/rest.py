@@ -49,7 +49,7 @@ class Response(Struct, frozen=True):
 class Access(Struct, frozen=True):
     """Who may do what. `keys` maps key ids to secrets; None lets any non-empty pair in, and any Polygon key.
 
-    RiskLimits are requests per minute of exchange time. `sip` is whether the plan includes the sip feed; `symbol_limit`
+    Limits are requests per minute of exchange time. `sip` is whether the plan includes the sip feed; `symbol_limit`
     is how many symbols a data stream may subscribe to, None for any number.
     """
 
@@ -81,7 +81,7 @@ class _Window:
         self._used = 0
 
     def take(self, now: int) -> tuple[bool, dict[str, str]]:
-        """Count a request; whether it is within the limit, and the headers that say what is left."""
+        """Count a request; returns whether it is within the limit, and the headers that say what is left."""
         minute = now // MINUTE
         if minute != self._minute:
             self._minute, self._used = minute, 0
@@ -246,7 +246,7 @@ class Rest:
         until = wire.parse_time(query["until"]) if query.get("until") else None
         rows = []
         for fill in self._engine.executions if "FILL" in kinds else []:
-            at = fill.at // 1000 * 1000  # as the rows tell it: to the microsecond
+            at = fill.at // 1000 * 1000  # as the rows show it: to the microsecond
             is_wanted = query.get("order_id", fill.order_id) == fill.order_id
             if is_wanted and (after is None or at > after) and (until is None or at <= until):
                 rows.append(wire.activity(fill, "partial_fill" if fill.leaves_qty else "fill"))
@@ -357,7 +357,7 @@ class Rest:
             and (later is None or of.number > later)
             and (earlier is None or of.number < earlier)
         ]
-        if nested:  # a leg is told inside its parent
+        if nested:  # a leg comes inside its parent
             ids = {of.id for of in found}
             found = [of for of in found if of.group is None or of not in of.group.legs or of.group.parent.id not in ids]
         if _direction(query) == "desc":
@@ -398,7 +398,7 @@ class Rest:
         return reply([{"id": of.id, "status": _try_cancel(self._engine, of)} for of in listed], 207)
 
     def _told(self, of: Order, nested: bool = False) -> wire.Json:
-        """The order as it is told; a parent with its legs in it, if `nested`."""
+        """The order as clients get it; a parent with its legs in it, if `nested`."""
         legs = of.group.legs if nested and of.group is not None and of.id == of.group.parent.id else None
         return wire.order(of, self._engine.assets, legs)
 
@@ -447,7 +447,7 @@ class Rest:
 
 
 def _try_cancel(engine: Engine, of: Order) -> int:
-    """Ask for a cancel; returns the HTTP status that tells of it."""
+    """Ask for a cancel; returns the HTTP status that reports the outcome."""
     try:
         engine.cancel(of.id)
     except Rejection:
@@ -461,7 +461,7 @@ def reply(value: Any, status: int = 200) -> Response:
 
 
 def _check_text(path: str, query: Mapping[str, str]) -> None:
-    """Half a character can't be answered for, nor found anywhere."""
+    """Raises Rejection for half a character: it can't be sent back, nor found anywhere."""
     try:
         "".join((path, *query, *query.values())).encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
 """Alpaca's market data over REST: bars, trades and quotes, the history and the latest; snapshots.
 
-Only what has been published by now is told: finished bars and prints already made.
+Only what has been published by now is served: finished bars and prints already made.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class DataApi:
             raise Rejection(400, 40010001, f"invalid timeframe: {timeframe}")
         rows = self._rows(what, sorted(set(symbols)), span or MINUTES, (start, end), query)
         page = list(islice(rows, int(limit)))
-        # Where the page ended, and not how many rows came before: meanwhile there may be more of them.
+        # The token says where the page ended, not how many rows came before: there may be more of them by then.
         token = token_of(*page[-1][:2]) if page and next(rows, None) is not None else None
         if single:
             return 200, {what: [told for _, _, told in page], "symbol": symbols[0], "next_page_token": token}
@@ -158,7 +158,7 @@ def token_of(symbol: str, at: int) -> str:
 
 
 def place_of(token: str) -> tuple[str, int]:
-    """The row that `token` follows. Raises Rejection for one that nobody gave out."""
+    """The row that `token` follows. Raises Rejection for one that was never given out."""
     try:
         symbol, _, at = base64.urlsafe_b64decode(token).decode().rpartition("|")
         return symbol, int(at)

@@ -1,6 +1,6 @@
 """Polygon's market data over REST: aggregates, grouped and single days, the previous close, the last trade, snapshots.
 
-What else Polygon has, this key's plan has not: 403, in Polygon's words.
+All else that Polygon has is not in this key's plan: 403, in Polygon's words.
 """
 
 from __future__ import annotations

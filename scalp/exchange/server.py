@@ -33,7 +33,7 @@ from scalp.exchange.tape import Tape
 from scalp.net.virtual_time import pace
 
 LINGER = 60 * SECOND
-LOGIN_TIMEOUT = 10.0  # seconds of everybody's, however fast exchange time passes
+LOGIN_TIMEOUT = 10.0  # seconds of the wall clock, however fast exchange time passes
 MAX_BACKLOG = 5_000  # frames
 BACKLOG = 4_096  # connections that may wait to be accepted: those of an instant, one for each symbol
 KEEP_ALIVE = 86400.0  # seconds: an idle connection outlasts the day, however fast that passes
@@ -358,8 +358,8 @@ class ExchangeServer(Listener):
 class Outgoing:
     """The frames of one connection that wait to be written.
 
-    A client that reads the news too slowly is cut off. What it asked for may be more than that (Polygon confirms every
-    channel), so it is only not listened to until it has read the answers.
+    A client that reads the news too slowly is cut off. The answers it asked for may be more than that (Polygon confirms
+    every channel): then its messages only wait until it has read them.
     """
 
     def __init__(self) -> None:
@@ -383,7 +383,7 @@ class Outgoing:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """What is put meanwhile the client has asked for."""
+        """Frames put inside are answers that the client has asked for."""
         self._is_answering = True
         try:
             yield
@@ -412,7 +412,7 @@ class Outgoing:
 
 
 class _OneLine(Adapter):
-    """What a client sends amiss is told in a line; a bug of ours keeps its traceback."""
+    """Logs a client's malformed request in a line; a bug of ours keeps its traceback."""
 
     def exception(self, msg: object, *args: Any, exc_info: Any = True, **more: Any) -> None:
         if isinstance(exc_info, (HttpProcessingError, web.RequestPayloadError, ConnectionError)):

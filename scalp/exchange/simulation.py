@@ -19,7 +19,7 @@ from scalp.exchange.tape import Tape, Tick
 
 
 class Listener:
-    """Who is told what happens. Override what is of interest; nothing here may block."""
+    """Gets what happens. Override what is of interest; nothing here may block."""
 
     def on_update(self, update: Update) -> None:
         """An order update of the account."""
@@ -80,7 +80,7 @@ class Simulation:
         self.engine.advance(to)
 
     def _was_over(self, tick: Tick) -> bool:
-        """Whether this is the bar of a minute that had ended before the halt: it is told all the same."""
+        """Whether this is the bar of a minute that had ended before the halt: it is published all the same."""
         return tick.bar is not None and tick.bar.start + MINUTE <= self._halts.get(tick.symbol, [(0, None)])[-1][0]
 
     def was_halted(self, symbol: str, at: int) -> bool:
@@ -106,7 +106,7 @@ class Simulation:
         return SessionDay(new_york(engine.session_open).date(), engine.session_open, engine.session_close)
 
     def days(self, start: date, end: date) -> list[SessionDay]:
-        """The trading days from `start` to `end`, both included; of its own day the engine knows best."""
+        """The trading days from `start` to `end`, both included; the engine's own day replaces the calendar's."""
         own = self.day()
         days = [day for day in self.calendar(start, end) if day.date != own.date]
         if start <= own.date <= end:

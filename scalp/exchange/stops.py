@@ -60,7 +60,7 @@ def trailed(order: Order, best: Decimal) -> Decimal:
 
 
 def cap(order: Order) -> None:
-    """What an elected stop that buys pays at most."""
+    """Limit what an elected stop that buys pays."""
     stop = order.stop_price
     if order.type == "stop" and order.side == "buy" and stop is not None:
         order.limit_price = prices.round_down(stop * (_CAP if stop < 50 else _CAP_FROM_50))

@@ -1,4 +1,4 @@
-"""The three streams of the simulated exchange as a client meets them, without sockets.
+"""The three streams of the simulated exchange as a client sees them, without sockets.
 
 A `StreamClient` is given a `send` for outgoing frames (text or bytes) and a `close`; the server hands it every incoming
 message whole. Order updates: Alpaca's account stream. Data: Alpaca's market data stream, JSON or msgpack. Polygon: its
@@ -123,7 +123,7 @@ class DataStreamClient(StreamClient):
         self._error(404, "auth timeout")
 
     def log_in(self, key: str, secret: str) -> None:
-        """By message, or by the headers of the handshake."""
+        """Log in, by message or by the headers of the handshake."""
         if self.authenticated:
             self._error(403, "already authenticated")
         elif self.feed != "test" and not self.access.admits(key, secret):
@@ -155,7 +155,7 @@ class DataStreamClient(StreamClient):
             self._error(400, "invalid syntax")
             return
         if adding and any(changes.get(channel) for channel in _NEVER_SENT):
-            # The rest of the message is as good as any.
+            # The rest of the message still counts.
             self._error(410, "invalid subscribe action for this feed")
             changes = {channel: symbols for channel, symbols in changes.items() if channel not in _NEVER_SENT}
         if any(channel not in _CHANNELS for channel in changes):

@@ -85,7 +85,7 @@ class Tape:
             bars.append(bar)
 
     def _skip_past(self) -> None:
-        """What happened before the start is seen at once: nobody was there to be told."""
+        """Play what happened before the start at once: no client was there yet."""
         for _ in self.until(self._start - 1):
             pass
 

@@ -83,7 +83,7 @@ class Venue:
         """Load one minute of the market, at its beginning: the quick way, for a backtest.
 
         The prints of the bars' trade paths happen as time advances, exactly as if each had been given to `on_trade`.
-        Nothing is told of them before; symbols without an open order cost next to nothing.
+        Nobody sees them before; symbols without an open order cost next to nothing.
         """
         books = self._books
         for bar in bars:

@@ -70,7 +70,7 @@ def parse_time(value: str, *, end_of_day: bool = False) -> int:
         raise BadTime(f"invalid time: {value}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    fraction = _FRACTION.search(value)  # a datetime knows microseconds, orders are told to the nanosecond
+    fraction = _FRACTION.search(value)  # a datetime knows microseconds, orders are stamped to the nanosecond
     return int(moment.replace(microsecond=0).timestamp()) * SECOND + (int(fraction[1].ljust(9, "0")) if fraction else 0)
 
 
@@ -178,7 +178,7 @@ def asset(of: Asset) -> Json:
 
 
 def position(engine: Engine, symbol: str) -> Json:
-    """A position. The day before is unknown here: it is told to have closed at the present price."""
+    """A position. The day before is unknown here: it is said to have closed at the present price."""
     held = engine.account.positions[symbol]
     price = engine.last_price(symbol) or held.avg_entry_price
     value = held.qty * price
@@ -255,7 +255,7 @@ def account(engine: Engine) -> Json:
 
 
 def activity(of: Execution, order_type: str) -> Json:
-    """A FILL activity; `order_type` is not told there, `type` says fill or partial_fill."""
+    """A FILL activity; the order's type is not in it, `type` says fill or partial_fill."""
     return {
         "activity_type": "FILL",
         "id": f"{_moment(of.at)}::{of.id}",
@@ -273,7 +273,7 @@ def activity(of: Execution, order_type: str) -> Json:
 
 
 def fee(of: Fee) -> Json:
-    """A FEE activity; its day is told without a time."""
+    """A FEE activity; its day has no time."""
     return {
         "activity_type": "FEE",
         "activity_sub_type": of.kind,
