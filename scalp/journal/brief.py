@@ -1,4 +1,4 @@
-"""A session for sums over many of them: what `JournaledDay` tells, read in a fraction of its time."""
+"""A session for sums over many of them: what `JournaledDay` gives, read in a fraction of its time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from scalp.results.symbol_day import SymbolDay
 
 
 class BriefDay(JournaledDay):
-    """Without the updates of its orders: fills are as they were written down, of an order only what it filled is known.
+    """Reads no order updates: fills are as they were written down, and of an order only what it filled is known.
 
-    An order of which no share was filled counts as one that has ended.
+    An order without a fill counts as ended.
     """
 
     @cached_property

@@ -71,7 +71,7 @@ class Run(Struct, frozen=True):
 
     @property
     def fees(self) -> FeeSchedule:
-        """What net is reckoned by; a run of before there were fees has Alpaca's."""
+        """The fees that net is after; a run from before there were fees has Alpaca's."""
         told = dict(self.options.get("fees") or {})
         if not (name := str(told.pop("name", ""))):
             return ALPACA
@@ -106,7 +106,7 @@ class Rejection(Struct, frozen=True):
 
 
 class JournaledDay:
-    """One session: the runs of a day on one account, in one story. `symbols`: only these; none: all of them."""
+    """One session: the runs of a day on one account, taken together. `symbols`: only these; none: all of them."""
 
     def __init__(self, connection: sqlite3.Connection, runs: Sequence[Run], symbols: Sequence[str] = ()) -> None:
         self.runs = list(runs)
@@ -135,13 +135,13 @@ class JournaledDay:
 
     @cached_property
     def sayings(self) -> list[Saying]:
-        """What the bot said, but for bars."""
+        """What the bot said, except bars."""
         rows = self._rows("SELECT at, who, level, text FROM decisions")
         return [Saying(at or 0, who, level, text) for at, who, level, text in rows]
 
     @cached_property
     def rejections(self) -> list[Rejection]:
-        """Of these symbols."""
+        """Those of these symbols."""
         rows = self._rows("SELECT at, symbol, key, kind, why FROM rejections")
         return [Rejection(*row) for row in rows if row[1] in self.symbols]
 
@@ -157,18 +157,18 @@ class JournaledDay:
 
     @cached_property
     def ledgers(self) -> dict[str, Ledger]:
-        """By symbol, from what the bot sent and was told."""
+        """By symbol, from what the bot sent and what was reported to it."""
         return self._replay(self._updates)
 
     @cached_property
     def fills(self) -> dict[str, list[Fill]]:
-        """By symbol, oldest first. What moved a position without a fill being told of becomes one, with a note."""
+        """By symbol, oldest first. A change of the position without a reported fill becomes one, with a note."""
         return self._read_fills(self._updates)
 
     @property
     def notes(self) -> list[str]:
         """What of it is not as it seems."""
-        assert self.fills is not None  # reading them makes the notes of them
+        assert self.fills is not None  # reading them makes their notes
         lacking = [
             f"the journal lacks {counted(run.lost, 'entry', 'entries')} of run {run.run}"
             for run in self.runs
@@ -202,7 +202,7 @@ class JournaledDay:
         return sorted(self.ledgers[symbol], key=lambda order: order.submitted_at)
 
     def days(self) -> Iterator[SymbolDay]:
-        """As a backtest tells it."""
+        """The day of each symbol, as a backtest gives it."""
         for symbol in self.symbols:
             bars, fills = self.bars(symbol), self.fills[symbol]
             yield SymbolDay(
@@ -218,7 +218,7 @@ class JournaledDay:
             )
 
     def charged(self) -> dict[str, Decimal]:
-        """Dollars that the broker took for this day, by kind, as far as any run was told of them."""
+        """Dollars that the broker took for this day, by kind, as far as they were reported to any run."""
         facts = self.facts
         rows = self._connection.execute(
             "SELECT DISTINCT f.id, f.kind, f.amount FROM fees f JOIN runs r ON r.id = f.run "
@@ -231,7 +231,7 @@ class JournaledDay:
         return found
 
     def was_running(self, at: int) -> bool:
-        """Whether some run was under way; one that was killed, until its last word."""
+        """Whether some run was under way; one that was killed, until its last entry."""
         return any(started_at <= at <= ended_at for started_at, ended_at in self._spans)
 
     @cached_property
@@ -243,7 +243,7 @@ class JournaledDay:
             return run.ended_at
         (last,) = self._connection.execute("SELECT max(at) FROM decisions WHERE run = ?", (run.id,)).fetchone()
         (bar,) = self._connection.execute("SELECT max(at) FROM bars WHERE run = ?", (run.id,)).fetchone()
-        # What it was killed too soon to write down itself the next run has read.
+        # What a killed run had no time to write down, the next run has read.
         (order,) = self._connection.execute(
             f"SELECT max(submitted_at) FROM updates WHERE run IN ({self._ids}) AND client_order_id LIKE ?",
             (f"scalp-%-{run.run}-%",),
@@ -293,7 +293,7 @@ class JournaledDay:
     def _read_fills(self, updates: Iterable[tuple[int, OrderReport]]) -> dict[str, list[Fill]]:
         executions = _executions(updates)
         fills: dict[str, list[Fill]] = {symbol: [] for symbol in self.symbols}
-        booked: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)  # order id -> shares taken down as its fills
+        booked: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)  # order id -> shares written down as its fills
         held: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
         columns = "run, at, symbol, side, qty, price, type, id, position, happened_at, source"
         rows = [(run, at, symbol, Decimal(position), (side, Decimal(qty), Decimal(price), kind, key, happened_at or at))
@@ -332,7 +332,7 @@ class JournaledDay:
         return {symbol: _exact(fills[symbol], keys[symbol], booked, executions) for symbol in fills}
 
     def _close_at(self, symbol: str, at: int) -> Decimal:
-        """The last close by `at`, the first one after it for want of any."""
+        """The last close by `at`, or the first one after it where there is none."""
         bars = self.bars(symbol)
         past = [bar for bar in bars if bar.start + MINUTE <= at]
         return Decimal(repr((past or bars)[-1 if past else 0].close)) if bars else ZERO
@@ -366,8 +366,8 @@ def sessions(connection: sqlite3.Connection) -> list[list[Run]]:
     """All sessions, each with its runs, in the order in which they were written.
 
     A run goes on with the session of an earlier one if it is of the same day at the same place and began later, by the
-    exchange's time. A simulated day that is played again begins anew. Raises ValueError or TypeError for a run that no
-    bot has written so.
+    exchange's time. A simulated day that is played again is a new session. Raises ValueError or TypeError for a run
+    that no bot has written so.
     """
     found: list[list[Run]] = []
     newest: dict[tuple[str, str, dt.date], list[Run]] = {}
@@ -399,7 +399,7 @@ def read_day(
 
 
 def _executions(updates: Iterable[tuple[int, OrderReport]]) -> dict[str, dict[str, OrderReport]]:
-    """Order id -> its executions as the stream told of them, by execution id."""
+    """Order id -> its executions as the stream reported them, by execution id."""
     executions: dict[str, dict[str, OrderReport]] = {}
     for _, report in updates:
         if report.execution_id and report.price is not None and report.execution_qty and report.at is not None:
@@ -413,7 +413,7 @@ def _exact(
     booked: dict[str, Decimal],
     executions: dict[str, dict[str, OrderReport]],
 ) -> list[Fill]:
-    """Fills at the times and prices of their executions, where the stream told of all of an order's."""
+    """Fills at the times and prices of their executions, where the stream reported all of an order's."""
     exact: list[Fill] = []
     done: set[str] = set()
     for fill, key in zip(fills, keys, strict=True):

@@ -1,4 +1,4 @@
-"""Keeping the journal of one session: the facts it begins with, and who tells it what."""
+"""Keeping the journal of one session: the facts it begins with, and which events become rows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Recorder:
         self._handler: JournalHandler | None = None
 
     def begin(self, fleet: Fleet, algo_class: type[ScalpAlgo], run: str, session: Session) -> None:
-        """Open the journal, if there is to be one, and let `fleet` and the log tell it everything from now on."""
+        """Open the journal, if there is to be one, and have `fleet` and the log report everything to it from now on."""
         settings = self._settings
         if settings.journal is None:
             return
@@ -107,7 +107,7 @@ class Recorder:
             return None
 
     def end(self) -> None:
-        """Everything is on disk after this, or said to be not."""
+        """After this everything is on disk, or a warning says that it is not."""
         if self._journal is None or self._handler is None:
             return
         logging.getLogger("scalp").removeHandler(self._handler)
@@ -115,7 +115,7 @@ class Recorder:
 
 
 def record(journal: Journal, event: Event) -> None:
-    """A listener: what `event` tells becomes rows."""
+    """A listener: turns `event` into rows."""
     if write := _ROWS_OF.get(type(event)):
         write(journal, event)
 

@@ -14,13 +14,13 @@ from scalp.core.orders import OrderReport
 
 SCHEMA_VERSION = 2
 
-# Of use to the running bot only; a leg is told of by itself.
+# Useful to the running bot only; a leg is reported by itself.
 _UNWRITTEN = ("closes", "canceled_at", "parent_client_id", "legs")
 UPDATE_FIELDS = tuple(name for name in OrderReport.__struct_fields__ if name not in _UNWRITTEN)
 # "at" is the journal's own word for when the bot learned of it.
 UPDATE_COLUMNS = tuple("happened_at" if name == "at" else name for name in UPDATE_FIELDS)
 
-# Of each round trip what its fills do not tell. Prices are those of the last trade, NULL where none was seen.
+# What the fills of each round trip do not show. Prices are those of the last trade, NULL where none was seen.
 ADDED_IN_2 = """
 CREATE TABLE trips (
     run INTEGER NOT NULL, symbol TEXT NOT NULL,
@@ -89,7 +89,7 @@ WHERE s.bought > 0 AND s.sold > 0
 GROUP BY s.venue, s.host, s.date, s.symbol, s.trip;
 """
 
-# Made where it is not, in a file of this version too.
+# Made where it is missing, in a file of this version too.
 PLOTS = """
 CREATE TABLE IF NOT EXISTS plots (
     run INTEGER NOT NULL, symbol TEXT NOT NULL, start INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL

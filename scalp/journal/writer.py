@@ -53,7 +53,7 @@ _DECISION = _insert("decisions", 5)
 _ORDER = _insert("orders", 11)
 _UPDATE = _insert("updates", 2 + len(UPDATE_FIELDS))
 _FILL = _insert("fills", 13)
-# Unless the fills of its order hold it: `?11` is what the order had filled with it.
+# Unless the fills of its order include it: `?11` is what the order had filled with it.
 _RECALL = """
 INSERT INTO fills (run, at, happened_at, symbol, side, qty, price, type, id, client_order_id, position, fees, source)
 SELECT coalesce((SELECT max(id) FROM runs WHERE id IN ({runs}) AND started_at <= ?2), ?1), ?2, ?2, ?3, ?4, ?5, ?6,
@@ -77,7 +77,7 @@ class JournalError(Exception):
 
 
 class OtherVersion(JournalError):
-    """It is one, of another form: a new file beside it can be."""
+    """The file is a journal of another form: a new one can be made beside it."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -141,7 +141,7 @@ class Journal:
             runs.append(run)
         return [run for run, _ in runs]
 
-    # -- what is told -------------------------------------------------------------------------------------------------
+    # -- what is reported ---------------------------------------------------------------------------------------------
 
     def bar(self, bar: Bar, at: int, *, is_history: bool = False) -> None:
         self._put(_BAR, (self._run, at, is_history, bar.symbol, bar.start,
@@ -177,7 +177,7 @@ class Journal:
             self._filled[report.id] = (report.filled_qty, report.filled_avg_price)
 
     def moved(self, order: OrderMoved) -> None:
-        """Take down as a fill what was moved, if anything."""
+        """Write down as a fill what was moved, if anything."""
         known = self._filled.get(order.id)
         if known is not None and known[0] == order.filled_qty:
             return
@@ -198,7 +198,7 @@ class Journal:
         return self.rates.of(side, qty, price).total
 
     def recall(self, execution: Execution, order: OrderReport | None) -> None:
-        """An execution of today, which no run may have taken down: if so, it is, in the run in which it happened."""
+        """An execution of today: if no run has written it down, it is added to the run in which it happened."""
         if execution.price is None:
             return
         kind, client_id = ("limit", "") if order is None else (order.type, order.client_order_id)
@@ -208,11 +208,11 @@ class Journal:
                                  float(execution.cumulative)))  # fmt: skip
 
     def fee(self, fee: FeeCharged, at: int) -> None:
-        """The broker took it."""
+        """A fee that the broker took."""
         self._put(_FEE, (self._run, at, fee.id, fee.kind, fee.amount, fee.date))
 
     def trip(self, trip: TripSeen) -> None:
-        """What was seen of a round trip beside its fills, in the place of what was told of it before."""
+        """What was seen of a round trip beside its fills; it replaces what was reported of it before."""
         entries, exits = ([after.get(seconds) for seconds in MARKOUTS] for after in (trip.entry, trip.exit))
         self._put(_TRIP, (self._run, trip.symbol, trip.entered_at, trip.reason or None, trip.signal_price,
                           trip.signal_at, trip.received_price, trip.decided_at, trip.sent_at, trip.sent_price,
@@ -220,7 +220,7 @@ class Journal:
                           *entries, *exits))  # fmt: skip
 
     def position(self, symbol: str, qty: Decimal, entry_price: Decimal | None, at: int) -> None:
-        """The position, after something else than a fill moved it."""
+        """The position, after something other than a fill moved it."""
         self._put(_POSITION, (self._run, at, symbol, qty, entry_price))
 
     def plot(self, symbol: str, start: int, name: str, value: float) -> None:
@@ -259,7 +259,7 @@ class Journal:
         self._rows.put((sql, values))
 
     def _write(self) -> None:
-        """The thread: everything that is waiting, a transaction at a time, until told that nothing more comes."""
+        """The thread: everything that is waiting, a transaction at a time, until None says that nothing more comes."""
         is_over = False
         try:
             while not is_over:
@@ -289,7 +289,7 @@ class Journal:
         self._connection.execute("COMMIT")
 
     def _plain(self, value: Any) -> Any:
-        """What SQLite takes: without a key, and of a length that anybody wants to read."""
+        """What SQLite takes: without a key, and of a readable length."""
         if isinstance(value, Decimal):
             return f"{value:f}"
         if isinstance(value, Mapping | tuple | list):
@@ -298,7 +298,7 @@ class Journal:
 
 
 class JournalHandler(logging.Handler):
-    """Takes what the bot says, bars apart, into its journal. `now` is exchange time (ns), None before it is known."""
+    """Writes what the bot says, except bars, into its journal. `now` is exchange time (ns), None before it is known."""
 
     def __init__(self, journal: Journal, now: Callable[[], int | None]) -> None:
         super().__init__(logging.INFO)

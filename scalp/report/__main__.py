@@ -52,7 +52,7 @@ def run(argv: Sequence[str] | None) -> None:
             lines, answer = _months(connection, path, span, symbols, args)
         else:
             lines, answer = _day(connection, path, symbols, args)
-        with _damage_told(path):  # what nobody asked for yet is read now
+        with _damage_told(path):  # what was not needed before is read now
             if args.json:
                 json.dump(answer(), sys.stdout, indent=1)
                 print()
@@ -133,7 +133,7 @@ def _keep(path: Path, backup: Path | None, days: int | None) -> None:
             size = back_up(connection, path, backup)
         say(f"{backup}: {size / 1e6:.1f} MB, whole")
     if days is not None:
-        open_journal(path).close()  # it is one, and there
+        open_journal(path).close()  # checks that it is there, and a journal
         before = _today() - dt.timedelta(days=days)
         dropped = drop_before(path, before)
         told = ", ".join(f"{count} {venue}" for venue, count in dropped.items())
@@ -168,7 +168,7 @@ def _span(args: argparse.Namespace) -> Span | None:
 
 @contextlib.contextmanager
 def _damage_told(path: Path) -> Iterator[None]:
-    """What a file holds that no bot has written may break the reading of it anywhere. Raises UserError."""
+    """Content that no bot has written may break the reading of a file anywhere. Raises UserError."""
     try:
         yield
     except (sqlite3.Error, ValueError, KeyError, TypeError, ArithmeticError) as error:

@@ -1,8 +1,8 @@
-"""A journaled day beside its backtest: the same algo over the very bars the bot saw.
+"""A journaled day beside its backtest: the same algo over the same bars that the bot saw.
 
 A buy with everything that follows it until the next buy is an entry. Entries of both sides belong together when their
 buys were sent at about the same time; of those that do, the orders are compared one by one. Why something differs is
-told where the journal knows it.
+reported where the journal shows it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNFILLED_FOR = BUY_LIFETIME + 30 * SECOND  # an unfilled buy works for no longer
 # The parts of the bot that speak for all symbols.
 PARTS = ("broker", "fleet", "iex", "main", "polygon", "reconcile", "sip", "updates")
 SAID_WITHIN = 10 * SECOND  # around an order: what was said then may be its reason
-SAID_AT_ONCE = SECOND // 2  # after a bar came: what was said of its symbol is what came of it
+SAID_AT_ONCE = SECOND // 2  # after a bar came: what is said of its symbol then follows from that bar
 
 
 class Difference(Struct, frozen=True):
@@ -121,7 +121,7 @@ def plain(difference: Difference) -> dict[str, Any]:
 
 
 class _Comparison:
-    """One symbol: `live` is what the journal tells (of whatever venue), `played` is the backtest."""
+    """One symbol: `live` comes from the journal (of whatever venue), `played` from the backtest."""
 
     def __init__(self, day: JournaledDay, live: SymbolDay, played: SymbolDay) -> None:
         self._day = day
@@ -256,7 +256,7 @@ class _Comparison:
         return ""
 
     def _said_of_bar(self, seen: SeenBar) -> str:
-        """What the bot said of this symbol as the bar came, no order having come of it."""
+        """What the bot said of this symbol as the bar came, which led to no order."""
         for saying in self._day.sayings:
             if saying.who == self._symbol and seen.at <= saying.at <= seen.at + SAID_AT_ONCE:
                 return f"the bot said: {saying.text}"

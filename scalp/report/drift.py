@@ -30,7 +30,7 @@ from scalp.results.symbol_day import SymbolDay
 from scalp.results.totals import Results
 
 WINDOW = 10  # days that are looked at together
-FEWEST = 5  # days without which nothing is said
+FEWEST = 5  # days: of fewer nothing is said
 ERRORS = 3.0  # standard errors from 0 that chance hardly reaches
 
 
@@ -77,7 +77,7 @@ MEASURES: tuple[tuple[str, str, str, Callable[[DriftDay], float | None]], ...] =
 
 
 class Drift:
-    """The days that could be played again; `notes` tell of those that could not."""
+    """The days that could be played again; `notes` name those that could not."""
 
     def __init__(self, days: Sequence[JournaledDay], algo: str = "") -> None:
         """`algo`: play this one, not each session's own."""
@@ -183,7 +183,7 @@ def partings(days: Sequence[DriftDay], name: str, of: Callable[[DriftDay], float
 
 def _is_apart(values: Sequence[float]) -> bool:
     error = statistics.stdev(values) / len(values) ** 0.5
-    # Exactly the same difference each day, as of a rounding, is one too, if it is any.
+    # Exactly the same difference each day, as from rounding, counts too, unless it is zero.
     return bool(abs(statistics.fmean(values)) > max(ERRORS * error, 1e-6))
 
 

@@ -1,4 +1,4 @@
-"""Many sessions told as one: `--from`, `--to`, `--month`, `--days`. Those of each venue apart."""
+"""Many sessions reported as one: `--from`, `--to`, `--month`, `--days`. Those of each venue apart."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Months:
         return found
 
     def charged(self) -> dict[str, Decimal]:
-        """Dollars that the broker took, by kind, as far as any run was told of them."""
+        """Dollars that the broker took, by kind, as far as they were reported to any run."""
         total: dict[str, Decimal] = {}
         for day in self.days:
             for kind, amount in day.charged().items():

@@ -1,4 +1,4 @@
-"""One day told: its report, and its differences from its backtest."""
+"""One day: its report, and its differences from its backtest."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _charges(day: JournaledDay, results: Results) -> dict[str, Any]:
 def beside_backtest(
     day: JournaledDay, whole: JournaledDay, results: Results, algo: str
 ) -> tuple[Iterator[str], dict[str, Any]]:
-    """`whole` has all symbols of the session: some rules look at all of them, though only those of `day` are told."""
+    """`whole` has all symbols of the session: some rules look at all of them, though only those of `day` are shown."""
     name = algo or day.facts.algo
     try:
         algo_class = with_set(load_algo(name), () if algo else day.facts.options.get("set") or ())

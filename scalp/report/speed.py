@@ -69,7 +69,7 @@ def markouts(found: Sequence[Link]) -> list[Markout]:
 
 
 def after(seconds: int, side: str) -> str:
-    """How the link is called."""
+    """The name of the link."""
     return f"{seconds} s after the {side}"
 
 

@@ -1,4 +1,4 @@
-"""What came of it, live or in a backtest.
+"""The results of sessions and backtests.
 
 symbol_day      what one symbol did on one day
 statistics      the ratios by which trades and days are compared

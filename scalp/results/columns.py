@@ -22,7 +22,7 @@ class Kind(Struct, frozen=True):
 class Column(Struct, frozen=True):
     """One of the numbers that results come to.
 
-    `attribute` is where `Statistics` has it, or whatever else comes to some of the same. JSON and CSV call it `name`, a
+    `attribute` is where `Statistics` has it, or any other class with some of them. JSON and CSV call it `name`, a
     text table `head`, set right and `width` characters wide, and the page `title`. Without a head it is in no table.
     """
 
@@ -130,7 +130,7 @@ TRADE_FIELDS: dict[str, Callable[[RoundTrip], Any]] = {
 
 
 def columns(*names: str) -> tuple[Column, ...]:
-    """Those of these names, in this order."""
+    """The columns of these names, in this order."""
     by_name = {column.name: column for column in COLUMNS}
     return tuple(by_name[name] for name in names)
 

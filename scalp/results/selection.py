@@ -1,4 +1,4 @@
-"""Whether the best of many sets is better than chance, when so many were tried: what each came to by day says.
+"""Whether the best of many sets is better than chance, when so many were tried: by what each came to by day.
 
 Columns are sets, rows are days. Sources: Hansen (2005), "A test for superior predictive ability"; Politis and Romano
 (1994) for its bootstrap; Bailey and López de Prado (2014), "The deflated Sharpe ratio".
@@ -24,7 +24,7 @@ _NORMAL = NormalDist()
 def spa(daily: Matrix, seed: int = 1, repetitions: int = REPETITIONS) -> float:
     """Hansen's consistent p-value that no set gains more than not trading at all does.
 
-    Its statistic is the largest t value of any set. Days are drawn anew in blocks, the same ones for all sets, so that
+    Its statistic is the largest t value of any set. Days are redrawn in blocks, the same ones for all sets, so that
     what sets have in common stays. Sets that are hopeless do not count against the others.
     """
     days, _ = daily.shape

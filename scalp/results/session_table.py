@@ -11,7 +11,7 @@ from scalp.core.fleet import Fleet
 from scalp.core.takings import Taken
 from scalp.core.words import counted
 
-ALL_ROWS = 50  # up to as many symbols each have a row; with more only those in which something happened
+ALL_ROWS = 50  # up to so many symbols each have a row; with more only those in which something happened
 
 # Heads, and how their cells are set: 80 columns at most.
 _COLUMNS = (

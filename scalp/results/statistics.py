@@ -1,6 +1,6 @@
 """How good some trades and some days were: the ratios that this field compares results by, all after fees.
 
-Each is None where it cannot be told: no trades, no spread between them, too few days.
+Each is None where it is undefined: no trades, no spread between them, too few days.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scalp.core.decimals import ZERO
 from scalp.core.trades import RoundTrip
 
 DAYS_A_YEAR = 252  # trading days
-FEWEST_DAYS = 20  # for what is told of days: fewer say nothing
+FEWEST_DAYS = 20  # for the ratios of days: fewer say nothing
 
 
 def profit_factor(trades: Sequence[RoundTrip]) -> float | None:

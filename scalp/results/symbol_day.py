@@ -1,4 +1,4 @@
-"""What one symbol did on one day, whoever tells of it: a backtest or the journal."""
+"""What one symbol did on one day, from a backtest or from the journal."""
 
 from __future__ import annotations
 

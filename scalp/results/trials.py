@@ -58,9 +58,9 @@ def fingerprint_of_days(days: Iterable[tuple[dt.date, str]]) -> str:
 
 
 def remember(bars: str, terms: Mapping[str, Any], trials: Iterable[Trial]) -> list[list[float]]:
-    """Keep `trials`; of all that were ever kept on these bars under these terms the daily nets, those of now first.
+    """Keep `trials`; returns the daily nets of all ever kept on these bars under these terms, the present ones first.
 
-    Where the file cannot be had, those of now alone: a choice is then made as if nothing had been tried before.
+    Where the file is unavailable, the present ones alone: a choice is then made as if nothing had been tried before.
     """
     now = {_key(trial): [float(net) for net in trial.daily] for trial in trials}
     path = state_file(FILE)
@@ -75,7 +75,7 @@ def _key(trial: Trial) -> tuple[str, str, str]:
 def _exchanged(
     path: Path, bars: str, terms: str, now: Mapping[tuple[str, str, str], list[float]]
 ) -> dict[tuple[str, str, str], list[float]]:
-    """Write those of `now`, and read them all."""
+    """Write those of `now`; returns all that the file holds."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         make_private(path)

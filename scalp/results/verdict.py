@@ -14,7 +14,7 @@ SHOWN = 0.05  # the largest p-value that shows an edge
 
 
 class Verdict(Struct, frozen=True):
-    """`p` over so many random runs; None where there is none, and `why_not`."""
+    """`p` over so many random runs; None where it was not tested, and `why_not`."""
 
     p: float | None = None
     shifts: int = 0
