@@ -5,7 +5,7 @@ The map: a room a line, four floors, and each imports only what lies below.
     __main__    main.py, by another name
     doctor      is everything in place to trade
     flatten     sells everything when the bot is dead
-    notify      are the services heard that main.py tells
+    notify      do messages of main.py reach a phone
     report      days from the journal, and beside their backtest
     status      is the bot alive, and what does it hold
     sweep       a backtest for many sets of parameters
@@ -17,7 +17,7 @@ The map: a room a line, four floors, and each imports only what lies below.
     polygon     the other feed
     exchange    the built-in exchange
     journal     a session written down, and read again
-    results     what came of it: statistics, tables, the page
+    results     statistics, tables and the page
 
     cli         what a user says: arguments, file, environment, his own class, feed and broker
     net         connections, and loops with a time of their own

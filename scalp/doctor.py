@@ -51,7 +51,7 @@ CHECK_PATIENCE = 60.0  # seconds for any check, whatever servers ask for
 LONGEST_PAUSE = 2.0  # seconds between two questions for bars, whatever Retry-After says
 LATE = 10 * MINUTE  # the newest bar of an open market is older than that: the feed is delayed
 LOOK_BACK = dt.timedelta(days=10)  # there is a trading day in that many
-FEW = 10  # up to as many symbols are asked for one by one; more: one listing of all
+FEW = 10  # up to so many symbols are asked for one by one; more: one listing of all
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,7 +67,7 @@ class Check(NamedTuple):
 
 
 class _Ear:
-    """Hears what the streams deliver, and keeps none of it but when they are up and who had a message."""
+    """Gets what the streams deliver, and keeps only that they are up and how many messages came."""
 
     def __init__(self) -> None:
         self.up = asyncio.Event()
@@ -121,10 +121,10 @@ class Doctor:
         self._machine_time = machine_time
         self._rest = open_broker(endpoints)
         self._ear = _Ear()
-        self._rng = random.Random(1)  # of waits that never come here
+        self._rng = random.Random(1)  # for waits, which never happen here
 
     async def run(self) -> None:
-        """All checks; a check that fails for itself keeps none of the others from being made."""
+        """Make all checks; one that fails does not keep the others from being made."""
         try:
             if not await self._try("keys", self._keys):
                 return  # nothing else can be asked
@@ -448,7 +448,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         return 2
     ready_output()
     note_unloaded()
-    # What the streams would log is told in the checks.
+    # What the streams would log is reported in the checks.
     logging.getLogger("scalp").addHandler(logging.NullHandler())
     checks: list[Check] = []
     show = (lambda check: None) if options.json else _printer()

@@ -2,7 +2,7 @@
 
 It states the plan `FLATTEN`, and leaves the rest to the bot's own parts: state machines that never see a bar, their
 exit plans, the broker's side of an order, and the reconciler, which is asked again and again here, because no stream
-tells of fills. REST only: a bot that hangs may still hold the account's one stream connection. Only the named symbols
+reports fills. REST only: a bot that hangs may still hold the account's one stream connection. Only the named symbols
 are touched, and no request that changes anything ever concerns the whole account.
 """
 
@@ -44,11 +44,11 @@ SURE_AFTER = 5.0  # seconds for which ledgers and listings must agree that nothi
 LONGEST_PAUSE = 3.0  # seconds between two looks after a 429, whatever it says
 LONGEST_LINE = 500  # characters
 FEW = 20  # symbols: their orders are asked for by id too
-AT_ONCE = 50  # symbols that begin to be left after one look
+AT_ONCE = 50  # symbols that begin to be closed after one look
 LONGEST_WINDOW = 60.0  # seconds, of the request limit
-ROOM_FOR_LISTINGS = 20  # requests of a minute that cancels and sells leave for what tells of them
+ROOM_FOR_LISTINGS = 20  # requests of a minute that cancels and sells leave for the listings that show them
 KEYS_REFUSED = (401, 403)
-# Loggers whose lines are this command's too; what the state machines say of themselves is told in its own words.
+# Loggers whose lines this command prints too; what the state machines say of themselves it puts in its own words.
 TELLING = ("scalp.broker", "scalp.reconcile", "scalp.fleet")
 
 
@@ -102,7 +102,7 @@ class Attempt:
             pass
 
     def trouble(self, what: str, error: ScalpError) -> float:
-        """Say it once; how many seconds to wait before the next try."""
+        """Say it once; returns how many seconds to wait before the next try."""
         self.once(f"{what}: {error}; looking again until {PATIENCE:.0f} s are over")
         return min(error.retry_after or LOOK_EVERY, LONGEST_PAUSE) if isinstance(error, RateLimited) else LOOK_EVERY
 
@@ -120,11 +120,11 @@ class Flattener:
         self._loop, self._clock = attempt.loop, attempt.clock
         self._symbols = symbols
         self._deadline = attempt.deadline
-        self._overtime = self._deadline + 2 * SURE_AFTER  # what is gone by then has its time to be confirmed
+        self._overtime = self._deadline + 2 * SURE_AFTER  # what is gone by then still gets time to be confirmed
         self._account = account
         self._calendar = Calendar(account)
         self._is_clock_in_doubt = False  # it says closed, and the calendar says open
-        self._waiting: list[str] = []  # symbols whose turn to be left has not come: see `_take_turns`
+        self._waiting: list[str] = []  # symbols whose turn to be closed has not come: see `_take_turns`
         self._turn_at = self._loop.time()  # when the last one came
         self._say, self._once = attempt.say, attempt.once
         now = self._clock.now
@@ -134,7 +134,7 @@ class Flattener:
         self._fleet.orders.on_rejection = lambda symbol, why: attempt.once(f"{symbol}: refused: {why}")
         # Else a symbol without prints would be taken for a halted one.
         self._fleet.readiness.update("feed", "none is needed")
-        # With many symbols one listing tells of all their orders, a question by id of one.
+        # With many symbols one listing shows all their orders, a question by id only one.
         self._broker = account.broker(self._fleet.orders, now, self._requests_to_come, account.latest_trade,
                                       longest_pause=LONGEST_PAUSE, asks_by_id=len(symbols) <= FEW)  # fmt: skip
         self._limit = self._broker.limit
@@ -222,7 +222,7 @@ class Flattener:
         return is_flat
 
     async def _look(self) -> tuple[bool, float]:
-        """Compare ledgers and listings once; whether nothing differs, and how long to wait before the next look."""
+        """Compare ledgers and listings once; returns whether nothing differs, and the wait before the next look."""
         is_settled, pause = False, LOOK_EVERY
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -245,7 +245,7 @@ class Flattener:
         return is_settled, pause
 
     async def _hear_of_ended(self) -> None:
-        """One answer tells of all orders that ended; asked by id they would cost a request each."""
+        """One answer shows all orders that ended; asked by id they would cost a request each."""
         has_open = any(order.id for algo in self._fleet.algos.values() for order in algo.ledger.open_orders)
         if not has_open or self._limit.remaining <= 0:
             return
@@ -256,7 +256,7 @@ class Flattener:
                     self._fleet.orders.on_order_update(report)
 
     def _take_turns(self) -> None:
-        """State the plan in as many symbols as the minute has requests for; a minute without any room is no reason."""
+        """State the plan in as many symbols as the minute has requests for; in one after a minute without room."""
         room = self._limit.remaining - ROOM_FOR_LISTINGS - self._requests_to_come()
         for _ in range(min(AT_ONCE, len(self._waiting))):
             ledger = self._fleet.algos[self._waiting[0]].ledger
@@ -294,7 +294,7 @@ class Flattener:
         return left
 
     async def _bought_and_not_sold(self) -> list[str] | None:
-        """Shares that today's executions tell of and no listing does, a line each; None: no answer, ask again."""
+        """Shares that today's executions show and no listing does, a line each; None: no answer, ask again."""
         try:
             executions = await self._activities.read()
             missing = self._missing(executions)

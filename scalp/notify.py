@@ -1,4 +1,4 @@
-"""`python -m scalp.notify --test`: does a phone hear of it? Sends each service a success, a warning and a failure."""
+"""`python -m scalp.notify --test`: do messages get through? Sends each service a success, a warning and a failure."""
 
 from __future__ import annotations
 

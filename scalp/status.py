@@ -21,12 +21,12 @@ from scalp.live.health import ENDED, EVERY, TRADING, Health
 from scalp.live.lock import HAS_LOCKS, is_taken, locks_folder
 
 LATE = 6 * EVERY  # seconds without a sign: its loop hangs
-KEPT = 30 * 86400.0  # seconds for which a bot that has ended is told of
+KEPT = 30 * 86400.0  # seconds for which a bot that has ended is shown
 LOUD_SYMBOLS = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Tell of every bot of this user; returns the exit code: 0 when one runs, and every one that runs is well."""
+    """Report every bot of this user; returns the exit code: 0 when one runs, and every one that runs is well."""
     return exit_code(lambda: _main(argv))
 
 

@@ -10,8 +10,8 @@ the mirror image. Orders are sent at a bar's close, which is then the last trade
 asked with each bar.
 There is no latency, no spread, no share of the volume and no limit to the money.
 
-Which order is sent, when and at which price is the algo's affair alone: this is only the broker, and the choice of
-the moments at which the algo is told something.
+The algo alone decides which order is sent, when and at which price: this is only the broker, and the choice of the
+moments at which the algo gets its events.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class _Day:
         return self._end(bars)
 
     def _next_row(self, rows: _Rows, row: int) -> int:
-        """The first one from `row` on in which something can happen; from the liquidation on, each."""
+        """The first row from `row` on in which something can happen; from the liquidation on, each."""
         if row >= rows.end:
             return row
         if not self._working:
@@ -230,7 +230,7 @@ class _Day:
         return symbol_day(self._algo, self._session, bars, self._fills, self._stopped[self._algo.symbol])
 
     def _liquidate(self) -> None:
-        """The clock strikes with no bar to tell of it: the checkup begins the liquidation, as it does live."""
+        """The time comes without a bar to show it: the checkup begins the liquidation, as it does live."""
         self._now = self._session.liquidate_at
         self._check_up()
 
@@ -259,20 +259,20 @@ class _Day:
         self._tell(order, FILLED, bar.start, price)
 
     def _fill_stop(self, order: _Working, price: Decimal, bar: Bar) -> None:
-        """As the exchange tells it: the leg is filled under an id of its own, and the limit is taken back."""
+        """As the exchange reports it: the leg is filled under an id of its own, and the limit is taken back."""
         price = self._book(order, price, "stop", None, bar)
         self._report_leg(order, FILLED, bar.start, price)
         self._report(order.action, CANCELED, bar.start)
         self._perform()
 
     def _book(self, order: _Working, price: Decimal, kind: str, limit: Decimal | None, bar: Bar) -> Decimal:
-        """An order has filled at `price`, before slippage; the price after it."""
+        """An order has filled at `price`, before slippage; returns the price after it."""
         action = order.action
         del self._working[action.client_order_id]
         price = self._slippage.worse(action.side, price, limit)
         why = market_reason(self._algo.exits) if kind == "market" else ""
         self._fills.append(Fill(action.symbol, action.side, Decimal(action.qty), price, bar.start, kind, why))
-        # It is told at the bar's close, which has become the last trade: an exit is priced by that.
+        # It is reported at the bar's close, which has become the last trade: an exit is priced by that.
         self._now = bar.start + MINUTE
         self._fleet.on_trade(Trade(bar.symbol, self._now - 1, bar.close))
         return price
@@ -285,7 +285,7 @@ class _Day:
         self._perform()
 
     def _report(self, action: SubmitOrder, status: str, at: int, price: Decimal | None = None) -> None:
-        """As `_tell`, without looking at what comes of it."""
+        """As `_tell`, without performing what follows from it."""
         self._fleet.orders.on_order_update(_told(action, status, at, price))
 
     def _report_leg(
@@ -326,7 +326,7 @@ class _Day:
 
 
 def _told(action: SubmitOrder, status: str, at: int, price: Decimal | None) -> OrderReport:
-    """What is told of an order; with a price: that its whole quantity was filled."""
+    """A report of an order; with a price: that its whole quantity was filled."""
     qty = Decimal(action.qty)
     filled = qty if price is not None else Decimal(0)
     return OrderReport(

@@ -36,7 +36,7 @@ Progress = Callable[[int, int, int], None]
 
 
 def cache_folder() -> Path:
-    """Where this user keeps what can be had again. Raises UserError where there is no such folder."""
+    """Where this user keeps what can be downloaded again. Raises UserError where there is no such folder."""
     folder = default_cache()
     if folder is None:
         raise UserError("there is no home folder to keep history in: set XDG_CACHE_HOME to a full path")
@@ -166,7 +166,7 @@ class _Paced:
 
 
 class _Nobody:
-    """Hears nothing: no stream is opened."""
+    """Gets nothing: no stream is opened."""
 
     def on_bar(self, bar: Bar) -> None: ...
     def on_trade(self, trade: Trade) -> None: ...

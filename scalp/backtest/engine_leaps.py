@@ -51,7 +51,7 @@ class _Sleeper:
         return self._signals[self._signal] if self._signal < len(self._signals) else 2**62
 
     def next_high(self, minute: int, edge: float) -> int:
-        """Start of the first one whose bar reaches up to `edge`, the last one before the liquidation at the latest."""
+        """Start of the first minute whose bar reaches up to `edge`, at the latest the last before the liquidation."""
         if self._tops is None:
             self._tops = np.maximum(self.columns.highs, self.columns.opens)
         row = bisect_left(self.starts, minute)
@@ -63,7 +63,7 @@ class LeapingDay(EngineDay):
     """A day whose signals are known `ahead`, of every symbol."""
 
     def leap(self, ahead: Mapping[str, Ahead], asks_while_held: bool) -> list[SymbolDay]:
-        """As `play`. With `asks_while_held` a symbol that holds shares sleeps never."""
+        """As `play`. With `asks_while_held` a symbol that holds shares never sleeps."""
         session, market = self._session, self._market
         self._sleepers = {symbol: _Sleeper(self._algos[symbol], bars, ahead[symbol], session)
                           for symbol, bars in market.items()}  # fmt: skip
@@ -136,7 +136,7 @@ class LeapingDay(EngineDay):
     # -- sleeping -----------------------------------------------------------------------------------------------------
 
     def _wake(self, sleeper: _Sleeper, minute: int) -> None:
-        """Bring all to what it is a moment before the bars of the last minute are handed over, in this `minute`."""
+        """Bring all to its state a moment before the bars of the last minute are handed over, in this `minute`."""
         sleeper.is_awake = True
         self._awake = sorted([*self._awake, sleeper], key=lambda one: self._order[one.algo.symbol])
         to = bisect_left(sleeper.starts, minute)
@@ -191,7 +191,7 @@ class LeapingDay(EngineDay):
         super()._on_update(update)
 
     def _rouse(self, sleeper: _Sleeper) -> None:
-        """Something was told of it before its time."""
+        """An update of the symbol came before it was to wake."""
         minute = self._engine.now // MINUTE * MINUTE
         self._wake(sleeper, minute)
         self._load([sleeper], minute)

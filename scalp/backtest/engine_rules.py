@@ -2,7 +2,7 @@
 
 What the bot of `main.py` learns there over sockets it learns here at the same instants: bars 0.3 s after their minute,
 order updates 20 ms after the event, checkups as often as in a live session, and the prints of the bars' trade paths as
-they are made. No print of the future is told of: the last trade at any instant is the last one
+they are made. No print of the future is seen: the last trade at any instant is the last one
 made by then.
 """
 
@@ -189,7 +189,7 @@ class EngineDay:
     def _check_up(self, at: int) -> None:
         self._advance(at)
         busy = [symbol for symbol, algo in self._algos.items() if algo.state is not TO_BUY]
-        if busy:  # a checkup has nothing to say to the others
+        if busy:  # a checkup does nothing for the others
             for symbol in busy:
                 self._see_last_trade(symbol)
             self._fleet.checkup()
@@ -223,7 +223,7 @@ class EngineDay:
         self._perform()
 
     def _perform(self) -> None:
-        """One after the other: what the engine tells while it takes an order may call for another."""
+        """One after the other: what the engine reports while it takes an order may call for another."""
         if self._is_performing:
             return
         self._is_performing = True
@@ -271,15 +271,15 @@ class EngineDay:
         try:
             order = self._engine.order_by_client_id(action.client_order_id)
         except Rejected:
-            return  # it was refused when it was sent, and that was told
+            return  # it was refused when it was sent, and that was reported
         try:
             self._engine.cancel(order.id)
-        except Rejected:  # mostly: filled already. The order itself tells
+        except Rejected:  # mostly: filled already, as the order itself shows
             self._fleet.orders.on_order_update(_report(order))
 
 
 def _report(order: Order, update: Update | None = None) -> OrderReport:
-    """What the broker's answer, or an order update, says of `order`; an answer tells of its legs, too."""
+    """What the broker's answer, or an order update, says of `order`; an answer has its legs, too."""
     group = order.group
     parent = group.parent if group is not None else None
     return OrderReport(

@@ -23,7 +23,7 @@ Market = Mapping[str, Sequence[Bar]]
 
 
 def days(settings: BacktestSettings, tell: Tell = unseen) -> Iterator[tuple[Session, Market]]:
-    """The trading days, oldest first, with the bars of each symbol that has any; `tell` hears how far it is.
+    """The trading days, oldest first, with the bars of each symbol that has any; `tell` gets the progress.
 
     Raises UserError for files or dates that cannot be played, before the first day.
     """
@@ -49,7 +49,7 @@ def _recorded(settings: BacktestSettings, tell: Tell) -> Iterator[tuple[Session,
     if not wanted:
         dates = ", ".join(str(date) for date in found)
         raise UserError(f"no bars in the days asked for: there are {dates}")
-    # All at once: a date that was no trading day is told before anything is played.
+    # All at once: a date that was no trading day is reported before anything is played.
     sessions = [_session(date) for date in wanted]
     for number, session in enumerate(sessions):
         tell(PLAYING, number, len(sessions))
@@ -80,7 +80,7 @@ def _downloaded(settings: BacktestSettings, tell: Tell) -> Iterator[tuple[Sessio
 
 
 def days_that_are_over(settings: BacktestSettings) -> list[SessionDay]:
-    """The trading days whose history can be had. Raises UserError where there is none."""
+    """The trading days whose history is available. Raises UserError where there is none."""
     from scalp.backtest.download import is_over
 
     assert settings.first is not None
@@ -118,7 +118,7 @@ def _synthetic(settings: BacktestSettings, tell: Tell) -> Iterator[tuple[Session
         assert first is not None and last is not None
         wanted = trading_days(first, last)
         if not wanted:
-            session_day(first)  # tells the nearest trading days
+            session_day(first)  # raises, and names the nearest trading days
     for number, day in enumerate(wanted):
         tell(PLAYING, number, len(wanted))
         yield Session(day.date, day.open, day.close), synthetic_day(settings.symbols, day, settings.seed + number)

@@ -77,7 +77,7 @@ def report_of(
     verdict: str = "",
     average: int | None = None,
 ) -> Report:
-    """What the page shows of `results`; `average`: of how many closes the algo's signal takes it, if it does."""
+    """What the page shows of `results`; `average`: how many closes the average of the algo's signal has, if any."""
     total, by_day = results.total(), results.by_day()
     return Report(
         title=title,
@@ -128,7 +128,7 @@ def _of_held(held: Held) -> str:
 
 
 def _end_of(order: Order, day: SymbolDay) -> int:
-    """When an unfilled order ended: the ledger keeps no time of it, but it follows from how."""
+    """When an unfilled order ended: the ledger keeps no time of it, but how it ended gives one."""
     if order.status == EXPIRED:
         return day.session.close
     return order.cancel_sent_at or order.submitted_at

@@ -1,6 +1,6 @@
 """Whether a result is better than chance: the same signals, at other minutes of their day.
 
-What is held against is that the signals know nothing of what follows them. Then they could have come at any other
+The hypothesis to refute is that the signals know nothing of what follows them. Then they could have come at any other
 minute just as well. So each random run moves the signals of a day, those of all symbols by the same random number of
 minutes, around the minutes in which the bot could buy: their count, their spacing and what symbols have in common
 stay, and whatever they knew is gone. All else is played as ever: exits, fills, fees, risk limits, and that a signal
@@ -11,9 +11,9 @@ put in a random order. Without an edge it lies below 0.05 in one of twenty cases
 whose answer is clear ends early (Besag and Clifford 1991): once `CLEAR` runs were better, the p-value is that many by
 the runs so far.
 
-As a result of few trades is not judged, no random run of so few counts: otherwise those that got stuck with a loss
+A result of few trades is not judged, so no random run of so few counts: otherwise those that got stuck with a loss
 would be left out on one side only. Beyond that the number of entries is left free: where there are few because one got
-stuck, as few of them elsewhere would lose less, by being few.
+stuck, the same few elsewhere would lose less just by being few.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOST = 1000  # random runs
 LEAST_SECONDS = 10.0  # it may take so long, or as long as the backtest did
 FEWEST_TRADES = 30
 CLEAR = 50
-DRAWS = 10  # to one that counts, before too few do
+DRAWS = 10  # at most so many for each run that counts
 
 
 def verdict(
@@ -54,7 +54,7 @@ def verdict(
     clear: int = CLEAR,
     tell: Tell = unseen,
 ) -> Verdict:
-    """Of the `results` of a backtest of `days` that took so long; `settings.luck` says how many runs to make of it."""
+    """On the `results` of a backtest of `days` that took so long; `settings.luck` is the number of random runs."""
     if (trades := len(results.trades)) < FEWEST_TRADES:
         return Verdict(why_not=f"{counted(trades, 'trade is', 'trades are')} too few: it takes {FEWEST_TRADES}")
     most = MOST if settings.luck is None else settings.luck

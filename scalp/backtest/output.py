@@ -1,4 +1,4 @@
-"""A backtest told: as a table, as one JSON object, as a CSV file of trades, and under which assumptions."""
+"""The output of a backtest: a table, one JSON object, a CSV file of trades, and the assumptions behind them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from scalp.results.columns import (
 from scalp.results.totals import GROUPS, Held, Results, TradeStatistics
 from scalp.results.verdict import Verdict
 
-# What a cell begins with that a spreadsheet reckons with; of the wide ones those of East Asia do.
+# What begins a cell that a spreadsheet takes for a formula; those of East Asia take the wide ones too.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
-MOST_DAYS = 31  # with a row each; of more the months have one
+MOST_DAYS = 31  # up to so many have a row each; of more the months have one
 
 # -- the assumptions --------------------------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ _FILL_WORDS = {
 
 
 def latency(settings: BacktestSettings) -> Latency:
-    """How long things take: the built-in exchange's times, unless told otherwise."""
+    """How long things take: the built-in exchange's times, unless set otherwise."""
     if settings.latency is not None:
         return Latency(order=settings.latency)
     return Latency(order=0) if settings.fills == "optimistic" else Latency()

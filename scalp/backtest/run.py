@@ -32,7 +32,7 @@ def backtest(
     see: Callable[[Day], None] = lambda day: None,
     tell: Tell = unseen,
 ) -> Results:
-    """The whole backtest; `see` is shown each day, `tell` hears how far it is.
+    """The whole backtest; `see` is shown each day, `tell` gets the progress.
 
     Raises UserError for files or dates that cannot be played.
     """

@@ -24,7 +24,7 @@ from scalp.core.risk_limits import NO_RISK_LIMITS, RiskLimits
 from scalp.core.units import SECOND
 
 FILLS = ("pessimistic", "optimistic", "touch", "through", "bar")
-# What is taken of a file of main.py's options: what it trades and by which rules, not where.
+# What a backtest takes from a file of main.py's options: what it trades and by which rules, not where.
 OF_THE_FILE = (
     "symbols",
     "lot",
@@ -143,7 +143,7 @@ def _parser() -> LineParser:
 
 
 def _check(args: argparse.Namespace, limits: RiskLimits) -> None:
-    """Whether what was asked for goes together. Raises UserError."""
+    """Raises UserError for options that contradict each other."""
     if args.json and args.csv == STANDARD_OUTPUT:
         raise UserError("--csv - and --json both go to standard output: keep one of the two")
     if args.bars and args.seed is not None:

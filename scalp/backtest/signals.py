@@ -41,7 +41,7 @@ class Ahead(Struct, frozen=True):
 def known(
     algo_class: type[ScalpAlgo], symbol: str, lot: Decimal, session: Session, bars: Sequence[Bar]
 ) -> Ahead | None:
-    """The signals of a day, where these can be told without asking after each bar; None where not.
+    """The signals of a day, where they are known without asking after each bar; None where not.
 
     Raises UserError for a class whose signals of a day are not those that it gives one by one.
     """
@@ -61,7 +61,7 @@ def known(
 def known_of_all(
     algo_class: type[ScalpAlgo], lot: Decimal, session: Session, market: Mapping[str, Sequence[Bar]]
 ) -> dict[str, Ahead]:
-    """The same by symbol, of those where they can be told."""
+    """The same by symbol, where they are known."""
     found = {symbol: known(algo_class, symbol, lot, session, bars) for symbol, bars in market.items()}
     return {symbol: ahead for symbol, ahead in found.items() if ahead is not None}
 
@@ -106,7 +106,7 @@ def _built_in(window: int, columns: BarColumns) -> Any:
 
 
 def _says_all(algo_class: type[ScalpAlgo]) -> bool:
-    """Whether the class tells a day's signals at once, and not only one that it extends."""
+    """Whether the class gives a day's signals at once; one that overrides the single signal alone does not."""
     for one in algo_class.__mro__:
         if ALL_SIGNALS in vars(one):
             return True
@@ -123,7 +123,7 @@ def _all_signals(
     bars: Sequence[Bar],
     columns: BarColumns,
 ) -> Any:
-    """What the class's own method says of all rows, looked at twice: with the future cut off, and asked one by one."""
+    """What the class's own method says of all rows, checked twice: with the future cut off, and asked one by one."""
     told = _ask_all(algo_class, symbol, lot, columns, len(bars))
     # A row that signals and any other, not the same ones in each symbol and on each day.
     rng, first = random.Random(f"{symbol} {session.date}"), max(algo_class.warmup_bars, 1) - 1
@@ -180,7 +180,7 @@ def _asked(
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """What the algos say meanwhile was said before, or is about what never happened."""
+    """Silence the algos: what they say meanwhile was said before, or is about what never happened."""
     log = logging.getLogger("scalp")
     before = log.level
     log.setLevel(logging.CRITICAL + 1)

@@ -15,7 +15,7 @@ from scalp.results.trials import Trial
 
 
 def terms(settings: BacktestSettings) -> dict[str, Any]:
-    """What is no choice of a set's: under other terms the same set comes to something else."""
+    """What a set does not choose: under other terms the same set comes to something else."""
     times = latency(settings)
     return {
         "fills": settings.fills,

@@ -1,10 +1,10 @@
 """What a user says: arguments, environment, his own class, and where files go.
 
 settings        arguments, environment and keys
-options         those that several commands have
-config          those that stand in a file, scalp.toml
+options         options that several commands have
+config          options from a file, scalp.toml
 risk_options    the risk limits, as options
-fee_options     which fees are reckoned with
+fee_options     which fees apply
 algo_loader     loading a user's own ScalpAlgo
 parameters      `--set`: class attributes of its class
 identity        which class it is: parameters, and a fingerprint of its source
@@ -14,5 +14,5 @@ progress        how far long work is
 paths           where the program keeps its files
 private         files that nobody else may read
 dotenv          a `.env` that nobody has loaded
-versions        what ran
+versions        which versions ran
 """

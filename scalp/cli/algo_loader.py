@@ -27,7 +27,7 @@ def load_algo(spec: str) -> type[ScalpAlgo]:
     except FileNotFoundError:
         raise UserError(f"--algo {spec!r}: there is no file {where}") from None
     except (Exception, SystemExit) as error:
-        # Whatever a user's file does wrong on import, a class the rules refuse included, is told in one line.
+        # Whatever a user's file does wrong on import, a class the rules refuse included, is reported in one line.
         text = f"{error.msg} (line {error.lineno})" if isinstance(error, SyntaxError) else " ".join(str(error).split())
         raise UserError(f"--algo {spec!r}: {type(error).__name__}: {text}") from None
     algo = getattr(module, name, None)

@@ -25,7 +25,7 @@ ALGO, CLASS = "algo", "class"  # the table of parameters, and its key that names
 NOT_FOUND_BY_CHANCE = (ALGO, "journal", "log")
 # How keys of Alpaca look, and secrets.
 KEY = re.compile(r"\b(PK|AK|CK)[A-Z0-9]{14,}\b|\b(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])[A-Za-z0-9]{36,}\b")
-HIDDEN = ("config", "help", "live", "notify", "set", "version")  # are none of its names
+HIDDEN = ("config", "help", "live", "notify", "set", "version")  # options that no file may set
 SECRET = re.compile(r"key|secret|token|passw|^(apca|polygon|scalp)_", re.IGNORECASE)
 
 
@@ -44,7 +44,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def option_names(parser: argparse.ArgumentParser) -> set[str]:
-    """What a file may say of the options of `parser`."""
+    """The options of `parser` that a file may set."""
     words = {word.removeprefix("--") for action in parser._actions for word in action.option_strings}
     return (words | {"symbols"}) - {"h", "-h", *HIDDEN}
 
@@ -55,9 +55,9 @@ def parse(
     known: Collection[str] = (),
     taken: Collection[str] = (),
 ) -> tuple[argparse.Namespace, tuple[str, ...]]:
-    """What the command line says, and where it says nothing the file; and a note that names the file.
+    """The options of the command line, where it says nothing those of the file; and a note that names the file.
 
-    `known` is what may stand in the file, and `taken` what is taken of it; nothing said: all options of `parser`.
+    `known` is what may stand in the file, and `taken` what is used of it; empty: all options of `parser`.
     Raises UserError.
     """
     unsaid = argparse.Namespace(**{

@@ -1,4 +1,4 @@
-"""A `.env` in the current folder is loaded by pipenv, not by us: whoever has one and runs plain python is told."""
+"""A `.env` in the current folder is loaded by pipenv, not by us: whoever has one and runs plain python gets a note."""
 
 from __future__ import annotations
 

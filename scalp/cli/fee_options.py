@@ -1,4 +1,4 @@
-"""`--fees` and `--net-exit`: which fees are reckoned with, and whether an exit has to pay for them."""
+"""`--fees` and `--net-exit`: which fees apply, and whether an exit has to pay for them."""
 
 from __future__ import annotations
 

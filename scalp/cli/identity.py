@@ -39,7 +39,7 @@ def average_window(algo_class: type[ScalpAlgo]) -> int | None:
 
 
 def fingerprint(algo_class: type[ScalpAlgo]) -> str:
-    """Of the files that define the class and what it extends, up to the built-in class; "" where they can't be read."""
+    """That of the files that define the class and its bases, up to the built-in class; "" where they can't be read."""
     own = [one for one in algo_class.__mro__ if one not in ScalpAlgo.__mro__] or [ScalpAlgo]
     try:
         paths = sorted({Path(inspect.getfile(one)) for one in own} - {Path(inspect.getfile(ScalpAlgo))})

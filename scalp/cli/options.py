@@ -14,7 +14,7 @@ ADDRESS = re.compile(r"[\w+.-]+:/\S+")
 
 
 class LineParser(argparse.ArgumentParser):
-    """Tells a mistake as a UserError: one line. No option can be shortened: a typing error must not become --live."""
+    """Reports a mistake as a UserError: one line. No option can be shortened: a typing error must not become --live."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)

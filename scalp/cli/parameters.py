@@ -19,7 +19,7 @@ TYPES = {
     bool: "true or false",
     str: "text",
     Decimal: "a decimal number",
-}  # the types an attribute may have, and how their values are told
+}  # the types an attribute may have, and what errors call their values
 
 Values = tuple[Any, ...]  # of one set, in the order of the names
 
@@ -78,7 +78,7 @@ def sets(grid: dict[str, Values]) -> Iterator[Values]:
 
 
 def tuned(algo_class: type[ScalpAlgo], attributes: dict[str, Any]) -> type[ScalpAlgo]:
-    """A subclass with `attributes` of its own. Raises whatever the class says against them."""
+    """A subclass with `attributes` of its own. Raises whatever the class raises for them."""
     if not attributes:
         return algo_class
     return type(algo_class.__name__, (algo_class,), {**attributes, "__module__": algo_class.__module__})

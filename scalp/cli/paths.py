@@ -23,7 +23,7 @@ def default_path() -> Path | None:
 
 
 def default_cache() -> Path | None:
-    """This user's folder for what can be had again; None where there is none."""
+    """This user's folder for what can be fetched or made again; None where there is none."""
     try:
         return user_cache_path(APP, appauthor=False)
     except RuntimeError:

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Tell = Callable[[str, int, int | None], None]  # what is done, how much of it, of how much (None: nobody knows)
+Tell = Callable[[str, int, int | None], None]  # what is done, how much of it, of how much (None: unknown)
 
 
 def unseen(what: str, done: int, of: int | None) -> None:
-    """Nobody looks."""
+    """Shows nothing."""
 
 
 @contextmanager

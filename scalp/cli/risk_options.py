@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_limits(args: argparse.Namespace) -> RiskLimits:
-    """What was said of the limits."""
+    """The limits that the options set."""
     limits = RiskLimits(**{limit.name: getattr(args, limit.name) for limit in fields(RiskLimits)})
     if limits.stop_at is not None and limits.stop is None:
         raise UserError("--stop-at says where a stop rests: give --stop-loss or --trail as well")
@@ -50,7 +50,7 @@ def read_limits(args: argparse.Namespace) -> RiskLimits:
 
 
 def limits_from(text: str) -> RiskLimits:
-    """What `str` wrote, read again. Raises UserError for anything else."""
+    """The limits from what their `str` wrote. Raises UserError for anything else."""
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     add_arguments(parser)
     words = [word for part in text.split(", ") if part for word in f"--{part}".split(" ", 1)]

@@ -36,10 +36,10 @@ POLYGON_STREAM_URL = "wss://socket.massive.com/stocks"
 
 HIGHEST_LOT = 10**9  # dollars
 ON_EXIT = ("keep", "cancel-buys", "flatten")
-LONG_PART = 12  # characters: as long a part of the address of a service may be a token
+LONG_PART = 12  # characters: a part of a service's address that is as long may be a token
 KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
 HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
-# What the variables that begin so hold is a key, goes with one, or may hold one.
+# Variables that begin so hold a key, what goes with one, or what may hold one.
 SECRET_VARIABLES = ("APCA_", "POLYGON_", "SCALP_NOTIFY")
 
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
@@ -119,7 +119,7 @@ class Settings:
 
     @cached_property
     def mask(self) -> Mask:
-        """Hides them in what is shown and written."""
+        """Hides the secrets in what is shown and written."""
         return Mask(self.secrets)
 
 
@@ -212,7 +212,7 @@ def read_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a process may have of the environment that trades nothing."""
+    """The part of the environment that a process which trades nothing may have."""
     return {name: value for name, value in environ.items() if not name.startswith(SECRET_VARIABLES)}
 
 

@@ -1,4 +1,4 @@
-"""What ran: the versions that a result or a journal is told with."""
+"""What ran: the versions that go with a result or a journal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("exchange-calendars", "msgspec", "numpy", "pandas")
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """This package by a digest of its sources, Python, and what it reckons with."""
+    """This package by a digest of its sources, Python, and the packages it computes with."""
     digest = hashlib.sha256()
     root = ROOT / "scalp"
     for file in sorted(root.rglob("*.py")):

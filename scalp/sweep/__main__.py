@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def sweep(settings: SweepSettings) -> bool:
-    """The whole command; whether a set has a result. Raises UserError with one clear line."""
+    """The whole command; returns whether a set has a result. Raises UserError with one clear line."""
     algo_class = algo_class_of(settings.backtest.algo)
     grid = read_grid(settings.given, algo_class)
     if settings.csv is not None:

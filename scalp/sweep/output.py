@@ -1,4 +1,4 @@
-"""A sweep told: tables, a CSV file, one JSON object."""
+"""The output of a sweep: tables, a CSV file, one JSON object."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALL = "*"  # symbols; no symbol is written so
 
 
 class Told:
-    """Everything that is told of a sweep, in all its forms."""
+    """The output of a sweep, in all its forms."""
 
     def __init__(
         self,

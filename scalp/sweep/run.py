@@ -33,7 +33,7 @@ def cores() -> int:
 
 
 def alone(job: Job, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
-    """In this process, on one core."""
+    """Play the tasks in this process, on one core."""
     for batch in batches:
         yield run(job, batch)
 
@@ -53,7 +53,7 @@ def remote(address: str, job: Job) -> Iterator[Cluster]:
     """A cluster that runs already. Raises UserError without Dask, or when there is no cluster or no worker."""
     distributed = _dask("distributed")
     for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a lost scheduler is told of in one line, by the sweep
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the sweep reports a lost scheduler in one line
     try:
         client = distributed.Client(address, timeout=ANSWER)
     except (OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def remote(address: str, job: Job) -> Iterator[Cluster]:
             client.wait_for_workers(1, timeout=ANSWER)
         except TimeoutError:
             raise UserError(f"--scheduler {address}: the cluster has no worker: start some") from None
-        # Other sources would give other numbers without a word.
+        # Other sources would give other numbers unnoticed.
         if set(_asked(client, address).values()) != {_digest()}:
             raise UserError(f"--scheduler {address}: its workers have another version of this package than is here")
         yield Cluster(client, job)
@@ -95,7 +95,7 @@ class Workers:
 
     A task whose process dies is suspected (on a cluster with what else waited there, and after as many deaths as that
     allows). Its sets are played again one by one with nothing else running: a set whose process then dies too is
-    guilty. It is told as a problem and not played any more.
+    guilty. It is reported as a problem and not played any more.
     """
 
     cores: int
@@ -131,7 +131,7 @@ class Workers:
                 return
 
     def _start(self, batch: Batch, guilty: dict[int, str]) -> Iterator[list[Outcome]]:
-        """Send a task without the sets that are known to kill, and tell of those."""
+        """Send a task without the sets that are known to kill, and report those."""
         sets = tuple(one for one in batch.sets if one[0] not in guilty)
         if sets:
             self._send(Batch(batch.place, batch.day, sets))
@@ -157,7 +157,7 @@ class Processes(Workers):
         self._crew = [_Process(job) for _ in range(count)]
 
     def end(self) -> None:
-        """None goes on, whatever it is at."""
+        """Stop all of them, whatever they are doing."""
         for process in self._crew:
             process.kill()
 
@@ -182,7 +182,7 @@ class Processes(Workers):
                 process.is_ready = True
 
     def _replace(self, dead: _Process) -> Batch | None:
-        """Put another process in the place of one that died; what that one was at."""
+        """Put another process in the place of one that died; returns the task that one was at."""
         dead.kill()
         if not dead.is_ready:
             raise UserError(f"a process of the sweep did not start (exit code {dead.exit_code}): try --jobs 1")
@@ -216,7 +216,7 @@ class _Process:
 
     def send(self, batch: Batch) -> None:
         self.tasks.append(batch)
-        with suppress(OSError):  # it has died, which reading from it will tell
+        with suppress(OSError):  # it has died, which reading from it will show
             self.pipe.send(batch)
 
     def kill(self) -> None:

@@ -58,7 +58,7 @@ def bars_of(spec: DaySpec) -> Market:
 
 @lru_cache(KEPT)
 def fingerprint_of(spec: DaySpec) -> str:
-    """Of what `bars_of` says, as a backtest of that day has it."""
+    """The fingerprint of what `bars_of` gives, as a backtest of that day has it."""
     return fingerprint({symbol: regular(bars, spec.session) for symbol, bars in bars_of(spec).items()})
 
 
@@ -127,7 +127,7 @@ def _downloaded(settings: BacktestSettings, progress: Tell) -> list[DaySpec]:
 def _synthetic(settings: BacktestSettings) -> list[DaySpec]:
     first = settings.first or settings.last or DEFAULT_DAY
     last = settings.last or settings.first or DEFAULT_DAY
-    wanted = trading_days(first, last) or [session_day(first)]  # which tells the nearest trading days
+    wanted = trading_days(first, last) or [session_day(first)]  # which raises, and names the nearest trading days
     return [DaySpec(_session(day), settings.symbols, seed=settings.seed + number) for number, day in enumerate(wanted)]
 
 

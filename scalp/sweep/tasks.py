@@ -25,7 +25,7 @@ class PartialStatistics(Struct, frozen=True):
     """What some days come to; `a + b` is what `a` and then `b` come to.
 
     `pnl` is gross, in dollars, what is held at the end of a day at its last close, and `fees` comes off it. `total`,
-    `high`, `low` and `fall` tell how the profit after fees moved, in millionths of a dollar: where it ended, its
+    `high`, `low` and `fall` show how the profit after fees moved, in millionths of a dollar: where it ended, its
     highest and lowest point (from 0) and its deepest fall.
     """
 
@@ -87,7 +87,7 @@ class Batch(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What one day of one set came to; `problem` tells in one line what is wrong with the set, "" if nothing.
+    """What one day of one set came to; `problem` says in one line what is wrong with the set, "" if nothing.
 
     `bars` is the fingerprint of the day's bars.
     """
@@ -111,7 +111,7 @@ def _loaded_class(spec: str) -> type[ScalpAlgo]:
 
 
 def run(job: Job, batch: Batch) -> list[Outcome]:
-    """Play a task. What a set does wrong is told in its outcome and touches no other set.
+    """Play a task. What a set does wrong is reported in its outcome and touches no other set.
 
     Raises UserError when the algo or the bars cannot be loaded here.
     """
@@ -158,7 +158,7 @@ def _told(error: BaseException) -> str:
 
 
 class _Complaints(logging.Handler):
-    """Hears what the algos warn of while a set plays: a signal that raises, a lot that buys no share."""
+    """Keeps the algos' first warning while a set plays: a signal that raises, a lot that buys no share."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
