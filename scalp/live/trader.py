@@ -284,6 +284,7 @@ class Trader:
         await self._winding_up.drain()
         if (session := self.fleet.session) is not None and self.reconciler.is_started:
             await self._closing_books.compare_at_stop(session)
+        await self._winding_up.see_through()
 
     async def finish(self) -> bool:
         """After the close: False if the broker has not confirmed what the ledgers say, however often it was asked."""

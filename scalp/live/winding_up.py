@@ -72,7 +72,7 @@ class WindingUp:
         return bool(unsettled) or has_buys, is_replacing
 
     async def _flatten(self) -> None:
-        """Liquidate now, until the broker's own listings have nothing left, for 30 s plus its last exit."""
+        """Liquidate now, until the broker's own listings have nothing left, for at most 30 s."""
         deadline = self._loop.time() + FLATTEN
         session = self._fleet.session
         assert session is not None
@@ -90,11 +90,14 @@ class WindingUp:
                 is_flat = await self._look(deadline - self._loop.time()) and not leftovers(self._fleet.algos)
                 if not is_flat:
                     await asyncio.sleep(LIQUIDATION_EVERY)
-        latest = self._loop.time() + DRAIN
-        while self._what_is_under_way()[1] and self._loop.time() < latest:
-            await asyncio.sleep(0.05)  # an exit that just now replaces a stuck one is seen through
         if not is_flat:
             log.error("not flat, or not known to be, after %.0f s", FLATTEN)
+
+    async def see_through(self) -> None:
+        """The last thing before leaving: an exit that was sent just now gets its answer, or a few seconds for it."""
+        latest = self._loop.time() + DRAIN
+        while self._what_is_under_way()[1] and self._loop.time() < latest:
+            await asyncio.sleep(0.05)
 
     async def _look(self, patience: float) -> bool:
         """Compare with the broker's listings, within `patience` seconds; True if nothing is in doubt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -27,6 +28,7 @@ from tests.trading import (
     Script,
     answer_lost,
     hangs,
+    late,
     minutes,
     never_arrives,
     page,
@@ -338,6 +340,25 @@ def test_flatten_sees_its_last_sell_through() -> None:
         assert all(order.id for order in bot.algo().ledger.open_orders)
 
     play(story, HELD, on_exit="flatten")
+
+
+def test_sell_of_buy_that_fills_in_last_instant_is_seen_through() -> None:
+    """The buy stays, and fills while the books are compared: its sell is on its way when that is done."""
+
+    async def story(bot: Bot) -> None:
+        await bot.until(150)
+        (buy,) = bot.engine.open_orders()
+        bot.script.on("GET /v2/account/activities/FILL", late(0.5))
+        bot.script.on(POST, slow(2))
+        leaving = asyncio.ensure_future(bot.session.drain())
+        await asyncio.sleep(0.4)
+        bot.engine._fill(buy, bot.engine._book("TSLA"), (Decimal(100), 10))
+        bot.server.catch_up()
+        await leaving
+        assert len(bot.script.orders("sell")) == 1
+        assert [order.id for order in bot.algo().ledger.open_orders if not order.id] == []
+
+    play(story, WORKING, on_exit="keep")
 
 
 @pytest.mark.parametrize(("on_exit", "sold"), [("keep", []), ("cancel-buys", ["3"])])
