@@ -103,6 +103,7 @@ class ExitPlan:
         self._price_asked_at = -ASK_PRICE_AGAIN  # when the last trade was asked for, to price a sell
         self._bought_at = 0  # when shares were last bought
         self._leg_asked_at = 0  # since when it waits for a stop that no source has reported; 0: it does not
+        self._driven_at = 0
         self.has_no_data = False  # no market data come: whether the symbol trades is not known
         self.cover = Cover(ledger)
 
@@ -271,6 +272,9 @@ class ExitPlan:
         `followed` is the order the state machine follows, `sell_price` gives the price of a limit sell, `printed_at` is
         when the symbol last traded, `closes_at` the session's close.
         """
+        if at < self._driven_at:
+            self._end_waits(at)
+        self._driven_at = at
         if self.plan is Plan.WITHDRAW:
             return _cancel(self._ledger.open_orders, at)
         if self.plan.is_at_market:
@@ -284,6 +288,15 @@ class ExitPlan:
         # A market exit of an earlier run that does not fill gives way to an offer.
         stuck = self._watch(followed, printed_at, closes_at, at) if followed.type == "market" else []
         return stuck or self._keep_covered(followed, at)
+
+    def _end_waits(self, at: int) -> None:
+        """The clock was put back: by it, what was to wait for seconds would wait until the old time comes again."""
+        self.retry_at = self.cover.retry_at = self._whole_again_at = 0
+        self._price_asked_at = at - ASK_PRICE_AGAIN
+        self._bought_at, self._leg_asked_at = min(self._bought_at, at), min(self._leg_asked_at, at)
+        self._asked_at.clear()
+        for order in self._ledger.open_orders:
+            order.cancel_sent_at = min(order.cancel_sent_at, at)
 
     def _offer(self, price: Callable[[], Decimal], at: int) -> list[Step]:
         if not self._ledger.whole_shares or at < self.retry_at or self._awaits_leg(at):

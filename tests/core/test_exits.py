@@ -288,6 +288,18 @@ def test_a_cancel_nobody_wants_is_looked_at_each_second() -> None:
     assert story.due(8) == 9
 
 
+def test_a_clock_that_is_put_back_ends_all_waits() -> None:
+    at = Exit()
+    assert at.steps(400) == ["sell limit"]
+    at.exits.on_rejected("the venue is closed", START + 400 * SECOND)
+    assert (at.steps(401), at.due(401)) == ([], 430)
+    assert at.steps(1) == ["sell limit"]
+    at.order("a", qty=8, at=2)
+    assert at.steps(402, followed="a") == ["cancel a"]
+    at.cancelled_at("a", 402)
+    assert (at.steps(403, followed="a"), at.steps(3, followed="a"), at.steps(8, followed="a")) == ([], [], ["cancel a"])
+
+
 def test_a_plan_that_rests_or_is_done_wants_nothing() -> None:
     assert Exit().due(3) is None  # the next bar or checkup offers what somebody cancelled
     assert Exit(plan=Plan.LIQUIDATION).due(3) is None  # a checkup comes each second
