@@ -307,20 +307,22 @@ class Reconciler:
         return is_settled
 
     async def _explained_by_the_day(self, symbols: Sequence[str], listed: Listings) -> frozenset[str]:
-        """Symbols where more is listed and today's executions make up just that: the first listing lacked some of them.
+        """Symbols where today's executions make up just what is listed: the first listing lacked some of them.
 
-        All that the ledger knows of must be among them: they may lag as well.
+        All that the ledger knows of must be among them: they may lag as well. Fewer shares are not explained so, as a
+        listing may lack a position; a short one, as both orders of an exit of an earlier run leave it, is.
         """
-        more = [s for s in symbols if listed.position(s).qty > self._ledger(s).position >= 0]
-        is_in_doubt = any(map(self._evidence.is_in_doubt, more))
+        listed_qty = {symbol: listed.position(symbol).qty for symbol in symbols}
+        differing = [s for s, qty in listed_qty.items() if qty > self._ledger(s).position >= 0 or qty < 0]
+        is_in_doubt = any(map(self._evidence.is_in_doubt, differing))
         if not is_in_doubt or (today := await self._executions.of_the_day()) is None:
             return frozenset()
         filled = filled_by_id([done.report for done in today])
         return frozenset(
             symbol
-            for symbol in more
+            for symbol in differing
             if all(filled.get(order.id, ZERO) == order.filled_qty for order in self._ledger(symbol))
-            and sum((done.signed for done in today if done.symbol == symbol), ZERO) == listed.position(symbol).qty
+            and sum((done.signed for done in today if done.symbol == symbol), ZERO) == listed_qty[symbol]
         )
 
     async def _hear_executions(self, symbols: Sequence[str]) -> None:

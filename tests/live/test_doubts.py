@@ -243,6 +243,22 @@ def test_what_the_whole_day_explains_is_held() -> None:
         assert seen == held, told
 
 
+def test_a_short_position_that_the_whole_day_explains_is_known() -> None:
+    """An earlier run bought 10 and sold them twice; nothing is explained by fewer that are listed."""
+    for listed, held in ((-10, [0, 0, -10]), (0, [0, 0, 0])):
+        broker = Broker(is_started=False)
+        broker.world.now += 10 * MINUTE
+        for number, side in enumerate(["buy", "sell", "sell"]):
+            broker.executed(10, f"x{number}", side, at="14:29:00")
+        broker.reconcile()
+        broker.listed = listed
+        seen = []
+        for _ in range(3):
+            broker.reconciler._looks += not broker.reconcile(after=5)
+            seen.append(broker.held)
+        assert seen == held, listed
+
+
 def test_an_unreadable_row_is_doubted_though_orders_are_not_listed() -> None:
     broker = Broker()
     broker.fails, broker.unreadable = "orders", frozenset({"TSLA"})
