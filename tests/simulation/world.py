@@ -13,7 +13,7 @@ import functools
 import logging
 import random
 import zlib
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -165,6 +165,7 @@ class World(Listener):
         self.order_sessions: list[OrderStreamClient] = []
         self.data_sessions: list[Any] = []  # Alpaca's or Polygon's
         self.refuse_handshakes_until = 0.0
+        self._statuses: defaultdict[str, list[tuple[int, bool]]] = defaultdict(list)  # since when, whether it is halted
         self.is_mute: dict[str, float] = {}  # stream -> until when it says nothing
         self.remembers = any(kind in self.plan.rates for kind in ("listing lags", "listings of two instants"))
         self.snapshots: deque[Snapshot] = deque(maxlen=400)
@@ -351,7 +352,13 @@ class World(Listener):
                 for kept in self._kept_back:
                     self.must_have[kept.symbol].add(kept.start)
 
+    def _was_halted(self, symbol: str, at: int) -> bool:
+        """Whether nobody can know that there is a bar of this minute: no print of a halt is told."""
+        before = [halted for since, halted in self._statuses[symbol] if since <= at]
+        return bool(before) and before[-1]
+
     def on_status(self, symbol: str, at: int, halted: bool) -> None:
+        self._statuses[symbol].append((at, halted))
         for session in self.data_sessions:
             if self.polygon:
                 session.on_status(symbol, at, halted, float(self.engine.last_price(symbol) or 0))
@@ -496,7 +503,8 @@ class World(Listener):
         self.trading = self.stop = self.stopped_at = None
         self.invariants.on_started()
         for symbol in self.symbols:
-            self.must_have[symbol].update(bar.start for bar in self.simulation.tape.published[symbol])
+            published = self.simulation.tape.published[symbol]
+            self.must_have[symbol].update(bar.start for bar in published if not self._was_halted(symbol, bar.start))
         log.info("PROCESS started")
         self.bot = self.loop.create_task(self._process())
         if self.kills_at_start:
