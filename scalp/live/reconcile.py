@@ -183,7 +183,7 @@ class Reconciler:
         except TROUBLES:
             await self._go_by_the_rest()
             raise
-        self._tell_of_rows(listed)
+        await self._tell_of_rows(listed)
         self._doubt_what_differs(listed, {symbol: version for symbol, (_, version) in known.items()})
         is_settled = True
         questions: list[str] = []
@@ -218,10 +218,17 @@ class Reconciler:
             is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
 
-    def _tell_of_rows(self, listed: Listings) -> None:
+    async def _tell_of_rows(self, listed: Listings) -> None:
         told, self._told_rows = self._told_rows, {}
+        unknown = MOST_BY_ID
         for report in chain.from_iterable(listed.orders.values()):
             ledger = self._ledger(report.symbol)
+            is_known = ledger.find(report.id) or ledger.find(report.client_order_id)
+            if not is_known and unknown:
+                # The row may be old: an order that nobody here knew of is followed by what it says itself.
+                unknown -= 1
+                await self._broker.room()
+                await self._broker.ask(report.symbol, report.id)
             # An unchanged row says nothing new to an unchanged ledger: of many orders most are like that.
             if ledger.question or told.get(report.id) != (report, ledger.version):
                 self._fleet.orders.on_order_update(report)

@@ -298,6 +298,26 @@ async def test_an_order_that_is_no_longer_listed_is_asked_for_by_id() -> None:
         assert [r for r in script.sent(f"{ORDERS}/{order}") if r.at > sold]
 
 
+async def test_an_order_that_an_old_listing_shows_is_not_followed() -> None:
+    """A buy of an earlier run, cancelled before the start: the listing of a later look has it open still."""
+
+    script, stale = Script(), []
+
+    def prepare(engine: Engine) -> None:
+        engine.on_trade("TSLA", OPEN, 100.0, 1e6)
+        buy = engine.submit(replace(by_hand("buy", 9, "90"), client_order_id="scalp-TSLA-1-1"))
+        engine.advance(engine.now + 10**8)
+        stale.append(wire.order(engine.order(buy.id), engine.assets))
+        engine.cancel(buy.id)
+        engine.advance(engine.now + 10**9)
+
+    async with trading(QUIET, script, Idle, before=prepare) as bot:
+        await bot.until(3)
+        script.on(ORDERS, says(stale))
+        await bot.session.reconciler.reconcile()
+        assert (bot.algo().state, bot.algo().ledger.open_orders, script.sent("DELETE")) == (TO_BUY, [], [])
+
+
 async def test_cancel_by_hand_that_nobody_told_of_is_found_at_checkup() -> None:
     script = Script()
     market = {"TSLA": minutes("TSLA", AT_100, AT_100, *[ABOVE_100] * 5)}
