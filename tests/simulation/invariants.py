@@ -416,10 +416,9 @@ class Invariants(Excuses):
         is_known = is_of_bot(order) and algo is not None and algo.ledger.position == held
         if world.close_moved_at > 0 or (not is_known and now - self._differed_at[symbol] < HELD_REASON):
             return
-        claim = world.told.claims.get(symbol)
-        is_hindered = world.plan.stands("activities forbidden") or world.hindrances.until("activities") > world.bot_since
-        if claim is not None and claim.qty != held and is_hindered and now < world.bot_since + START:
-            return  # the first listing lags, and no execution can be read that would say so
+        until = now if world.plan.stands("activities forbidden") else world.hindrances.until("activities")
+        if algo is not None and algo.ledger.position != held and until > world.bot_since:
+            return  # a listing lagged, and no execution could be read that would have said so
         others = [o for o in world.engine.open_orders(symbol) if o.group is None or o.group is not order.group]
         if abs(held - order.leaves) < 1 and others in ([], [order]):
             self._fail(2, f"{symbol}: a sell of {order.leaves} is cancelled without a reason, {held} are held")
