@@ -53,7 +53,7 @@ class FirstLook(NamedTuple):
         filled = filled_by_id(executions)
         newest = [
             replace(report, filled_qty=max(report.filled_qty or ZERO, filled.get(report.id, ZERO)))
-            for report in {report.id: report for report in orders}.values()
+            for report in _newest(orders)
         ]
         executions = [*executions, *_untold(newest, executions, self.listed.as_of)]
         on_offer = _on_offer(newest)
@@ -188,6 +188,19 @@ def _dated(reports: Sequence[Sequence[OrderReport]]) -> int:
     for report in chain.from_iterable(reports):
         latest[report.id] = max(latest.get(report.id, 0), report.at or 0, report.submitted_at or 0)
     return sorted(latest.values())[-2] + 1 if len(latest) > 1 else 0
+
+
+def _newest(reports: Sequence[OrderReport]) -> list[OrderReport]:
+    """One report of each order: an end stays, fills only grow, and of equal ones the last counts."""
+    found: dict[str, OrderReport] = {}
+    for report in reports:
+        known = found.get(report.id, report)
+        if (report.status in FINAL_STATUSES, report.filled_qty or ZERO) >= (
+            known.status in FINAL_STATUSES,
+            known.filled_qty or ZERO,
+        ):
+            found[report.id] = report
+    return [*found.values()]
 
 
 def _closes(report: OrderReport) -> bool:

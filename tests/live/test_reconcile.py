@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from decimal import Decimal
 
@@ -281,6 +282,28 @@ async def test_updates_that_arrive_during_the_first_listings_count() -> None:
         assert bot.held() == 3
         assert bot.algo().ledger.position == 3
         assert [r.body["qty"] for r in script.orders("sell")] == ["3"]
+
+
+async def test_an_older_row_takes_back_no_fill() -> None:
+    """A clock that is 5 s ahead takes the fill of 4 for older than the listings, which show nothing of it."""
+
+    script, listed = Script(), []
+    script.on("GET /v2/clock", clock_says(ahead=5), times=999)
+
+    def prepare(engine: Engine) -> None:
+        engine.on_trade("TSLA", OPEN, 100.0, 1e6)
+        listed.append(engine.submit(by_hand("buy", 9, "90")))
+        engine.advance(engine.now + 10**8)
+        script.on(ORDERS, says([wire.order(engine.order(listed[0].id), engine.assets)]), hangs(30))
+
+    async with trading(QUIET, script, Idle, before=prepare) as bot:
+        while not script.sent(POSITIONS):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # the orders that have ended are waited for
+        bot.engine._fill(bot.engine.order(listed[0].id), bot.engine._book("TSLA"), (Decimal(90), 4))
+        bot.server.catch_up()
+        await bot.until(3)
+        assert bot.algo().ledger.position == bot.held() == 4
 
 
 async def test_an_order_that_is_no_longer_listed_is_asked_for_by_id() -> None:
