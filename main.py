@@ -130,11 +130,14 @@ async def play(trader: Trader, console: ConsoleLog, stop: Shutdown) -> int:
             answer = trader.ask_clock()
             if answer is not None:
                 await wait(CLOCK_PATIENCE, unless=answer)
-            if not trader.checkup():
-                break
-            await wait(trader.until_next_checkup())
-        log.info("the market has closed")
-        raise SessionOver(0 if await trader.finish() else 1)
+            if trader.checkup():
+                await wait(trader.until_next_checkup())
+                continue
+            log.info("the market has closed")
+            is_settled = await trader.finish()
+            if trader.is_over:
+                raise SessionOver(0 if is_settled else 1)
+            log.warning("the close has not come after all: the clock was ahead, and the session goes on")
 
     dashboard = open_dashboard(trader, console) if trader.settings.dashboard else None
     work = (trader.feed.run(), trader.updates.run(), periodic(), trader.watch())

@@ -277,6 +277,11 @@ class Trader:
         """Every symbol looks after itself; listings follow in their own time. False at the close."""
         return self._checkups.checkup()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the close has come."""
+        return self.hours.is_over(self.clock.now())
+
     # -- the end ------------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
@@ -287,8 +292,13 @@ class Trader:
         await self._winding_up.see_through()
 
     async def finish(self) -> bool:
-        """After the close: False if the broker has not confirmed what the ledgers say, however often it was asked."""
+        """After the close: False if the broker has not confirmed what the ledgers say, however often it was asked.
+
+        Or if the close has not come after all, see `is_over`.
+        """
         is_settled = await self._winding_up.finish()
+        if not self.is_over:
+            return False
         self.has_closed = True
         if (session := self.fleet.session) is not None:
             await self._closing_books.compare(session)

@@ -113,13 +113,18 @@ class WindingUp:
     async def finish(self) -> bool:
         """After the close: wait for the day's last updates, then ask the broker what is left, and cancel that.
 
-        False if the broker has not confirmed what the ledgers say, however often it was asked.
+        False if the broker has not confirmed what the ledgers say, however often it was asked; or if the close has not
+        come after all, as the clock was ahead.
         """
+        session = self._fleet.session
+        assert session is not None
         deadline = self._loop.time() + AFTER_CLOSE
         while leftovers(self._fleet.algos) and self._loop.time() < deadline:
             await asyncio.sleep(0.25)
         deadline = self._loop.time() + LAST_LOOKS_FOR
         while True:
+            if self._clock.now() < session.close:
+                return False
             is_settled = await self._look(max(deadline - self._loop.time(), 1.0))
             if is_settled and not has_open_orders(self._fleet.algos):
                 return True

@@ -295,6 +295,22 @@ def test_flatten_in_the_last_2_seconds_sends_nothing() -> None:
     play(story, HELD, on_exit="flatten")
 
 
+def test_a_close_that_has_not_come_after_all_ends_nothing() -> None:
+    """The clock was 400 s ahead, which the data show while the last looks are taken and nothing is confirmed."""
+
+    async def story(bot: Bot) -> None:
+        bot.script.on(ORDERS, status(503), times=999)
+        await bot.until(CLOSE + 0.1)
+        ending = asyncio.ensure_future(bot.session.finish())
+        await asyncio.sleep(12)
+        bot.session.clock._offset -= 400 * SECOND  # type: ignore[operator]
+        assert not await asyncio.wait_for(ending, 30)
+        assert (bot.session.is_over, bot.session.has_closed) == (False, False)
+        assert bot.session.checkup()
+
+    play(story, CALM, algo=Idle)
+
+
 def test_a_look_that_breaks_does_not_stop_winding_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
