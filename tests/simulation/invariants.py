@@ -438,6 +438,8 @@ class Invariants(Excuses):
         asked = max(told.stirred_at[symbol], world.hindrances.until("ask", "claims"))
         since = max(told.changed_at[symbol], told.base_at, asked + LEARN if told.stirred_at[symbol] > 0 else 0.0)
         if not self._knows_time:
+            if symbol in world.touched:
+                return  # what was executed before the start and after it no wrong clock tells apart
             since = max(since, told.changed_at[symbol] + EXPLAIN)
         if symbol in world.touched:
             since = max(since, world.touched[symbol], world.hindrances.until("claims", "ask")) + EXPLAIN
