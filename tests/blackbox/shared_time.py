@@ -15,6 +15,7 @@ import selectors
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Protocol
@@ -57,8 +58,8 @@ class SharedTime:
         self._seconds = self._memory[:_FIRST_SEAT].cast("d")
         self._seconds[0] = 1000.0
         self._processes: dict[int, Process | None] = {}  # by seat
-        self._states: dict[int, int] = {}  # the same: a file that says whether the process waits for a processor
-        self._loop_was_free = 0.0  # when the stand-in's event loop last came by
+        self._threads: dict[int, Threads] = {}  # the same
+        self._loop_was_free = float("inf")  # when the stand-in's event loop last came by
         self._is_over = threading.Event()
 
     @property
@@ -69,7 +70,8 @@ class SharedTime:
 
     def start(self) -> None:
         OF_THIS_STORY.set(self)
-        self._come_by(asyncio.get_running_loop())
+        with suppress(RuntimeError):  # a stand-in in a thread of its own has none yet
+            self._come_by(asyncio.get_running_loop())
         threading.Thread(target=self._run, name="shared time", daemon=True).start()
 
     def stop(self) -> None:
@@ -89,9 +91,7 @@ class SharedTime:
 
     def watch(self, seat: int, process: Process) -> None:
         self._processes[seat] = process
-        state = Path(f"/proc/{process.pid}/stat")
-        if state.exists():
-            self._states[seat] = os.open(state, os.O_RDONLY)
+        self._threads[seat] = Threads(process.pid)
 
     async def sleep(self, seconds: float) -> None:
         """Let so much of it pass."""
@@ -105,8 +105,8 @@ class SharedTime:
             now = time.monotonic()
             self._seconds[0] += min(now - last, LONGEST_TICK) * self._pace()
             last = now
-        for file in self._states.values():
-            os.close(file)
+        for threads in self._threads.values():
+            threads.close()
 
     def _pace(self) -> float:
         if time.monotonic() - self._loop_was_free > LATE:
@@ -116,13 +116,43 @@ class SharedTime:
 
     def _doing(self, seat: int) -> int:
         doing = self._memory[seat]
-        if doing != IDLE or seat not in self._states:
-            return doing
+        return WORKING if doing == IDLE and seat in self._threads and self._threads[seat].are_at_work else doing
+
+
+class Threads:
+    """Those of a process, as Linux tells of them; elsewhere nothing is known of any."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path(f"/proc/{pid}/task")
+        self._states: dict[str, int] = {}  # files
+        self._looks = 0
+
+    @property
+    def are_at_work(self) -> bool:
+        """Whether one of them runs, waits for a processor or for the disk: the others may wait for what it holds."""
+        if self._looks % 100 == 0:
+            self._find()
+        self._looks += 1
+        return any(self._is_at_work(name) for name in list(self._states))
+
+    def _find(self) -> None:
+        with suppress(OSError):
+            for name in os.listdir(self._folder):
+                if name not in self._states:
+                    self._states[name] = os.open(self._folder / name / "stat", os.O_RDONLY)
+
+    def _is_at_work(self, name: str) -> bool:
         try:
-            stat = os.pread(self._states[seat], 512, 0)
-        except ProcessLookupError:
-            return IDLE
-        return WORKING if stat.rpartition(b") ")[2].startswith(b"R") else IDLE
+            stat = os.pread(self._states[name], 512, 0)
+        except OSError:  # it has ended
+            os.close(self._states.pop(name))
+            return False
+        return stat.rpartition(b") ")[2][:1] in (b"R", b"D")
+
+    def close(self) -> None:
+        for file in self._states.values():
+            os.close(file)
+        self._states.clear()
 
 
 def _is_running(process: Process | None) -> bool:
