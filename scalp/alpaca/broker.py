@@ -505,6 +505,9 @@ class AlpacaBroker:
                 return
             if self._limiter.allows_question:
                 await self.ask(action.symbol, order.id)
+            if order.has_ended and _works(order) is not None:
+                # It had ended already when the cancel came, by its stop: that one sells on.
+                order = await self._send_cancel(action) or order
 
     async def _send_cancel(self, action: CancelOrder) -> Order | None:
         """The order whose cancel was accepted; None when there is nothing to wait for.

@@ -401,6 +401,23 @@ async def test_a_cancel_goes_to_what_is_left_of_a_group() -> None:
         assert len(script.sent("DELETE")) == 1
 
 
+async def test_a_cancel_that_came_too_late_goes_to_the_stop() -> None:
+    """The broker accepts the cancel of a limit that its stop had ended: the stop sells on."""
+    script = Script()
+    script.on("DELETE /v2/orders/", says({}))
+    fill = minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)
+    async with trading({"TSLA": fill}, script) as bot:
+        bot.session.fleet.risk.rules = RiskRules(RiskLimits(stop_loss=Decimal("0.2")))
+        await bot.until(SIGNAL + 62)
+        (stop,) = [order for order in bot.algo().ledger.open_orders if order.stop_price and order.parent is not None]
+        limit = stop.head
+        bot.session.broker.perform(CancelOrder("TSLA", limit.client_order_id, limit.id))
+        await bot.until(SIGNAL + 62.2)
+        limit.status = "canceled"
+        await bot.until(SIGNAL + 63)
+        assert [r.what.rpartition("/")[2] for r in script.sent("DELETE")] == [limit.id, stop.id]
+
+
 def test_an_accepted_cancel_may_still_end_in_a_fill() -> None:
     async def story() -> None:
         async def accepted_but_too_late(handle):  # type: ignore[no-untyped-def]
