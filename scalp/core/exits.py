@@ -302,18 +302,15 @@ class ExitPlan:
         if not self._ledger.whole_shares or at < self.retry_at or self._awaits_leg(at):
             return []
         if not (self._ledger.entry_price or price()):
-            return self._ask_price(at)
+            # No source has reported what the shares cost, nor a trade: nothing is offered at a price of zero.
+            if at < self._price_asked_at + ASK_PRICE_AGAIN:
+                return []
+            self._price_asked_at = at
+            return [AskLastTrade(self._ledger.symbol)]
         # The broker takes no sell that a buy of the same account could meet.
         buys = [order for order in self._ledger.open_orders if order.side == BUY]
         meeting = [order for order in buys if order.limit_price is None or order.limit_price >= price()]
         return _cancel(meeting, at) if meeting else [Sell("limit")]
-
-    def _ask_price(self, at: int) -> list[Step]:
-        """No source has reported what the shares cost, nor a trade: nothing is offered at a price of zero."""
-        if at < self._price_asked_at + ASK_PRICE_AGAIN:
-            return []
-        self._price_asked_at = at
-        return [AskLastTrade(self._ledger.symbol)]
 
     def _make_way(self, buy: Order, at: int) -> list[Step]:
         """A buy that works while shares from elsewhere are held is in the way of their exit."""
