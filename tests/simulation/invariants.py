@@ -153,7 +153,7 @@ class Invariants(Excuses):
                 continue
             if order in holding and (is_closing(order) or not is_liquidation):
                 offered += order.leaves
-            elif is_liquidation and (is_own(order) or is_of_bot(order)):
+            elif is_liquidation and (is_own(order) or is_of_bot(order)) and not self._is_nowhere(order):
                 is_in_the_way = True
         if offered != held:
             self._differed_at[symbol] = now
@@ -185,6 +185,12 @@ class Invariants(Excuses):
         elif self._due.get(symbol, 0.0) <= now or self._due[symbol] > until + 0.02:
             self._due[symbol] = until + 0.01
             world.loop.call_later(until - now + 0.01, self._check_books, symbol)
+
+    def _is_nowhere(self, order: Order) -> bool:
+        """Whether the bot has given it up, as neither by id nor in any listing there was anything of it for minutes."""
+        algo = self._world.fleet.algos.get(order.symbol) if self._world.fleet else None
+        known = algo.ledger.find(order.id) if algo else None
+        return known is not None and known.status == LOST and self._world.plan.struck["orders empty"] > 0
 
     def _not_bought_back(self, symbol: str) -> int:
         """Shares that both legs of an exit of this process have sold, and that nobody is buying back."""
