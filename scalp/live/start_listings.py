@@ -20,7 +20,7 @@ from scalp.core.orders import BUY, FINAL_STATUSES, HELD, SELL, OrderReport, Posi
 from scalp.core.ports import Account, Broker
 from scalp.live.listings import RECENT, TROUBLES, DayExecutions, Lister, Listings, filled_by_id
 
-MOST_BY_ID = 20  # orders asked for by id in one look where the listing fails
+MOST_BY_ID = 20  # orders asked for by id in one look: where the listing fails, or has rows of unknown ones
 SNAPSHOT_TRIES, SNAPSHOT_PAUSE = 3, 0.5
 PRICE_PATIENCE = 1.0  # seconds
 EXECUTIONS_PATIENCE = 1.0  # seconds the first sells wait for those
@@ -96,7 +96,8 @@ class StartListings:
                     await self._ask_for_unlisted(before, listed)
             await asyncio.wait({executed, ended}, timeout=EXECUTIONS_PATIENCE)
         finally:
-            has_ended = {report.id: report for report in _result(ended)}
+            # The list has parents with legs that work.
+            has_ended = {report.id: report for report in _result(ended) if report.status in FINAL_STATUSES}
             executions = _executions(_result(executed), [*has_ended.values()], since)
         # A listing lags: what is listed open and has ended, has ended.
         orders = {s: [has_ended.get(row.id, row) for row in rows] for s, rows in listed.orders.items()}
@@ -191,16 +192,13 @@ def _dated(reports: Sequence[Sequence[OrderReport]]) -> int:
 
 
 def _newest(reports: Sequence[OrderReport]) -> list[OrderReport]:
-    """One report of each order: an end stays, fills only grow, and of equal ones the last counts."""
+    """One report of each order: an end stays, of others the last counts, and fills only grow."""
     found: dict[str, OrderReport] = {}
     for report in reports:
-        known = found.get(report.id, report)
-        if (report.status in FINAL_STATUSES, report.filled_qty or ZERO) >= (
-            known.status in FINAL_STATUSES,
-            known.filled_qty or ZERO,
-        ):
+        if report.id not in found or found[report.id].status not in FINAL_STATUSES or report.status in FINAL_STATUSES:
             found[report.id] = report
-    return [*found.values()]
+    filled = filled_by_id(reports)
+    return [replace(report, filled_qty=filled[report.id]) for report in found.values()]
 
 
 def _closes(report: OrderReport) -> bool:
@@ -232,7 +230,7 @@ def _executions(
     untold = [replace(r, at=e.at) for e in _ended_since(ended, since) for r in _untold([e], activities, 0)]
     found: defaultdict[str, list[OrderReport]] = defaultdict(list)
     statuses = {report.id: report.status for report in ended}
-    for report in sorted((*activities, *untold), key=lambda report: report.at or 0, reverse=True):
+    for report in reversed(sorted((*activities, *untold), key=lambda report: report.at or 0)):
         # An activity has its order's status at that time: the last one gets the end that came since.
         report = replace(report, status=statuses.pop(report.id, report.status))
         found[report.symbol].insert(0, replace(report, closes=True) if report.id in covers else report)

@@ -16,6 +16,7 @@ from scalp.core.units import SECOND
 from scalp.exchange import wire
 from scalp.exchange.matching import Engine
 from scalp.exchange.orders import OrderRequest
+from scalp.live.start_listings import _executions
 from tests.live.test_hours import clock_says, holds_10
 from tests.trading import (
     ABOVE_100,
@@ -182,6 +183,16 @@ async def test_an_order_that_has_ended_is_not_followed(listing_lags: bool) -> No
         await bot.until(3)
         assert [sell.body["qty"] for sell in script.orders("sell")] == ["4"]
         assert script.sent("DELETE") == []
+
+
+def test_executions_of_one_instant_keep_their_order() -> None:
+    """Of an order that has ended, the last one has its end."""
+    first, last = (
+        OrderReport("TSLA", "a", "", "sell", "limit", "partially_filled", Decimal(10), Decimal(filled), None, at=OPEN)
+        for filled in (4, 10)
+    )
+    ended = replace(last, status="filled")
+    assert _executions([first, last], [ended], OPEN) == {"TSLA": [first, ended]}
 
 
 async def test_what_cancelled_sell_had_sold_explains_first_listing() -> None:
