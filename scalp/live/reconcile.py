@@ -183,8 +183,9 @@ class Reconciler:
         except TROUBLES:
             await self._go_by_the_rest()
             raise
-        await self._tell_of_rows(listed)
+        unknown = self._tell_of_rows(listed)
         self._doubt_what_differs(listed, {symbol: version for symbol, (_, version) in known.items()})
+        await self._ask_for_unknown(unknown)
         is_settled = True
         questions: list[str] = []
         for symbol, algo in self._fleet.algos.items():
@@ -218,21 +219,32 @@ class Reconciler:
             is_settled = await self._explain(questions, listed) and is_settled
         return is_settled
 
-    async def _tell_of_rows(self, listed: Listings) -> None:
+    def _tell_of_rows(self, listed: Listings) -> list[OrderReport]:
+        """Pass on the rows of known orders; returns those of orders that nobody here knows."""
         told, self._told_rows = self._told_rows, {}
-        unknown = MOST_BY_ID
+        unknown = []
         for report in chain.from_iterable(listed.orders.values()):
             ledger = self._ledger(report.symbol)
-            is_known = ledger.find(report.id) or ledger.find(report.client_order_id)
-            if not is_known and unknown:
-                # The row may be old: an order that nobody here knew of is followed by what it says itself.
-                unknown -= 1
-                await self._broker.room()
-                await self._broker.ask(report.symbol, report.id)
             # An unchanged row says nothing new to an unchanged ledger: of many orders most are like that.
             if ledger.question or told.get(report.id) != (report, ledger.version):
+                if ledger.find(report.id) is None and ledger.find(report.client_order_id) is None:
+                    unknown.append(report)
+                    continue
                 self._fleet.orders.on_order_update(report)
             self._told_rows[report.id] = (report, ledger.version)
+        return unknown
+
+    async def _ask_for_unknown(self, rows: Sequence[OrderReport]) -> None:
+        """A row may be old: an order that nobody here knew is followed by what it says itself, if it can be asked."""
+
+        async def ask(row: OrderReport) -> None:
+            await self._broker.room()
+            await self._broker.ask(row.symbol, row.id)
+
+        await asyncio.gather(*map(ask, rows[:MOST_BY_ID]))
+        for row in rows:
+            self._fleet.orders.on_order_update(row)
+            self._told_rows[row.id] = (row, self._ledger(row.symbol).version)
 
     def _doubt_what_differs(self, listed: Listings, versions: Mapping[str, int]) -> None:
         """Called before anything is asked, which takes time: no buy goes out meanwhile."""
