@@ -412,6 +412,7 @@ class ScalpAlgo(Hooks):
         """Bring the state in line with the ledger, and go on with the exit plan: see `ExitPlan.due_at`."""
         self._follow(cause, at)
         exits = self.exits
+        exits.follow_clock(at)
         if not self.ledger.whole_shares:
             self.stop.on_flat()
         if exits.keep_hours(self._liquidate_at, self._quiet_at, at):

@@ -25,7 +25,8 @@ the shares held. This module weighs the claims about positions and orders:
                                           was sold than it knew of)
     more is listed, and the bot's own
       groups have sold so much twice      not believed: executions prove that it is short
-    less is listed                        not believed, however long it lasts
+    less is listed                        not believed, however long it lasts; but for a short position that the
+                                          whole day's executions make up
     an order is absent by id and in the
       listings, look after look           given up: its exit is sent under the same id, which is a fact again
 

@@ -129,6 +129,8 @@ class ExitPlan:
                 self.lift(self.plan)  # the close was moved to later
             return False
         plan = Plan.WITHDRAW if at >= quiet_at else Plan.LIQUIDATION
+        if plan is Plan.LIQUIDATION and self.plan is Plan.WITHDRAW and self.why == LIQUIDATION:
+            self.lift(Plan.WITHDRAW)  # the clock was put back
         return self.state(plan, LIQUIDATION, at) and plan is Plan.LIQUIDATION
 
     def lift(self, plan: Plan) -> None:
@@ -272,9 +274,6 @@ class ExitPlan:
         `followed` is the order the state machine follows, `sell_price` gives the price of a limit sell, `printed_at` is
         when the symbol last traded, `closes_at` the session's close.
         """
-        if at < self._driven_at:
-            self._end_waits(at)
-        self._driven_at = at
         if self.plan is Plan.WITHDRAW:
             return _cancel(self._ledger.open_orders, at)
         if self.plan.is_at_market:
@@ -289,14 +288,20 @@ class ExitPlan:
         stuck = self._watch(followed, printed_at, closes_at, at) if followed.type == "market" else []
         return stuck or self._keep_covered(followed, at)
 
-    def _end_waits(self, at: int) -> None:
-        """The clock was put back: by it, what was to wait for seconds would wait until the old time comes again."""
+    def follow_clock(self, at: int) -> None:
+        """Where it was put back, what was to wait for seconds would wait until the old time comes again: waits end."""
+        if at >= self._driven_at:
+            self._driven_at = at
+            return
+        self._driven_at = at
         self.retry_at = self.cover.retry_at = self._whole_again_at = 0
         self._price_asked_at = at - ASK_PRICE_AGAIN
         self._bought_at, self._leg_asked_at = min(self._bought_at, at), min(self._leg_asked_at, at)
         self._asked_at.clear()
         for order in self._ledger.open_orders:
-            order.cancel_sent_at = min(order.cancel_sent_at, at)
+            order.cancel_sent_at, order.moved_at = min(order.cancel_sent_at, at), min(order.moved_at, at)
+            if order.is_own and order.type == "market":
+                order.submitted_at = min(order.submitted_at, at)
 
     def _offer(self, price: Callable[[], Decimal], at: int) -> list[Step]:
         if not self._ledger.whole_shares or at < self.retry_at or self._awaits_leg(at):

@@ -57,6 +57,7 @@ class Exit:
         printed_at = at if printed is None else START + round(printed * SECOND)
         order = self.known(followed) if followed else None
         words = []
+        self.exits.follow_clock(at)
         for step in self.exits.steps(order, lambda: Decimal(101), printed_at, self.closes_at, at):
             if isinstance(step, Sell):
                 words.append(f"sell {step.type}")
@@ -298,6 +299,15 @@ def test_a_clock_that_is_put_back_ends_all_waits() -> None:
     assert at.steps(402, followed="a") == ["cancel a"]
     at.cancelled_at("a", 402)
     assert (at.steps(403, followed="a"), at.steps(3, followed="a"), at.steps(8, followed="a")) == ([], [], ["cancel a"])
+
+
+def test_a_clock_put_back_into_the_liquidation_sells_again() -> None:
+    at = Exit()
+    hours = (START + 100 * SECOND, START + 398 * SECOND)
+    at.exits.keep_hours(*hours, START + 399 * SECOND)
+    assert (at.exits.plan, at.steps(399)) == (Plan.WITHDRAW, [])
+    at.exits.keep_hours(*hours, START + 300 * SECOND)
+    assert (at.exits.plan, at.steps(300)) == (Plan.LIQUIDATION, ["sell market"])
 
 
 def test_a_plan_that_rests_or_is_done_wants_nothing() -> None:
