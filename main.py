@@ -135,7 +135,7 @@ async def play(trader: Trader, console: ConsoleLog, stop: Shutdown) -> int:
                 continue
             log.info("the market has closed")
             is_settled = await trader.finish()
-            if trader.is_over:
+            if trader.has_closed:
                 raise SessionOver(0 if is_settled else 1)
             log.warning("the close has not come after all: the clock was ahead, and the session goes on")
 

@@ -78,7 +78,7 @@ def verdict(
                 made += 1
     if better >= clear:
         return Verdict(better / made, made)
-    if made < FEWEST_SHIFTS and drawn >= FEWEST_SHIFTS * 2:
+    if made < FEWEST_SHIFTS and drawn == most * DRAWS:
         return Verdict(why_not=f"only {made} of {drawn:,} shifts make {FEWEST_TRADES} trades: it takes more days")
     if made < FEWEST_SHIFTS:
         return Verdict(why_not=f"there was time for {made} shifts: --luck {MOST} takes as long as it needs")

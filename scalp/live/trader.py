@@ -107,7 +107,7 @@ class Trader:
         heartbeat = SignsOfLife(fleet, (self.feed, self.updates), self.request_limit, self._loop.time)
         self._checkups = Checkups(fleet, clock, self.hours, self.reconciler, heartbeat)
         self._closing_books = ClosingBooks(fleet, account, self.broker)
-        self._winding_up = WindingUp(fleet, self.reconciler, clock, settings.on_exit)
+        self._winding_up = WindingUp(fleet, self.reconciler, clock, settings.on_exit, lambda: self.is_over)
         fleet.connect(self.reconciler.request, self.updates.reconnect, early_bars.on_early_bar)
         fleet.on_gap = self.history.on_gap
 
@@ -294,7 +294,7 @@ class Trader:
     async def finish(self) -> bool:
         """After the close: False if the broker has not confirmed what the ledgers say, however often it was asked.
 
-        Or if the close has not come after all, see `is_over`.
+        Or if the close has not come after all: then `has_closed` is False.
         """
         is_settled = await self._winding_up.finish()
         if not self.is_over:

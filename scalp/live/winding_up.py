@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from scalp.core.algo import BUY_SUBMITTED, ScalpAlgo
 from scalp.core.clock import LIQUIDATION_EVERY, MarketClock
@@ -29,13 +30,16 @@ ON_EXIT = {
 
 
 class WindingUp:
-    """`on_exit` is what becomes of orders and shares when the bot is stopped early: a key of ON_EXIT."""
+    """`is_over` says whether the close has come; `on_exit`, a key of ON_EXIT, what is done when the bot stops early."""
 
-    def __init__(self, fleet: Fleet, reconciler: Reconciler, clock: MarketClock, on_exit: str) -> None:
+    def __init__(
+        self, fleet: Fleet, reconciler: Reconciler, clock: MarketClock, on_exit: str, is_over: Callable[[], bool]
+    ) -> None:
         self._fleet = fleet
         self._reconciler = reconciler
         self._clock = clock
         self._on_exit = on_exit
+        self._is_over = is_over
         self._loop = asyncio.get_running_loop()
 
     async def drain(self) -> None:
@@ -116,14 +120,12 @@ class WindingUp:
         False if the broker has not confirmed what the ledgers say, however often it was asked; or if the close has not
         come after all, as the clock was ahead.
         """
-        session = self._fleet.session
-        assert session is not None
         deadline = self._loop.time() + AFTER_CLOSE
         while leftovers(self._fleet.algos) and self._loop.time() < deadline:
             await asyncio.sleep(0.25)
         deadline = self._loop.time() + LAST_LOOKS_FOR
         while True:
-            if self._clock.now() < session.close:
+            if not self._is_over():
                 return False
             is_settled = await self._look(max(deadline - self._loop.time(), 1.0))
             if is_settled and not has_open_orders(self._fleet.algos):
