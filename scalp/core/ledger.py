@@ -347,7 +347,10 @@ class Ledger(OrderRegistry):
         """How many of `added` shares of an order that is older than the adopted position are certainly not in it."""
         if report.at is None or report.at <= self.adopted_at:
             return ZERO
-        return max(execution, added - max(self.adopted, ZERO)) if order.side == BUY else execution
+        if order.side == BUY:
+            return max(execution, added - max(self.adopted, ZERO))
+        # It was seen unsold since: a listing so old as to show it so shows nothing of this.
+        return added if report.at > self.adopted_at + IN_ANY_LISTING else execution
 
     def _adopted_of(self, order: Order, report: OrderReport, added: Decimal) -> Decimal:
         """How many of `added` shares, new to a buy that was sent elsewhere, the adopted position held for sure.

@@ -406,6 +406,18 @@ def test_a_sell_proves_a_claim_only_while_it_works() -> None:
         assert ledger.refutable == claimed
 
 
+@pytest.mark.parametrize(("seconds", "held"), [(5, 5), (61, 0)])
+def test_an_older_sell_seen_unsold_has_sold_since(seconds: int, held: int) -> None:
+    """By an answer that names no execution. Just after the listing it may have sold before it; a minute later not."""
+    ledger, adopted_at = Ledger(AAPL), clock("10:00")
+    ledger.adopt_position(Decimal(5), Decimal(100), adopted_at)
+    sell = BrokerOrder("a", "sell", Decimal(5), Decimal(101), "scalp-AAPL-R-1", submitted_at=adopted_at - 60 * SECOND)
+    ledger.apply(sell.report())
+    at = adopted_at + seconds * SECOND
+    ledger.apply(replace(sell.report("fill", 5, at=at), event="", execution_id=None, execution_qty=None, price=None))
+    assert ledger.position == held
+
+
 def test_sell_older_than_adopted_position_proves_none_of_it() -> None:
     """It is heard of later, as working: that may be what it did before, and then it had sold these very shares."""
     ledger = Ledger(AAPL)
