@@ -43,6 +43,7 @@ class Request:
     when: float  # exchange time, epoch seconds
     at: float
     status: int = 0
+    was_answered_at_once: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -196,11 +197,16 @@ class Alpaca(Streams):
         return next(o for o in self.orders.values() if wanted in (o["client_order_id"], o["id"]))
 
     def posted(self, symbol: str = "", side: str = "") -> list[Request]:
-        """The orders the bot tried to send, also those that were refused."""
-        return [
+        """The orders the bot tried to send, also those that were refused.
+
+        Not those that it has asked for again, under their id, because this machine kept an answer from it for seconds.
+        """
+        found = [
             r for r in self.asked("POST", "/v2/orders")
             if symbol in ("", r.body["symbol"]) and side in ("", r.body["side"])
         ]  # fmt: skip
+        at_once = {r.body.get("client_order_id") for r in found if r.status == 200 and r.was_answered_at_once}
+        return [r for r in found if r.status != 422 or r.body.get("client_order_id") not in at_once]
 
     def wrongs(self) -> list[str]:
         """What must never be, whatever the story."""
@@ -366,7 +372,7 @@ class Alpaca(Streams):
             if raw.transport is not None:
                 raw.transport.abort()
             return web.Response()
-        request.status = response.status
+        request.status, request.was_answered_at_once = response.status, self.time.now - request.at < 1.0
         response.headers["X-Request-ID"] = uuid.uuid4().hex
         if self.rate_limit_headers and "X-Ratelimit-Limit" not in response.headers:
             response.headers.update(self.limit_headers())
