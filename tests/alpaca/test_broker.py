@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from itertools import pairwise
 
@@ -9,6 +11,7 @@ import pytest
 
 from scalp.core.algo import BUY_SUBMITTED, SELL_SUBMITTED, TO_BUY
 from scalp.core.commands import CancelOrder
+from scalp.core.order_state import Order
 from scalp.core.risk_limits import RiskLimits
 from scalp.core.risk_rules import RiskRules
 from scalp.core.units import SECOND
@@ -382,15 +385,21 @@ async def test_a_cancel_that_lost_against_the_fill_finds_the_fill() -> None:
         assert len(script.orders("sell")) == 1
 
 
-async def test_a_cancel_goes_to_what_is_left_of_a_group() -> None:
-    """The stop begins to sell in the instant of the cancel: the limit has ended then, and the stop works."""
-    script = Script()
+@contextlib.asynccontextmanager
+async def exit_with_a_stop(script: Script) -> AsyncIterator[tuple[Bot, Order, Order]]:
+    """The bot, the limit of its exit and the stop."""
     fill = minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)
     async with trading({"TSLA": fill}, script) as bot:
         bot.session.fleet.risk.rules = RiskRules(RiskLimits(stop_loss=Decimal("0.2")))
         await bot.until(SIGNAL + 62)
         (stop,) = [order for order in bot.algo().ledger.open_orders if order.stop_price and order.parent is not None]
-        limit = stop.head
+        yield bot, stop.head, stop
+
+
+async def test_a_cancel_goes_to_what_is_left_of_a_group() -> None:
+    """The stop begins to sell in the instant of the cancel: the limit has ended then, and the stop works."""
+    script = Script()
+    async with exit_with_a_stop(script) as (bot, limit, stop):
         limit.status = "canceled"
         bot.session.broker.perform(CancelOrder("TSLA", limit.client_order_id, limit.id))
         await bot.until(SIGNAL + 62.5)
@@ -405,17 +414,12 @@ async def test_a_cancel_that_came_too_late_goes_to_the_stop() -> None:
     """The broker accepts the cancel of a limit that its stop had ended: the stop sells on."""
     script = Script()
     script.on("DELETE /v2/orders/", says({}))
-    fill = minutes("TSLA", AT_100, AT_100, ABOVE_100, *FALLING)
-    async with trading({"TSLA": fill}, script) as bot:
-        bot.session.fleet.risk.rules = RiskRules(RiskLimits(stop_loss=Decimal("0.2")))
-        await bot.until(SIGNAL + 62)
-        (stop,) = [order for order in bot.algo().ledger.open_orders if order.stop_price and order.parent is not None]
-        limit = stop.head
+    async with exit_with_a_stop(script) as (bot, limit, stop):
         bot.session.broker.perform(CancelOrder("TSLA", limit.client_order_id, limit.id))
         await bot.until(SIGNAL + 62.2)
         limit.status = "canceled"
         await bot.until(SIGNAL + 63)
-        assert [r.what.rpartition("/")[2] for r in script.sent("DELETE")] == [limit.id, stop.id]
+        assert [request.what.rpartition("/")[2] for request in script.sent("DELETE")] == [limit.id, stop.id]
 
 
 def test_an_accepted_cancel_may_still_end_in_a_fill() -> None:

@@ -435,6 +435,14 @@ def test_a_refused_or_lost_cover_is_tried_again() -> None:
     assert desk.loses(4) == ["buy 19 market #5 to close"]
 
 
+def test_a_clock_put_back_holds_up_no_cover() -> None:
+    desk = holding()
+    desk.tells(2, "fill")
+    assert desk.tells("2s", "fill", 19, "100") == ["buy 19 market #3 to close"]
+    assert desk.refuses(3, "insufficient buying power") == []
+    assert desk.later(-400).drive() == ["buy 19 market #4 to close"]
+
+
 def test_any_other_short_position_is_somebody_elses() -> None:
     desk = holding()
     desk.by_hand("h", "sell", 30, None)

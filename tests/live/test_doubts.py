@@ -41,6 +41,7 @@ class Broker:
         self.meanwhile: dict[str, Callable[[], object]] = {}
         self.fails = ""
         self.unreadable: frozenset[str] = frozenset()
+        self.rows: list[OrderReport] = []
         clock = SimpleNamespace(now=lambda: self.world.now)
         self.reconciler = Reconciler(self.world.fleet, self, self, clock)  # type: ignore[arg-type]
         if is_started:
@@ -86,7 +87,7 @@ class Broker:
 
     async def open_orders(self, symbols: object) -> Listing[OrderReport]:
         self._answer("orders")
-        return Listing([])
+        return Listing(self.rows)
 
     async def positions(self) -> Listing[PositionReport]:
         self._answer("positions")
@@ -130,6 +131,16 @@ def test_a_difference_stops_buys_before_anything_is_asked() -> None:
     broker.meanwhile["by id"] = lambda: told.append(broker.world.fleet.orders.why_no_entry("TSLA"))
     assert broker.reconcile() is False
     assert told == ["the listed position differs"]
+
+
+def test_a_doubt_comes_before_unknown_orders_are_asked() -> None:
+    broker = Broker()
+    broker.listed = 4
+    broker.rows = [BrokerOrder("mine", "buy", Decimal(9), Decimal(90), symbol="TSLA").report("new")]
+    told: list[str] = []
+    broker.meanwhile["by id"] = lambda: told.append(broker.world.fleet.orders.why_no_entry("TSLA"))
+    assert broker.reconcile() is False
+    assert (told, broker.asked[0]) == (["the listed position differs"], "mine")
 
 
 def test_what_happens_during_the_listings_leaves_no_doubt() -> None:
